@@ -1,0 +1,43 @@
+# Ponder's commands. `make` lists them.
+#
+# Everything is installed into .venv by the first command that needs it; later ones reuse it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_HOME ?= .ponder/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+demo: $(VENV)/.ponder ## the whole pipeline on a generated catalogue; ends with a report to look at
+	$(BIN)/ponder --home $(DEMO_HOME) demo
+
+test: $(VENV)/.dev ## the fast tests, doctests included
+	$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.dev ## also the tests that need services or a GPU
+	$(BIN)/python -m pytest -q -m ""
+
+lint: $(VENV)/.dev ## style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what was installed and what the demo made
+	rm -rf $(VENV) .ponder .airflow
+
+$(VENV)/.ponder: pyproject.toml constraints.txt
+	sh deploy/install.sh $(PYTHON) $(VENV) "."
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.ponder
+	sh deploy/install.sh $(PYTHON) $(VENV) ".[airflow,dev]"
+	touch $@
