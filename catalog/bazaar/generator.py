@@ -1,0 +1,155 @@
+"""Writes a bazaar to a folder in the documented JSON Lines layout, so that it can be landed.
+
+    items.jsonl      every listing, then every later change, with pictures in images/
+    events.jsonl     impressions, clicks and purchases in the order of time
+    queries.jsonl    shoppers' questions with the items that answer them, for evaluation
+    truth.jsonl      the product behind each item: what tests may know and models may not
+
+The same arguments give the same bytes.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from catalog.bazaar import questions, shoppers
+from catalog.bazaar.catalogue import Offer, changes, offers
+from catalog.bazaar.drawing import draw, png
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BazaarConfig:
+    """How large a bazaar is."""
+
+    num_items: int = 2_000
+    """Items ever listed; a quarter of them arrives late."""
+
+    num_users: int = 300
+    """Shoppers, each with a taste."""
+
+    num_weeks: int = 4
+    """How long the shop is open."""
+
+    requests_per_user: int = 12
+    """Mean number of pages a shopper opens."""
+
+    num_queries: int = 300
+    """Evaluation questions, a third of each tier."""
+
+    seed: int = 7
+    """Decides everything."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_items", "num_users", "num_weeks", "requests_per_user"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_queries < 0:
+            raise ValueError(f"num_queries must not be negative, got {self.num_queries}")
+
+
+def write_bazaar(folder: Path, config: BazaarConfig) -> dict[str, int]:
+    """Writes the bazaar's files and returns how many records each holds."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    source = random.Random(config.seed)
+    listed = offers(config.num_items, num_weeks=config.num_weeks, source=source)
+    changed = sorted(
+        changes(listed, num_weeks=config.num_weeks, source=source),
+        key=lambda offer: (offer.updated_at, offer.item_id),
+    )
+    gone = {offer.item_id: offer.updated_at for offer in changed if offer.deleted}
+    for offer in listed:
+        if offer.has_picture:
+            (folder / _image_path(offer)).write_bytes(png(draw(offer.product, source)))
+    crowd = shoppers.shoppers(config.num_users, source=source)
+    market = shoppers.Market(listed, gone, source)
+    happenings = shoppers.visits(
+        crowd,
+        market,
+        num_weeks=config.num_weeks,
+        requests_per_user=config.requests_per_user,
+        source=source,
+    )
+    living = [offer for offer in listed if offer.item_id not in gone]
+    return {
+        "items": _write(folder / "items.jsonl", map(item_record, [*listed, *changed])),
+        "events": _write(folder / "events.jsonl", map(_event_record, happenings)),
+        "queries": _write(
+            folder / "queries.jsonl", query_records(living, config.num_queries, source)
+        ),
+        "truth": _write(folder / "truth.jsonl", map(_truth_record, listed)),
+    }
+
+
+def item_record(offer: Offer) -> dict[str, Any]:
+    """The offer as a row of `items.jsonl`; what it shows, no field says outright."""
+    if offer.deleted:
+        return {
+            "item_id": offer.item_id,
+            "updated_at": offer.updated_at.isoformat(),
+            "deleted": True,
+        }
+    return {
+        "item_id": offer.item_id,
+        "title": offer.title,
+        "text": offer.text,
+        "category": offer.product.category,
+        "attributes": {"price": offer.price, "brand": offer.product.brand.lower()},
+        "image_uri": _image_path(offer) if offer.has_picture else None,
+        "created_at": offer.created_at.isoformat(),
+        "updated_at": offer.updated_at.isoformat(),
+    }
+
+
+def query_records(
+    living: list[Offer], num_queries: int, source: random.Random
+) -> Iterable[dict[str, Any]]:
+    """Questions made from random items on the shelf, with every item that answers them.
+
+    Half of the questions are about combinations that nano never saw in training, which `held_out`
+    marks.
+    """
+    products = [offer.product for offer in living]
+    pools = [
+        [product for product in products if product.is_held_out is held_out]
+        for held_out in (True, False)
+    ]
+    for number in range(num_queries):
+        pool = pools[number % 2] or products
+        tier = questions.TIERS[number % 3]
+        question = questions.ask(source.choice(pool), tier, source)
+        yield {
+            "query_id": f"q{number:04d}",
+            "text": question.text,
+            "tier": tier,
+            "held_out": question.wanted.is_held_out,
+            "relevant": [living[i].item_id for i in question.answers(products)],
+        }
+
+
+def _image_path(offer: Offer) -> str:
+    return f"images/{offer.item_id}.png"
+
+
+def _event_record(happening: shoppers.Happening) -> dict[str, Any]:
+    return {name: value for name, value in asdict(happening).items() if value is not None}
+
+
+def _truth_record(offer: Offer) -> dict[str, Any]:
+    return {"item_id": offer.item_id, **asdict(offer.product)}
+
+
+def _write(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    with path.open("w") as file:
+        for record in records:
+            file.write(json.dumps(record, default=_isoformat) + "\n")
+            count += 1
+    return count
+
+
+def _isoformat(value: datetime) -> str:
+    return value.isoformat()

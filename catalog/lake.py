@@ -1,0 +1,226 @@
+"""The lake: the tables of `catalog.tables` as Delta tables below one folder or bucket.
+
+Writers may run side by side. A write reads the table, decides what is new, and commits only if
+nobody has committed since; otherwise it decides again. So no key is ever stored twice, which Delta
+alone does not promise (two appends never conflict).
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from catalog.tables import DEAD_LETTERS, ITEMS, TABLES, Table
+from catalog.upsert import Counts, plan_upsert
+
+MAX_ATTEMPTS = 20
+
+AppTransaction = tuple[str, int]
+"""An application's name and its own ever-growing number, recorded in the commit it caused."""
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Lake:
+    """Reads and writes the tables of one lake.
+
+    A table that nobody has written to yet reads as empty. A call that would change nothing makes no
+    commit; every other call makes one (a table's first call makes two, for the table is created).
+    """
+
+    def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None) -> None:
+        """Point at a lake; nothing is opened or created yet.
+
+        Args:
+            uri: a local folder, or a prefix in an object store such as `s3://bucket/lake`.
+            storage_options: credentials, region and endpoint, in the names that deltalake takes.
+        """
+        self.uri = uri.rstrip("/")
+        self._storage_options = dict(storage_options or {})
+
+    def read(self, table: Table, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows of a table, in no particular order."""
+        frame = self.scan(table)
+        return (frame if columns is None else frame.select(columns)).collect()
+
+    def scan(self, table: Table) -> pl.LazyFrame:
+        """The rows of a table as it is now, to be filtered before anything is read."""
+        return self._scan(self._open(table), table)
+
+    def version(self, table: Table) -> int | None:
+        """The number of the table's last commit, from 0; None when it does not exist yet."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
+
+    def versions(self) -> dict[str, int | None]:
+        """`version` of every table by name; equal before and after means that nothing changed."""
+        return {name: self.version(table) for name, table in TABLES.items()}
+
+    def last_transaction(self, table: Table, app_id: str) -> int | None:
+        """The number that an application last recorded in a table; None when it never did."""
+        delta = self._open(table)
+        return None if delta is None else delta.transaction_version(app_id)
+
+    def upsert_items(
+        self, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
+    ) -> Counts:
+        """What became of the items of `rows`, after the newest record of each was stored.
+
+        The newer `updated_at` wins, so the order and number of deliveries do not matter; ties and
+        `created_at` are settled in `catalog.upsert`. A tombstone is stored even for an item never
+        seen, so that an older insert that is still under way stays dead.
+
+        Args:
+            rows: in the columns of `items`; one item may occur many times.
+            transaction: recorded in the commit, if there is one; see `last_transaction`.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        if rows.is_empty():
+            return Counts()
+
+        def attempt(delta: DeltaTable) -> Counts:
+            ids = rows.lazy().select("item_id")
+            stored = self._scan(delta, ITEMS).join(ids, on="item_id", how="semi").collect()
+            upsert = plan_upsert(rows, stored)
+            if upsert.replaces:
+                self._merge(delta, ITEMS, upsert.rows, transaction)
+            else:
+                self._append(delta, upsert.rows, transaction)
+            return upsert.counts
+
+        return self._until_committed(ITEMS, attempt)
+
+    def insert_new(
+        self, table: Table, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
+    ) -> int:
+        """How many rows were new; those whose key is stored already are left as they are.
+
+        Of several rows with one key, the first is taken. Only the key columns of the table are
+        read, so that vectors and pictures cost nothing here.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        rows = rows.unique(table.key, keep="first", maintain_order=True)
+        if rows.is_empty():
+            return 0
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._stored(delta, table, rows, columns=table.key)
+            new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
+            self._append(delta, new, transaction)
+            return new.height
+
+        return self._until_committed(table, attempt)
+
+    def put_dead_letters(
+        self, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
+    ) -> int:
+        """How many dead letters were written: new ones, and those whose message or reason changed.
+
+        A file's line that was wrong, was edited, and is still wrong keeps its position; the letter
+        then holds the line as it is now.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        key = DEAD_LETTERS.key
+        same = (*key, "value", "reason")
+        rows = rows.unique(key, keep="last", maintain_order=True)
+        if rows.is_empty():
+            return 0
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._stored(delta, DEAD_LETTERS, rows, columns=same)
+            changed = rows.join(stored, on=same, how="anti", nulls_equal=True)
+            if changed.join(stored, on=key, how="semi").is_empty():
+                self._append(delta, changed, transaction)
+            else:
+                self._merge(delta, DEAD_LETTERS, changed, transaction)
+            return changed.height
+
+        return self._until_committed(DEAD_LETTERS, attempt)
+
+    def _uri_of(self, table: Table) -> str:
+        return f"{self.uri}/{table.name}"
+
+    def _open(self, table: Table) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+        except TableNotFoundError:
+            return None
+
+    def _open_or_create(self, table: Table) -> DeltaTable:
+        delta = self._open(table)
+        if delta is not None:
+            return delta
+        try:
+            return DeltaTable.create(
+                self._uri_of(table),
+                schema=table.empty().to_arrow().schema,
+                storage_options=self._storage_options,
+            )
+        except DeltaError:  # another writer may have created it in between
+            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+
+    def _scan(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
+        if delta is None:
+            return table.empty().lazy()
+        return pl.scan_delta(delta, storage_options=self._storage_options)
+
+    def _stored(
+        self, delta: DeltaTable, table: Table, rows: pl.DataFrame, *, columns: Sequence[str]
+    ) -> pl.DataFrame:
+        keys = rows.lazy().select(table.key)
+        stored = self._scan(delta, table).select(columns)
+        return stored.join(keys, on=table.key, how="semi").collect()
+
+    def _until_committed(self, table: Table, attempt: Callable[[DeltaTable], T]) -> T:
+        delta = self._open_or_create(table)
+        for number in range(1, MAX_ATTEMPTS):
+            try:
+                return attempt(delta)
+            except CommitFailedError:
+                logger.info("table=%s attempt=%d another writer was first", table.name, number)
+                delta = self._open_or_create(table)
+        return attempt(delta)
+
+    def _append(
+        self, delta: DeltaTable, rows: pl.DataFrame, transaction: AppTransaction | None
+    ) -> None:
+        if rows.is_empty():
+            return
+        write_deltalake(
+            delta, rows, mode="append", commit_properties=_commit_properties(transaction)
+        )
+
+    def _merge(
+        self,
+        delta: DeltaTable,
+        table: Table,
+        rows: pl.DataFrame,
+        transaction: AppTransaction | None,
+    ) -> None:
+        on = " AND ".join(f'stored."{name}" = new."{name}"' for name in table.key)
+        merger = delta.merge(
+            rows,
+            on,
+            source_alias="new",
+            target_alias="stored",
+            commit_properties=_commit_properties(transaction),
+        )
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def _commit_properties(transaction: AppTransaction | None) -> CommitProperties:
+    return CommitProperties(
+        max_commit_retries=0,  # a retry inside deltalake would commit what was decided too early
+        app_transactions=None if transaction is None else [Transaction(*transaction)],
+    )

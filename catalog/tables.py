@@ -1,0 +1,123 @@
+"""The tables of the lake: their columns, types, keys, and what each column means.
+
+Everything that reads or writes the lake takes its schema from here. Vectors are `List(Float32)`
+and not `Array`: Delta hands a fixed-size list back as a plain one, and Polars then refuses to scan.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+TIME = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """One table of the lake."""
+
+    name: str
+    """Folder name below the lake's root."""
+
+    key: tuple[str, ...]
+    """Columns that identify a row; no two rows share them."""
+
+    columns: dict[str, pl.DataType | type[pl.DataType]]
+    """Column names and types, in order."""
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns as Polars takes them."""
+        return pl.Schema(self.columns)
+
+    def empty(self) -> pl.DataFrame:
+        """A frame with this table's columns and no rows."""
+        return pl.DataFrame(schema=self.schema)
+
+
+ITEMS = Table(
+    name="items",
+    key=("item_id",),
+    columns={
+        "item_id": pl.String,
+        "title": pl.String,  # null when the source has none
+        "text": pl.String,  # description, plot, OCR...; null when the source has none
+        "category": pl.String,
+        "tags": pl.List(pl.String),  # sorted, without repeats; never null
+        "attributes": pl.String,  # JSON object with sorted keys; "{}" when there are none
+        "image_uri": pl.String,  # where the picture came from; "media:<hash>" when inline
+        "image_hash": pl.String,  # sha256 of the bytes, key of `media`; null: no picture
+        "audio_uri": pl.String,
+        "created_at": TIME,
+        "updated_at": TIME,  # the newer one wins when an item is landed twice
+        "deleted": pl.Boolean,  # a tombstone: kept here, absent from everything derived
+        "content_hash": pl.String,  # of what an embedder can see; see catalog.records
+    },
+)
+
+EVENTS = Table(
+    name="events",
+    key=("event_id",),
+    columns={
+        "event_id": pl.String,
+        "request_id": pl.String,  # joins one page's impressions and clicks; nullable
+        "user_id": pl.String,
+        "item_id": pl.String,
+        "action": pl.String,  # one of catalog.records.ACTIONS
+        "value": pl.Float64,  # the rating, the price paid, the seconds watched; nullable
+        "position": pl.Int32,  # 0 = shown first; null when it was not shown in a list
+        "ts": TIME,
+    },
+)
+
+MEDIA = Table(
+    name="media",
+    key=("hash",),
+    columns={"hash": pl.String, "bytes": pl.Binary},  # sha256 hex; the file as it came
+)
+
+DEAD_LETTERS = Table(
+    name="dead_letters",
+    key=("topic", "partition", "offset"),
+    columns={
+        "topic": pl.String,  # Kafka topic, or the file's path below the data folder
+        "partition": pl.Int32,
+        "offset": pl.Int64,  # Kafka offset, or the row's number in the file, from 0
+        "stage": pl.String,  # decode, validate, media or embed
+        "reason": pl.String,
+        "key": pl.Binary,
+        "value": pl.Binary,  # the message as it came, so that it can be replayed
+        "failed_at": TIME,
+    },
+)
+
+RATIONALES = Table(
+    name="rationales",
+    key=("item_id", "content_hash", "reasoner", "prompt_version"),
+    columns={
+        "item_id": pl.String,
+        "content_hash": pl.String,
+        "reasoner": pl.String,
+        "prompt_version": pl.String,
+        "rationale": pl.String,
+        "summary": pl.String,
+        "tokens": pl.Int32,
+    },
+)
+
+EMBEDDINGS = Table(
+    name="embeddings",
+    key=("item_id", "content_hash", "model_version"),
+    columns={
+        "item_id": pl.String,
+        "content_hash": pl.String,
+        "model_version": pl.String,
+        "vector": pl.List(pl.Float32),  # L2-normalised; any Matryoshka prefix after re-normalising
+        "action": pl.String,  # "direct" or "reason": what the gate chose
+        "gate_probability": pl.Float32,  # of "reason", in [0, 1]
+        "rationale_tokens": pl.Int32,  # 0 for direct
+    },
+)
+
+TABLES = {
+    table.name: table for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, EMBEDDINGS)
+}

@@ -1,0 +1,90 @@
+"""Which rows of a batch change the `items` table, whatever order the batches come in.
+
+Delivery is at least once and out of order, so the outcome may not depend on either. The rows of one
+item are reduced with two maxima that commute: the newest row in `ORDER` gives the content, the
+earliest `created_at` is kept. An edit whose source does not repeat `created_at` thus leaves the
+item as old as it is.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+ORDER = ("updated_at", "deleted", "content_hash", "attributes", "image_uri")
+"""Newest last. At one instant a tombstone beats content, and the larger digest another content."""
+
+_SAME = ("item_id", *ORDER, "created_at")
+"""Two rows equal in these are equal in all: `content_hash` digests the other columns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """What became of the items of a batch; each item is counted once, however often it came."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    """Tombstones written, those of items never seen included."""
+
+    unchanged: int = 0
+    """Stored already exactly so."""
+
+    stale: int = 0
+    """Older than what is stored; one that only shows that the item is older counts as updated."""
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            inserted=self.inserted + other.inserted,
+            updated=self.updated + other.updated,
+            deleted=self.deleted + other.deleted,
+            unchanged=self.unchanged + other.unchanged,
+            stale=self.stale + other.stale,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upsert:
+    """The rows to write, and what they mean."""
+
+    rows: pl.DataFrame
+    """One row per item that changes, by item_id, in the columns of `items`."""
+
+    replaces: bool
+    """True when one of the rows stands in for a stored one; False when all are new."""
+
+    counts: Counts
+
+
+def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
+    """The rows that must be written so that the newest record of every item is the stored one.
+
+    Args:
+        rows: the batch, in the columns of `items`; one item may occur many times.
+        stored: the rows of `items` that have an item_id of the batch.
+    """
+    newest = _newest(rows)
+    written = _newest(pl.concat([stored, rows])).join(
+        stored, on=_SAME, how="anti", nulls_equal=True
+    )
+    known = written.join(stored, on="item_id", how="semi")
+    unchanged = newest.join(stored, on=("item_id", *ORDER), how="semi", nulls_equal=True).join(
+        written, on="item_id", how="anti"
+    )
+    deleted = int(written["deleted"].sum())
+    updated = known.height - int(known["deleted"].sum())
+    counts = Counts(
+        inserted=written.height - deleted - updated,
+        updated=updated,
+        deleted=deleted,
+        unchanged=unchanged.height,
+        stale=newest.height - written.height - unchanged.height,
+    )
+    return Upsert(rows=written.sort("item_id"), replaces=not known.is_empty(), counts=counts)
+
+
+def _newest(rows: pl.DataFrame) -> pl.DataFrame:
+    return (
+        rows.sort(ORDER, maintain_order=True)
+        .with_columns(pl.col("created_at").min().over("item_id"))
+        .unique("item_id", keep="last", maintain_order=True)
+    )

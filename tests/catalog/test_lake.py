@@ -1,0 +1,130 @@
+"""Tests for catalog/lake.py, on real Delta tables in a temporary folder."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from catalog.records import Item
+from catalog.rows import item_row
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
+from catalog.upsert import Counts
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(item_id, title, hour):
+    updated_at = START + timedelta(hours=hour)
+    return Item(item_id=item_id, updated_at=updated_at, created_at=START, title=title)
+
+
+def items(**titles_and_hours):
+    records = [record(item_id, *rest) for item_id, rest in titles_and_hours.items()]
+    return pl.DataFrame([item_row(item, None) for item in records], schema=ITEMS.schema)
+
+
+def media(**pictures):
+    return pl.DataFrame(list(pictures.items()), schema=MEDIA.schema, orient="row")
+
+
+def letter(offset, value, reason="bad", hour=0):
+    values = ("items", 0, offset, "decode", reason, None, value, START + timedelta(hours=hour))
+    return pl.DataFrame([values], schema=DEAD_LETTERS.schema, orient="row")
+
+
+def titles(lake):
+    return dict(lake.read(ITEMS, ["item_id", "title"]).rows())
+
+
+def test_a_table_nobody_wrote_reads_as_empty(lake):
+    assert lake.read(EVENTS).schema == EVENTS.schema
+    assert lake.read(ITEMS, ["item_id"]).shape == (0, 1)
+    assert lake.versions() == dict.fromkeys(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_rows_come_back_with_the_types_they_went_in_with(lake, table):
+    nulls = pl.DataFrame({name: [None] for name in table.schema}, schema=table.schema)
+    row = nulls.with_columns(pl.lit("1").cast(table.schema[name]).alias(name) for name in table.key)
+    assert lake.insert_new(table, row) == 1
+    assert_frame_equal(lake.read(table), row)
+
+
+def test_vectors_come_back_bit_for_bit(lake):
+    row = ("a", "h", "v1", [0.1, -0.2], "direct", 0.25, 0)
+    embedding = pl.DataFrame([row], schema=EMBEDDINGS.schema, orient="row")
+    lake.insert_new(EMBEDDINGS, embedding)
+    assert_frame_equal(lake.read(EMBEDDINGS), embedding, check_exact=True)
+
+
+def test_upsert_stores_the_newest_of_every_item(lake):
+    assert lake.upsert_items(items(a=("one", 1), b=("one", 1))) == Counts(inserted=2)
+    counts = lake.upsert_items(items(a=("two", 2), b=("zero", 0), c=("one", 1)))
+    assert counts == Counts(inserted=1, updated=1, stale=1)
+    assert titles(lake) == {"a": "two", "b": "one", "c": "one"}
+
+
+def test_an_upsert_that_changes_nothing_makes_no_commit(lake):
+    lake.upsert_items(items(a=("one", 1)))
+    version = lake.version(ITEMS)
+    assert lake.upsert_items(items(a=("one", 1))) == Counts(unchanged=1)
+    assert lake.upsert_items(items(a=("zero", 0))) == Counts(stale=1)
+    assert lake.upsert_items(items()) == Counts()
+    assert lake.version(ITEMS) == version
+
+
+def test_every_changing_call_makes_one_commit(lake):
+    lake.upsert_items(items(a=("one", 1)))
+    before = lake.version(ITEMS)
+    lake.upsert_items(items(a=("two", 2), b=("one", 1)))
+    assert lake.version(ITEMS) == before + 1
+
+
+def test_insert_skips_keys_that_are_stored_and_takes_the_first_of_a_batch(lake):
+    assert lake.insert_new(MEDIA, media(a=b"1")) == 1
+    doubled = pl.concat([media(a=b"2", b=b"3"), media(b=b"4")])
+    assert lake.insert_new(MEDIA, doubled) == 1
+    assert dict(lake.read(MEDIA).rows()) == {"a": b"1", "b": b"3"}
+    version = lake.version(MEDIA)
+    assert lake.insert_new(MEDIA, doubled) == 0
+    assert lake.version(MEDIA) == version
+
+
+def test_a_dead_letter_is_replaced_only_when_message_or_reason_differ(lake):
+    assert lake.put_dead_letters(pl.concat([letter(0, b"x"), letter(1, b"y")])) == 2
+    version = lake.version(DEAD_LETTERS)
+    assert lake.put_dead_letters(letter(0, b"x", hour=9)) == 0
+    assert lake.version(DEAD_LETTERS) == version
+    assert lake.put_dead_letters(letter(0, b"z")) == 1
+    assert lake.put_dead_letters(letter(1, b"y", reason="worse")) == 1
+    stored = lake.read(DEAD_LETTERS, ["offset", "value", "reason"]).sort("offset")
+    assert stored.rows() == [(0, b"z", "bad"), (1, b"y", "worse")]
+
+
+def test_the_last_transaction_of_each_application_is_remembered(lake):
+    assert lake.last_transaction(MEDIA, "landing") is None
+    lake.insert_new(MEDIA, media(a=b"1"), transaction=("landing", 7))
+    lake.insert_new(MEDIA, media(b=b"1"), transaction=("other", 1))
+    lake.upsert_items(items(a=("one", 1)), transaction=("landing", 8))
+    lake.upsert_items(items(a=("two", 2)), transaction=("landing", 9))  # by a merge
+    assert lake.last_transaction(MEDIA, "landing") == 7
+    assert lake.last_transaction(ITEMS, "landing") == 9
+
+
+def test_writers_side_by_side_store_no_key_twice(lake):
+    barrier = Barrier(4)
+    inserted = []
+
+    def write():
+        barrier.wait()
+        inserted.append(lake.insert_new(MEDIA, media(**{f"k{n}": b"1" for n in range(20)})))
+
+    threads = [Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(inserted) == [0, 0, 0, 20]
+    assert lake.read(MEDIA, ["hash"]).height == 20
