@@ -1,0 +1,69 @@
+"""What goes into an embedder and what comes out, free of torch so that everyone may import it.
+
+Shape legend: D = embedding dimension of the model version.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+Gate = Literal["direct", "reason"]
+Policy = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A query or an item, as the embedder reads it: text, a picture, or both."""
+
+    text: str = ""
+    """Untrusted; special tokens inside it are neutralised before tokenising."""
+
+    image: bytes | None = None
+    """An encoded picture (PNG, JPEG, WebP...), untrusted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """One vector and how it came about."""
+
+    vector: np.ndarray
+    """[D] float32, L2-normalised. Any prefix is usable after normalising it again."""
+
+    action: Gate
+    """What the gate chose, or the policy forced."""
+
+    gate_probability: float
+    """The model's probability of `reason` for this input, in [0, 1]."""
+
+    rationale: str = ""
+    summary: str = ""
+    rationale_tokens: int = 0
+    """Tokens generated, 0 for `direct`."""
+
+
+class Encoder(Protocol):
+    """A model version that turns queries and items into comparable vectors."""
+
+    @property
+    def version(self) -> str:
+        """Identity of the model version; vectors of two versions must not be compared."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """D, the length of every vector."""
+        ...
+
+    def encode_query(
+        self, queries: Sequence[Content], *, policy: Policy | None = None
+    ) -> list[Encoding]:
+        """Encodings of queries, in order; `policy` overrules the version's own."""
+        ...
+
+    def encode_items(
+        self, items: Sequence[Content], *, policy: Policy | None = None
+    ) -> list[Encoding]:
+        """Encodings of items, in order; `policy` overrules the version's own."""
+        ...

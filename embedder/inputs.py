@@ -1,0 +1,138 @@
+"""Contents to model inputs: tokens, patches and positions.
+
+Shape legend:
+  B = sequences in the batch, L = longest sequence, P = picture patches in the batch,
+  V = values of one patch
+Sequences are padded on the left, so that the gate and everything decoded after it line up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedder.content import Content
+from embedder.pictures import open_picture
+from embedder.template import PONDER_TOKENS, neutraliser, prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One prompt, tokenised, with its picture's patches."""
+
+    tokens: list[int]
+    patches_PV: np.ndarray | None = None
+    grid: tuple[int, int, int] | None = None
+    """Patches of the picture along time, height and width."""
+
+    def extended(self, tokens: Sequence[int]) -> "Sample":
+        """The same prompt followed by more tokens."""
+        return Sample([*self.tokens, *tokens], self.patches_PV, self.grid)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as the model takes them."""
+
+    input_ids_BL: torch.Tensor
+    attention_mask_BL: torch.Tensor
+    image_mask_BL: torch.Tensor
+    """1 where the token stands for a part of a picture."""
+
+    patches_PV: torch.Tensor | None
+    grids: torch.Tensor | None
+    """[pictures, 3]: patches along time, height, width, for the samples that have a picture."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on another device."""
+        return Batch(
+            self.input_ids_BL.to(device),
+            self.attention_mask_BL.to(device),
+            self.image_mask_BL.to(device),
+            None if self.patches_PV is None else self.patches_PV.to(device),
+            None if self.grids is None else self.grids.to(device),
+        )
+
+
+class Inputs:
+    """Builds samples and batches with a checkpoint's tokenizer and image processor."""
+
+    def __init__(self, tokenizer: Any, image_processor: Any, *, max_text_tokens: int) -> None:
+        """Keeps both processors.
+
+        Args:
+            tokenizer: a fast Hugging Face tokenizer that knows `PONDER_TOKENS`.
+            image_processor: a Pillow-backed Qwen2-VL image processor.
+            max_text_tokens: content text is cut after so many tokens.
+        """
+        self.tokenizer = tokenizer
+        self.max_text_tokens = max_text_tokens
+        self._image_processor = image_processor
+        self._neutralise = neutraliser(tokenizer.get_added_vocab())
+        self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        ids = tokenizer.convert_tokens_to_ids(list(PONDER_TOKENS))
+        self.direct_id, self.reason_id, self.summary_id, self.emb_id = ids
+        self.forbidden_ids = sorted(
+            {*tokenizer.all_special_ids, self.direct_id, self.reason_id}
+            - {self.summary_id, self.emb_id}
+        )
+        """Control tokens that a rationale must not hold."""
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a trusted text; control tokens in it are recognised."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def words(self, tokens: Sequence[int]) -> str:
+        """The text of generated tokens, without control tokens."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+    def sample(self, content: Content, instruction: str) -> Sample:
+        """The prompt for one query or item.
+
+        Raises:
+            embedder.pictures.PictureError: the picture cannot be read.
+        """
+        text = self._cut(self._neutralise(content.text))
+        if content.image is None:
+            return Sample(self.tokens(prompt(instruction, text)))
+        processed = self._image_processor(images=[open_picture(content.image)], return_tensors="np")
+        frames, height, width = (int(n) for n in processed["image_grid_thw"][0])
+        num_tokens = frames * height * width // self._image_processor.merge_size**2
+        return Sample(
+            self.tokens(prompt(instruction, text, num_image_tokens=num_tokens)),
+            processed["pixel_values"].astype(np.float32),
+            (frames, height, width),
+        )
+
+    def _cut(self, text: str) -> str:
+        # A token has at least one character, so far longer texts need not be tokenised in full.
+        text = text[: self.max_text_tokens * 16]
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
+        if len(offsets) <= self.max_text_tokens:
+            return text
+        return text[: offsets[self.max_text_tokens - 1][1]]
+
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """The samples as one left-padded batch."""
+        longest = max(len(sample) for sample in samples)
+        ids = np.full((len(samples), longest), self.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, sample in enumerate(samples):
+            ids[row, longest - len(sample) :] = sample.tokens
+            mask[row, longest - len(sample) :] = 1
+        patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
+        grids = [sample.grid for sample in samples if sample.grid is not None]
+        return Batch(
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy((ids == self._image_token).astype(np.int64)),
+            torch.from_numpy(np.concatenate(patches)) if patches else None,
+            torch.tensor(grids) if grids else None,
+        )

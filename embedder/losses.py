@@ -1,0 +1,78 @@
+"""Losses that shape the vector space.
+
+Shape legend:
+  B = queries in the batch, N = targets in the batch (the first B are the queries' own),
+  D = embedding dimension
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+
+def info_nce(
+    query_BD: torch.Tensor,
+    target_ND: torch.Tensor,
+    *,
+    contrastive_temperature: float,
+    is_false_negative_BN: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Symmetric contrastive loss that pulls each query to its own target and away from the rest.
+
+    Row `i` of `query_BD` belongs to row `i` of `target_ND`; targets past the first B are negatives
+    only. (van den Oord et al. 2018, with cosine similarity in place of the bilinear score; the mean
+    of the query -> target and the target -> query direction, as UME-R1's code has it.)
+
+    Args:
+        query_BD: query embeddings, L2-normalised.
+        target_ND: target embeddings, L2-normalised, N >= B.
+        contrastive_temperature: divides the cosines; dimensionless, > 0.
+        is_false_negative_BN: True where a target that is not the query's own would be right as
+            well; such pairs are left out. None: there are none.
+
+    Returns:
+        Scalar loss in nats, averaged over the queries; 0 when B and N are 1.
+
+    Raises:
+        ValueError: fewer targets than queries, or a temperature that is not positive.
+    """
+    B, N = query_BD.shape[0], target_ND.shape[0]
+    if N < B:
+        raise ValueError(f"every query needs its own target: got {B} queries and {N} targets")
+    if contrastive_temperature <= 0:
+        raise ValueError(f"contrastive_temperature must be > 0, got {contrastive_temperature}")
+    logits_BN = query_BD @ target_ND.T / contrastive_temperature
+    if is_false_negative_BN is not None:
+        left_out_BN = is_false_negative_BN.clone()
+        left_out_BN[:, :B].fill_diagonal_(False)  # a query's own target stays the positive
+        logits_BN = logits_BN.masked_fill(left_out_BN, float("-inf"))
+    own_B = torch.arange(B, device=logits_BN.device)
+    forward = F.cross_entropy(logits_BN, own_B)
+    backward = F.cross_entropy(logits_BN[:, :B].T, own_B)
+    return (forward + backward) / 2
+
+
+def matryoshka_info_nce(
+    query_BD: torch.Tensor,
+    target_ND: torch.Tensor,
+    *,
+    dims: Sequence[int],
+    contrastive_temperature: float,
+    is_false_negative_BN: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean of `info_nce` over prefixes of the vectors, each normalised again.
+
+    (Kusupati et al. 2022; SAIL-Embedding section 3.3.2 adds the prefixes' losses with equal weight,
+    here they are averaged so that the scale does not depend on how many there are.)
+    """
+    losses = [
+        info_nce(
+            F.normalize(query_BD[:, :dim], dim=-1),
+            F.normalize(target_ND[:, :dim], dim=-1),
+            contrastive_temperature=contrastive_temperature,
+            is_false_negative_BN=is_false_negative_BN,
+        )
+        for dim in dims
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,64 @@
+"""How well nano finds pictures of products that it has never seen.
+
+Shape legend: N = pictures, D = embedding dimension
+"""
+
+import random
+
+import torch
+import torch.nn.functional as F
+
+from catalog.bazaar import questions
+from catalog.bazaar.drawing import draw, png
+from catalog.bazaar.world import Product, random_product
+from embedder.backbone import Backbone
+from embedder.content import Content
+from embedder.inputs import Inputs
+from embedder.nano import architecture
+
+
+def heldout_products(num_products: int, *, seed: int) -> list[Product]:
+    """Products of held-out combinations, each name once."""
+    source = random.Random(f"heldout/{seed}")
+    found: dict[str, Product] = {}
+    while len(found) < num_products:
+        product = random_product(source)
+        if product.is_held_out:
+            found.setdefault(product.name, product)
+    return list(found.values())
+
+
+@torch.no_grad()
+def heldout_hits(
+    backbone: Backbone, inputs: Inputs, *, num_products: int, seed: int
+) -> dict[str, float]:
+    """Share of questions whose best picture is a right answer, by tier, in direct mode.
+
+    Candidates are pictures alone, without a word. Chance is the mean share of right answers.
+    """
+    products = heldout_products(num_products, seed=seed)
+    source = random.Random(f"questions/{seed}")
+    pictures = [Content(image=png(draw(product, source))) for product in products]
+    item_ND = _direct(backbone, inputs, pictures, architecture.ITEM_INSTRUCTION)
+    hits: dict[str, float] = {}
+    chance: list[float] = []
+    for tier in questions.TIERS:
+        asked = [questions.ask(product, tier, source) for product in products]
+        texts = [Content(question.text) for question in asked]
+        query_ND = _direct(backbone, inputs, texts, architecture.QUERY_INSTRUCTION)
+        best = (query_ND @ item_ND.T).argmax(dim=1).tolist()
+        right = [question.fits(products[i]) for question, i in zip(asked, best, strict=True)]
+        hits[f"heldout/{tier}/hit@1"] = round(sum(right) / len(right), 4)
+        chance += [len(question.answers(products)) / len(products) for question in asked]
+    return hits | {"heldout/chance": round(sum(chance) / len(chance), 4)}
+
+
+def _direct(
+    backbone: Backbone, inputs: Inputs, contents: list[Content], instruction: str
+) -> torch.Tensor:
+    samples = [inputs.sample(content, instruction) for content in contents]
+    ready = [sample.extended((inputs.direct_id, inputs.emb_id)) for sample in samples]
+    states = [
+        backbone.states(inputs.batch(ready[i : i + 64]))[:, -1] for i in range(0, len(ready), 64)
+    ]
+    return F.normalize(torch.cat(states), dim=-1)

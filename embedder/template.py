@@ -1,0 +1,68 @@
+"""The one place that knows how a prompt looks.
+
+    user      : [picture] {instruction} {text}
+    assistant : DIRECT  ->  <|direct|><|emb|>
+                REASON  ->  <|reason|>{rationale}<|summary|>{summary}<|emb|>
+
+The gate is one token, so its probability is a softmax over two logits of the prefill (a layout that
+UME-R1 and MMEmb-R1 do not spell out; the one-token gate is our reconstruction). Queries, items,
+training and serving all go through here, because a prompt that differs by one space gives a vector
+that cannot be compared.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+TEMPLATE_VERSION = 1
+"""Part of every model version's identity: raise it whenever a prompt changes by a single token."""
+
+DIRECT, REASON, SUMMARY, EMB = "<|direct|>", "<|reason|>", "<|summary|>", "<|emb|>"
+PONDER_TOKENS = (DIRECT, REASON, SUMMARY, EMB)
+
+IMAGE_START, IMAGE_PAD, IMAGE_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+
+
+def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
+    """Everything before the gate.
+
+    Args:
+        instruction: what the vector is for, from the model version's manifest.
+        text: the content, already neutralised.
+        num_image_tokens: how many vectors the picture becomes; 0 when there is none.
+    """
+    picture = IMAGE_START + IMAGE_PAD * num_image_tokens + IMAGE_END if num_image_tokens else ""
+    return f"{TURN_START}user\n{picture}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
+
+
+def reasoned_answer(rationale: str, summary: str) -> str:
+    """The assistant's turn when it reasons, up to and including the embedding token."""
+    return f"{REASON}{rationale}{SUMMARY}{summary}{EMB}"
+
+
+def item_text(
+    title: str | None, text: str | None, category: str | None, tags: Sequence[str] = ()
+) -> str:
+    r"""An item's words in a fixed order, one field a line; missing fields leave no trace.
+
+    >>> item_text("3 red mugs", None, "kitchen", ["gift", "new"])
+    '3 red mugs\nkitchen, gift, new'
+    """
+    shelf = ", ".join(part for part in (category, *tags) if part)
+    return "\n".join(part for part in (title, shelf, text) if part)
+
+
+def neutraliser(added_tokens: Iterable[str]) -> Callable[[str], str]:
+    """A function that makes untrusted text unable to spell a control token.
+
+    Every token that the tokenizer would recognise as a whole gets a space after its first
+    character, so it reads the same to a person and is tokenised as plain text.
+
+    >>> neutraliser(["<|emb|>"])("buy <|emb|> now")
+    'buy < |emb|> now'
+    """
+    longest_first = sorted({token for token in added_tokens if len(token) > 1}, key=len)[::-1]
+    if not longest_first:
+        return lambda text: text
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(lambda match: match[0][0] + " " + match[0][1:], text)

@@ -1,0 +1,119 @@
+"""Model versions: immutable folders, each with an identity that its vectors carry.
+
+A version is a folder of safetensors weights, processor files and a `manifest.json`. Its id hashes
+all of them together with the policy and the prompt template, so that whatever could change a vector
+changes the id, and vectors of two ids are never compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from embedder.content import Policy
+from embedder.template import TEMPLATE_VERSION
+
+NANO = Path(__file__).parent / "nano" / "checkpoint"
+"""The model version that ships with the project."""
+
+# Weights and processors only. Pickled weights and code are never fetched, read or hashed.
+READ_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a version is called and how it is used."""
+
+    name: str
+    """Human part of the id; letters, digits, dot, dash and underscore."""
+
+    query_instruction: str = "Represent the query to find the item it asks for."
+    item_instruction: str = "Represent the item so that queries for it find it."
+
+    dims: tuple[int, ...] = ()
+    """Matryoshka prefixes it was trained for, ascending, full dimension last; empty: only full."""
+
+    theta: float = 0.5
+    """Policy `auto` reasons when the gate's probability is at least this, in [0, 1]."""
+
+    max_text_tokens: int = 512
+    """Content text is cut after so many tokens."""
+
+    max_new_tokens: int = 256
+    """A rationale that is longer is closed by force, and counted as a fallback."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "._-" for c in self.name):
+            raise ValueError(f"name must be letters, digits, '.', '_' or '-', got {self.name!r}")
+        if not 0 <= self.theta <= 1:
+            raise ValueError(f"theta must be in [0, 1], got {self.theta}")
+        for field in ("max_text_tokens", "max_new_tokens"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+
+
+def resolve(model: str) -> Path:
+    """The folder of a model: `nano`, an existing folder, or a hub id that is then downloaded.
+
+    Raises:
+        FileNotFoundError: the folder holds no safetensors weights. Pickled weights are refused:
+            reading them can run code.
+    """
+    if model == "nano":
+        folder = NANO
+    elif Path(model).is_dir():
+        folder = Path(model)
+    elif model.startswith((".", "/")):
+        raise FileNotFoundError(f"model folder {model!r} does not exist")
+    else:
+        from huggingface_hub import snapshot_download  # only here: most runs need no hub
+
+        folder = Path(snapshot_download(model, allow_patterns=list(READ_PATTERNS)))
+    if not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(
+            f"{folder} must hold *.safetensors weights; convert other formats first, they are "
+            "not read because they can run code"
+        )
+    return folder
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The folder's manifest; a checkpoint that has none gets the defaults and its folder's name.
+
+    Raises:
+        ValueError: the manifest is not a JSON object, or a value is out of range.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in folder.name)
+        return Manifest(name=name or "model")
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict) or "name" not in values:
+        raise ValueError(f"{path} must be a JSON object with a name")
+    known = {field.name for field in fields(Manifest)}
+    chosen = {key: value for key, value in values.items() if key in known}
+    return Manifest(**chosen | {"dims": tuple(values.get("dims", ()))})
+
+
+def configured_version(model: str, policy: Policy) -> str:
+    """Identity of a model under a policy, without loading its weights."""
+    folder = resolve(model)
+    return version_id(folder, read_manifest(folder), policy)
+
+
+def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
+    """Name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
+    digest = hashlib.blake2b(digest_size=6)
+    settings = asdict(manifest) | {"policy": policy, "template": TEMPLATE_VERSION}
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for path in _content_files(folder):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return f"{manifest.name}-{digest.hexdigest()}"
+
+
+def _content_files(folder: Path) -> Iterator[Path]:
+    found = {path for pattern in READ_PATTERNS for path in folder.glob(pattern)}
+    yield from sorted(path for path in found if path.name != "manifest.json")

@@ -1,0 +1,54 @@
+"""An untrained nano: the true architecture with random weights, so no test rests on training."""
+
+import random
+
+import pytest
+import torch
+
+from catalog.bazaar.drawing import draw, png
+from catalog.bazaar.world import random_product
+from embedder.backbone import Backbone
+from embedder.checkpoint import Checkpoint
+from embedder.inputs import Inputs
+from embedder.nano import architecture
+from embedder.nano.checkpoint import save_checkpoint
+from embedder.version import read_manifest
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return architecture.build_tokenizer(0)
+
+
+@pytest.fixture(scope="session")
+def inputs(tokenizer):
+    return Inputs(tokenizer, architecture.build_image_processor(), max_text_tokens=64)
+
+
+@pytest.fixture(scope="session")
+def backbone(tokenizer):
+    model = architecture.build_model(tokenizer, 0).eval().requires_grad_(False)
+    # Untrained weights of 0.02 make every state alike; larger ones let the prompt show.
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.15, generator=generator)
+    return Backbone(model)
+
+
+@pytest.fixture(scope="session")
+def folder(backbone, inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("version")
+    save_checkpoint(backbone.model, inputs, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(backbone, inputs, folder):
+    return Checkpoint(folder, read_manifest(folder), backbone, inputs, gate_is_trained=True)
+
+
+@pytest.fixture(scope="session")
+def picture():
+    source = random.Random(0)
+    return png(draw(random_product(source), source))

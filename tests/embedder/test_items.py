@@ -1,0 +1,62 @@
+"""Tests for embedder/items.py: rows in, rows out, and one bad item among good ones."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from catalog.tables import EMBEDDINGS, ITEMS, RATIONALES
+from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.items import embed_items, item_content
+
+COLUMNS = {"title": "3 mugs", "text": None, "category": "kitchen", "tags": [], "deleted": False}
+
+
+@pytest.fixture(scope="module")
+def encoder(checkpoint):
+    return MMEmbR1(checkpoint, EmbedderConfig())
+
+
+def items(**image_hashes):
+    rows = [
+        COLUMNS | {"item_id": item_id, "content_hash": f"h-{item_id}", "image_hash": image_hash}
+        for item_id, image_hash in image_hashes.items()
+    ]
+    return pl.DataFrame(rows, schema=ITEMS.schema)
+
+
+def test_rows_have_the_tables_columns_and_the_encoders_vectors(encoder, picture):
+    rows = items(a=None, b="pic")
+    embedded = embed_items(rows, {"pic": picture}, encoder)
+    assert embedded.embeddings.schema == EMBEDDINGS.schema
+    assert embedded.rationales.schema == RATIONALES.schema
+    assert embedded.embeddings["item_id"].to_list() == ["a", "b"]
+    assert set(embedded.embeddings["model_version"]) == {encoder.version}
+    for row, image in zip(rows.iter_rows(named=True), (None, picture), strict=True):
+        expected = encoder.encode_items([item_content(row, image)])[0].vector
+        got = embedded.embeddings.filter(item_id=row["item_id"])["vector"][0].to_numpy()
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_an_unreadable_picture_fails_its_item_and_no_other(encoder, picture):
+    rows = items(good="pic", corrupt="bad", lost="nowhere")
+    embedded = embed_items(rows, {"pic": picture, "bad": b"not a picture"}, encoder)
+    assert embedded.embeddings["item_id"].to_list() == ["good"]
+    assert set(embedded.failures) == {"corrupt", "lost"}
+    assert "not a readable picture" in embedded.failures["corrupt"]
+    assert "land the item again" in embedded.failures["lost"]
+
+
+def test_a_rationale_is_kept_for_each_item_that_was_reasoned_about(checkpoint):
+    encoder = MMEmbR1(checkpoint, EmbedderConfig(policy="always"))
+    embedded = embed_items(items(a=None, b=None), {}, encoder)
+    assert embedded.rationales["item_id"].to_list() == ["a", "b"]
+    assert set(embedded.embeddings["action"]) == {"reason"}
+    tokens = embedded.embeddings["rationale_tokens"]
+    assert embedded.rationales["tokens"].to_list() == tokens.to_list()
+
+
+def test_no_items_give_empty_tables(encoder):
+    embedded = embed_items(ITEMS.empty(), {}, encoder)
+    assert embedded.embeddings.is_empty()
+    assert embedded.rationales.is_empty()
+    assert embedded.failures == {}
