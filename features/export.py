@@ -1,0 +1,136 @@
+"""Feature tables as Parquet, one folder per day, with a manifest that says what they hold.
+
+The manifest is the table: it names its files, whose names carry a digest of their content, and it
+is put in place by one rename once all of them are there. A reader sees the old export or the new
+one, a crash leaves the old one, and a day that did not change is not written again.
+"""
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.schema import Feature, schema_hash
+from features.table import FeatureTable
+
+MANIFEST = "manifest.json"
+
+
+def write_export(table: FeatureTable, folder: Path) -> dict[str, Any]:
+    """Writes the table below `folder`, in place of what is there, and returns its manifest.
+
+    Args:
+        table: what `features.table.build_features` made.
+        folder: gets `date=YYYY-MM-DD/part-<digest>.parquet` per day (UTC) and `manifest.json`.
+
+    Raises:
+        ValueError: the table has no rows; an empty export would hide a broken source.
+    """
+    if table.frame.is_empty():
+        raise ValueError("an export must have rows, got none; look at the impressions it is of")
+    partitions = [
+        _write_day(day, rows, folder)
+        for (day,), rows in table.frame.group_by(
+            pl.col("ts").dt.date().alias("date"), maintain_order=True
+        )
+    ]
+    manifest = _manifest(table, sorted(partitions, key=lambda part: part["path"]))
+    text = json.dumps(manifest, indent=1, default=str)
+    path = folder / MANIFEST
+    if not path.exists() or path.read_text() != text:
+        _replace(path, text.encode())
+    _remove_strays(folder, {part["path"] for part in partitions})
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an export.
+
+    Raises:
+        ValueError: there is none, so nothing was exported to the end there.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise ValueError(f"an export must have a {MANIFEST}, got none in {folder}; export first")
+    return json.loads(path.read_text())
+
+
+def read_export(folder: Path) -> FeatureTable:
+    """The table that was written to `folder`, rows by day and then as they came.
+
+    Raises:
+        ValueError: no manifest, or the files are not the ones it names.
+    """
+    manifest = read_manifest(folder)
+    features = tuple(Feature(**row) for row in manifest["features"])
+    columns = manifest["columns"]
+    parts = [_read_part(folder, part, columns) for part in manifest["partitions"]]
+    if schema_hash(features) != manifest["schema_hash"]:
+        raise ValueError(
+            f"{folder / MANIFEST} must hold the hash of its own features, got "
+            f"{manifest['schema_hash']}; it was edited, so export again"
+        )
+    return FeatureTable(pl.concat(parts), features, manifest["space"], manifest["config"])
+
+
+def _write_day(day: object, rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    rows.write_parquet(buffer, compression="zstd")
+    content = buffer.getvalue()
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    path = Path(f"date={day}") / f"part-{digest}.parquet"
+    if not (folder / path).exists():
+        _replace(folder / path, content)
+    return {"path": path.as_posix(), "num_rows": len(rows), "digest": digest}
+
+
+def _manifest(table: FeatureTable, partitions: list[dict[str, Any]]) -> dict[str, Any]:
+    times = table.frame["ts"]
+    return {
+        "schema_hash": table.schema_hash,
+        "model_version": table.model_version,
+        "columns": table.frame.columns,
+        "features": [asdict(feature) for feature in table.features],
+        "num_rows": len(table.frame),
+        "num_requests": table.frame["request_id"].n_unique(),
+        "first_ts": times.min(),
+        "last_ts": times.max(),
+        "space": table.space,
+        "config": table.config,
+        "partitions": partitions,
+    }
+
+
+def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.DataFrame:
+    path = folder / part["path"]
+    content = path.read_bytes() if path.exists() else b""
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    if digest != part["digest"]:
+        raise ValueError(
+            f"{path} must be the file its manifest names, got digest {digest} for "
+            f"{part['digest']}; it was changed or lost, so export again"
+        )
+    return pl.read_parquet(io.BytesIO(content), hive_partitioning=False).select(columns)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Puts a file in place in one step: all of it is there, or the old one is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _remove_strays(folder: Path, kept: set[str]) -> None:
+    """Removes days and parts that the manifest no longer names."""
+    for path in folder.glob("date=*/*"):
+        if path.relative_to(folder).as_posix() not in kept:
+            path.unlink()
+    for day in folder.glob("date=*"):
+        if not any(day.iterdir()):
+            day.rmdir()

@@ -1,0 +1,150 @@
+"""Match features: how close a candidate is to what its user liked before.
+
+The same function makes them offline and in a service, and a row's features do not hang on which
+other requests come with it. The arithmetic is in `features.similarity`.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from features.similarity import Groups, similarity_table
+from features.space import Space
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchConfig:
+    """Which match features are made."""
+
+    slots: int = 50
+    """Newest history items compared; a longer history is cut. Fixed, for a sum's last bits hang
+    on how many slots it runs over."""
+
+    top_k: tuple[int, ...] = (3, 10)
+    """Mean of the k largest similarities, for each k; of all there are when fewer."""
+
+    half_lives_days: tuple[int, ...] = (1, 7, 30)
+    """An item of this age weighs half in the profile, for each profile."""
+
+    num_tiers: int = 8
+    """Tiers of the similarity histogram; the space has `num_tiers - 1` edges."""
+
+    relative: tuple[str, ...] = ("match_max", "match_mean", "match_top3_mean", "match_profile_7d")
+    """Features that are also given as their rank and their gap within the request."""
+
+    def __post_init__(self) -> None:
+        if min(self.slots, *self.top_k, *self.half_lives_days) <= 0:
+            raise ValueError(
+                "slots, top_k and half_lives_days must be > 0, got "
+                f"{self.slots}, {self.top_k}, {self.half_lives_days}"
+            )
+        if self.num_tiers < 2:
+            raise ValueError(f"num_tiers must be >= 2, got {self.num_tiers}")
+        unknown = set(self.relative) - set(self.similarity_names())
+        if unknown:
+            raise ValueError(
+                f"relative must name similarities, got {sorted(unknown)}; "
+                f"there are {self.similarity_names()}"
+            )
+
+    @property
+    def half_lives_h(self) -> tuple[float, ...]:
+        """The profiles' half-lives in hours."""
+        return tuple(24.0 * days for days in self.half_lives_days)
+
+    def similarity_names(self) -> list[str]:
+        """Names of the features that are cosines, in the order they are made."""
+        return [
+            "match_max",
+            "match_mean",
+            *(f"match_top{k}_mean" for k in self.top_k),
+            "match_last",
+            "match_last5_max",
+            *(f"match_profile_{days}d" for days in self.half_lives_days),
+        ]
+
+    def tier_names(self) -> list[str]:
+        """Names of the histogram's features: all shares, then all log counts; tier 0 is far."""
+        tiers = range(self.num_tiers)
+        return [f"match_tier{t}_share" for t in tiers] + [f"match_tier{t}_log1p" for t in tiers]
+
+
+def match_features(
+    impressions: pl.DataFrame,
+    histories: pl.DataFrame,
+    space: Space,
+    *,
+    config: MatchConfig | None = None,
+) -> pl.DataFrame:
+    """How each candidate relates to the history of its request.
+
+    The candidate itself is left out of the history before anything is compared (its cosine of 1
+    would drown the rest) and flagged as `is_repeat`. A history item without a vector counts in
+    `history_size` and nowhere else.
+
+    Args:
+        impressions: request_id, item_id; one row per candidate, any order.
+        histories: request_id, items, ages_h, as `features.histories.histories` gives them; every
+            request of `impressions` is there.
+        space: vectors of one model version, and the edges of its tiers.
+        config: which features; the defaults when None.
+
+    Returns:
+        One row per impression, same order, with the "match" columns of `features.schema`. A
+        similarity is null, never 0, when the candidate has no vector or nothing to compare with.
+    """
+    config = config or MatchConfig()
+    _check_edges(space, config)
+    groups = Groups.of(impressions, histories, space, slots=config.slots)
+    values = similarity_table(
+        groups,
+        space,
+        top_k=config.top_k,
+        half_lives_h=config.half_lives_h,
+        num_tiers=config.num_tiers,
+    )
+    names = config.similarity_names() + config.tier_names()
+    return (
+        _counts(impressions, histories)
+        .with_columns(
+            has_vector=pl.Series(space.rows_of(impressions["item_id"]) >= 0),
+            **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
+        )
+        .with_columns(form for name in config.relative for form in _relative(name))
+        .drop("request_id", "item_id")
+    )
+
+
+def _check_edges(space: Space, config: MatchConfig) -> None:
+    if len(space.edges) > config.num_tiers - 1:
+        raise ValueError(
+            f"a space for {config.num_tiers} tiers must have at most {config.num_tiers - 1} edges, "
+            f"got {len(space.edges)}; make the space with the same num_tiers"
+        )
+
+
+def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
+    """request_id, item_id, history_size and is_repeat of every impression, in order."""
+    size = histories.select("request_id", history_size=pl.col("items").list.len().cast(pl.UInt32))
+    seen = histories.select("request_id", item_id="items").explode("item_id", empty_as_null=False)
+    return (
+        impressions.select("request_id", "item_id")
+        .join(size, on="request_id", how="left", maintain_order="left")
+        .join(
+            seen.unique().with_columns(is_repeat=True),
+            on=["request_id", "item_id"],
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(pl.col("is_repeat").fill_null(False))
+    )
+
+
+def _relative(name: str) -> list[pl.Expr]:
+    """A feature as seen among the candidates of its request: rank 1 = best, ties share it."""
+    value = pl.col(name)
+    rank = value.rank("min", descending=True).over("request_id").cast(pl.UInt32)
+    return [
+        rank.alias(f"{name}_rank"),
+        (value - value.median().over("request_id")).cast(pl.Float32).alias(f"{name}_gap"),
+    ]

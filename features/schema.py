@@ -1,0 +1,127 @@
+"""The one list of features: what each is called, what it means, and where it comes from."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from features.match import MatchConfig
+
+FeatureGroup = Literal["context", "match"]
+FeatureType = Literal["Float32", "UInt32", "Boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a feature table."""
+
+    name: str
+    dtype: FeatureType
+    group: FeatureGroup
+    """ "context" needs no vector; "match" compares vectors. Experiments leave groups out."""
+
+    description: str
+    source: str
+    """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age."""
+
+
+CONTEXT_FEATURES = (
+    Feature("item_impressions", "UInt32", "context", "times the item was shown before", "count"),
+    Feature("item_positives", "UInt32", "context", "positive events on it before", "count"),
+    Feature(
+        "item_rate",
+        "Float32",
+        "context",
+        "positive events per impression, smoothed",
+        "(min(positives, impressions) + prior) / (impressions + prior_impressions)",
+    ),
+    Feature(
+        "item_popularity",
+        "Float32",
+        "context",
+        "positive events on it, old ones counting less",
+        "sum 2^(-age / half life)",
+    ),
+    Feature("item_age_h", "Float32", "context", "hours since created_at", "ts - created_at"),
+    Feature("user_events", "UInt32", "context", "events of the user before, of any kind", "count"),
+    Feature("user_positives", "UInt32", "context", "positive events of the user before", "count"),
+    Feature(
+        "user_category_share",
+        "Float32",
+        "context",
+        "share of the user's positive events in the candidate's category",
+        "count in category / count",
+    ),
+)
+
+
+def feature_schema(match: MatchConfig | None = None) -> tuple[Feature, ...]:
+    """Every feature that a table made with `match` has, in column order."""
+    return CONTEXT_FEATURES + _match_features(match or MatchConfig())
+
+
+def schema_hash(features: Iterable[Feature]) -> str:
+    """16 hexadecimal digits that change with any name, type, group, formula or the order."""
+    rows = [(f.name, f.dtype, f.group, f.source) for f in features]
+    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
+
+
+def names_of(features: Sequence[Feature], groups: Iterable[FeatureGroup]) -> list[str]:
+    """Names of the features of some groups, in column order."""
+    chosen = set(groups)
+    return [feature.name for feature in features if feature.group in chosen]
+
+
+def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
+    rows: list[tuple[str, FeatureType, str, str]] = [
+        ("history_size", "UInt32", "items in the history, with or without vector", "n"),
+        ("is_repeat", "Boolean", "the candidate is in the history", "c in history"),
+        ("has_vector", "Boolean", "the candidate has a vector", "c is known"),
+        *_similarity_rows(config),
+        *_tier_rows(config),
+    ]
+    for name in config.relative:
+        rows.append((f"{name}_rank", "UInt32", f"rank of {name} in its request, 1 = best", "rank"))
+        rows.append((f"{name}_gap", "Float32", f"{name} above the request's", "x - median x"))
+    return tuple(
+        Feature(name, dtype, "match", description, source)
+        for name, dtype, description, source in rows
+    )
+
+
+def _similarity_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
+    formulas = {
+        "match_max": ("nearest history item", "max s"),
+        "match_mean": ("mean over the history", "mean s"),
+        "match_last": ("newest history item", "s of the newest"),
+        "match_last5_max": ("nearest of the five newest", "max s of the five newest"),
+    }
+    formulas |= {
+        f"match_top{k}_mean": (f"mean of the {k} nearest", f"mean of the {k} largest s")
+        for k in config.top_k
+    }
+    formulas |= {
+        f"match_profile_{days}d": (
+            f"profile with a half-life of {days} days",
+            f"c . normalise(sum 2^(-a / {days} d) h)",
+        )
+        for days in config.half_lives_days
+    }
+    return [
+        (name, "Float32", f"cosine with the history: {formulas[name][0]}", formulas[name][1])
+        for name in config.similarity_names()
+    ]
+
+
+def _tier_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
+    """SimTier (arXiv 2407.19467): the histogram of s, between the edges of the space."""
+    shares: list[tuple[str, FeatureType, str, str]] = [
+        (f"match_tier{t}_share", "Float32", f"share of the history in tier {t}", "count / n")
+        for t in range(config.num_tiers)
+    ]
+    counts: list[tuple[str, FeatureType, str, str]] = [
+        (f"match_tier{t}_log1p", "Float32", f"history items in tier {t}", "log(1 + count)")
+        for t in range(config.num_tiers)
+    ]
+    return shares + counts

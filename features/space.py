@@ -1,0 +1,156 @@
+"""The space in which candidates and histories are compared: one model version, centred.
+
+Legend: N = items, D = embedding dimension, P = pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """Item vectors of one model version, made comparable.
+
+    The corpus mean is taken off and the rest is normalised again. Vectors of language models
+    crowd in a narrow cone (cosines of 0.5 to 0.9 between strangers); the common direction says
+    nothing about taste, and without it the cosine of two strangers is near 0.
+    """
+
+    model_version: str
+    """Embedder that made the vectors; those of another version must not be compared with them."""
+
+    item_ids: pl.Series
+    """[N] ids, in the order of `vectors_ND`."""
+
+    vectors_ND: np.ndarray
+    """[N, D] float32, centred, L2-normalised; zeros where a vector equals the mean."""
+
+    mean_D: np.ndarray
+    """[D] float32, what was taken off. Part of the features: serve with the same one."""
+
+    edges: tuple[float, ...]
+    """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
+
+    def rows_of(self, item_ids: pl.Series) -> np.ndarray:
+        """[n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
+        index = pl.DataFrame({"item_id": self.item_ids}).with_row_index("row")
+        asked = pl.DataFrame({"item_id": item_ids})
+        found = asked.join(index, on="item_id", how="left", maintain_order="left")
+        return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def make_space(
+    embeddings: pl.DataFrame,
+    *,
+    mean: np.ndarray | None = None,
+    edges: tuple[float, ...] | None = None,
+    pairs: pl.DataFrame | None = None,
+    num_tiers: int = 8,
+    seed: int = 0,
+) -> Space:
+    """The space of one model version.
+
+    Give `mean` and `edges` of an earlier space to get features equal to the ones it made, as a
+    service must; leave them out to measure both on these embeddings, as an export does.
+
+    Args:
+        embeddings: item_id str, vector list[f32], model_version str; one row per item.
+        mean: [D] to take off; the mean of `embeddings` when None.
+        edges: bounds of the similarity tiers; measured when None.
+        pairs: two columns of item ids that belong together, for measuring; see `history_pairs`.
+        num_tiers: tiers to measure, >= 2; without effect when `edges` is given.
+        seed: of the random pairs.
+
+    Raises:
+        ValueError: no embeddings, two model versions, or an item that is there twice.
+    """
+    model_version = _only_version(embeddings)
+    ordered = embeddings.sort("item_id")
+    raw_ND = np.stack(ordered["vector"].to_list()).astype(np.float32)
+    mean_D = raw_ND.mean(axis=0, dtype=np.float64) if mean is None else np.asarray(mean)
+    mean_D = mean_D.astype(np.float32)
+    centred_ND = raw_ND - mean_D
+    norm_N1 = np.linalg.norm(centred_ND, axis=1, keepdims=True)
+    vectors_ND = np.divide(
+        centred_ND, norm_N1, out=np.zeros_like(centred_ND), where=norm_N1 > 1e-12
+    )
+    space = Space(model_version, ordered["item_id"], vectors_ND, mean_D, edges or ())
+    if edges is None:
+        pairs_P2 = _pair_rows(space, pairs)
+        edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
+    return Space(model_version, ordered["item_id"], vectors_ND, mean_D, edges)
+
+
+def similarity_edges(
+    vectors_ND: np.ndarray,
+    pairs_P2: np.ndarray | None = None,
+    *,
+    num_tiers: int = 8,
+    num_pairs: int = 20_000,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """Inner bounds of `num_tiers` tiers: quantiles of what cosines occur in this space.
+
+    Half of the sample are random pairs, half pairs that belong together, so that tiers part
+    strangers from kin whatever the space. Equal widths would put most pairs in two or three
+    tiers. (SimTier, arXiv 2407.19467, uses equal widths in a space trained for them.)
+
+    Args:
+        vectors_ND: L2-normalised.
+        pairs_P2: rows of pairs that belong together; None or empty: random pairs only.
+        num_tiers: tiers to make, >= 2.
+        num_pairs: pairs to draw of each kind.
+        seed: of the draw.
+
+    Returns:
+        `num_tiers - 1` rising cosines; fewer when quantiles coincide.
+    """
+    if num_tiers < 2:
+        raise ValueError(f"num_tiers must be >= 2, got {num_tiers}")
+    rng = np.random.default_rng(seed)
+    drawn_P2 = rng.integers(len(vectors_ND), size=(num_pairs, 2))
+    drawn_P2 = drawn_P2[drawn_P2[:, 0] != drawn_P2[:, 1]]
+    if pairs_P2 is not None and len(pairs_P2):
+        drawn_P2 = np.concatenate([drawn_P2, pairs_P2[rng.integers(len(pairs_P2), size=num_pairs)]])
+    cosines_P = np.einsum("pd,pd->p", vectors_ND[drawn_P2[:, 0]], vectors_ND[drawn_P2[:, 1]])
+    if not len(cosines_P):
+        cosines_P = np.array([0.0])
+    quantiles = np.quantile(cosines_P, np.arange(1, num_tiers) / num_tiers)
+    return tuple(float(edge) for edge in np.unique(quantiles))
+
+
+def history_pairs(histories: pl.DataFrame) -> pl.DataFrame:
+    """Neighbours in a history, as pairs of items that belong together: left, right."""
+    items = pl.col("items")
+    return (
+        histories.filter(items.list.len() > 1)
+        .select(left=items.list.slice(1), right=items.list.slice(0, items.list.len() - 1))
+        .explode("left", "right")
+        .unique()
+        .sort("left", "right")
+    )
+
+
+def _only_version(embeddings: pl.DataFrame) -> str:
+    versions = embeddings["model_version"].unique().sort().to_list()
+    if len(versions) != 1:
+        raise ValueError(
+            f"embeddings must hold exactly one model_version, got {versions}; "
+            "vectors of two versions are not comparable, so filter to one"
+        )
+    twice = embeddings.filter(pl.col("item_id").is_duplicated())["item_id"].unique().sort()
+    if len(twice):
+        raise ValueError(
+            f"embeddings must hold one row per item, got several for {len(twice)} items, first "
+            f"{twice[0]!r}; keep the row whose content_hash is the item's present one"
+        )
+    return versions[0]
+
+
+def _pair_rows(space: Space, pairs: pl.DataFrame | None) -> np.ndarray | None:
+    if pairs is None:
+        return None
+    rows_P2 = np.stack([space.rows_of(pairs.to_series(side)) for side in (0, 1)], axis=1)
+    return rows_P2[(rows_P2 >= 0).all(axis=1)]

@@ -1,0 +1,133 @@
+"""Feature tables: impressions with their features, and all that is needed to make them again."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.context import ContextConfig, context_features
+from features.histories import HistoryConfig, histories, requests_of
+from features.match import MatchConfig, match_features
+from features.schema import Feature, feature_schema, schema_hash
+from features.space import Space, history_pairs, make_space
+
+KEY_COLUMNS = ("request_id", "user_id", "item_id", "ts")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureConfig:
+    """Everything that decides what a feature's value is, besides the data."""
+
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    match: MatchConfig = field(default_factory=MatchConfig)
+
+    edge_seed: int = 0
+    """Of the pairs on which the edges of the similarity tiers are measured."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureTable:
+    """Impressions with their features."""
+
+    frame: pl.DataFrame
+    """request_id, user_id, item_id, ts, `relevance` where it was given, then the features."""
+
+    features: tuple[Feature, ...]
+    """The feature columns, in order."""
+
+    space: dict[str, Any]
+    """model_version, mean and edges: with them `make_space` makes the same space again."""
+
+    config: dict[str, Any]
+    """The `FeatureConfig`, as plain values."""
+
+    @property
+    def model_version(self) -> str:
+        """Embedder version of the vectors compared."""
+        return self.space["model_version"]
+
+    @property
+    def schema_hash(self) -> str:
+        """Identity of the feature columns; see `features.schema.schema_hash`."""
+        return schema_hash(self.features)
+
+    def with_frame(self, frame: pl.DataFrame) -> "FeatureTable":
+        """The same table with other rows."""
+        return replace(self, frame=frame)
+
+
+def build_features(
+    impressions: pl.DataFrame,
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    embeddings: pl.DataFrame,
+    *,
+    config: FeatureConfig | None = None,
+    space: Space | None = None,
+) -> FeatureTable:
+    """Every feature of every impression, as of its request.
+
+    Args:
+        impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0).
+        events: columns of `catalog.tables.EVENTS`, any order; later ones are not looked at.
+        items: item_id, category, created_at; one row per item.
+        embeddings: item_id, vector, model_version; one row per item, one version. Without effect
+            when `space` is given.
+        config: the defaults when None.
+        space: that of an earlier table, to get comparable features; measured when None.
+
+    Returns:
+        One row per impression, same order.
+
+    Raises:
+        ValueError: a request with two users or times, two model versions, an item twice.
+    """
+    config = config or FeatureConfig()
+    past = histories(requests_of(impressions), events, config=config.history)
+    space = space or make_space(
+        embeddings,
+        pairs=history_pairs(past),
+        num_tiers=config.match.num_tiers,
+        seed=config.edge_seed,
+    )
+    features = feature_schema(config.match)
+    context = context_features(impressions, events, items, config=config.context)
+    match = match_features(impressions, past, space, config=config.match)
+    given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]
+    frame = pl.concat([impressions.select(given), context, match], how="horizontal")
+    return FeatureTable(
+        frame.select(given + [feature.name for feature in features]),
+        features,
+        describe_space(space),
+        asdict(config),
+    )
+
+
+def describe_space(space: Space) -> dict[str, Any]:
+    """The space without its vectors, as plain values."""
+    return {
+        "model_version": space.model_version,
+        "mean": [float(x) for x in space.mean_D],
+        "edges": list(space.edges),
+    }
+
+
+def restore_space(description: dict[str, Any], embeddings: pl.DataFrame) -> Space:
+    """The space a table was made in, filled with `embeddings`, for a service or a later table.
+
+    Raises:
+        ValueError: `embeddings` are of another model version.
+    """
+    space = make_space(
+        embeddings,
+        mean=np.array(description["mean"], dtype=np.float32),
+        edges=tuple(description["edges"]),
+    )
+    if space.model_version != description["model_version"]:
+        raise ValueError(
+            f"the features compare vectors of {description['model_version']!r}, got embeddings of "
+            f"{space.model_version!r}; export and train again for the new version"
+        )
+    return space

@@ -1,0 +1,92 @@
+"""Tests for ranker/experiment.py and ranker/evaluation.py, in a world where taste decides."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ranker.auc import auc, gauc
+from ranker.evaluation import evaluate
+from ranker.experiment import run_experiment
+from ranker.metrics import hit, ndcg
+from ranker.model import RankerConfig
+from ranker.rankings import Rankings
+from ranker.split import TimeSplit
+
+
+@pytest.fixture(scope="module")
+def report(taste_table):
+    at = taste_table.frame["ts"].min() + timedelta(hours=300)
+    return run_experiment(
+        taste_table,
+        split=TimeSplit(at=at),
+        config=RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2),
+        num_resamples=100,
+    )
+
+
+def test_match_features_pay_where_taste_decides(report):
+    gained = report.overall.differences["with match"]
+    assert gained["ndcg@10"].mean > 0.1
+    assert gained["ndcg@10"].low > 0
+    assert gained["gauc"].low > 0
+
+
+def test_sizes_are_those_of_the_split(report):
+    assert (report.num_train_rows, report.num_train_requests) == (3000, 300)
+    assert (report.overall.num_rows, report.overall.num_requests) == (1000, 100)
+
+
+@pytest.mark.parametrize("name", ["item_age", "item_popularity", "history_size"])
+def test_slices_share_out_the_rows(report, name):
+    # Items that are not created yet have no age; here the last one appears at hour 298 of 300.
+    assert sum(part.num_rows for part in report.slices[name].values()) == 1000
+
+
+def test_item_age_slices_are_cut_by_hours(report, taste_table):
+    test = taste_table.frame.tail(1000)
+    young = test.filter(pl.col("item_age_h") < 24)
+    assert report.slices["item_age"]["< 24 h"].num_rows == len(young)
+
+
+def test_report_is_json_without_nan(report):
+    loaded = json.loads(report.to_json())
+    assert loaded["overall"]["metrics"]["with match"]["ndcg@10"].keys() == {"mean", "low", "high"}
+    assert sum(loaded["importances"].values()) == pytest.approx(1)
+
+
+def test_evaluation_agrees_with_the_metrics():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "request_id": [f"r{k // 8}" for k in range(400)],
+            "user_id": [f"u{k // 40}" for k in range(400)],
+            "item_id": [f"i{k}" for k in range(400)],
+            "relevance": rng.integers(0, 3, 400) * (rng.random(400) < 0.2),
+        }
+    )
+    score = rng.normal(size=400)
+    got = evaluate(frame, {"it": score}, num_resamples=10).metrics["it"]
+    rankings = Rankings.of(frame.with_columns(score=pl.Series(score)))
+    answered = frame.group_by("request_id").agg(pl.col("relevance").max()).sort("request_id")
+    kept = (answered["relevance"] > 0).to_numpy()
+    assert got["auc"].mean == pytest.approx(auc(frame["relevance"].to_numpy(), score))
+    assert got["gauc"].mean == pytest.approx(gauc(rankings))
+    assert got["ndcg@10"].mean == pytest.approx(ndcg(rankings, k=10, gain="exp2")[kept].mean())
+    assert got["hit@10"].mean == pytest.approx(hit(rankings, k=10)[kept].mean())
+
+
+def test_equal_scorings_differ_by_nothing():
+    frame = pl.DataFrame(
+        {
+            "request_id": ["r", "r"],
+            "user_id": ["u", "u"],
+            "item_id": ["a", "b"],
+            "relevance": [1, 0],
+        }
+    )
+    score = np.array([1.0, 0.0])
+    got = evaluate(frame, {"a": score, "b": score}, num_resamples=5).differences["b"]
+    assert {(i.mean, i.low, i.high) for i in got.values()} == {(0.0, 0.0, 0.0)}
