@@ -1,0 +1,105 @@
+"""Where things are and which model is used: all that differs between deployments."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedder.content import Policy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One deployment. Without any setting, everything is embedded and lies in `./.ponder`."""
+
+    home: Path = Path(".ponder")
+    """Folder of whatever is not given an address of its own."""
+
+    lake: str = ""
+    """Folder or s3:// address of the lake; empty: `lake` in the home."""
+
+    lake_options: Mapping[str, str] = field(default_factory=dict)
+    """Storage options of an object store: keys, endpoint, region."""
+
+    milvus: str = ""
+    """Milvus address, e.g. http://milvus:19530; empty: Milvus Lite in `milvus.db` in the home."""
+
+    milvus_token: str = ""
+    """`user:password` or an API key of the Milvus server."""
+
+    kafka: str = ""
+    """Brokers, e.g. kafka:9092; empty: there is no Kafka, items come from folders."""
+
+    kafka_security: Mapping[str, Any] = field(default_factory=dict)
+    """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
+
+    model: str = "nano"
+    """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct."""
+
+    device: str = "cpu"
+    """Torch device of the embedder: cpu, cuda, cuda:1..."""
+
+    policy: Policy = "auto"
+    """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
+
+    shard_size: int = 512
+    """Items that one embedding task takes."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("auto", "always", "never"):
+            raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
+        if self.shard_size < 1:
+            raise ValueError(f"shard_size must be at least 1, got {self.shard_size}")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Settings from `PONDER_*` variables; an unset or empty one leaves the default.
+
+        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects.
+
+        Raises:
+            ValueError: a value cannot be read; the text names the variable.
+        """
+        readers: dict[str, Callable[[str], Any]] = {
+            "home": Path,
+            "lake_options": json.loads,
+            "kafka_security": json.loads,
+            "shard_size": int,
+        }
+        values: dict[str, Any] = {}
+        for name in cls.__dataclass_fields__:
+            variable = f"PONDER_{name.upper()}"
+            if not environ.get(variable):
+                continue
+            try:
+                values[name] = readers.get(name, str)(environ[variable])
+            except ValueError as error:
+                raise ValueError(f"{variable} cannot be read: {error}") from error
+        return cls(**values)
+
+    @property
+    def features_folder(self) -> Path:
+        """Where match features are exported to."""
+        return self.home / "features"
+
+    @property
+    def ranker_folder(self) -> Path:
+        """Where the trained ranker is kept."""
+        return self.home / "ranker"
+
+    @property
+    def reports_folder(self) -> Path:
+        """Where evaluations and the HTML report are written."""
+        return self.home / "reports"
+
+    @property
+    def lake_uri(self) -> str:
+        """Where the lake is."""
+        return self.lake or str(self.home / "lake")
+
+    @property
+    def milvus_uri(self) -> str:
+        """Where the index is."""
+        return self.milvus or str(self.home / "milvus.db")
