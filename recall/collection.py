@@ -1,0 +1,154 @@
+"""How item vectors lie in Milvus: where, under which names, in which columns and index.
+
+Milvus Lite drops a collection's description and properties without a word, so the model version is
+kept in the one thing that every Milvus keeps: the collection's name, written reversibly.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pymilvus import CollectionSchema, DataType, MilvusClient
+from pymilvus.milvus_client.index import IndexParams
+
+IndexType = Literal["FLAT", "HNSW", "AUTOINDEX"]
+
+MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
+MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
+MAX_NAME_CHARS = 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexConfig:
+    """Where the item vectors live and how they are searched."""
+
+    uri: str
+    """Milvus endpoint, e.g. http://milvus:19530; a path ending in .db selects Milvus Lite, which
+    one process at a time may open."""
+
+    token: str = ""
+    """`user:password` or an API key; empty for none, as Milvus Lite wants it."""
+
+    alias: str = "items"
+    """Name under which the live version is served; letters and digits. Collections are called
+    `<alias>_<version>`, and `previous<alias>` remembers where a rollback leads."""
+
+    index_type: IndexType = "HNSW"
+    """FLAT is exact and slow, HNSW approximate and fast, AUTOINDEX the server's own choice. Others
+    are refused: Milvus Lite takes them and then searches by brute force."""
+
+    m: int = 16
+    """HNSW: links per node. More cost memory and find more."""
+
+    ef_construction: int = 200
+    """HNSW: candidates looked at while building."""
+
+    ef: int = 128
+    """HNSW: candidates looked at in a search; raised to the number asked for when that is more."""
+
+    search_timeout_s: float = 5.0
+    """Give up on one search after this many seconds."""
+
+    upsert_bytes: int = 16 * 2**20
+    """Size of one write, in bytes; Milvus refuses messages above 64 MiB."""
+
+    page_rows: int = 2_000
+    """Rows read or deleted at once; with their vectors they must fit into 64 MiB."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.alias):
+            raise ValueError(f"alias must be letters and digits, got {self.alias!r}")
+        if self.index_type not in get_args(IndexType):
+            raise ValueError(
+                f"index_type must be one of {get_args(IndexType)}, got {self.index_type!r}"
+            )
+        for name in ("m", "ef_construction", "ef", "search_timeout_s", "page_rows"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 < self.upsert_bytes <= 48 * 2**20:
+            raise ValueError(f"upsert_bytes must be in (0, 48 MiB], got {self.upsert_bytes}")
+
+    @property
+    def previous_alias(self) -> str:
+        """Alias of the version that was live before the present one."""
+        return f"previous{self.alias}"
+
+
+def collection_name(alias: str, version: str) -> str:
+    """The collection that holds a model version's vectors.
+
+    Letters and digits stay; every other byte becomes `_` and two hexadecimal digits, so that two
+    versions never share a collection and `version_of` can read the version back.
+
+    Example:
+        >>> collection_name("items", "nano-1.2")
+        'items_nano_2d1_2e2'
+
+    Raises:
+        ValueError: the version is empty, or its name would be too long for Milvus.
+    """
+    escaped = re.sub(rb"[^A-Za-z0-9]", lambda byte: b"_%02x" % byte[0][0], version.encode())
+    name = f"{alias}_{escaped.decode()}"
+    if not version or len(name) > MAX_NAME_CHARS:
+        raise ValueError(
+            f"a version must give a collection name of at most {MAX_NAME_CHARS} characters and "
+            f"not be empty, got {version!r}"
+        )
+    return name
+
+
+def version_of(alias: str, name: str) -> str | None:
+    """The model version in a collection's name; None when the name is not one of ours.
+
+    Example:
+        >>> version_of("items", "items_nano_2d1_2e2")
+        'nano-1.2'
+    """
+    match = re.fullmatch(rf"{alias}_((?:[A-Za-z0-9]|_[0-9a-f]{{2}})+)", name)
+    if match is None:
+        return None
+    raw = re.sub(rb"_(..)", lambda code: bytes.fromhex(code[1].decode()), match[1].encode())
+    return raw.decode(errors="replace")
+
+
+def item_schema(dim: int) -> CollectionSchema:
+    """The columns of an item collection.
+
+    item_id is the key, given by us: with automatic ids an upsert would make a new row. row_hash
+    stands for every other column but the vector; see `recall.rows`.
+    """
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("item_id", DataType.VARCHAR, is_primary=True, max_length=1024)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+    schema.add_field("content_hash", DataType.VARCHAR, max_length=64)
+    schema.add_field("row_hash", DataType.VARCHAR, max_length=64)
+    schema.add_field("category", DataType.VARCHAR, max_length=MAX_STRING_BYTES, nullable=True)
+    schema.add_field(
+        "tags",
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_length=MAX_STRING_BYTES,
+        max_capacity=4096,
+    )
+    schema.add_field("attributes", DataType.JSON)
+    schema.add_field("created_at", DataType.INT64)  # microseconds since 1970, UTC
+    return schema
+
+
+def vector_index(config: IndexConfig) -> IndexParams:
+    """How the vectors of a new collection are indexed, by cosine similarity."""
+    build = {"M": config.m, "efConstruction": config.ef_construction}
+    params = MilvusClient.prepare_index_params()
+    params.add_index(
+        "vector",
+        index_type=config.index_type,
+        metric_type="COSINE",
+        params=build if config.index_type == "HNSW" else {},
+    )
+    return params
+
+
+def search_params(config: IndexConfig, *, depth: int) -> dict[str, object]:
+    """How deep to search for `depth` rows: HNSW returns hardly more rows than its `ef`."""
+    params = {"ef": max(config.ef, depth)} if config.index_type == "HNSW" else {}
+    return {"metric_type": "COSINE", "params": params}

@@ -1,0 +1,243 @@
+"""The item vectors of each model version in Milvus: kept equal to the lake, and searched.
+
+Shape legend: Q = queries, N = items of a page, D = embedding dimension.
+"""
+
+import heapq
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pymilvus.client.types import ConsistencyLevel
+
+from recall.collection import (
+    MAX_LIMIT,
+    collection_name,
+    item_schema,
+    search_params,
+    vector_index,
+)
+from recall.filters import ids_in, quoted
+from recall.rows import check_vectors, index_rows, write_batches
+from recall.versions import Versions
+
+logger = logging.getLogger(__name__)
+
+SCORE_DECIMALS = 6  # float32 holds no more of a cosine, and equal items must tie exactly
+TIE_ROOM = 16  # rows fetched beyond the limit, so that a tie at its edge is settled by id
+KEYS = pl.Schema({"item_id": pl.String, "content_hash": pl.String, "row_hash": pl.String})
+RANKED = pl.Schema(
+    {
+        "query_index": pl.UInt32,
+        "item_id": pl.String,
+        "recall_score": pl.Float32,
+        "recall_rank": pl.UInt32,
+    }
+)
+
+Scores = list[tuple[str, float]]  # item_id and cosine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncReport:
+    """What a sync did to a collection."""
+
+    upserted: int
+    deleted: int
+    unchanged: int
+
+
+class ItemIndex(Versions):
+    """Item vectors of every model version.
+
+    One writer at a time: two syncs of one version may leave rows of both.
+    """
+
+    def sync(self, version: str, rows: pl.DataFrame, *, dim: int) -> SyncReport:
+        """What it took to make the version's collection hold exactly `rows`.
+
+        Rows are compared by key and hash, not by count: what is the same stays untouched, what has
+        changed is written again, what `rows` no longer holds is deleted. Killed at any point, the
+        next sync finishes the work.
+
+        Args:
+            version: model version; its collection is made when it is missing.
+            rows: every item that the version has embedded, as `recall.rows.index_rows` takes them.
+            dim: D of the model version.
+
+        Raises:
+            ValueError: `rows` is empty, which would wipe the collection; an item is listed twice;
+                a vector is no good; or the collection has another dim.
+        """
+        if rows.is_empty():
+            raise ValueError(
+                f"rows of version {version!r} must not be empty; to remove a version, drop it"
+            )
+        wanted = index_rows(rows, dim=dim)
+        name = self._ensure(version, dim=dim)
+        present = self.keys(version)
+        changed = wanted.join(present, on=["item_id", "row_hash"], how="anti")
+        gone = present.join(wanted, on="item_id", how="anti")["item_id"].to_list()
+        for batch in write_batches(changed, max_bytes=self.config.upsert_bytes):
+            self._client.upsert(name, batch)
+        for ids in self._id_batches(gone):
+            self._client.delete(name, filter=ids)
+        if len(changed) or gone:
+            self._client.flush(name)  # sealed rows get an index; unsealed ones are scanned
+        report = SyncReport(
+            upserted=len(changed), deleted=len(gone), unchanged=len(wanted) - len(changed)
+        )
+        logger.info("synced version=%s %s", version, report)
+        return report
+
+    def keys(self, version: str) -> pl.DataFrame:
+        """What the version's collection holds: item_id, content_hash and row_hash, all str."""
+        pages = self._pages(version, expression="", columns=tuple(KEYS))
+        return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
+
+    def count(self, version: str, *, expression: str = "") -> int:
+        """Number of items that match a Milvus expression, the empty one matching all."""
+        reply = self._client.query(
+            self._collection(version),
+            filter=expression,
+            output_fields=["count(*)"],
+            consistency_level="Strong",
+        )
+        return int(reply[0]["count(*)"])
+
+    def vectors(self, item_ids: Sequence[str], version: str) -> dict[str, np.ndarray]:
+        """The [D] float32 vectors of the items that the version knows; others are absent."""
+        name = self._collection(version)
+        return {
+            row["item_id"]: np.asarray(row["vector"], dtype=np.float32)
+            for ids in self._id_batches(item_ids)
+            for row in self._client.query(name, filter=ids, output_fields=["item_id", "vector"])
+        }
+
+    def _ensure(self, version: str, *, dim: int) -> str:
+        name = collection_name(self.config.alias, version)
+        if not self._client.has_collection(name):
+            self._client.create_collection(
+                name,
+                schema=item_schema(dim),
+                index_params=vector_index(self.config),
+                consistency_level="Bounded",  # strong reads cost a server 200 ms each
+            )
+        elif self.dim(version) != dim:
+            raise ValueError(
+                f"collection {name!r} has dim {self.dim(version)} but the embedder gives {dim}; "
+                "register the embedder under a version of its own"
+            )
+        return name
+
+    def _id_batches(self, item_ids: Sequence[str]) -> Iterator[str]:
+        for start in range(0, len(item_ids), self.config.page_rows):
+            yield ids_in(item_ids[start : start + self.config.page_rows])
+
+    def _pages(
+        self, version: str, *, expression: str, columns: Sequence[str]
+    ) -> Iterator[list[dict[str, Any]]]:
+        # Not pymilvus's query_iterator, nor its reads and deletes by id: they paste ids between
+        # quotes as they are, and an id with a quote in it then breaks out of the expression.
+        name, after = self._collection(version), ""
+        matching = [f"({expression})"] if expression else []
+        while page := self._client.query(
+            name,
+            filter=" and ".join([*matching, *([after] if after else [])]),
+            output_fields=list(columns),
+            limit=self.config.page_rows,
+            consistency_level=ConsistencyLevel.Strong,
+            iterator="True",  # in order of item_id, as the next page needs it
+            reduce_stop_for_best="True",
+        ):
+            yield page
+            after = f"item_id > {quoted(page[-1]['item_id'])}"
+
+    def search(
+        self,
+        query_vectors_QD: np.ndarray,
+        version: str,
+        *,
+        limit: int,
+        expression: str = "",
+    ) -> pl.DataFrame:
+        """The items nearest to each query, by cosine.
+
+        Never fewer than `limit` when that many items match: an approximate index under a selective
+        filter may find too few, and such a query is answered exactly.
+
+        Args:
+            query_vectors_QD: finite and not zero; need not be normalised.
+            version: model version that the queries were embedded with.
+            limit: items per query, in [1, 16384].
+            expression: Milvus expression that an item must match; see `recall.filters`.
+
+        Returns:
+            Best first, query by query.
+                query_index  u32  row of `query_vectors_QD`
+                item_id      str
+                recall_score f32  cosine, in [-1, 1], rounded to 6 decimals
+                recall_rank  u32  1 = best; equal scores in order of item_id
+
+        Raises:
+            NotFound: the version has no collection.
+            ValueError: a query vector is no good, or the limit is out of range.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
+        check_vectors(query_vectors_QD, dim=self.dim(version))
+        found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
+        if any(len(scores) < limit for scores in found):
+            wanted = min(limit, self.count(version, expression=expression))
+            for q, scores in enumerate(found):
+                if len(scores) < wanted:
+                    found[q] = self._exact(
+                        query_vectors_QD[q], version, limit=limit, expression=expression
+                    )
+        return _ranked(found, limit=limit)
+
+    def _approximate(
+        self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str
+    ) -> list[Scores]:
+        depth = min(limit + TIE_ROOM, MAX_LIMIT)
+        reply = self._client.search(
+            self._collection(version),
+            data=list(query_vectors_QD.astype(np.float32)),
+            anns_field="vector",
+            filter=expression,
+            limit=depth,
+            output_fields=["item_id"],  # without it Milvus Lite sends the vectors along
+            search_params=search_params(self.config, depth=depth),
+            timeout=self.config.search_timeout_s,
+        )
+        return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
+
+    def _exact(
+        self, query_vector_D: np.ndarray, version: str, *, limit: int, expression: str
+    ) -> Scores:
+        best: Scores = []
+        query_D = query_vector_D / np.linalg.norm(query_vector_D)
+        pages = self._pages(version, expression=expression, columns=("item_id", "vector"))
+        for page in pages:
+            page_ND = np.asarray([row["vector"] for row in page], dtype=np.float32)
+            score_N = page_ND @ query_D / np.linalg.norm(page_ND, axis=1)
+            best += [(row["item_id"], float(s)) for row, s in zip(page, score_N, strict=True)]
+            best = heapq.nsmallest(limit, best, key=_best_first)
+        return best
+
+
+def _best_first(scored: tuple[str, float]) -> tuple[float, str]:
+    item_id, score = scored
+    return -round(score, SCORE_DECIMALS), item_id
+
+
+def _ranked(found: list[Scores], *, limit: int) -> pl.DataFrame:
+    rows = [
+        (q, item_id, round(score, SCORE_DECIMALS), rank)
+        for q, scores in enumerate(found)
+        for rank, (item_id, score) in enumerate(sorted(scores, key=_best_first)[:limit], start=1)
+    ]
+    return pl.DataFrame(rows, schema=RANKED, orient="row")

@@ -1,0 +1,136 @@
+"""Rows as the index takes them: checked, hashed, and cut into writes of bounded size.
+
+Shape legend: N = rows, D = embedding dimension.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recall.collection import MAX_STRING_BYTES
+
+logger = logging.getLogger(__name__)
+
+METADATA = ("content_hash", "category", "tags", "attributes", "created_at")
+
+
+def vector_matrix(vectors: pl.Series, *, dim: int) -> np.ndarray:
+    """[N, D] float32: a column of vectors, checked.
+
+    Milvus Lite takes NaN and zero vectors without a word and then ranks at random, so they are
+    refused here.
+
+    Raises:
+        ValueError: a vector is null, has another length than `dim`, is not finite or is zero.
+    """
+    wrong = (vectors.list.len() != dim).fill_null(True)
+    if wrong.any():
+        row = wrong.arg_max() or 0
+        got = None if vectors[row] is None else len(vectors[row])
+        raise ValueError(
+            f"{wrong.sum()} vectors do not have dim {dim}, first in row {row} with {got}; "
+            "embed the items with the version that the collection belongs to"
+        )
+    matrix_ND = vectors.cast(pl.Array(pl.Float32, dim)).to_numpy()
+    check_vectors(matrix_ND, dim=dim)
+    return matrix_ND
+
+
+def check_vectors(vectors_ND: np.ndarray, *, dim: int) -> None:
+    """Refuse vectors without a direction.
+
+    Raises:
+        ValueError: the vectors are not [N, dim], or one is not finite or is zero.
+    """
+    if vectors_ND.ndim != 2 or vectors_ND.shape[1] != dim:
+        raise ValueError(f"vectors must have shape (N, {dim}), got {vectors_ND.shape}")
+    norm_N = np.linalg.norm(vectors_ND.astype(np.float64), axis=1)
+    bad_N = ~np.isfinite(norm_N) | (norm_N == 0)
+    if bad_N.any():
+        raise ValueError(
+            f"vectors must be finite and not zero, got {bad_N.sum()} others, "
+            f"first in row {bad_N.argmax()} with norm {norm_N[bad_N.argmax()]}"
+        )
+
+
+def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
+    """Rows that Milvus will take, each with the hash that tells whether it has changed.
+
+    What Milvus could not hold is left out rather than cut short, because a filter on half a value
+    would lie: an over-long tag is dropped, an over-long category becomes null, an over-large set
+    of attributes becomes empty. Their number is logged.
+
+    Args:
+        rows: one row per item.
+            item_id      str
+            vector       list[f32], of length `dim`
+            content_hash str
+            category     str, nullable
+            tags         list[str]
+            attributes   str, a JSON object
+            created_at   datetime[us, UTC]
+        dim: D of the model version.
+
+    Returns:
+        The same columns, with created_at as i64 (microseconds since 1970), and row_hash (str, 32
+        hexadecimal digits) of everything but the vector: within one model version the content
+        hash stands for that.
+
+    Raises:
+        ValueError: an item is listed twice, or a vector is no good.
+    """
+    repeated = rows.filter(pl.col("item_id").is_duplicated())["item_id"].sort()
+    if len(repeated):
+        raise ValueError(f"item_id must be unique, got {repeated[0]!r} more than once")
+    vector_matrix(rows["vector"], dim=dim)
+    kept = rows.select("item_id", "vector", *METADATA).with_columns(
+        pl.when(pl.col("category").str.len_bytes() <= MAX_STRING_BYTES).then("category"),
+        pl.col("tags").list.eval(
+            pl.element().filter(pl.element().str.len_bytes() <= MAX_STRING_BYTES)
+        ),
+        pl.when(pl.col("attributes").str.len_bytes() <= MAX_STRING_BYTES)
+        .then("attributes")
+        .otherwise(pl.lit("{}"))
+        .alias("attributes"),
+        pl.col("created_at").dt.epoch("us"),
+    )
+    trimmed = [rows[name].ne_missing(kept[name]) for name in ("category", "tags", "attributes")]
+    if num_trimmed := (trimmed[0] | trimmed[1] | trimmed[2]).sum():
+        logger.warning("metadata too large for the index: items=%d", num_trimmed)
+    hashes = [_row_hash(row) for row in kept.select(METADATA).iter_rows()]
+    return kept.with_columns(pl.Series("row_hash", hashes, dtype=pl.String))
+
+
+def _row_hash(values: tuple[Any, ...]) -> str:
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()
+
+
+def write_batches(rows: pl.DataFrame, *, max_bytes: int) -> Iterator[list[dict[str, Any]]]:
+    """Entities for Milvus, in writes of about `max_bytes`: more by at most one row."""
+    row_bytes = sum(
+        (pl.col(name).str.len_bytes().fill_null(0) for name in ("item_id", "category")),
+        start=pl.col("attributes").str.len_bytes()
+        + pl.col("tags").list.eval(pl.element().str.len_bytes()).list.sum()
+        + 4 * pl.col("vector").list.len()
+        + 256,  # hashes, time, and what protobuf puts around each value
+    )
+    batch = (row_bytes.cast(pl.Int64).cum_sum() // max_bytes).alias("batch")
+    for part in rows.with_columns(batch).partition_by("batch", include_key=False):
+        yield [_entity(row) for row in part.iter_rows(named=True)]
+
+
+def _entity(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"attributes": json.loads(row["attributes"], parse_int=_json_integer)}
+
+
+def _json_integer(digits: str) -> int | float:
+    number = float(digits)
+    if abs(number) >= 1e19:  # Milvus's JSON has 64-bit integers; nor are long texts for int()
+        return number
+    whole = int(digits)
+    return whole if -(2**63) <= whole < 2**63 else number

@@ -1,0 +1,233 @@
+"""Candidates for a query: by text, picture, item, user or history.
+
+One model version answers a request from start to end: it is read from the alias once, and the
+encoder, the vectors fetched and the collection searched are all that version's, whatever is
+promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embedder.content import Content, Encoder, Encoding, Gate, Policy
+from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.filters import MAX_IDS, Filter
+from recall.index import ItemIndex
+from recall.profile import profile_vector
+
+MAX_TOP_K = 1_000
+NO_FILTER = Filter()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecallConfig:
+    """How a query becomes a vector."""
+
+    max_history: int = 50
+    """Newest items of a history that shape its profile; older ones are still left out."""
+
+    half_life: float = 10.0
+    """Number of items after which an item of the history weighs half."""
+
+    def __post_init__(self) -> None:
+        if self.max_history < 1:
+            raise ValueError(f"max_history must be >= 1, got {self.max_history}")
+        if self.half_life <= 0:
+            raise ValueError(f"half_life must be > 0, got {self.half_life}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidates:
+    """What recall answers, and how it came about."""
+
+    frame: pl.DataFrame
+    """Best first: item_id str; recall_score f32, cosine in [-1, 1]; recall_rank u32 from 1, equal
+    scores in order of item_id."""
+
+    version: str
+    """Model version of every vector involved."""
+
+    action: Gate | None
+    """What the gate chose for the query; None when no model had to read it."""
+
+    rationale: str
+    """What the model reasoned; empty when it did not."""
+
+    took_ms: float
+
+
+class Recall:
+    """Answers queries from the live version of an index; safe to call from several threads."""
+
+    def __init__(
+        self,
+        index: ItemIndex,
+        encoder_of: Callable[[str], Encoder],
+        history_of: Callable[[str], list[str]],
+        config: RecallConfig | None = None,
+    ) -> None:
+        """A recall over `index`.
+
+        Args:
+            index: where the item vectors are.
+            encoder_of: the encoder of a model version; called for each query with a text or a
+                picture, so it should remember the one it has loaded. It raises LookupError for a
+                version that it does not have.
+            history_of: ids of the items that a user acted on, newest first; empty for a stranger.
+            config: how a query becomes a vector.
+        """
+        self.index = index
+        self._encoder_of = encoder_of
+        self._history_of = history_of
+        self._config = config or RecallConfig()
+        self._encoder_lock = threading.Lock()
+
+    def live_version(self) -> str:
+        """The model version that answers.
+
+        Raises:
+            Unavailable: none has been promoted yet.
+        """
+        version = self.index.live_version()
+        if version is None:
+            raise Unavailable("no model version is live; promote one first")
+        return version
+
+    def by_content(
+        self,
+        content: Content,
+        *,
+        top_k: int = 100,
+        filter: Filter = NO_FILTER,
+        policy: Policy = "auto",
+    ) -> Candidates:
+        """Items that match a text, a picture, or both together.
+
+        Args:
+            content: the query, untrusted; not empty.
+            top_k: number of candidates, in [1, 1000]. Fewer come only when fewer items match.
+            filter: what an item must meet.
+            policy: `auto` lets the gate choose whether to reason, `always` and `never` force it.
+
+        Raises:
+            InvalidQuery: the content is empty or unreadable, or `top_k` is out of range.
+            Unavailable: no version is live, or its encoder cannot be had.
+        """
+        started = time.perf_counter()
+        if not content.text.strip() and content.image is None:
+            raise InvalidQuery("a query must have a text or an image, got neither")
+        version = self.live_version()
+        encoding = self._encode(content, version, policy=policy)
+        return self._search(
+            encoding.vector, version, top_k=top_k, filter=filter, started=started, encoding=encoding
+        )
+
+    def by_item(self, item_id: str, *, top_k: int = 100, filter: Filter = NO_FILTER) -> Candidates:
+        """Items like an item, which is itself left out.
+
+        Raises:
+            NotFound: the live version does not hold the item.
+            InvalidQuery: `top_k` is out of range.
+            Unavailable: no version is live.
+        """
+        started = time.perf_counter()
+        version = self.live_version()
+        vectors = self.index.vectors([item_id], version)
+        if item_id not in vectors:
+            raise NotFound(f"item {item_id!r} is not in version {version!r}")
+        filter = filter.excluding([item_id])
+        return self._search(vectors[item_id], version, top_k=top_k, filter=filter, started=started)
+
+    def by_user(
+        self,
+        user_id: str,
+        *,
+        top_k: int = 100,
+        filter: Filter = NO_FILTER,
+        exclude_seen: bool = True,
+    ) -> Candidates:
+        """Items that fit what a user did; see `by_history`.
+
+        Raises:
+            NotFound: the user has no history, or none of it is in the live version.
+            InvalidQuery: `top_k` is out of range.
+            Unavailable: no version is live.
+        """
+        history = self._history_of(user_id)
+        if not history:
+            raise NotFound(f"user {user_id!r} has no history; ask by text or by item")
+        return self.by_history(history, top_k=top_k, filter=filter, exclude_seen=exclude_seen)
+
+    def by_history(
+        self,
+        history: Sequence[str],
+        *,
+        top_k: int = 100,
+        filter: Filter = NO_FILTER,
+        exclude_seen: bool = True,
+    ) -> Candidates:
+        """Items near the recency-weighted mean of a history.
+
+        Args:
+            history: item ids, newest first. Items that the live version does not hold are passed
+                over.
+            top_k: number of candidates, in [1, 1000].
+            filter: what an item must meet.
+            exclude_seen: leave out the newest 10,000 items of the history.
+
+        Raises:
+            NotFound: the live version holds none of the items.
+            InvalidQuery: `top_k` is out of range.
+            Unavailable: no version is live.
+        """
+        started = time.perf_counter()
+        version = self.live_version()
+        newest = list(history[: self._config.max_history])
+        vectors = self.index.vectors(list(dict.fromkeys(newest)), version)
+        known = [vectors[item_id] for item_id in newest if item_id in vectors]
+        if not known:
+            raise NotFound(
+                f"none of the history's {len(newest)} newest items is in version {version!r}"
+            )
+        profile = profile_vector(np.stack(known), half_life=self._config.half_life)
+        if exclude_seen:
+            filter = filter.excluding(history[:MAX_IDS])
+        return self._search(profile, version, top_k=top_k, filter=filter, started=started)
+
+    def _encode(self, content: Content, version: str, *, policy: Policy) -> Encoding:
+        try:
+            # One at a time: a model shares its cache and its cores between calls.
+            with self._encoder_lock:
+                encoder = self._encoder_of(version)
+                return encoder.encode_query([content], policy=policy)[0]
+        except LookupError as error:
+            raise Unavailable(f"no encoder for the live version {version!r}: {error}") from error
+        except ValueError as error:
+            raise InvalidQuery(f"the query cannot be read: {error}") from error
+
+    def _search(
+        self,
+        vector_D: np.ndarray,
+        version: str,
+        *,
+        top_k: int,
+        filter: Filter,
+        started: float,
+        encoding: Encoding | None = None,
+    ) -> Candidates:
+        if not 1 <= top_k <= MAX_TOP_K:
+            raise InvalidQuery(f"top_k must be in [1, {MAX_TOP_K}], got {top_k}")
+        ranked = self.index.search(
+            vector_D[None], version, limit=top_k, expression=filter.expression()
+        )
+        return Candidates(
+            frame=ranked.drop("query_index"),
+            version=version,
+            action=encoding.action if encoding else None,
+            rationale=encoding.rationale if encoding else "",
+            took_ms=1000 * (time.perf_counter() - started),
+        )

@@ -1,0 +1,172 @@
+"""Which model versions have a collection in Milvus, and which of them is live.
+
+A new version is filled beside the old one, and then an alias moves: queries see one or the other.
+"""
+
+import logging
+from types import TracebackType
+from typing import Self
+
+from pymilvus import MilvusClient
+from pymilvus.exceptions import ConnectionConfigException, MilvusException
+
+from recall.collection import IndexConfig, collection_name, version_of
+from recall.errors import NotFound, Unavailable
+
+logger = logging.getLogger(__name__)
+
+
+class Versions:
+    """The collections of one alias, one per model version."""
+
+    def __init__(self, client: MilvusClient, config: IndexConfig) -> None:
+        self._client = client
+        self._loaded: set[str] = set()
+        self.config = config
+
+    @classmethod
+    def open(cls, config: IndexConfig) -> Self:
+        """An open index on the Milvus that the config names.
+
+        Raises:
+            Unavailable: a server that does not answer, or a Milvus Lite folder that another process
+                holds.
+        """
+        try:
+            return cls(MilvusClient(uri=config.uri, token=config.token), config)
+        except ConnectionConfigException as error:
+            raise Unavailable(
+                f"{config.uri!r} must be a Milvus address or a .db folder that no other process "
+                "has open; stop the other one, or share it through `milvus-lite server`"
+            ) from error
+        except MilvusException as error:
+            raise Unavailable(f"Milvus at {config.uri!r} does not answer: {error}") from error
+
+    def close(self) -> None:
+        """Give back the connection, and a Milvus Lite folder with it."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def versions(self) -> list[str]:
+        """Model versions that have a collection, sorted."""
+        names = self._client.list_collections()
+        return sorted(v for name in names if (v := version_of(self.config.alias, name)) is not None)
+
+    def live_version(self) -> str | None:
+        """The model version that queries are answered from; None before the first promotion."""
+        return self._version_behind(self.config.alias)
+
+    def previous_version(self) -> str | None:
+        """The model version that a rollback leads to; None when there is none."""
+        version = self._version_behind(self.config.previous_alias)
+        return None if version == self.live_version() else version
+
+    def promote(self, version: str) -> None:
+        """Answer queries from `version`, and remember the version before it.
+
+        The alias moves in one step, so no query sees a mixture. Killed half-way, the live version
+        is still the old one; promoting again completes it.
+
+        Raises:
+            NotFound: the version has no collection.
+            RuntimeError: Milvus took the switch but does not answer from the version.
+        """
+        self._collection(version)  # in memory before the alias leads to it
+        live = self.live_version()
+        if live == version:
+            return
+        if live is not None:
+            self._point(self.config.previous_alias, live)
+        self._point(self.config.alias, version)
+        self._verify_live(version)
+        logger.info("promoted version=%s previous=%s", version, live)
+
+    def rollback(self) -> str:
+        """The version that is live again: the one before the last promotion.
+
+        The two change places, so rolling back twice changes nothing.
+
+        Raises:
+            Unavailable: no earlier version is remembered.
+        """
+        live, previous = self.live_version(), self.previous_version()
+        if live is None or previous is None:
+            raise Unavailable(
+                f"a rollback needs a version that was live before {live!r}, got none; "
+                f"promote one of {self.versions()}"
+            )
+        self._collection(previous)  # in memory before the alias leads to it
+        self._point(self.config.alias, previous)
+        self._point(self.config.previous_alias, live)
+        self._verify_live(previous)
+        logger.info("rolled back version=%s from=%s", previous, live)
+        return previous
+
+    def drop(self, version: str) -> None:
+        """Remove the version's vectors; they can be synced again from the lake.
+
+        Raises:
+            NotFound: the version has no collection.
+            ValueError: the version is live.
+        """
+        self.dim(version)
+        if version == self.live_version():
+            raise ValueError(f"version {version!r} is live; promote another one before dropping it")
+        # A server refuses to drop what an alias names, Milvus Lite loses the alias.
+        if version == self._version_behind(self.config.previous_alias):
+            self._client.drop_alias(self.config.previous_alias)
+        name = collection_name(self.config.alias, version)
+        self._client.drop_collection(name)
+        self._loaded.discard(name)
+
+    def dim(self, version: str) -> int:
+        """D, the length of the version's vectors.
+
+        Raises:
+            NotFound: the version has no collection.
+        """
+        fields = self._client.describe_collection(self._collection(version))["fields"]
+        return next(int(f["params"]["dim"]) for f in fields if f["name"] == "vector")
+
+    def _collection(self, version: str) -> str:
+        name = collection_name(self.config.alias, version)
+        if not self._client.has_collection(name):
+            raise NotFound(
+                f"version {version!r} must have a collection, got {self.versions()}; sync it first"
+            )
+        if name not in self._loaded:
+            self._client.load_collection(name)  # Milvus Lite has none in memory when it is opened
+            self._loaded.add(name)
+        return name
+
+    def _version_behind(self, alias: str) -> str | None:
+        if not self._client.has_collection(alias):
+            return None
+        name = self._client.describe_collection(alias)["collection_name"]
+        return version_of(self.config.alias, name)
+
+    def _point(self, alias: str, version: str) -> None:
+        name = collection_name(self.config.alias, version)
+        if self._client.has_collection(alias):
+            self._client.alter_alias(name, alias)
+        else:
+            self._client.create_alias(name, alias)
+
+    def _verify_live(self, version: str) -> None:
+        live = self.live_version()
+        if live != version:
+            raise RuntimeError(
+                f"alias {self.config.alias!r} must lead to version {version!r} after the switch, "
+                f"got {live!r}; is another process promoting too?"
+            )
+        self._client.query(self.config.alias, filter="", limit=1, output_fields=["item_id"])

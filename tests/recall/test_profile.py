@@ -1,0 +1,29 @@
+"""Tests for recall/profile.py."""
+
+import numpy as np
+import pytest
+
+from recall.profile import profile_vector
+
+
+def test_an_item_weighs_half_after_one_half_life():
+    # Weights 1 and 1/2: the direction is (2, 1).
+    profile = profile_vector(np.eye(2, dtype=np.float32), half_life=1.0)
+    np.testing.assert_allclose(profile, np.array([2, 1]) / np.sqrt(5), rtol=1e-6)
+    assert profile.dtype == np.float32
+
+
+def test_a_long_half_life_weighs_all_items_alike():
+    profile = profile_vector(np.eye(3), half_life=1e9)
+    np.testing.assert_allclose(profile, np.full(3, 1 / np.sqrt(3)), rtol=1e-6)
+
+
+def test_opposite_vectors_leave_the_newest():
+    opposite = np.array([[0.0, 1.0], [0.0, -1.0]])
+    np.testing.assert_array_equal(profile_vector(opposite, half_life=1e30), [0, 1])
+
+
+@pytest.mark.parametrize("num_repeats", [1, 5])
+def test_one_item_repeated_is_its_own_profile(num_repeats):
+    vectors = np.tile([0.6, 0.8], (num_repeats, 1))
+    np.testing.assert_allclose(profile_vector(vectors, half_life=3.0), [0.6, 0.8], rtol=1e-6)

@@ -1,0 +1,143 @@
+"""Tests for recall/search.py, on Milvus Lite. Axes: red, green, blue, grey."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedder.content import Content
+from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.filters import Filter
+from recall.search import Recall, RecallConfig
+
+ITEMS = {
+    "rose": [1, 0, 0, 0],
+    "leaf": [0, 1, 0, 0],
+    "sky": [0, 0, 1, 0],
+    "plum": [0.8, 0, 0.6, 0],
+    "moss": [0, 0.8, 0, 0.6],
+}
+HISTORIES = {"ann": ["rose", "gone", "sky"], "bob": ["gone"]}
+
+
+@pytest.fixture(scope="module")
+def recall(index, rows, encoder):
+    index.sync("v1", rows(**ITEMS), dim=4)
+    index.promote("v1")
+    return Recall(index, {"v1": encoder}.__getitem__, lambda user_id: HISTORIES.get(user_id, []))
+
+
+def ids(candidates) -> list[str]:
+    return candidates.frame["item_id"].to_list()
+
+
+def test_a_text_finds_the_items_it_names(recall):
+    found = recall.by_content(Content("red"), top_k=3)
+    # rose 1.0, plum 0.8, and of the three at 0.0 the first by id.
+    assert ids(found) == ["rose", "plum", "leaf"]
+    np.testing.assert_allclose(found.frame["recall_score"], [1.0, 0.8, 0.0], atol=1e-6)
+    assert found.frame["recall_rank"].to_list() == [1, 2, 3]
+    assert (found.version, found.action, found.rationale) == ("v1", "direct", "")
+    assert found.took_ms > 0
+
+
+def test_a_picture_alone_and_with_a_text_is_a_query(recall):
+    assert ids(recall.by_content(Content(image=b"png"), top_k=1)) == ["sky"]
+    # red + blue, normalised: plum 0.99, rose and sky 0.71.
+    assert ids(recall.by_content(Content("red", b"png"), top_k=3)) == ["plum", "rose", "sky"]
+
+
+def test_the_policy_reaches_the_encoder_and_its_rationale_comes_back(recall):
+    found = recall.by_content(Content("red"), top_k=1, policy="always")
+    assert (found.action, found.rationale) == ("reason", "because")
+
+
+def test_an_item_finds_its_neighbours_and_not_itself(recall):
+    found = recall.by_item("rose", top_k=2)
+    assert ids(found) == ["plum", "leaf"]
+    assert found.action is None
+
+
+def test_an_item_query_keeps_the_filter_it_came_with(recall):
+    found = recall.by_item("rose", top_k=5, filter=Filter(exclude_ids=("plum",)))
+    assert ids(found) == ["leaf", "moss", "sky"]
+
+
+def test_a_user_finds_what_fits_their_history_and_nothing_seen(recall):
+    # Profile: rose with weight 1, sky with 2^-(1/10) (`gone` has no vector): plum leads.
+    assert ids(recall.by_user("ann", top_k=5)) == ["plum", "leaf", "moss"]
+    # cos(plum) = .987 of 1, rose .731, sky .682
+    seen_too = recall.by_user("ann", top_k=3, exclude_seen=False)
+    assert ids(seen_too) == ["plum", "rose", "sky"]
+
+
+def test_only_the_newest_items_shape_a_profile_but_all_are_left_out(recall, index, encoder):
+    short = Recall(index, lambda version: encoder, lambda user_id: [], RecallConfig(max_history=1))
+    assert ids(short.by_history(["leaf", "rose", "sky"], top_k=5)) == ["moss", "plum"]
+
+
+def test_every_match_comes_back_when_fewer_match_than_asked(recall):
+    only = Filter(include_ids=("moss", "sky"))
+    assert ids(recall.by_content(Content("green"), top_k=10, filter=only)) == ["moss", "sky"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "match"),
+    [
+        (lambda r: r.by_item("gone"), NotFound, "item 'gone' is not in version 'v1'"),
+        (lambda r: r.by_user("eve"), NotFound, "user 'eve' has no history"),
+        (lambda r: r.by_user("bob"), NotFound, "none of the history's 1 newest"),
+        (lambda r: r.by_content(Content(" ")), InvalidQuery, "got neither"),
+        (lambda r: r.by_content(Content("pink")), InvalidQuery, r"unknown words \['pink'\]"),
+        (lambda r: r.by_content(Content("red"), top_k=0), InvalidQuery, "got 0"),
+        (lambda r: r.by_content(Content("red"), top_k=1001), InvalidQuery, "got 1001"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_says_why(recall, ask, error, match):
+    with pytest.raises(error, match=match):
+        ask(recall)
+
+
+def test_no_encoder_for_the_live_version_is_unavailable(index, recall):
+    stranger = Recall(index, {}.__getitem__, HISTORIES.__getitem__)
+    with pytest.raises(Unavailable, match="no encoder for the live version 'v1'"):
+        stranger.by_content(Content("red"))
+
+
+def test_a_promotion_in_the_middle_of_a_request_does_not_mix_versions(index, rows, encoder):
+    index.sync("old", rows(rose=[1, 0, 0, 0], leaf=[0, 1, 0, 0]), dim=4)
+    index.sync("new", rows(rose=[0, 1], leaf=[1, 0]), dim=2)
+    index.promote("old")
+
+    def promote_while_loading(version):
+        assert version == "old"
+        index.promote("new")
+        return encoder
+
+    found = Recall(index, promote_while_loading, lambda user_id: []).by_content(Content("red"))
+    assert found.version == "old"
+    assert ids(found) == ["rose", "leaf"]
+    assert index.live_version() == "new"
+    index.promote("v1")
+
+
+def test_no_live_version_is_unavailable(index, encoder):
+    class Dark:
+        def live_version(self):
+            return None
+
+    with pytest.raises(Unavailable, match="no model version is live"):
+        Recall(Dark(), lambda version: encoder, lambda user_id: []).by_content(Content("red"))
+
+
+@pytest.mark.parametrize("wrong", [{"max_history": 0}, {"half_life": 0.0}])
+def test_a_wrong_setting_is_refused(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        RecallConfig(**wrong)
+
+
+def test_candidates_have_the_columns_that_the_features_expect(recall):
+    assert recall.by_content(Content("red"), top_k=1).frame.schema == {
+        "item_id": pl.String,
+        "recall_score": pl.Float32,
+        "recall_rank": pl.UInt32,
+    }

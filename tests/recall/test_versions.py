@@ -1,0 +1,99 @@
+"""Tests for recall/versions.py, on Milvus Lite."""
+
+import subprocess
+import sys
+
+import pytest
+
+from recall.collection import IndexConfig
+from recall.errors import NotFound, Unavailable
+from recall.index import ItemIndex
+
+
+@pytest.fixture(scope="module")
+def three(index, rows):
+    for version in ("v1", "v2", "v3"):
+        index.sync(version, rows(a=[1, 0]), dim=2)
+    return index
+
+
+def test_versions_are_promoted_rolled_back_and_dropped(three):
+    assert three.live_version() is None
+    with pytest.raises(Unavailable, match="promote one of \\['v1', 'v2', 'v3'\\]"):
+        three.rollback()
+
+    three.promote("v1")
+    assert (three.live_version(), three.previous_version()) == ("v1", None)
+    with pytest.raises(Unavailable, match="live before 'v1'"):
+        three.rollback()
+
+    three.promote("v2")
+    assert (three.live_version(), three.previous_version()) == ("v2", "v1")
+    three.promote("v2")  # again: what a rollback leads to must not be forgotten
+    assert (three.live_version(), three.previous_version()) == ("v2", "v1")
+
+    assert three.rollback() == "v1"
+    assert (three.live_version(), three.previous_version()) == ("v1", "v2")
+    assert three.rollback() == "v2"
+
+    with pytest.raises(ValueError, match="'v2' is live"):
+        three.drop("v2")
+    three.drop("v1")
+    assert three.versions() == ["v2", "v3"]
+    assert (three.live_version(), three.previous_version()) == ("v2", None)
+    three.promote("v3")
+    assert (three.live_version(), three.previous_version()) == ("v3", "v2")
+
+
+@pytest.mark.parametrize("operation", ["promote", "drop"])
+def test_a_version_without_a_collection_is_named(three, operation):
+    with pytest.raises(NotFound, match="'v9' must have a collection"):
+        getattr(three, operation)("v9")
+
+
+def test_a_folder_that_another_process_holds_is_explained(tmp_path):
+    uri = str(tmp_path / "held.db")
+    hold = (
+        "import sys; from pymilvus import MilvusClient; MilvusClient(sys.argv[1]);"
+        "sys.stdout.write('held\\n'); sys.stdout.flush(); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, uri],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Unavailable, match="no other process"):
+            ItemIndex.open(IndexConfig(uri=uri))
+        holder.stdin.close()
+
+
+def test_another_process_finds_what_this_one_left(tmp_path):
+    """Within one process Milvus Lite stays warm after close; a second process starts cold."""
+    folder = str(tmp_path / "cold.db")
+    code = f"""
+import sys
+import numpy as np, polars as pl
+from recall.collection import IndexConfig
+from recall.index import ItemIndex
+with ItemIndex.open(IndexConfig(uri={folder!r})) as index:
+    if sys.argv[1] == "write":
+        rows = pl.DataFrame({{"item_id": ["a", "b"], "vector": [[1.0, 0.0], [0.0, 1.0]],
+            "content_hash": ["x", "y"], "category": [None, None], "tags": [[], []],
+            "attributes": ["{{}}", "{{}}"], "created_at": [None, None]}},
+            schema_overrides={{"vector": pl.List(pl.Float32), "category": pl.String,
+            "tags": pl.List(pl.String), "created_at": pl.Datetime("us", "UTC")}})
+        rows = rows.with_columns(created_at=pl.datetime(2026, 1, 1, time_zone="UTC"))
+        index.sync("v1", rows, dim=2)
+        index.promote("v1")
+    live = index.live_version()
+    found = index.search(np.array([[0.9, 0.1]]), live, limit=2)
+    sys.stdout.write(" ".join([live, *found["item_id"], *sorted(index.vectors(["b"], live))]))
+"""
+    for part in ("write", "read"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, part], capture_output=True, text=True, check=False
+        )
+        assert done.stdout == "v1 a b b", done.stderr[-2000:]
