@@ -20,7 +20,7 @@ def log_to_console(*, verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
     # These log a traceback for every failed call, expected ones too; the exception says it all.
-    for noisy in ("pymilvus", "grpc._server"):
+    for noisy in ("pymilvus.decorators", "grpc._server"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
