@@ -1,0 +1,172 @@
+"""Tests for ponder/steps.py: nights in a row on a small bazaar, with everything embedded."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from ponder import steps
+from ponder.wiring import known_vectors, living_vectors, open_index, open_lake
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def append(path, *records):
+    with path.open("a") as file:
+        for record in records:
+            file.write(json.dumps(record) + "\n")
+
+
+def indexed(settings):
+    with open_index(settings) as index:
+        return set(index.keys(index.live_version())["item_id"])
+
+
+@pytest.fixture
+def folder(bazaar, tmp_path):
+    return shutil.copytree(bazaar, tmp_path / "data")
+
+
+def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
+    _, embedded, synced = night(settings, folder)
+    gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
+    living = {row["item_id"] for row in rows(folder / "truth.jsonl")} - gone
+    assert embedded == synced["upserted"] == len(living)
+    assert indexed(settings) == living
+    first = open_lake(settings).versions()
+
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 0
+    assert (synced["upserted"], synced["deleted"]) == (0, 0)
+    assert open_lake(settings).versions() == first
+
+    edited, removed = sorted(living)[:2]
+    append(
+        folder / "items.jsonl",
+        {"item_id": edited, "title": "a new title", "updated_at": "2030-01-01T00:00:00Z"},
+        {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 1
+    assert (synced["upserted"], synced["deleted"]) == (1, 1)
+    assert indexed(settings) == living - {removed}
+
+
+def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, night):
+    night(settings, folder)
+    gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
+    record = next(r for r in rows(folder / "items.jsonl") if r["item_id"] not in gone)
+    record["attributes"] = {"price": 1.0}
+    record["updated_at"] = "2030-01-01T00:00:00Z"
+    append(folder / "items.jsonl", record)
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 0
+    assert synced["upserted"] == 1  # filters must see the new price
+
+
+def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
+    # A JPEG's header tells nothing of its length, so only decoding it shows that it is cut off.
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "cut.jpg")
+    whole = (folder / "images" / "cut.jpg").read_bytes()
+    (folder / "images" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    when = "2026-03-05T00:00:00Z"
+    append(
+        folder / "items.jsonl",
+        {"item_id": "untitled", "title": 7, "updated_at": when},
+        {"item_id": "faraway", "image_uri": "../../etc/passwd", "updated_at": when},
+        {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": when},
+    )
+    night(settings, folder)
+    letters = open_lake(settings).read(DEAD_LETTERS)
+    assert sorted(letters["stage"]) == ["embed", "media", "validate"]
+    assert letters.filter(stage="embed")["key"].to_list() == [b"cut"]
+    assert not {"untitled", "faraway", "cut"} & indexed(settings)
+    assert len(steps.dead_letters(settings, limit=2)) == 2
+
+
+def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
+    steps.land_folder(settings, bazaar)
+    first, *_ = steps.plan(settings).shards
+    assert steps.embed(settings, first)["embedded"] == 25
+    assert steps.embed(settings, first)["embedded"] == 0
+    left = steps.plan(settings)
+    assert first not in left.shards
+    living = open_lake(settings).read(ITEMS).filter(deleted=False)
+    assert left.num_items == len(living) - 25
+
+
+def test_an_index_that_lags_behind_the_lake_does_not_go_live(settings, folder, night):
+    night(settings, folder)
+    append(
+        folder / "items.jsonl",
+        {"item_id": "late", "title": "3 red mugs", "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    steps.land_folder(settings, folder)
+    for shard in steps.plan(settings).shards:
+        steps.embed(settings, shard)
+    with pytest.raises(steps.ValidationFailed, match=r"1 of .* items are missing"):
+        steps.validate(settings)
+
+
+def test_indexing_before_embedding_says_what_to_do(settings, bazaar):
+    steps.land_folder(settings, bazaar)
+    with pytest.raises(ValueError, match="land and embed first"):
+        steps.index(settings)
+
+
+def test_landing_from_kafka_without_brokers_says_which_setting_is_missing(settings):
+    with pytest.raises(ValueError, match="set PONDER_KAFKA"):
+        steps.land_kafka(settings)
+
+
+def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, night):
+    night(settings, folder)
+    lake = open_lake(settings)
+    version = lake.read(EMBEDDINGS, ["model_version"])["model_version"][0]
+    removed = living_vectors(lake, version)["item_id"][0]
+    vector = known_vectors(lake, version).filter(item_id=removed)["vector"][0].to_list()
+    append(
+        folder / "items.jsonl",
+        {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    steps.land_folder(settings, folder)
+    assert removed not in living_vectors(lake, version)["item_id"]
+    known = known_vectors(lake, version)
+    assert known["item_id"].is_unique().all()
+    np.testing.assert_array_equal(known.filter(item_id=removed)["vector"][0].to_list(), vector)
+
+
+def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, night):
+    night(settings, folder)
+    exported = steps.export_features(settings)
+    shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
+    assert exported["num_rows"] == len(shown)
+    ranked = steps.train_ranker(settings)
+    assert set(ranked["overall"]["metrics"]) == {"without match", "with match"}
+    judged = steps.evaluate(settings, folder / "queries.jsonl")
+    assert set(judged["queries"]["policies"]) == {"never", "auto", "always"}
+    assert judged["queries"]["policies"]["never"]["reason_rate"] == 0
+    assert judged["queries"]["policies"]["always"]["reason_rate"] == 1
+    for name in ("ranking", "recall"):
+        assert json.loads((settings.reports_folder / f"{name}.json").read_text())
+    reply = steps.recall(settings, {"text": "3 red mugs", "top_k": 5})
+    assert [found["rank"] for found in reply["candidates"]] == [1, 2, 3, 4, 5]
+    report = steps.report(settings)
+    assert report["path"].endswith("report.html")
+
+
+def test_status_counts_what_is_there(settings, folder, night):
+    night(settings, folder)
+    status = steps.status(settings)
+    items = rows(folder / "items.jsonl")
+    gone = {row["item_id"] for row in items if row.get("deleted")}
+    assert status["deleted_items"] == len(gone)
+    assert status["items"] == len({row["item_id"] for row in items} - gone)
+    assert status["events"] == len(rows(folder / "events.jsonl"))
+    assert status["left_to_embed"] == 0
+    assert status["indexed"] == {status["live"]: status["items"]}
