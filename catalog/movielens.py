@@ -5,8 +5,9 @@ items.parquet (titles, genres, plots, credits), interactions.parquet and, if the
 images.parquet. Tags that users gave are left out: they are words of the very users to predict.
 
 MovieLens does not say when a film was added or edited, so it is a snapshot. A film counts as
-created with its first rating; one never rated with the year of its release, and one without a year
-when the ratings begin.
+created on the first day of the year of its release; one without a year when the ratings begin. Not
+with its first rating, which may be the very event that a ranker is to predict: the age of the right
+film would then be 0 and give it away.
 """
 
 from collections.abc import Iterator
@@ -112,14 +113,9 @@ def _posters(folder: Path) -> dict[int, bytes]:
 
 def _with_created_at(films: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
     rated_at = pl.from_epoch("timestamp", "s").dt.replace_time_zone("UTC")
-    first = ratings.group_by("item_id").agg(rated_at.min().alias("_first"))
     begin = ratings.select(rated_at.min()).item() or _EPOCH
     release = pl.datetime("year", 1, 1, time_zone="UTC")
-    return (
-        films.join(first, on="item_id", how="left")
-        .with_columns(created_at=pl.coalesce("_first", release, pl.lit(begin)).cast(TIME))
-        .drop("_first")
-    )
+    return films.with_columns(created_at=pl.coalesce(release, pl.lit(begin)).cast(TIME))
 
 
 def _film_record(film: dict[str, Any], poster: bytes | None) -> dict[str, Any]:

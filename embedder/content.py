@@ -43,6 +43,18 @@ class Encoding:
     """Tokens generated, 0 for `direct`."""
 
 
+def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
+    """[N, dim] the first `dim` numbers of each vector, L2-normalised again (Matryoshka).
+
+    Raises:
+        ValueError: the vectors are shorter, or `dim` is not positive.
+    """
+    if not 1 <= dim <= vectors_ND.shape[1]:
+        raise ValueError(f"dim must be in [1, {vectors_ND.shape[1]}], got {dim}")
+    cut_ND = vectors_ND[:, :dim]
+    return cut_ND / np.linalg.norm(cut_ND, axis=1, keepdims=True)
+
+
 class Encoder(Protocol):
     """A model version that turns queries and items into comparable vectors."""
 

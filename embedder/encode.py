@@ -59,6 +59,11 @@ class MMEmbR1:
         return cls(load(config.model, device=config.device), config)
 
     @property
+    def dims(self) -> tuple[int, ...]:
+        """Prefixes that the version was trained for, ascending, the last one being `dim`."""
+        return self._checkpoint.manifest.dims or (self.dim,)
+
+    @property
     def name(self) -> str:
         """The human part of the version's id."""
         return self._checkpoint.manifest.name

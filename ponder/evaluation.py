@@ -4,7 +4,7 @@ Both rank exactly over the lake's vectors, so that they judge the embedder and n
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from embedder.content import Content, Encoder, Encoding, Policy
+from embedder.content import Content, Encoder, Encoding, Policy, prefix
 from recall.evaluation import leave_last_out, rank_all, ranking_metrics
 
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
@@ -68,22 +68,31 @@ def judge_queries(
     catalogue: Catalogue,
     encoder: Encoder,
     *,
+    dims: Sequence[int] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Metrics of the queries under each policy, overall, by tier, and on what was held out.
 
     A query none of whose right items is in the catalogue (all were deleted) is left out.
 
+    Args:
+        queries: what to ask.
+        catalogue: what can be found.
+        encoder: of the version that made the catalogue's vectors.
+        dims: prefixes of the vectors to judge besides, under `auto`.
+        progress: told how many more queries were encoded.
+
     Returns:
         num_queries, num_items, chance (mean share of right items, the hit@1 of a blind guess),
-        policies: name -> reason_rate, seconds, and metrics by slice; examples: how `auto` read each
-        query and what it found.
+        policies: name -> reason_rate, seconds, and metrics by slice; prefixes: dim -> metrics;
+        examples: how `auto` read each query and what it found.
     """
     known = set(catalogue.item_ids)
     asked = [query for query in queries if known & set(query.relevant)]
     relevant = [known & set(query.relevant) for query in asked]
     policies: dict[str, Any] = {}
     examples: list[dict[str, Any]] = []
+    prefixes: dict[str, Any] = {}
     for policy in POLICIES:
         started = time.perf_counter()
         encodings = encoder.encode_query([Content(query.text) for query in asked], policy=policy)
@@ -96,12 +105,14 @@ def judge_queries(
         }
         if policy == "auto":
             examples = _examples(asked, encodings, ranked)
+            prefixes = _by_prefix(encodings, catalogue, relevant, dims)
         progress(len(asked))
     return {
         "num_queries": len(asked),
         "num_items": len(catalogue.item_ids),
         "chance": float(np.mean([len(ids) for ids in relevant]) / len(catalogue.item_ids)),
         "policies": policies,
+        "prefixes": prefixes,
         "examples": examples,
     }
 
@@ -128,6 +139,25 @@ def judge_histories(events: pl.DataFrame, catalogue: Catalogue) -> dict[str, Any
 def _ranked(encodings: list[Encoding], catalogue: Catalogue) -> list[list[str]]:
     query_vectors_QD = np.stack([encoding.vector for encoding in encodings])
     return rank_all(query_vectors_QD, catalogue.vectors_ND, catalogue.item_ids, top_k=max(KS))
+
+
+def _by_prefix(
+    encodings: list[Encoding], catalogue: Catalogue, relevant: list[set[str]], dims: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    query_vectors_QD = np.stack([encoding.vector for encoding in encodings])
+    return {
+        str(dim): ranking_metrics(
+            rank_all(
+                prefix(query_vectors_QD, dim),
+                prefix(catalogue.vectors_ND, dim),
+                catalogue.item_ids,
+                top_k=max(KS),
+            ),
+            relevant,
+            ks=KS,
+        )
+        for dim in dims
+    }
 
 
 def _by_slice(

@@ -271,8 +271,13 @@ def evaluate(
     if len(events):
         report["histories"] = judge_histories(events, Catalogue.of(pictured))
     if queries is not None:
+        encoder = open_encoder(settings)
         report["queries"] = judge_queries(
-            read_queries(queries), Catalogue.of(living), open_encoder(settings), progress=progress
+            read_queries(queries),
+            Catalogue.of(living),
+            encoder,
+            dims=encoder.dims,
+            progress=progress,
         )
     write_report(settings, "recall", report)
     return report
@@ -305,6 +310,8 @@ def recall(settings: Settings, request: dict[str, Any]) -> Counts:
     from recall.service import answer
 
     asked = RecallRequest.model_validate(request)
+    if asked.kind == "content":
+        open_encoder(settings)  # so that `took_ms` is the query's time and not the model's loading
     with open_index(settings) as milvus:
         candidates = answer(open_recall(settings, milvus), asked)
     reply = RecallReply.of(candidates).model_dump()

@@ -48,10 +48,21 @@ def parquet(tmp_path, picture):
     return MovieLensSource(tmp_path)
 
 
-def test_a_film_counts_as_created_with_its_first_rating_else_its_release(classic):
+def test_a_film_counts_as_created_with_its_release_else_when_ratings_begin(classic):
     created = {item.item_id: item.created_at for item in map(parse_item, classic.items())}
-    first = datetime.fromtimestamp(1000000100, UTC)
-    assert created == {"1": first, "2": datetime(1995, 1, 1, tzinfo=UTC), "3": first}
+    assert created == {
+        "1": datetime(1930, 1, 1, tzinfo=UTC),
+        "2": datetime(1995, 1, 1, tzinfo=UTC),
+        "3": datetime.fromtimestamp(1000000100, UTC),
+    }
+
+
+def test_a_films_age_does_not_tell_when_it_was_rated(classic):
+    """A ranker would learn that the film of age 0 is the one the user is about to rate."""
+    rated = {event.item_id: event.ts for event in map(parse_event, classic.events())}
+    for item in map(parse_item, classic.items()):
+        year_is_known = "year" in item.attributes
+        assert not (year_is_known and item.created_at == rated.get(item.item_id))
 
 
 def test_title_year_and_genres_come_from_the_classic_files(classic):

@@ -60,6 +60,17 @@ def test_a_query_whose_answers_are_all_gone_is_left_out():
     assert report["num_queries"] == 1
 
 
+def test_a_prefix_is_judged_by_the_first_numbers_of_each_vector():
+    queries = [query("red", "r1"), query("blue", "b1")]
+    catalogue = Catalogue(
+        ["r1", "g1", "b1"], np.array([[1, 0, 0], [0.1, 1, 0], [0.1, 0.1, 1]], dtype=np.float32)
+    )
+    report = judge_queries(queries, catalogue, WordEncoder(), dims=(1, 3))
+    assert report["prefixes"]["3"]["hit@1"] == 1
+    # With one number every vector is +1: all tie, the smallest id b1 wins both times.
+    assert report["prefixes"]["1"]["hit@1"] == 0.5
+
+
 def test_examples_tell_what_was_found_and_what_was_right():
     report = judge_queries([query("grass", "g1")], CATALOGUE, WordEncoder())
     (example,) = report["examples"]

@@ -1,0 +1,87 @@
+"""The docs keep up with the code: commands, settings, DAGs, fields and features are all there.
+
+`python tests/test_docs.py` writes the generated feature table anew.
+"""
+
+import re
+from pathlib import Path
+
+from catalog.records import Event, Item
+from catalog.tables import TABLES
+from embedder.version import Manifest
+from features.schema import feature_schema
+from ponder.cli import app
+from ponder.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def read(name):
+    return (ROOT / name).read_text()
+
+
+def feature_table():
+    rows = [
+        f"| `{f.name}` | {f.dtype} | {f.group} | {f.description} | `{f.source.replace('|', '¦')}` |"
+        for f in feature_schema()
+    ]
+    return "\n".join(
+        ["| feature | type | group | meaning | formula |", "|---|---|---|---|---|", *rows]
+    )
+
+
+def with_table(text):
+    return re.sub(
+        r"(<!-- features -->\n).*?(\n<!-- end -->)",
+        lambda match: match[1] + feature_table() + match[2],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def test_the_feature_table_is_that_of_the_code():
+    text = read("docs/features.md")
+    assert text == with_table(text), "run: python tests/test_docs.py"
+
+
+def test_every_setting_is_documented():
+    text = read("docs/configuration.md")
+    for name in Settings.__dataclass_fields__:
+        assert f"`PONDER_{name.upper()}`" in text, name
+
+
+def test_every_manifest_key_is_documented():
+    text = read("docs/configuration.md")
+    for name in Manifest.__dataclass_fields__:
+        assert f"`{name}`" in text, name
+
+
+def test_every_record_field_and_table_is_documented():
+    text = read("docs/data.md")
+    for name in (*Item.__struct_fields__, *Event.__struct_fields__, *TABLES):
+        assert f"`{name}`" in text, name
+
+
+def test_every_command_is_documented():
+    text = read("docs/commands.md")
+    for command in app.registered_commands:
+        assert f"`ponder {command.name or command.callback.__name__}" in text, command
+
+
+def test_every_dag_is_documented():
+    text = read("docs/deploy.md")
+    for path in (ROOT / "dags").glob("*.py"):
+        assert f"`{path.stem}`" in text, path
+
+
+def test_links_between_files_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "embedder/nano/README.md", *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+if __name__ == "__main__":
+    page = DOCS / "features.md"
+    page.write_text(with_table(page.read_text()))
