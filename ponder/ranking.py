@@ -15,7 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from features.histories import histories, requests_of
 from features.impressions import impressions_from_events
+from features.space import history_pairs, make_space
 from features.table import FeatureTable, build_features, restore_space
 from ranker.bootstrap import bootstrap_difference, bootstrap_mean
 from ranker.experiment import FEATURE_GROUPS, run_experiment
@@ -70,7 +72,11 @@ def training_table(log: Log, *, seed: int = 0) -> FeatureTable:
         requests = training_requests(events, candidate_items=log.candidates, seed=seed)
     if requests.is_empty():
         raise ValueError("the lake's events hold no requests to learn from; land events first")
-    return build_features(requests, events, log.items, log.vectors)
+    # The similarity tiers are bounded by what users liked together, so by nothing of the test's.
+    past = requests.filter(pl.col("ts") < _newest(requests, TEST_SHARE))
+    pairs = history_pairs(histories(requests_of(past), events))
+    space = make_space(log.vectors, pairs=pairs, seed=seed)
+    return build_features(requests, events, log.items, log.vectors, space=space)
 
 
 def judge(

@@ -35,6 +35,9 @@ class Settings:
     kafka_security: Mapping[str, Any] = field(default_factory=dict)
     """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
 
+    data: str = ""
+    """Folder that the nightly DAG lands when there is no Kafka."""
+
     model: str = "nano"
     """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct."""
 

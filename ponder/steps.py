@@ -28,7 +28,8 @@ from ponder.wiring import (
 )
 
 if TYPE_CHECKING:
-    from catalog.landing import LandingReport
+    from catalog.report import LandingReport
+    from catalog.stream import KafkaConfig
     from ponder.ranking import Log
 
 logger = logging.getLogger(__name__)
@@ -91,12 +92,21 @@ def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
     Raises:
         ValueError: no brokers are set.
     """
-    from catalog.stream import KafkaConfig, consume
+    from catalog.stream import consume
 
-    if not settings.kafka:
-        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
-    config = KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
-    return _plain(consume(config, open_lake(settings), timeout_s=timeout_s))
+    return _plain(consume(_kafka(settings), open_lake(settings), timeout_s=timeout_s))
+
+
+def publish(settings: Settings, folder: Path) -> Counts:
+    """Sends a folder's items and events to the Kafka topics, pictures inline.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
+    from catalog.publish import publish
+    from catalog.source import open_source
+
+    return asdict(publish(open_source(folder), _kafka(settings)))
 
 
 def plan(settings: Settings) -> Plan:
@@ -368,6 +378,14 @@ def status(settings: Settings) -> Counts:
         "live": live,
         "previous": previous,
     }
+
+
+def _kafka(settings: Settings) -> "KafkaConfig":
+    from catalog.stream import KafkaConfig
+
+    if not settings.kafka:
+        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
+    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
 def _plain(report: "LandingReport") -> Counts:

@@ -1,0 +1,108 @@
+"""Bring the lake, the index and the ranker up to date.
+
+**Reads** the Kafka topics `items` and `events` when `PONDER_KAFKA` is set, else the folder in
+`PONDER_DATA`; the parameter `data` of a run names a folder that is landed instead of either.
+
+**Writes** the lake; the Milvus collection of the configured model version, which goes live only
+when it is valid; the match features; the ranker. Every task finds what is left to do, so a retry
+or a second run in one night does nothing twice.
+
+**Logic** `ponder.steps`, one function per task.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, task
+
+ITEM_INDEX = Asset("item_index")
+MATCH_FEATURES = Asset("match_features")
+
+
+@dag(
+    # A deployment that has just come up waits for the night: it has landed nothing yet.
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,  # an index has one writer at a time
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "execution_timeout": timedelta(hours=2),
+    },
+    params={"data": Param("", type="string", title="Folder to land, instead of Kafka")},
+    tags=["ponder"],
+    doc_md=__doc__,
+)
+def nightly():
+    @task
+    def land(params=None):
+        from ponder import steps
+        from ponder.settings import Settings
+
+        settings = Settings.from_env()
+        if settings.kafka and not params["data"]:
+            return steps.land_kafka(settings)
+        folder = params["data"] or settings.data
+        if not folder:
+            raise ValueError(
+                "there must be something to land; set PONDER_KAFKA to brokers, PONDER_DATA to a "
+                "folder, or the run's parameter `data`"
+            )
+        return steps.land_folder(settings, Path(folder))
+
+    @task
+    def plan() -> list[list[str]]:
+        from ponder import steps
+        from ponder.settings import Settings
+
+        return [list(shard) for shard in steps.plan(Settings.from_env()).shards]
+
+    @task(pool="gpu")
+    def embed(shard: list[str]):
+        from ponder import steps
+        from ponder.settings import Settings
+
+        first, last = shard
+        return steps.embed(Settings.from_env(), (first, last))
+
+    @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
+    def index():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        return steps.index(Settings.from_env())
+
+    @task
+    def validate():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        return steps.validate(Settings.from_env())
+
+    @task(outlets=[ITEM_INDEX])
+    def promote():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        return steps.promote(Settings.from_env())
+
+    @task(outlets=[MATCH_FEATURES])
+    def features():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        return steps.export_features(Settings.from_env())
+
+    @task
+    def ranker():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        steps.train_ranker(Settings.from_env())
+
+    shards = plan()
+    land() >> shards
+    embed.expand(shard=shards) >> index() >> validate() >> promote() >> features() >> ranker()
+
+
+nightly()

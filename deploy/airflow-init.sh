@@ -1,0 +1,16 @@
+#!/bin/sh
+# Prepares Airflow's database, the pool that embedding tasks wait for, and the login of `admin`.
+# May be run again at any time.
+set -eu
+
+airflow db migrate
+airflow pools set gpu "$GPU_SLOTS" "Embedding tasks that run at a time"
+
+umask 077
+python - <<'PASSWORDS'
+import json, os
+from pathlib import Path
+
+path = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+path.write_text(json.dumps({"admin": os.environ["AIRFLOW_PASSWORD"]}))
+PASSWORDS

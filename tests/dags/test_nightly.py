@@ -1,0 +1,218 @@
+"""The nightly DAG: it parses, keeps the house rules, and ends as the steps run by hand do."""
+
+import itertools
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from catalog.bazaar.generator import BazaarConfig, write_bazaar
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA
+from embedder.inputs import Inputs
+from embedder.nano import architecture
+from embedder.nano.checkpoint import save_checkpoint
+from features.export import read_export
+from ponder import steps
+from ponder.settings import Settings
+from ponder.wiring import configured_version, open_index, open_lake
+
+pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+ORDER = ["land", "plan", "embed", "index", "validate", "promote", "features", "ranker"]
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory):
+    """An Airflow of this module's own; it reads its settings when it is first imported."""
+    home = tmp_path_factory.mktemp("airflow")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(home))
+        patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
+        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        patch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+        yield home
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(scope="module")
+def dag_bag(airflow_home):
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=DAGS)
+
+
+@pytest.fixture(scope="module")
+def nightly(dag_bag):
+    return dag_bag.dags["nightly"]
+
+
+@pytest.fixture(scope="module")
+def database(airflow_home):
+    """A migrated database with the pool that `embed` waits for."""
+    from airflow.models.pool import Pool
+    from airflow.utils.db import initdb
+
+    initdb()
+    Pool.create_or_update_pool("gpu", slots=1, description="", include_deferred=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model version with random weights, wide enough that items differ."""
+    tokenizer = architecture.build_tokenizer(0)
+    backbone = architecture.build_model(tokenizer, 0)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in backbone.parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.15, generator=generator)
+    folder = tmp_path_factory.mktemp("model")
+    processor = architecture.build_image_processor()
+    save_checkpoint(backbone, Inputs(tokenizer, processor, max_text_tokens=64), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A small bazaar with one line that is no item."""
+    folder = tmp_path_factory.mktemp("bazaar")
+    config = BazaarConfig(
+        num_items=80, num_users=12, num_weeks=2, requests_per_user=4, num_queries=9
+    )
+    write_bazaar(folder, config)
+    with (folder / "items.jsonl").open("a") as file:
+        file.write('{"item_id": "broken"}\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_hand(model, data, tmp_path_factory):
+    """The deployment after the steps were called one after the other."""
+    home = tmp_path_factory.mktemp("by_hand")
+    settings = Settings(home=home, model=str(model), policy="never", shard_size=30)
+    steps.land_folder(settings, data)
+    for shard in steps.plan(settings).shards:
+        steps.embed(settings, shard)
+    for name in ("index", "validate", "promote", "export_features", "train_ranker"):
+        getattr(steps, name)(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def by_airflow(nightly, database, model, data, tmp_path_factory):
+    """The deployment after two runs of the DAG, and those runs."""
+    home = tmp_path_factory.mktemp("by_airflow")
+    settings = Settings(home=home, model=str(model), policy="never", shard_size=30)
+    environ = {
+        "PONDER_HOME": str(home),
+        "PONDER_MODEL": str(model),
+        "PONDER_POLICY": "never",
+        "PONDER_SHARD_SIZE": "30",
+        "PONDER_DATA": str(data),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PONDER_")]:
+            patch.delenv(name)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        yield settings, [nightly.test(), nightly.test()]
+
+
+def test_every_file_parses(dag_bag):
+    assert dag_bag.import_errors == {}
+
+
+def test_one_dag_per_file_named_after_it(dag_bag):
+    assert {dag.dag_id for dag in dag_bag.dags.values()} == {
+        path.stem for path in DAGS.glob("*.py")
+    }
+
+
+def test_no_file_hides_a_package():
+    packages = {path.parent.name for path in DAGS.parent.glob("*/__init__.py")}
+    assert not packages & {path.stem for path in DAGS.glob("*.py")}
+
+
+def test_house_rules(dag_bag):
+    for dag in dag_bag.dags.values():
+        for word in ("**Reads**", "**Writes**", "**Logic**"):
+            assert word in dag.doc_md, f"{dag.dag_id}: say what it {word} in doc_md"
+        assert dag.tags, f"{dag.dag_id}: no tags"
+        assert not dag.catchup, f"{dag.dag_id}: backfills are started by hand"
+        assert dag.max_active_runs == 1, f"{dag.dag_id}: an index has one writer at a time"
+        for task in dag.tasks:
+            assert task.retries >= 1, f"{dag.dag_id}.{task.task_id}: a task must be retryable"
+            assert task.execution_timeout, f"{dag.dag_id}.{task.task_id}: no execution_timeout"
+
+
+def test_the_tasks_run_in_the_order_of_the_data(nightly):
+    assert [task.task_id for task in nightly.topological_sort()] == ORDER
+    for before, after in itertools.pairwise(ORDER):
+        assert nightly.get_task(after).upstream_task_ids == {before}
+    assert nightly.get_task("embed").pool == "gpu"
+
+
+def test_a_night_by_airflow_fills_the_same_tables(by_hand, by_airflow):
+    settings, runs = by_airflow
+    assert [run.state for run in runs] == ["success", "success"]
+    for table in (ITEMS, EVENTS, MEDIA, EMBEDDINGS, DEAD_LETTERS):
+        expected, got = (rows(each, table) for each in (by_hand, settings))
+        assert len(expected) > 0, table.name
+        assert got.equals(expected), table.name
+
+
+def test_a_night_by_airflow_serves_the_same_index(by_hand, by_airflow):
+    expected, got = (served(each) for each in (by_hand, by_airflow[0]))
+    assert got == expected
+
+
+def test_a_night_by_airflow_exports_the_same_features_and_trains_the_same_ranker(
+    by_hand, by_airflow
+):
+    expected, got = (read_export(each.features_folder) for each in (by_hand, by_airflow[0]))
+    assert len(expected.frame) > 0
+    assert got.frame.equals(expected.frame)
+    expected, got = (
+        (each.reports_folder / "ranking.json").read_text() for each in (by_hand, by_airflow[0])
+    )
+    assert got == expected
+
+
+def test_a_night_with_nothing_to_embed_still_reaches_the_ranker(by_airflow):
+    states = {task.task_id: task.state for task in by_airflow[1][1].get_task_instances()}
+    assert states == dict.fromkeys(ORDER, "success") | {"embed": "skipped"}
+
+
+def test_a_new_deployment_waits_for_the_night(by_airflow):
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        first = session.get(DagModel, "nightly").next_dagrun_create_after
+    assert timedelta(0) < first - datetime.now(UTC) <= timedelta(days=1)
+    assert (first.hour, first.minute) == (2, 0)
+
+
+def test_landing_says_so_when_there_is_nothing_to_land(nightly, monkeypatch):
+    monkeypatch.delenv("PONDER_KAFKA", raising=False)
+    monkeypatch.delenv("PONDER_DATA", raising=False)
+    with pytest.raises(ValueError, match="set PONDER_KAFKA"):
+        nightly.get_task("land").python_callable(params={"data": ""})
+
+
+def rows(settings, table) -> pl.DataFrame:
+    frame = open_lake(settings).read(table).sort(table.key)
+    return frame.drop("failed_at", strict=False)  # the clock of the landing
+
+
+def served(settings):
+    version = configured_version(settings)
+    with open_index(settings) as index:
+        return index.live_version(), sorted(index.keys(version).rows())
