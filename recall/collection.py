@@ -122,7 +122,8 @@ def item_schema(dim: int) -> CollectionSchema:
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     schema.add_field("content_hash", DataType.VARCHAR, max_length=64)
     schema.add_field("row_hash", DataType.VARCHAR, max_length=64)
-    schema.add_field("category", DataType.VARCHAR, max_length=MAX_STRING_BYTES, nullable=True)
+    # "" where an item has none: nullable columns are not known to servers before Milvus 2.5.
+    schema.add_field("category", DataType.VARCHAR, max_length=MAX_STRING_BYTES)
     schema.add_field(
         "tags",
         DataType.ARRAY,

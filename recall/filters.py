@@ -39,6 +39,9 @@ Integer = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Scalar = StrictBool | Integer | Number | Text
 Strings = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_VALUES)]
+Names = Annotated[
+    tuple[Annotated[Text, Field(min_length=1)], ...], Field(min_length=1, max_length=MAX_VALUES)
+]
 Ids = Annotated[tuple[Text, ...], Field(max_length=MAX_IDS)]
 
 
@@ -68,8 +71,8 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    category_in: Strings | None = None
-    """The category is one of these."""
+    category_in: Names | None = None
+    """The category is one of these; none of them is empty."""
 
     tags_any: Strings | None = None
     """At least one of these is among the tags."""

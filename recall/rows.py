@@ -125,7 +125,8 @@ def write_batches(rows: pl.DataFrame, *, max_bytes: int) -> Iterator[list[dict[s
 
 
 def _entity(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"attributes": json.loads(row["attributes"], parse_int=_json_integer)}
+    attributes = json.loads(row["attributes"], parse_int=_json_integer)
+    return row | {"attributes": attributes, "category": row["category"] or ""}
 
 
 def _json_integer(digits: str) -> int | float:
