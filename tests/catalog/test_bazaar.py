@@ -107,6 +107,8 @@ def test_only_hidden_values_are_missing_from_the_text_and_they_are_in_the_summar
         assert product.noun in question.text
         if "colour" in question.asked:
             assert product.colour in question.summary
+            hidden = "in the colour of " in question.text
+            assert hidden == (f" is {product.colour}" in question.rationale)
         if "count" in question.asked:
             assert str(product.count) in question.summary
 

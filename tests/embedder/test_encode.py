@@ -59,12 +59,18 @@ def test_progress_adds_up_to_the_number_of_items(checkpoint):
     assert len(done) > 1
 
 
-def test_text_beyond_the_limit_changes_nothing(checkpoint):
+def test_text_beyond_the_limit_changes_nothing_and_text_before_it_does(checkpoint):
     model = encoder(checkpoint)
     limit = checkpoint.inputs.max_text_tokens
-    (cut,) = model.encode_items([Content("mug " * limit * 100)])
-    (longer,) = model.encode_items([Content("mug " * limit * 200)])
-    np.testing.assert_array_equal(cut.vector, longer.vector)
+    full = "mug" + " mug" * (limit - 1)
+    assert len(checkpoint.inputs.tokens(full)) == limit
+    texts = [full, full + " kite", full + " mug" * 10_000, full.replace("mug", "kite", 1)]
+    cut, longer, longest, other = (
+        e.vector for e in model.encode_items([Content(t) for t in texts])
+    )
+    np.testing.assert_array_equal(cut, longer)
+    np.testing.assert_array_equal(cut, longest)
+    assert not np.allclose(cut, other, atol=1e-3)
 
 
 def test_no_contents_give_no_encodings(checkpoint):

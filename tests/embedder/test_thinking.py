@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from embedder.checkpoint import load
 from embedder.content import Content
-from embedder.thinking import encode_batch
+from embedder.thinking import _next_token, encode_batch
 
 TOLERANCE = 1e-5
 
@@ -115,6 +116,40 @@ def test_a_rationale_that_does_not_end_is_closed_by_force(backbone, inputs, samp
         assert np.linalg.norm(encoding.vector) == pytest.approx(1.0, abs=TOLERANCE)
 
 
-def test_a_rationale_holds_no_control_tokens(backbone, inputs, samples):
-    for encoding in encode(backbone, inputs, samples, policy="always"):
-        assert "<|" not in encoding.rationale + encoding.summary
+def test_no_control_token_comes_into_a_rationale_however_likely(inputs):
+    class Eager:
+        """Finds the control token that it is told of likeliest, and the word 7 next."""
+
+        def logits(self, state):
+            logits = torch.zeros(len(state), len(inputs.tokenizer))
+            logits[:, int(state[0, 0])] = 9.0
+            logits[:, 7 + len(inputs.tokenizer) // 2] = 5.0
+            return logits
+
+    word = 7 + len(inputs.tokenizer) // 2
+    for token in ("<|im_end|>", "<|image_pad|>", "<|direct|>", "<|reason|>", "<|endoftext|>"):
+        wanted = inputs.tokenizer.convert_tokens_to_ids(token)
+        state = torch.full((1, 4), float(wanted))
+        assert _next_token(Eager(), inputs, state, is_last=False).item() == word
+    for token in ("<|summary|>", "<|emb|>"):
+        wanted = inputs.tokenizer.convert_tokens_to_ids(token)
+        state = torch.full((1, 4), float(wanted))
+        assert _next_token(Eager(), inputs, state, is_last=False).item() == wanted
+
+
+def test_thinkers_of_one_batch_that_end_at_different_times_do_not_disturb_each_other():
+    """With the model that ships, whose rationales have the length that the question needs."""
+    nano = load("nano")
+    texts = (
+        "as many hats as a bicycle has wheels",
+        "boats, one more than a square has sides, in the colour of chocolate",
+        "kites with the pattern of a zebra",
+        "3 red mugs",
+    )
+    asked = [nano.inputs.sample(Content(text), "find the item") for text in texts]
+    together = encode(nano.backbone, nano.inputs, asked, policy="always", max_new_tokens=64)
+    assert len({encoding.rationale_tokens for encoding in together}) > 2
+    for sample, expected in zip(asked, together, strict=True):
+        (alone,) = encode(nano.backbone, nano.inputs, [sample], policy="always", max_new_tokens=64)
+        assert (alone.rationale, alone.summary) == (expected.rationale, expected.summary)
+        np.testing.assert_allclose(alone.vector, expected.vector, atol=TOLERANCE)
