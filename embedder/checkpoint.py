@@ -62,13 +62,19 @@ def load(model: str, *, device: str = "cpu") -> Checkpoint:
     )
     gate_is_trained = _add_control_tokens(tokenizer, network)
     manifest = read_manifest(folder)
-    inputs = Inputs(
-        tokenizer,
-        Qwen2VLImageProcessorPil.from_pretrained(folder),
-        max_text_tokens=manifest.max_text_tokens,
-    )
+    image_processor = _image_processor(folder, max_tokens=manifest.max_image_tokens)
+    inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
     backbone = Backbone(network.to(device).eval().requires_grad_(False))
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
+
+
+def _image_processor(folder: Path, *, max_tokens: int) -> Any:
+    """The checkpoint's processor, with its limit on pixels lowered to so many tokens."""
+    processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+    token_pixels = (processor.patch_size * processor.merge_size) ** 2
+    most = max_tokens * token_pixels
+    size = {name: min(processor.size[name], most) for name in ("shortest_edge", "longest_edge")}
+    return Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
 
 
 def _add_control_tokens(tokenizer: Any, network: Any) -> bool:

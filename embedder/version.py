@@ -40,6 +40,10 @@ class Manifest:
     max_text_tokens: int = 512
     """Content text is cut after so many tokens."""
 
+    max_image_tokens: int = 768
+    """A larger picture is scaled down until it is so many tokens. Qwen3-VL's own limit is 16,384,
+    which is meant for reading documents; Embed-RL trains it with 128 to 768."""
+
     max_new_tokens: int = 256
     """A rationale that is longer is closed by force, and counted as a fallback."""
 
@@ -48,7 +52,7 @@ class Manifest:
             raise ValueError(f"name must be letters, digits, '.', '_' or '-', got {self.name!r}")
         if not 0 <= self.theta <= 1:
             raise ValueError(f"theta must be in [0, 1], got {self.theta}")
-        for field in ("max_text_tokens", "max_new_tokens"):
+        for field in ("max_text_tokens", "max_image_tokens", "max_new_tokens"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
 

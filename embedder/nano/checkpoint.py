@@ -17,6 +17,7 @@ MANIFEST = {
     "dims": [32, 64, 128],
     "theta": 0.5,
     "max_text_tokens": 256,
+    "max_image_tokens": 16,
     "max_new_tokens": 64,
 }
 

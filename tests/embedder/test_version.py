@@ -1,10 +1,12 @@
 """Tests for embedder/version.py and embedder/checkpoint.py: identity, and what is never loaded."""
 
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embedder.checkpoint import load
 from embedder.content import Content
@@ -112,3 +114,16 @@ def test_a_manifest_value_out_of_range_is_refused(copy):
     (copy / "manifest.json").write_text('{"name": "x", "theta": 2}')
     with pytest.raises(ValueError, match=r"theta must be in \[0, 1\], got 2"):
         read_manifest(copy)
+
+
+@pytest.mark.parametrize("max_image_tokens", [4, 9, 16])
+def test_a_large_picture_is_scaled_down_to_the_manifests_number_of_tokens(copy, max_image_tokens):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["max_image_tokens"] = max_image_tokens
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    buffer = io.BytesIO()
+    Image.new("RGB", (900, 700), "red").save(buffer, "PNG")
+    inputs = load(str(copy)).inputs
+    tokens = inputs.sample(Content("", buffer.getvalue()), "find").tokens
+    num_image_tokens = tokens.count(inputs.tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+    assert max_image_tokens / 3 < num_image_tokens <= max_image_tokens
