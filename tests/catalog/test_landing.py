@@ -105,7 +105,7 @@ def test_landing_a_folder_twice_changes_no_table(lake, folder):
 
 def test_a_crash_between_two_writes_leaves_no_dangling_picture_and_heals(lake, folder, picture):
     class CrashingLake(Lake):
-        def upsert_items(self, rows, *, transaction=None):
+        def upsert_items(self, rows, **kwargs):
             raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
