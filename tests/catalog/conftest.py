@@ -138,6 +138,12 @@ def fake_broker() -> FakeBroker:
 
 
 @pytest.fixture
+def new_fake_broker() -> type[FakeBroker]:
+    """For a test that needs more than one."""
+    return FakeBroker
+
+
+@pytest.fixture
 def lake(tmp_path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
