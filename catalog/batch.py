@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from catalog.records import Event, Item, RawRecord, RecordError
-from catalog.rows import Row, dead_letter_row, event_row, item_row, picture_hash
+from catalog.rows import Row, dead_letter_row, event_row, frame, item_row, picture_hash
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 
 
@@ -51,11 +51,11 @@ class Batch:
 
     def items(self) -> pl.DataFrame:
         """The items held, in the columns of `items`."""
-        return pl.DataFrame(self._rows, schema=ITEMS.schema)
+        return frame(self._rows, ITEMS)
 
     def events(self) -> pl.DataFrame:
         """The events held, in the columns of `events`."""
-        return pl.DataFrame(self._rows, schema=EVENTS.schema)
+        return frame(self._rows, EVENTS)
 
     def pictures(self) -> pl.DataFrame:
         """The pictures held, in the columns of `media`."""
@@ -64,4 +64,4 @@ class Batch:
 
     def dead_letters(self) -> pl.DataFrame:
         """The rejected records, in the columns of `dead_letters`."""
-        return pl.DataFrame(self._letters, schema=DEAD_LETTERS.schema)
+        return frame(self._letters, DEAD_LETTERS)

@@ -38,7 +38,7 @@ class RecordError(ValueError):
         self.stage = stage
 
 
-class Item(msgspec.Struct, kw_only=True, frozen=True):
+class Item(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One item of the catalogue, as a source sends it. Unknown fields are ignored."""
 
     item_id: str
@@ -67,7 +67,7 @@ class Item(msgspec.Struct, kw_only=True, frozen=True):
     """A tombstone. The other fields are then ignored."""
 
 
-class Event(msgspec.Struct, kw_only=True, frozen=True):
+class Event(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One thing a user did, or was shown. Unknown fields are ignored."""
 
     event_id: str
@@ -82,7 +82,7 @@ class Event(msgspec.Struct, kw_only=True, frozen=True):
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would double what a million records a minute cost
 class RawRecord:
     """A record before it is trusted, with the position it came from."""
 
@@ -116,6 +116,10 @@ def _jsonable(value: object) -> str:
 
 Parsed = TypeVar("Parsed", Item, Event)
 
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Item, Event)
+}
+
 
 def parse_item(record: RawRecord) -> Item:
     """The item that a record of the `items` topic holds.
@@ -130,14 +134,16 @@ def parse_item(record: RawRecord) -> Item:
         return _tombstone(record)
     item = _parse(record.value, Item)
     _check_id("item_id", item.item_id)
-    for name in ("updated_at", "created_at"):
-        _check_time(name, getattr(item, name))
-    for name in ("title", "text", "category"):
-        _check_text(name, getattr(item, name))
+    _check_time("updated_at", item.updated_at)
+    _check_time("created_at", item.created_at)
+    _check_text("title", item.title)
+    _check_text("text", item.text)
+    _check_text("category", item.category)
     if len(item.tags) > MAX_TAGS:
         raise RecordError("validate", f"tags: at most {MAX_TAGS} are taken, got {len(item.tags)}")
     for name, value in item.attributes.items():
-        _check_finite(f"attribute {name!r}", value)
+        if isinstance(value, float):
+            _check_finite(f"attribute {name!r}", value)
     return item
 
 
@@ -178,10 +184,14 @@ def parse_event(record: RawRecord) -> Event:
 def _parse(value: bytes | Mapping[str, Any], kind: type[Parsed]) -> Parsed:
     try:
         if isinstance(value, bytes):
-            return msgspec.json.decode(value, type=kind)
-        return msgspec.convert(dict(value), type=kind)
+            return _DECODERS[kind].decode(value)
+        parsed = msgspec.convert(dict(value), type=kind)
+        msgspec.json.encode(parsed)  # half a surrogate pair is a string in Python and nowhere else
+        return parsed
     except msgspec.ValidationError as error:
         raise RecordError("validate", str(error)) from error
+    except UnicodeEncodeError as error:
+        raise RecordError("decode", f"text must be Unicode: {error.reason}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError("decode", f"not JSON: {error}") from error
 
@@ -207,7 +217,7 @@ def _check_id(name: str, value: str) -> None:
 
 
 def _check_time(name: str, value: datetime | None) -> None:
-    if value is None:
+    if value is None or value.tzinfo is UTC:
         return
     if value.tzinfo is None:
         raise RecordError("validate", f"{name} must carry a time zone, got {value.isoformat()}")
@@ -218,8 +228,8 @@ def _check_time(name: str, value: datetime | None) -> None:
         raise RecordError("validate", message) from error
 
 
-def _check_finite(name: str, value: AttributeValue | None) -> None:
-    if isinstance(value, float) and not math.isfinite(value):  # JSON has no word for it
+def _check_finite(name: str, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):  # JSON has no word for it
         raise RecordError("validate", f"{name} must be a finite number, got {value}")
 
 
@@ -242,13 +252,26 @@ def content_hash(item: Item, image_hash: str | None) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    seen = {
-        "title": item.title,
-        "text": item.text,
-        "category": item.category,
-        "tags": sorted(set(item.tags)),
-        "image": image_hash,
-        "audio": item.audio_uri,
-    }
-    canonical = json.dumps(seen, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+    seen = _Seen(
+        title=item.title,
+        text=item.text,
+        category=item.category,
+        tags=sorted(set(item.tags)),
+        image=image_hash,
+        audio=item.audio_uri,
+    )
+    return hashlib.blake2b(_ENCODER.encode(seen), digest_size=16).hexdigest()
+
+
+class _Seen(msgspec.Struct, kw_only=True, gc=False):
+    """What an embedder can see. Names and order are part of every digest ever stored."""
+
+    audio: str | None
+    category: str | None
+    image: str | None
+    tags: list[str]
+    text: str | None
+    title: str | None
+
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,14 +1,41 @@
 """Trusted records as rows of the lake's tables."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+import polars as pl
+import pyarrow as pa
+
 from catalog.records import Event, Item, RawRecord, RecordError, content_hash
+from catalog.tables import TIME, Table
 
 Row = dict[str, Any]
 """Column name to value, in the columns of one table."""
+
+_BY_ARROW: dict[Any, pa.DataType] = {
+    TIME: pa.timestamp("us", "UTC"),
+    pl.List(pl.String): pa.large_list(pa.large_string()),
+}
+"""Types that pyarrow builds from Python values several times faster than Polars."""
+
+
+def frame(rows: Sequence[Row], table: Table) -> pl.DataFrame:
+    """Rows as a frame with the columns of their table.
+
+    Column by column: a frame made from dictionaries takes twice as long.
+    """
+    return pl.DataFrame(
+        [_column([row[name] for row in rows], name, dtype) for name, dtype in table.schema.items()]
+    )
+
+
+def _column(values: list[Any], name: str, dtype: pl.DataType) -> pl.Series:
+    if (arrow := _BY_ARROW.get(dtype)) is None:
+        return pl.Series(name, values, dtype=dtype)
+    return pl.Series(name, pa.array(values, arrow), dtype=dtype)
 
 
 def item_row(item: Item, image_hash: str | None) -> Row:
@@ -27,7 +54,7 @@ def item_row(item: Item, image_hash: str | None) -> Row:
         "text": item.text,
         "category": item.category,
         "tags": sorted(set(item.tags)),
-        "attributes": json.dumps(item.attributes, sort_keys=True, ensure_ascii=False),
+        "attributes": msgspec.json.encode(item.attributes, order="sorted").decode(),
         "image_uri": f"media:{image_hash}" if inline else item.image_uri,
         "image_hash": image_hash,
         "audio_uri": item.audio_uri,

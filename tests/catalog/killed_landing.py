@@ -81,4 +81,5 @@ def main():
     print(Moments.passed)  # noqa: T201
 
 
-main()
+if __name__ == "__main__":
+    main()
