@@ -38,7 +38,7 @@ RAW: dict[str, bytes] = {
     "an empty object": b"{}",
     "NaN": b'{"item_id": "bad", "updated_at": "2026-01-01T00:00:00Z", "attributes": {"a": NaN}}',
     "infinity": b'{"item_id": "a", "updated_at": "2026-01-01T00:00:00Z", "attributes": {"a": 1e999}}',
-    "lone surrogate": b'{"item_id": "a", "updated_at": "2026-01-01T00:00:00Z", "title": "\\ud800"}',
+    "lone surrogate": b'{"item_id": "a", "updated_at": "2026-01-01T00:00:00Z", "text": "\\ud800"}',
     "bad escape": b'{"item_id": "bad\\x"}',
     "raw control character": b'{"item_id": "bad", "title": "a\nb"}',
     "protobuf": b"\x0a\x03bad\x12\x05title",

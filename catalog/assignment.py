@@ -63,6 +63,10 @@ class Assignment:
         """Whether the partition is here and placed."""
         return partition in self._read
 
+    def is_placed(self) -> bool:
+        """Whether the group gave its answer and every partition is where the lake stands."""
+        return self._joined and not self._unplaced
+
     def follow(self, *, place: bool) -> set[TopicPartition]:
         """The partitions that came, went or were placed; what was read of them no longer counts.
 
@@ -143,13 +147,11 @@ class Assignment:
         the group has more consumers than these, is at the end too.
         """
         try:
+            marks = {each: self._consumer.highwater(each) for each in self._read}
             return (
-                self._joined
-                and not self._unplaced
-                and all(
-                    self._consumer.position(partition) == self._consumer.highwater(partition)
-                    for partition in self._read
-                )
+                self.is_placed()
+                and None not in marks.values()  # first, for `position` may wait for the brokers
+                and all(self._consumer.position(each) == mark for each, mark in marks.items())
             )
         except GONE:
             return False

@@ -18,7 +18,7 @@ class KafkaConfig:
     item_topic: str = "items"
     event_topic: str = "events"
 
-    batch_records: int = 50_000
+    batch_records: int = 20_000
     """Messages of a topic that are written at once; a poll more at most."""
 
     batch_bytes: int = 64_000_000

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -23,18 +24,20 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from catalog.assignment import GONE, Assignment
-from catalog.backlog import Backlog
+from catalog.backlog import Backlog, Check
+from catalog.batch import Batch
 from catalog.brokers import KafkaConfig
-from catalog.delivery import Decoder, land_events_delivery, land_items_delivery
+from catalog.checks import Decoder, check_events, check_items, load_pictures
+from catalog.commits import write_events, write_items
 from catalog.lag import LandingMetrics, StreamReport
-from catalog.lake import Lake
+from catalog.lake import Lake, Transactions
 from catalog.landing import Progress
 from catalog.positions import Positions
 from catalog.report import LandingReport
 
 POLL_MS = 500
 BUSY_POLL_MS = 20
-"""While a write is under way: how late its end may be noticed."""
+"""How late the end of a write, or the coming of partitions, may be noticed."""
 
 COMMIT_TIMEOUT_MS = 10_000
 
@@ -81,7 +84,10 @@ def consume(
         config,
         lake,
         consumer_factory(**config.client_options()),
-        decoders={config.item_topic: item_decoder, config.event_topic: event_decoder},
+        checks={
+            config.item_topic: partial(check_items, decoder=item_decoder),
+            config.event_topic: partial(check_events, decoder=event_decoder),
+        },
         metrics=metrics,
         progress=progress,
     )
@@ -119,17 +125,17 @@ class _Landing:
         lake: Lake,
         consumer: Any,
         *,
-        decoders: Mapping[str, Decoder | None],
+        checks: Mapping[str, Check],
         metrics: LandingMetrics | None,
         progress: Progress | None,
     ) -> None:
         self.num_read = 0
         self._config, self._lake, self._consumer = config, lake, consumer
-        self._decoders, self._metrics, self._progress = decoders, metrics, progress
+        self._metrics, self._progress = metrics, progress
         self._topics = (config.item_topic, config.event_topic)
         self._positions = Positions(lake, config)
         self._assignment = Assignment(consumer, self._positions, self._topics)
-        self._backlog = Backlog()
+        self._backlog = Backlog(checks)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._write: _Write | None = None
         self._landed = LandingReport()
@@ -141,7 +147,8 @@ class _Landing:
 
     def read(self) -> None:
         """Take what the brokers have."""
-        polled = self._consumer.poll(timeout_ms=BUSY_POLL_MS if self._write else POLL_MS)
+        busy = self._write is not None or not self._assignment.is_placed()
+        polled = self._consumer.poll(timeout_ms=BUSY_POLL_MS if busy else POLL_MS)
         moved = self._follow_moves()
         for partition, messages in polled.items():
             if partition in self._assignment and partition not in moved:
@@ -219,16 +226,18 @@ class _Landing:
             (self._consumer.pause if full else self._consumer.resume)(*partitions)
 
     def _start_write(self, topic: str) -> None:
-        land = land_items_delivery if topic == self._config.item_topic else land_events_delivery
         delivery = self._backlog.take(topic)
-        future = self._writer.submit(
-            land,
-            delivery.messages,
-            self._lake,
-            transactions=self._positions.transactions(delivery.positions),
-            decoder=self._decoders[topic],
-        )
+        transactions = self._positions.transactions(delivery.positions)
+        write = self._write_items if topic == self._config.item_topic else self._write_events
+        future = self._writer.submit(write, delivery.batch, transactions)
         self._write = _Write(topic, delivery.positions, future, started=monotonic())
+
+    def _write_items(self, batch: Batch, transactions: Transactions) -> LandingReport:
+        load_pictures(batch)
+        return write_items(batch, self._lake, transactions=transactions)
+
+    def _write_events(self, batch: Batch, transactions: Transactions) -> LandingReport:
+        return write_events(batch, self._lake, transactions=transactions)
 
     def _close_write(self) -> None:
         """Wait for the write under way, then tell the brokers."""

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from catalog.records import Item
-from catalog.rows import item_row
+from catalog.rows import item_frame
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
 from catalog.upsert import Counts
 
@@ -22,7 +22,7 @@ def record(item_id, title, hour):
 
 def items(**titles_and_hours):
     records = [record(item_id, *rest) for item_id, rest in titles_and_hours.items()]
-    return pl.DataFrame([item_row(item, None) for item in records], schema=ITEMS.schema)
+    return item_frame(records, [None] * len(records))
 
 
 def media(**pictures):
