@@ -35,7 +35,6 @@ def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.
     hashes = [
         None if item.deleted else hash_ for item, hash_ in zip(items, image_hashes, strict=True)
     ]
-    pairs = list(zip(items, hashes, strict=True))
     columns: dict[str, list[Any]] = {
         "item_id": [item.item_id for item in items],
         "title": [item.title for item in items],
@@ -43,21 +42,23 @@ def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.
         "category": [item.category for item in items],
         "tags": [item.tags for item in items],
         "attributes": [_attributes(item) for item in items],
-        "image_uri": [_image_uri(item, hash_) for item, hash_ in pairs],
+        "image_uri": list(map(_image_uri, items, hashes)),
         "image_hash": hashes,
         "audio_uri": [item.audio_uri for item in items],
         "created_at": [item.created_at or item.updated_at for item in items],
         "updated_at": [item.updated_at for item in items],
         "deleted": [item.deleted for item in items],
-        "content_hash": [
-            None if item.deleted else content_hash(item, hash_) for item, hash_ in pairs
-        ],
+        "content_hash": list(map(_content_hash, items, hashes)),
     }
     return _frame(columns, ITEMS)
 
 
 def _bare(item: Item) -> Item:
     return Item(item_id=item.item_id, updated_at=item.updated_at, deleted=True)
+
+
+def _content_hash(item: Item, image_hash: str | None) -> str | None:
+    return None if item.deleted else content_hash(item, image_hash)
 
 
 def _attributes(item: Item) -> str:
