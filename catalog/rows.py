@@ -12,6 +12,8 @@ import pyarrow as pa
 from catalog.records import Event, Item, RawRecord, RecordError, content_hash
 from catalog.tables import EVENTS, ITEMS, TIME, Table
 
+MAX_REASON_CHARS = 1_000
+
 Row = dict[str, Any]
 """Column name to value, in the columns of one table."""
 
@@ -109,11 +111,16 @@ def dead_letter_row(record: RawRecord, error: RecordError, *, failed_at: datetim
         "partition": record.partition,
         "offset": record.offset,
         "stage": error.stage,
-        "reason": str(error),
+        "reason": _storable(str(error)),
         "key": record.key,
         "value": record.raw_bytes(),
         "failed_at": failed_at.astimezone(UTC),
     }
+
+
+def _storable(reason: str) -> str:
+    """A reason that a hostile message cannot make unstorable or huge by being quoted in it."""
+    return reason.encode(errors="replace").decode()[:MAX_REASON_CHARS]
 
 
 def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:

@@ -112,7 +112,7 @@ def consume(
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for cyclic garbage seldom: messages make none, and the looking takes a tenth of a run."""
+    """Look for cyclic garbage seldom: messages make none, and looking takes a tenth of a run."""
     before = gc.get_threshold()
     gc.set_threshold(GC_THRESHOLD, *before[1:])
     try:

@@ -55,3 +55,11 @@ def test_events_and_dead_letters_fill_their_tables():
     letter = dead_letter_row(record, RecordError("decode", "not JSON"), failed_at=NOON)
     assert tuple(letter) == tuple(DEAD_LETTERS.schema.names())
     assert tuple(letter.values()) == ("t", 1, 2, "decode", "not JSON", b"k", b"{", TEN_UTC)
+
+
+def test_a_reason_that_quotes_a_hostile_message_can_be_stored():
+    record = RawRecord(topic="t", partition=0, offset=0, value=b"x")
+    error = RecordError("decode", "bad \ud800" + "x" * 10_000)
+    reason = dead_letter_row(record, error, failed_at=NOON)["reason"]
+    assert reason.startswith("bad ?x")
+    assert len(reason) == 1_000
