@@ -42,6 +42,8 @@ BUSY_POLL_MS = 20
 
 COMMIT_TIMEOUT_MS = 10_000
 
+SHOW_EVERY_S = 1.0
+
 GC_THRESHOLD = 50_000
 """New objects between two looks for cyclic garbage, while landing; Python's own is 700."""
 
@@ -154,6 +156,7 @@ class _Landing:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._write: _Write | None = None
         self._landed = LandingReport()
+        self._shown_at = -SHOW_EVERY_S
 
     def close(self) -> None:
         """Leave the group; a write under way ends first."""
@@ -183,6 +186,7 @@ class _Landing:
             if due:
                 self._start_write(due[0])
         self._hold_back()
+        self._show()
 
     def is_done(self) -> bool:
         """Whether everything there is has been read and written."""
@@ -196,6 +200,8 @@ class _Landing:
             if self._backlog.count(topic):
                 self._start_write(topic)
                 self._close_write()
+        if self._metrics:
+            self._metrics.stand(self._assignment.lags())
 
     def report(self) -> StreamReport:
         """What was done so far."""
@@ -240,6 +246,12 @@ class _Landing:
         with suppress(*GONE):
             (self._consumer.pause if full else self._consumer.resume)(*partitions)
 
+    def _show(self) -> None:
+        """Keep the metrics of the partitions up to date, also while nothing can be written."""
+        if self._metrics and monotonic() - self._shown_at >= SHOW_EVERY_S:
+            self._metrics.stand(self._assignment.lags())
+            self._shown_at = monotonic()
+
     def _start_write(self, topic: str) -> None:
         delivery = self._backlog.take(topic)
         transactions = self._positions.transactions(delivery.positions)
@@ -264,7 +276,6 @@ class _Landing:
         self._commit(self._assignment.landed(write.positions))
         if self._metrics:
             self._metrics.written(write.topic, report, elapsed_s=monotonic() - write.started)
-            self._metrics.stand(self._assignment.lags())
         if self._progress:
             self._progress(report.consumed)
 

@@ -83,6 +83,8 @@ class FakeConsumer:
                 polled[each] = messages
                 self.positions[each] = messages[-1].offset + 1
                 room -= len(messages)
+        if not polled:
+            time.sleep(0.001)  # a consumer that never waits starves the thread that writes
         return polled
 
     def _log_from(self, partition):

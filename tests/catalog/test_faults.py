@@ -1,6 +1,6 @@
 """Fault scripts: whatever fails between any two writes, the lake ends as if nothing had.
 
-The broker's logs and committed offsets outlive the crashes, as does the lake. Fifteen scripts are
+The broker's logs and committed offsets outlive the crashes, as does the lake. Forty scripts are
 run by default; `PONDER_TEST_SCRIPTS` asks for more.
 """
 
@@ -175,7 +175,7 @@ def state(lake) -> dict[str, pl.DataFrame]:
 
 
 @settings(
-    max_examples=int(os.environ.get("PONDER_TEST_SCRIPTS", "15")),
+    max_examples=int(os.environ.get("PONDER_TEST_SCRIPTS", "40")),
     deadline=None,
     derandomize="PONDER_TEST_SCRIPTS" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
