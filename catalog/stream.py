@@ -44,7 +44,7 @@ COMMIT_TIMEOUT_MS = 10_000
 
 SHOW_EVERY_S = 1.0
 
-GC_THRESHOLD = 50_000
+GC_THRESHOLD = 200_000
 """New objects between two looks for cyclic garbage, while landing; Python's own is 700."""
 
 logger = logging.getLogger(__name__)
