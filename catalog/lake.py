@@ -7,6 +7,7 @@ alone does not promise (two appends never conflict).
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import polars as pl
@@ -18,8 +19,10 @@ from catalog.upsert import Counts, plan_upsert
 
 MAX_ATTEMPTS = 20
 
-AppTransaction = tuple[str, int]
-"""An application's name and its own ever-growing number, recorded in the commit it caused."""
+Transactions = Mapping[str, int]
+"""Applications' names and their own growing numbers, recorded in the commit they cause."""
+
+NO_TRANSACTIONS: Transactions = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -31,6 +34,10 @@ class Lake:
 
     A table that nobody has written to yet reads as empty. A call that would change nothing makes no
     commit; every other call makes one (a table's first call makes two, for the table is created).
+
+    A write may carry `transactions`. They are recorded in the same commit as its rows, even if no
+    row changes; and a write all of whose transactions are recorded already, or later ones, was made
+    before and changes nothing.
     """
 
     def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None) -> None:
@@ -66,8 +73,16 @@ class Lake:
         delta = self._open(table)
         return None if delta is None else delta.transaction_version(app_id)
 
+    def set_transactions(self, table: Table, transactions: Transactions) -> None:
+        """Record numbers without rows, lower ones too: what follows is then no longer a replay.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        self._until_committed(table, lambda delta: self._append(delta, table.empty(), transactions))
+
     def upsert_items(
-        self, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
+        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> Counts:
         """What became of the items of `rows`, after the newest record of each was stored.
 
@@ -77,28 +92,29 @@ class Lake:
 
         Args:
             rows: in the columns of `items`; one item may occur many times.
-            transaction: recorded in the commit, if there is one; see `last_transaction`.
+            transactions: see the class.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
-        if rows.is_empty():
+        if rows.is_empty() and not transactions:
             return Counts()
 
         def attempt(delta: DeltaTable) -> Counts:
-            ids = rows.lazy().select("item_id")
-            stored = self._scan(delta, ITEMS).join(ids, on="item_id", how="semi").collect()
-            upsert = plan_upsert(rows, stored)
+            ahead = _ahead(delta, transactions)
+            if transactions and not ahead:
+                return Counts()
+            upsert = plan_upsert(rows, self._stored_items(delta, rows))
             if upsert.replaces:
-                self._merge(delta, ITEMS, upsert.rows, transaction)
+                self._merge(delta, ITEMS, upsert.rows, ahead)
             else:
-                self._append(delta, upsert.rows, transaction)
+                self._append(delta, upsert.rows, ahead)
             return upsert.counts
 
         return self._until_committed(ITEMS, attempt)
 
     def insert_new(
-        self, table: Table, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
+        self, table: Table, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> int:
         """How many rows were new; those whose key is stored already are left as they are.
 
@@ -109,20 +125,21 @@ class Lake:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         rows = rows.unique(table.key, keep="first", maintain_order=True)
-        if rows.is_empty():
+        if rows.is_empty() and not transactions:
             return 0
 
         def attempt(delta: DeltaTable) -> int:
+            ahead = _ahead(delta, transactions)
+            if transactions and not ahead:
+                return 0
             stored = self._stored(delta, table, rows, columns=table.key)
             new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            self._append(delta, new, transaction)
+            self._append(delta, new, ahead)
             return new.height
 
         return self._until_committed(table, attempt)
 
-    def put_dead_letters(
-        self, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
-    ) -> int:
+    def put_dead_letters(self, rows: pl.DataFrame) -> int:
         """How many dead letters were written: new ones, and those whose message or reason changed.
 
         A file's line that was wrong, was edited, and is still wrong keeps its position; the letter
@@ -141,9 +158,9 @@ class Lake:
             stored = self._stored(delta, DEAD_LETTERS, rows, columns=same)
             changed = rows.join(stored, on=same, how="anti", nulls_equal=True)
             if changed.join(stored, on=key, how="semi").is_empty():
-                self._append(delta, changed, transaction)
+                self._append(delta, changed, NO_TRANSACTIONS)
             else:
-                self._merge(delta, DEAD_LETTERS, changed, transaction)
+                self._merge(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
             return changed.height
 
         return self._until_committed(DEAD_LETTERS, attempt)
@@ -175,6 +192,12 @@ class Lake:
             return table.empty().lazy()
         return pl.scan_delta(delta, storage_options=self._storage_options)
 
+    def _stored_items(self, delta: DeltaTable, rows: pl.DataFrame) -> pl.DataFrame:
+        known = self._stored(delta, ITEMS, rows, columns=ITEMS.key)["item_id"]
+        if known.is_empty():  # most batches of a first load: texts need not be read at all
+            return ITEMS.empty()
+        return self._scan(delta, ITEMS).filter(pl.col("item_id").is_in(known.implode())).collect()
+
     def _stored(
         self, delta: DeltaTable, table: Table, rows: pl.DataFrame, *, columns: Sequence[str]
     ) -> pl.DataFrame:
@@ -192,13 +215,11 @@ class Lake:
                 delta = self._open_or_create(table)
         return attempt(delta)
 
-    def _append(
-        self, delta: DeltaTable, rows: pl.DataFrame, transaction: AppTransaction | None
-    ) -> None:
-        if rows.is_empty():
+    def _append(self, delta: DeltaTable, rows: pl.DataFrame, transactions: Transactions) -> None:
+        if rows.is_empty() and not transactions:
             return
         write_deltalake(
-            delta, rows, mode="append", commit_properties=_commit_properties(transaction)
+            delta, rows, mode="append", commit_properties=_commit_properties(transactions)
         )
 
     def _merge(
@@ -206,7 +227,7 @@ class Lake:
         delta: DeltaTable,
         table: Table,
         rows: pl.DataFrame,
-        transaction: AppTransaction | None,
+        transactions: Transactions,
     ) -> None:
         on = " AND ".join(f'stored."{name}" = new."{name}"' for name in table.key)
         merger = delta.merge(
@@ -214,13 +235,23 @@ class Lake:
             on,
             source_alias="new",
             target_alias="stored",
-            commit_properties=_commit_properties(transaction),
+            commit_properties=_commit_properties(transactions),
         )
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
 
-def _commit_properties(transaction: AppTransaction | None) -> CommitProperties:
+def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
+    """Those not recorded yet; a number never goes down because a late writer is still at work."""
+    recorded = {name: delta.transaction_version(name) for name in transactions}
+    return {
+        name: number
+        for name, number in transactions.items()
+        if recorded[name] is None or recorded[name] < number
+    }
+
+
+def _commit_properties(transactions: Transactions) -> CommitProperties:
     return CommitProperties(
         max_commit_retries=0,  # a retry inside deltalake would commit what was decided too early
-        app_transactions=None if transaction is None else [Transaction(*transaction)],
+        app_transactions=[Transaction(name, number) for name, number in transactions.items()],
     )

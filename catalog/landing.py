@@ -4,31 +4,26 @@ A record that cannot be landed goes to `dead_letters` as it came, with the reaso
 records again changes no table, so a crash between two writes is healed by starting over.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
-
-import polars as pl
 
 from catalog.batch import Batch
+from catalog.commits import write_events, write_items
 from catalog.lake import Lake
 from catalog.media import load_media
 from catalog.records import RawRecord, RecordError, named_item, parse_event, parse_item
 from catalog.report import LandingReport
 from catalog.snapshot import STORED_COLUMNS, absent_tombstones, date_changes
 from catalog.source import Source
-from catalog.tables import EVENTS, ITEMS, MEDIA
+from catalog.tables import ITEMS
 
 MAX_BATCH_BYTES = 256_000_000
 """Pictures and rejected messages held before a batch of items is written early."""
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of records it held."""
-
-logger = logging.getLogger(__name__)
 
 
 def land(
@@ -98,7 +93,10 @@ def land_items(
     report = LandingReport()
     batches = _item_batches(records, base_dir=base_dir, batch_rows=batch_rows, seen=seen, now=now)
     for batch in batches:
-        report += _write_items(batch, lake, stored=stored, now=now)
+        items = batch.items()
+        if stored is not None:
+            items = date_changes(items, stored, now=now)
+        report += write_items(batch, lake, items=items)
         if progress:
             progress(batch.consumed)
     if stored is not None and seen is not None:
@@ -133,7 +131,7 @@ def land_events(
     report = LandingReport()
     remaining = iter(records)
     while chunk := list(islice(remaining, batch_rows)):
-        report += _write_events(_checked_events(chunk, now=now), lake)
+        report += write_events(_checked_events(chunk, now=now), lake)
         if progress:
             progress(len(chunk))
     return report
@@ -180,50 +178,3 @@ def _checked_events(records: list[RawRecord], *, now: datetime) -> Batch:
         except RecordError as error:
             batch.reject(record, error, failed_at=now)
     return batch
-
-
-def _write_items(
-    batch: Batch, lake: Lake, *, stored: pl.DataFrame | None, now: datetime
-) -> LandingReport:
-    started = perf_counter()
-    items = batch.items()
-    if stored is not None:
-        items = date_changes(items, stored, now=now)
-    pictures = lake.insert_new(MEDIA, batch.pictures())  # first: no item may point at nothing
-    report = LandingReport(
-        consumed=batch.consumed,
-        pictures=pictures,
-        items=lake.upsert_items(items),
-        dead_letters=lake.put_dead_letters(batch.dead_letters()),
-        rejected=batch.rejected,
-    )
-    _log("items", report, upserted=report.items.inserted + report.items.updated, started=started)
-    return report
-
-
-def _write_events(batch: Batch, lake: Lake) -> LandingReport:
-    started = perf_counter()
-    events = batch.events()
-    new = lake.insert_new(EVENTS, events)
-    report = LandingReport(
-        consumed=batch.consumed,
-        events=new,
-        known_events=events.height - new,
-        dead_letters=lake.put_dead_letters(batch.dead_letters()),
-        rejected=batch.rejected,
-    )
-    _log("events", report, upserted=new, started=started)
-    return report
-
-
-def _log(stage: str, report: LandingReport, *, upserted: int, started: float) -> None:
-    dropped = report.rejected.total()
-    logger.info(
-        "stage=land_%s consumed=%d kept=%d dropped=%d upserted=%d elapsed_s=%.2f",
-        stage,
-        report.consumed,
-        report.consumed - dropped,
-        dropped,
-        upserted,
-        perf_counter() - started,
-    )

@@ -14,11 +14,11 @@ from typing import Any
 
 from kafka import KafkaProducer
 
+from catalog.brokers import KafkaConfig
 from catalog.landing import Progress
 from catalog.media import MAX_PICTURE_BYTES, data_uri, load_media
 from catalog.records import RawRecord, RecordError, parse_event, parse_item
 from catalog.source import Source
-from catalog.stream import KafkaConfig
 
 MAX_MESSAGE_BYTES = MAX_PICTURE_BYTES * 4 // 3 + 1_000_000
 """The largest picture in base64, and room for words. The brokers must take as much."""

@@ -63,6 +63,8 @@ def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
         stored: the rows of `items` that have an item_id of the batch.
     """
     newest = _newest(rows)
+    if stored.is_empty():
+        return _all_new(newest)
     written = _newest(pl.concat([stored, rows])).join(
         stored, on=_SAME, how="anti", nulls_equal=True
     )
@@ -82,9 +84,24 @@ def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
     return Upsert(rows=written.sort("item_id"), replaces=not known.is_empty(), counts=counts)
 
 
+def _all_new(newest: pl.DataFrame) -> Upsert:
+    deleted = int(newest["deleted"].sum())
+    counts = Counts(inserted=newest.height - deleted, deleted=deleted)
+    return Upsert(rows=newest.sort("item_id"), replaces=False, counts=counts)
+
+
 def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    return (
-        rows.sort(ORDER, maintain_order=True)
+    if rows["item_id"].is_unique().all():
+        return rows
+    # Sorted are the few columns that decide, and not the texts that follow them.
+    index = (
+        rows.lazy()
+        .select(*_SAME)
+        .with_row_index("row")
+        .sort(ORDER, maintain_order=True)
         .with_columns(pl.col("created_at").min().over("item_id"))
         .unique("item_id", keep="last", maintain_order=True)
+        .select("row", "created_at")
+        .collect()
     )
+    return rows[index["row"]].with_columns(index["created_at"])

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ponder import steps
-from ponder.console import bar, failures, log_to_console, out, show
+from ponder.console import bar, failures, log_to_console, out, show, stop_signals
 from ponder.settings import Settings
 
 app = typer.Typer(
@@ -97,12 +97,22 @@ def land(
     ] = None,
     snapshot: SnapshotOption = False,
     max_delete_share: MaxDeleteOption = 0.1,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Kafka: go on at the end, until SIGTERM or Ctrl-C.")
+    ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Kafka: serve Prometheus metrics here meanwhile.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Land items and events in the lake; what is wrong goes to dead_letters."""
     with failures():
         if data is None:
-            show(steps.land_kafka(context.obj), as_json)
+            with stop_signals() as stop:
+                counts = steps.land_kafka(
+                    context.obj, follow=follow, stop=stop, timeout_s=None, metrics_port=metrics_port
+                )
+            show(counts, as_json)
             return
         with bar("land") as progress:
             counts = steps.land_folder(

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import typer
@@ -32,6 +34,23 @@ def failures() -> Iterator[None]:
     except (ValueError, LookupError, OSError, RuntimeError) as error:
         err.print(f"[red]ponder:[/red] {error}", highlight=False)
         raise typer.Exit(1) from error
+
+
+@contextmanager
+def stop_signals() -> Iterator[Event]:
+    """An event that SIGTERM and Ctrl-C set, so that work ends where it may; a second one kills."""
+    stop = Event()
+
+    def ask(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -28,8 +29,8 @@ from ponder.wiring import (
 )
 
 if TYPE_CHECKING:
+    from catalog.brokers import KafkaConfig
     from catalog.report import LandingReport
-    from catalog.stream import KafkaConfig
     from ponder.ranking import Log
 
 logger = logging.getLogger(__name__)
@@ -86,15 +87,55 @@ def land_folder(
     return _plain(report)
 
 
-def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
+def land_kafka(
+    settings: Settings,
+    *,
+    follow: bool = False,
+    stop: Event | None = None,
+    timeout_s: float | None = 600.0,
+    metrics_port: int | None = None,
+) -> Counts:
     """Lands what waits in the Kafka topics.
+
+    Args:
+        settings: the deployment.
+        follow: go on at the end of the topics.
+        stop: ends the reading when set; what was read is landed first.
+        timeout_s: wall-clock seconds after which no more is read; None sets no limit.
+        metrics_port: serves Prometheus metrics on all interfaces meanwhile; None serves none.
+
+    Returns:
+        Counts by name, the reasons of what was rejected, and under `partitions` where each stands.
 
     Raises:
         ValueError: no brokers are set.
     """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from catalog.lag import LandingMetrics
     from catalog.stream import consume
 
-    return _plain(consume(_kafka(settings), open_lake(settings), timeout_s=timeout_s))
+    config, registry = _kafka(settings), CollectorRegistry()
+    server = None if metrics_port is None else start_http_server(metrics_port, registry=registry)
+    try:
+        report = consume(
+            config,
+            open_lake(settings),
+            follow=follow,
+            stop=stop,
+            timeout_s=timeout_s,
+            metrics=LandingMetrics(registry),
+        )
+    finally:
+        if server is not None:
+            server[0].shutdown()
+            server[0].server_close()
+    return {
+        **_plain(report.landed),
+        "missed": report.missed,
+        "restarted": report.restarted,
+        "partitions": [asdict(each) | {"lag": each.lag} for each in report.partitions],
+    }
 
 
 def publish(settings: Settings, folder: Path) -> Counts:
@@ -381,7 +422,7 @@ def status(settings: Settings) -> Counts:
 
 
 def _kafka(settings: Settings) -> "KafkaConfig":
-    from catalog.stream import KafkaConfig
+    from catalog.brokers import KafkaConfig
 
     if not settings.kafka:
         raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")

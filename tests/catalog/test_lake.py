@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from catalog.records import Item
-from catalog.rows import item_row
+from catalog.rows import item_frame
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
 from catalog.upsert import Counts
 
@@ -22,7 +22,7 @@ def record(item_id, title, hour):
 
 def items(**titles_and_hours):
     records = [record(item_id, *rest) for item_id, rest in titles_and_hours.items()]
-    return pl.DataFrame([item_row(item, None) for item in records], schema=ITEMS.schema)
+    return item_frame(records, [None] * len(records))
 
 
 def media(**pictures):
@@ -105,12 +105,44 @@ def test_a_dead_letter_is_replaced_only_when_message_or_reason_differ(lake):
 
 def test_the_last_transaction_of_each_application_is_remembered(lake):
     assert lake.last_transaction(MEDIA, "landing") is None
-    lake.insert_new(MEDIA, media(a=b"1"), transaction=("landing", 7))
-    lake.insert_new(MEDIA, media(b=b"1"), transaction=("other", 1))
-    lake.upsert_items(items(a=("one", 1)), transaction=("landing", 8))
-    lake.upsert_items(items(a=("two", 2)), transaction=("landing", 9))  # by a merge
+    lake.insert_new(MEDIA, media(a=b"1"), transactions={"landing": 7, "third": 3})
+    lake.insert_new(MEDIA, media(b=b"1"), transactions={"other": 1})
+    lake.upsert_items(items(a=("one", 1)), transactions={"landing": 8})
+    lake.upsert_items(items(a=("two", 2)), transactions={"landing": 9})  # by a merge
     assert lake.last_transaction(MEDIA, "landing") == 7
+    assert lake.last_transaction(MEDIA, "third") == 3
     assert lake.last_transaction(ITEMS, "landing") == 9
+
+
+def test_a_write_that_changes_nothing_still_records_its_transactions(lake):
+    lake.upsert_items(items(), transactions={"landing": 7})
+    lake.upsert_items(items(a=("one", 1)), transactions={"landing": 8})
+    lake.upsert_items(items(a=("one", 1)), transactions={"landing": 9})
+    assert lake.last_transaction(ITEMS, "landing") == 9
+    lake.insert_new(EVENTS, EVENTS.empty(), transactions={"landing": 3})
+    assert lake.last_transaction(EVENTS, "landing") == 3
+
+
+def test_a_write_whose_transactions_are_all_recorded_changes_nothing(lake):
+    lake.upsert_items(items(a=("one", 1)), transactions={"p0": 7, "p1": 2})
+    before = lake.version(ITEMS)
+    replay = lake.upsert_items(items(a=("two", 2)), transactions={"p0": 7, "p1": 1})
+    assert (replay, lake.version(ITEMS), titles(lake)) == (Counts(), before, {"a": "one"})
+    lake.upsert_items(items(a=("two", 2)), transactions={"p0": 7, "p1": 3})  # one is new
+    assert titles(lake) == {"a": "two"}
+    lake.upsert_items(items(a=("three", 3)), transactions={"p0": 4, "p1": 4})
+    assert lake.last_transaction(ITEMS, "p0") == 7  # a late writer does not set it back
+
+    lake.insert_new(MEDIA, media(a=b"1"), transactions={"p0": 7})
+    assert lake.insert_new(MEDIA, media(b=b"1"), transactions={"p0": 6}) == 0
+
+
+def test_a_transaction_may_be_set_back(lake):
+    lake.upsert_items(items(a=("one", 1)), transactions={"p0": 7})
+    lake.set_transactions(ITEMS, {"p0": 0})
+    assert lake.last_transaction(ITEMS, "p0") == 0
+    lake.upsert_items(items(a=("two", 2)), transactions={"p0": 5})
+    assert titles(lake) == {"a": "two"}
 
 
 def test_writers_side_by_side_store_no_key_twice(lake):

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from catalog.brokers import KafkaConfig
 from catalog.files import FolderSource
 from catalog.lake import Lake
 from catalog.landing import land
 from catalog.media import data_uri
 from catalog.publish import Published, publish
-from catalog.stream import KafkaConfig, consume
+from catalog.stream import consume
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 
 T1 = "2026-01-01T00:00:00Z"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.records import Item
-from catalog.rows import item_row
+from catalog.rows import item_frame
 from catalog.tables import ITEMS
 from catalog.upsert import Counts, plan_upsert
 
@@ -23,7 +23,7 @@ def record(item_id, hour, title=None, *, created_at=START, **fields):
 
 
 def rows(*items):
-    return pl.DataFrame([item_row(item, None) for item in items], schema=ITEMS.schema)
+    return item_frame(items, [None] * len(items))
 
 
 def test_each_fate_of_an_item_is_counted_once():
@@ -129,7 +129,7 @@ def reference(items):
         )
 
     table = {}
-    for row in (item_row(item, None) for item in items):
+    for row in rows(*items).iter_rows(named=True):
         table.setdefault(row["item_id"], []).append(row)
     return {
         item_id: max(versions, key=order)

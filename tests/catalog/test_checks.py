@@ -1,0 +1,108 @@
+"""Tests for catalog/checks.py: formats other than JSON, and what their decoders trip over."""
+
+import json
+import struct
+from collections import namedtuple
+from functools import partial
+
+import pytest
+
+from catalog.batch import Batch
+from catalog.brokers import KafkaConfig
+from catalog.checks import check_events, check_items, load_pictures
+from catalog.media import data_uri
+from catalog.stream import consume
+from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS
+
+Message = namedtuple("Message", "topic partition offset key value timestamp")
+T1_S = 1_767_225_600
+T1_MS = T1_S * 1_000
+T1 = "2026-01-01T00:00:00Z"
+
+
+def packed(item_id, title):
+    """Two strings behind their lengths, and seconds since 1970: a format of this file's own."""
+    item_id, title = item_id.encode(), title.encode()
+    return struct.pack(
+        f">IB{len(item_id)}sB{len(title)}s", T1_S, len(item_id), item_id, len(title), title
+    )
+
+
+def unpack(value):
+    (seconds, size), rest = struct.unpack_from(">IB", value), value[5:]
+    title = rest[size + 1 : size + 1 + rest[size]].decode()
+    time = f"2026-01-01T00:00:{seconds - T1_S:02}Z"
+    return {"item_id": rest[:size].decode(), "title": title, "updated_at": time}
+
+
+def unpack_event(value):
+    names = ("event_id", "user_id", "item_id", "action")
+    return dict(zip(names, value.decode().split("|"), strict=True)) | {"ts": T1}
+
+
+def message(value, offset=0):
+    return Message("items", 0, offset, b"k", value, T1_MS)
+
+
+def test_a_decoder_lands_what_is_not_json_and_its_failures_keep_the_bytes(lake, fake_broker):
+    wrong = [b"", b"\0", packed("a", "x")[:6], packed("", "x")]
+    fake_broker.send("items", packed("a", "mug"), *wrong, None, keys=[b"k"] * 5 + [b"b"])
+    fake_broker.send("events", b"e1|u|a|click", b"e2|u|a|dance", b"e3")
+    report = consume(
+        KafkaConfig(bootstrap_servers="host:9092"),
+        lake,
+        item_decoder=unpack,
+        event_decoder=unpack_event,
+        consumer_factory=fake_broker,
+    )
+    landed = lake.read(ITEMS, ["item_id", "title", "deleted"]).sort("item_id")
+    assert landed.rows() == [("a", "mug", False), ("b", None, True)]
+    assert lake.read(EVENTS)["event_id"].to_list() == ["e1"]
+    letters = lake.read(DEAD_LETTERS).sort("topic", "offset")
+    assert letters["value"].to_list() == [b"e2|u|a|dance", b"e3", *wrong]
+    assert letters["stage"].to_list() == ["validate", *["decode"] * 4, "validate"]
+    assert report.landed.rejected.total() == 6
+
+
+def test_half_a_surrogate_pair_from_a_decoder_is_a_dead_letter_and_no_crash():
+    batch = Batch()
+    fields = {"item_id": "a", "updated_at": T1, "title": "\ud800"}
+    check_items([message(b"x")], batch, decoder=lambda _: fields)
+    assert batch.items().is_empty()
+    assert batch.dead_letters()["reason"][0].startswith("text must be Unicode")
+
+
+@pytest.mark.parametrize(
+    "stumble", [KeyError("a"), RecursionError(), ValueError("\ud800"), OSError()]
+)
+def test_whatever_a_decoder_raises_costs_its_message_only(stumble):
+    def decoder(value):
+        if value == b"bad":
+            raise stumble
+        return {"item_id": "a", "updated_at": T1}
+
+    batch = Batch()
+    check_items([message(b"bad"), message(b"good")], batch, decoder=decoder)
+    assert batch.items()["item_id"].to_list() == ["a"]
+    assert batch.dead_letters()["value"].to_list() == [b"bad"]
+
+
+def test_pictures_are_loaded_after_the_checks_and_their_failures_keep_the_message(picture):
+    good = {"item_id": "a", "updated_at": T1, "image_uri": data_uri(picture)}
+    path = {"item_id": "b", "updated_at": T1, "image_uri": "/etc/passwd"}
+    gone = {"item_id": "c", "updated_at": T1, "image_uri": "/etc/passwd", "deleted": True}
+    values = [json.dumps(fields).encode() for fields in (good, path, gone)]
+    batch = Batch()
+    check_items([message(value, n) for n, value in enumerate(values)], batch, decoder=None)
+    assert batch.items()["item_id"].to_list() == ["c"]
+    load_pictures(batch)
+    assert sorted(batch.items()["item_id"]) == ["a", "c"]
+    assert batch.pictures()["bytes"].to_list() == [picture]
+    assert batch.dead_letters()["value"].to_list() == [values[1]]
+    assert batch.consumed == 3
+
+
+def test_an_event_without_a_value_is_a_dead_letter():
+    batch = Batch()
+    partial(check_events, decoder=None)([message(None)], batch)
+    assert batch.dead_letters()["stage"].to_list() == ["decode"]

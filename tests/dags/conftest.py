@@ -1,0 +1,30 @@
+"""Fixtures of the DAGs' tests: an Airflow and the DAGs it finds."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory):
+    """An Airflow of the tests' own; it reads its settings when it is first imported."""
+    home = tmp_path_factory.mktemp("airflow")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(home))
+        patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
+        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        patch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+        yield home
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture(scope="session")
+def dag_bag(airflow_home):
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=DAGS)
