@@ -16,6 +16,8 @@ from kafka.errors import CommitFailedError, RebalanceInProgressError
 
 from catalog.lake import Lake
 from catalog.landing import LandingReport, Progress, land_events, land_items
+from catalog.loader import PictureLoader
+from catalog.media import DEFAULTS, MediaConfig
 from catalog.records import RawRecord
 
 POLL_MS = 500
@@ -85,47 +87,56 @@ def consume(
     *,
     max_records: int | None = None,
     timeout_s: float = 600.0,
+    media: MediaConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     progress: Progress | None = None,
 ) -> LandingReport:
     """What came of landing all that waits in the topics.
 
     Returns once every assigned partition is read to its end, `max_records` were read, or the time
-    is up; what was read is then landed and committed. Items before events. Pictures must come
-    inline: a path in a message would let a sender read this machine's files.
+    is up; what was read is then landed and committed. Items before events. Pictures come inline or
+    are fetched: a path in a message would let a sender read this machine's files.
 
     Args:
         config: brokers, topics and group.
         lake: written to.
         max_records: stop after about so many, a poll more at most; None reads to the end.
         timeout_s: wall-clock seconds after which no new poll is made.
+        media: where pictures may be fetched from, and their limits.
         consumer_factory: makes the consumer from topics and `client_options`.
         progress: told of every batch.
     """
     deadline = monotonic() + timeout_s
     report = LandingReport()
     consumer = consumer_factory(config.item_topic, config.event_topic, **config.client_options())
+    pictures = PictureLoader(media)
     try:
         while monotonic() < deadline and (max_records is None or report.consumed < max_records):
             polled = consumer.poll(timeout_ms=POLL_MS)
             messages = [message for batch in polled.values() for message in batch]
             if messages:
-                report += _land(messages, lake, config=config, progress=progress)
+                report += _land(messages, lake, config=config, pictures=pictures, progress=progress)
                 _commit(consumer)
             if _caught_up(consumer):
                 break
     finally:
+        pictures.close()
         consumer.close(autocommit=False)
     return report
 
 
 def _land(
-    messages: Iterable[Any], lake: Lake, *, config: KafkaConfig, progress: Progress | None
+    messages: Iterable[Any],
+    lake: Lake,
+    *,
+    config: KafkaConfig,
+    pictures: PictureLoader,
+    progress: Progress | None,
 ) -> LandingReport:
     records = [_raw_record(message) for message in messages]
     items = [record for record in records if record.topic == config.item_topic]
     events = [record for record in records if record.topic == config.event_topic]
-    landed = land_items(items, lake, progress=progress)
+    landed = land_items(items, lake, pictures=pictures, progress=progress)
     return landed + land_events(events, lake, progress=progress)
 
 

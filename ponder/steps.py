@@ -21,6 +21,7 @@ from ponder.wiring import (
     configured_version,
     known_vectors,
     living_vectors,
+    media_config,
     open_encoder,
     open_index,
     open_lake,
@@ -82,7 +83,13 @@ def land_folder(
     from catalog.source import open_source
 
     source = open_source(folder, snapshot=snapshot)
-    report = land(source, open_lake(settings), max_delete_share=max_delete_share, progress=progress)
+    report = land(
+        source,
+        open_lake(settings),
+        media=media_config(settings),
+        max_delete_share=max_delete_share,
+        progress=progress,
+    )
     return _plain(report)
 
 
@@ -94,7 +101,10 @@ def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
     """
     from catalog.stream import consume
 
-    return _plain(consume(_kafka(settings), open_lake(settings), timeout_s=timeout_s))
+    report = consume(
+        _kafka(settings), open_lake(settings), timeout_s=timeout_s, media=media_config(settings)
+    )
+    return _plain(report)
 
 
 def publish(settings: Settings, folder: Path) -> Counts:

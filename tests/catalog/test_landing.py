@@ -59,7 +59,7 @@ def folder(tmp_path, picture):
     write_lines(
         data / "items.jsonl",
         item("a", title="A", image_uri="red.png"),
-        item("b", image_uri="http://host/b.png"),
+        item("b", image_uri="http://127.0.0.1/b.png"),
         {"item_id": "c"},
         item("d", image_uri=data_uri(picture)),
     )
@@ -88,7 +88,7 @@ def test_a_record_that_cannot_land_is_kept_with_its_reason(lake, folder):
         ("items.jsonl", 2, "validate"),
     ]
     assert json.loads(letters["value"][2]) == {"item_id": "c"}
-    assert "scheme 'http' is not fetched" in letters["reason"][1]
+    assert "must lead to a public address" in letters["reason"][1]
     assert letters["failed_at"].to_list() == [NOW] * 3
     assert report.rejected["validate: Object missing required field `updated_at`"] == 1
     assert report.rejected.total() == 3
@@ -182,7 +182,7 @@ def test_a_snapshot_cut_off_deletes_nothing_but_lands_what_it_has(lake):
 
 def test_an_item_that_a_snapshot_holds_but_cannot_land_is_not_deleted(lake):
     land_items([film(0, "a", "a"), film(1, "b", "b")], lake, snapshot=True, now=NOW)
-    broken = [film(0, "a", 7), film(1, "b", "b", image_uri="http://host/b.png")]
+    broken = [film(0, "a", 7), film(1, "b", "b", image_uri="http://127.0.0.1/b.png")]
     report = land_items(broken, lake, snapshot=True, max_delete_share=1.0, now=LATER)
     assert report.items == Counts()
     assert report.dead_letters == 2
