@@ -19,12 +19,6 @@ from catalog.picture import check_picture
 from catalog.records import Item, RawRecord, RecordError
 from catalog.web import fetch_web
 
-MAX_AHEAD = 1_024
-"""Records read ahead of the one whose picture is waited for."""
-
-MAX_AHEAD_BYTES = 256_000_000
-"""Pictures held for records read ahead; exceeded by those under way at most."""
-
 Fetch = Callable[[str], bytes]
 """The bytes behind an address; `RecordError` or `MediaUnavailable` when they cannot be had."""
 
@@ -51,8 +45,9 @@ class _Fetching:
 class PictureLoader:
     """Loads pictures from wherever items name them. Use it as a context manager, for one stream.
 
-    A slow host holds up other hosts' pictures by no more than `MAX_AHEAD` records: they are fetched
-    meanwhile. An address named again while it is under way or held is fetched once.
+    While a slow host is waited for, the pictures of the records after it are fetched; a host that
+    keeps failing is left alone for a while. An address that is named again while its picture is
+    under way or held is fetched once.
     """
 
     def __init__(
@@ -133,7 +128,9 @@ class PictureLoader:
         return uri is None or self._under_way[uri].future.done()
 
     def _is_full(self, num_ahead: int) -> bool:
-        return num_ahead >= MAX_AHEAD or self._held_bytes >= MAX_AHEAD_BYTES
+        return (
+            num_ahead >= self._config.max_ahead or self._held_bytes >= self._config.max_ahead_bytes
+        )
 
     def _finish(self, record: RawRecord, item: Item | RecordError, uri: str | None) -> Loaded:
         self._hold(-_inline_bytes(item))

@@ -68,6 +68,12 @@ class MediaConfig:
     per_host: int = 8
     """Of these, from one host or bucket."""
 
+    max_ahead: int = 1_024
+    """Records read ahead of the one whose picture is waited for."""
+
+    max_ahead_bytes: int = 256_000_000
+    """Pictures held for records read ahead; those under way may come on top."""
+
     max_host_failures: int = 5
     """After so many unavailable pictures in a row a host is left alone for `host_pause_s`: a dead
     one would otherwise hold up all the others' pictures by the timeouts of its own."""
@@ -76,17 +82,12 @@ class MediaConfig:
     """Its pictures are unavailable meanwhile."""
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_pixels", "max_attempts", "max_concurrency", "per_host"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("connect_timeout_s", "read_timeout_s", "total_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        for name in ("max_redirects", "retry_wait_s", "host_pause_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.max_host_failures < 1:
-            raise ValueError(f"max_host_failures must be at least 1, got {self.max_host_failures}")
+        may_be_zero = ("max_redirects", "retry_wait_s", "host_pause_s")
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and (value < 0 or not (value or name in may_be_zero)):
+                bound = ">= 0" if name in may_be_zero else "> 0"
+                raise ValueError(f"{name} must be {bound}, got {value}")
         if self.max_pixels > MAX_PIXELS:
             raise ValueError(f"max_pixels must be at most {MAX_PIXELS}, got {self.max_pixels}")
 
@@ -109,6 +110,8 @@ def scheme_of(image_uri: str) -> str:
     Raises:
         RecordError: at stage "media"; it is no address at all.
     """
+    if image_uri[:5].lower() == "data:":
+        return "data"  # urlsplit keeps what it split, and pictures are large
     try:
         return urlsplit(image_uri).scheme
     except ValueError as error:

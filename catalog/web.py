@@ -28,13 +28,20 @@ ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
 
 
-def fetch_web(url: str, config: MediaConfig, *, resolve: Resolve = resolve) -> bytes:
+def fetch_web(
+    url: str,
+    config: MediaConfig,
+    *,
+    resolve: Resolve = resolve,
+    ssl_context: ssl.SSLContext | None = None,
+) -> bytes:
     """The bytes behind an `http:` or `https:` address, after its redirects.
 
     Args:
         url: untrusted, and so is every server it leads to.
         config: limits, and the networks that may be reached.
         resolve: gives the addresses of a host name; it is asked once a request.
+        ssl_context: whose certificates are trusted; None takes the system's.
 
     Raises:
         MediaUnavailable: no server, no answer in time, or one that speaks of a passing trouble.
@@ -48,14 +55,16 @@ def fetch_web(url: str, config: MediaConfig, *, resolve: Resolve = resolve) -> b
     )
     backend = GuardedBackend(AddressRule(allow=config.allow), deadline, resolve=resolve)
     for _ in range(config.max_redirects + 1):
-        answer = _get(url, backend, max_bytes=config.max_bytes)
+        answer = _get(url, backend, ssl_context or _system_ssl(), max_bytes=config.max_bytes)
         if isinstance(answer, bytes):
             return answer
         url = answer
     raise RecordError("media", f"image_uri may redirect {config.max_redirects} times, got more")
 
 
-def _get(url: str, backend: GuardedBackend, *, max_bytes: int) -> bytes | str:
+def _get(
+    url: str, backend: GuardedBackend, ssl_context: ssl.SSLContext, *, max_bytes: int
+) -> bytes | str:
     """The body of a GET, or the address it is redirected to."""
     target, host = _request_target(url)
     headers = [
@@ -68,7 +77,7 @@ def _get(url: str, backend: GuardedBackend, *, max_bytes: int) -> bytes | str:
     with (
         _told_as_reasons(host.decode()),
         httpcore.HTTPConnection(
-            target.origin, ssl_context=_ssl_context(), network_backend=backend
+            target.origin, ssl_context=ssl_context, network_backend=backend
         ) as connection,
         connection.stream("GET", target, headers=headers) as response,
     ):
@@ -164,5 +173,5 @@ def _text(error: Exception) -> str:
 
 
 @cache
-def _ssl_context() -> ssl.SSLContext:
+def _system_ssl() -> ssl.SSLContext:
     return ssl.create_default_context()  # reads all certificates of the system: once is enough

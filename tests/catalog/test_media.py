@@ -132,5 +132,5 @@ def test_the_pixel_limit_includes_its_bound(picture):
     ],
 )
 def test_limits_out_of_range_are_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field} must .* got {value}"):
+    with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
         MediaConfig(**{field: value})
