@@ -83,7 +83,6 @@ class BucketReader:
             check_size(file.size(), max_bytes=self._config.max_bytes)
             while chunk := file.read(READ_BYTES):
                 body += chunk
-                check_size(len(body), max_bytes=self._config.max_bytes)
                 if monotonic() > deadline:
                     raise TimeoutError(f"not done within {self._config.total_timeout_s:g} s")
         return bytes(body)

@@ -157,7 +157,7 @@ def test_what_trips_a_library_costs_its_item_only():
 
 
 def test_a_dead_host_is_left_alone_and_the_others_are_not():
-    asked = []
+    asked, waits = [], []
 
     def fetch(uri):
         asked.append(host_of(uri))
@@ -167,11 +167,23 @@ def test_a_dead_host_is_left_alone_and_the_others_are_not():
 
     config = MediaConfig(max_concurrency=1, per_host=1, max_host_failures=3, max_attempts=2)
     uris = [f"http://{host}/{n}" for n in range(50) for host in ("dead", "good")]
-    loaded = load(uris, fetch, config=config)
+    loaded = load(uris, fetch, config=config, sleep=waits.append)
     assert asked.count("dead") == 3
+    assert waits == [config.retry_wait_s]  # the third failure is the last: why wait after it
     assert [entry.picture for entry in loaded[1::2]] == [png(1)] * 50
     assert all(isinstance(entry.item, MediaUnavailable) for entry in loaded[::2])
     assert "3 failures in a row from dead" in str(loaded[-2].item)
+
+
+def test_a_host_that_refuses_is_there_and_not_paused():
+    def fetch(uri):
+        if number_of(uri) % 2:
+            raise MediaUnavailable("no answer")
+        raise RecordError("media", "gone")
+
+    config = MediaConfig(max_concurrency=1, max_host_failures=2, max_attempts=1)
+    loaded = load([f"http://h/{n}" for n in range(20)], fetch, config=config)
+    assert [str(entry.item) for entry in loaded] == ["gone", "no answer"] * 10
 
 
 def test_other_pictures_arrive_while_a_slow_host_is_waited_for():

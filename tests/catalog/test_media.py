@@ -1,7 +1,9 @@
 """Tests for catalog/media.py: inline pictures, files, and what must be fetched instead."""
 
 import base64
+import gc
 import os
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -102,6 +104,18 @@ def test_only_living_items_with_an_address_on_the_network_are_remote(uri, delete
 @pytest.mark.parametrize("uri", ["data:image/png;base64,%%%", "data:image/png,abc", "data:"])
 def test_a_data_uri_must_be_base64(uri):
     assert "base64" in reason(uri)
+
+
+def test_an_inline_picture_is_not_kept_in_memory():
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            reason(f"data:;base64,{number:04d}" + "A" * 1_000_000)
+        gc.collect()  # what pytest keeps of the errors
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3_000_000
 
 
 def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, picture):

@@ -160,9 +160,10 @@ def test_a_name_that_turns_private_after_a_permitted_answer_leads_nowhere(web, a
     assert web.requests == []
 
 
-def test_of_several_addresses_only_the_permitted_are_tried_until_one_answers(web, answer):
+@pytest.mark.parametrize("permitted", [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")])
+def test_of_several_addresses_the_permitted_are_tried_until_one_answers(web, answer, permitted):
     web.routes["/a"] = answer(BODY)
-    found = ["10.9.9.9", "127.0.0.2", "127.0.0.1"]  # 127.0.0.2 refuses: nobody listens there
+    found = ["10.9.9.9", *permitted]  # 127.0.0.2 refuses: nobody listens there
     url = web.url("/a", "several.test")
     assert fetch_web(url, config(), resolve=lambda host, port: found) == BODY
 
