@@ -32,7 +32,7 @@ class HostLanes:
         )
 
     def submit(self, host: str, task: Callable[[], T]) -> Future[T]:
-        """The outcome of a task, as soon as its turn has come."""
+        """The outcome of a task, as soon as its turn has come; it can be cancelled until then."""
         future: Future[T] = Future()
         with self._lock:
             self._waiting[host].append((future, task))
@@ -56,7 +56,8 @@ class HostLanes:
 
     def _run(self, host: str, future: Future[Any], task: Callable[[], Any]) -> None:
         try:
-            future.set_result(task())
+            if future.set_running_or_notify_cancel():
+                future.set_result(task())
         except BaseException as error:  # whoever waits for the result is told, whatever it is
             future.set_exception(error)
         finally:

@@ -100,14 +100,20 @@ class PictureLoader:
         that already came with a reason.
         """
         ahead: deque[tuple[RawRecord, Item | RecordError, str | None]] = deque()
-        for record, item in parsed:
-            item, uri = self._begin(item)
-            ahead.append((record, item, uri))
-            self._hold(_inline_bytes(item))
-            while ahead and (self._is_ready(ahead[0][2]) or self._is_full(len(ahead))):
+        try:
+            for record, item in parsed:
+                item, uri = self._begin(item)
+                ahead.append((record, item, uri))
+                self._hold(_inline_bytes(item))
+                while ahead and (self._is_ready(ahead[0][2]) or self._is_full(len(ahead))):
+                    yield self._finish(*ahead.popleft())
+            while ahead:
                 yield self._finish(*ahead.popleft())
-        while ahead:
-            yield self._finish(*ahead.popleft())
+        finally:  # a stream that is given up leaves nothing behind for the next
+            for _, item, uri in ahead:
+                self._hold(-_inline_bytes(item))
+                if uri is not None:
+                    self._drop(uri)
 
     def _begin(self, item: Item | RecordError) -> tuple[Item | RecordError, str | None]:
         """The item, and its picture's address if that is being fetched from now on."""
@@ -147,15 +153,23 @@ class PictureLoader:
         return Loaded(record, item, picture)
 
     def _take(self, uri: str) -> bytes:
-        """The fetched picture; it is held no longer once all that named it have it."""
+        try:
+            return self._under_way[uri].future.result()
+        finally:
+            self._drop(uri)
+
+    def _drop(self, uri: str) -> None:
+        """Give up one record's claim to a picture; without any it is held no longer."""
         fetching = self._under_way[uri]
         fetching.num_users -= 1
         if not fetching.num_users:
             del self._under_way[uri]
-        picture = fetching.future.result()
-        if not fetching.num_users:
-            self._hold(-len(picture))
-        return picture
+            fetching.future.cancel()
+            fetching.future.add_done_callback(self._forget)
+
+    def _forget(self, future: Future[bytes]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._hold(-len(future.result()))
 
     def _hold(self, num_bytes: int) -> None:
         with self._lock:

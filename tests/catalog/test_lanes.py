@@ -61,6 +61,17 @@ def test_a_task_that_fails_tells_so_and_frees_its_place(open_lanes):
     assert isinstance(failed.exception(timeout=5), ZeroDivisionError)
 
 
+def test_a_task_that_is_cancelled_in_time_is_skipped(open_lanes):
+    lanes, gate, ran = open_lanes(max_threads=1, per_host=1), threading.Event(), []
+    lanes.submit("a", lambda: gate.wait(5))
+    cancelled = lanes.submit("a", lambda: ran.append(1))
+    last = lanes.submit("a", lambda: 7)
+    assert cancelled.cancel()
+    gate.set()
+    assert last.result(timeout=5) == 7
+    assert ran == []
+
+
 def test_closing_drops_what_has_not_begun(open_lanes):
     lanes, begun, release = open_lanes(max_threads=1, per_host=1), threading.Event(), []
     first = lanes.submit("a", lambda: begun.set() or 1)

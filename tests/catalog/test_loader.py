@@ -230,22 +230,53 @@ def test_only_so_much_is_held_ahead(limit):
         assert len(list(stream)) == 59
 
 
-def test_nothing_stays_held_when_a_stream_has_ended():
-    together = threading.Barrier(4)
+class Together:
+    """Gives one picture for every address; those on the host "together" only four at a time."""
 
-    def fetch(uri):
+    def __init__(self):
+        self.barrier = threading.Barrier(4)
+        self.asked = []
+
+    def __call__(self, uri):
+        self.asked.append(uri)
         if "gone" in uri:
             raise RecordError("media", "gone")
+        if "slow" in uri:
+            time.sleep(0.05)
         if "together" in uri:
-            together.wait(5)  # breaks unless the loader still reads ahead
+            self.barrier.wait(5)
         return png(1)
 
-    config = MediaConfig(max_ahead_bytes=1_000)
-    before = [f"http://h/{n // 3}" for n in range(100)] + [data_uri(png(1))] * 50 + ["http://gone/"]
+    def meets(self, pictures):
+        """Whether a loader still reads ahead; the barrier breaks when it does not."""
+        uris = [f"http://together/{n}" for n in range(4)]
+        return all(entry.picture for entry in pictures.load(parsed(uris)))
+
+
+def test_nothing_stays_held_when_a_stream_has_ended():
+    fetch, config = Together(), MediaConfig(max_ahead_bytes=1_000)
+    uris = [f"http://h/{n // 3}" for n in range(100)] + [data_uri(png(1))] * 50 + ["http://gone/"]
     with PictureLoader(config, fetchers={"http": fetch}) as pictures:
-        assert len(list(pictures.load(parsed(before)))) == 151
-        after = [f"http://together/{n}" for n in range(4)]
-        assert all(entry.picture for entry in pictures.load(parsed(after)))
+        assert len(list(pictures.load(parsed(uris)))) == 151
+        assert fetch.meets(pictures)
+        before = len(fetch.asked)
+        assert len(list(pictures.load(parsed(["http://h/1"])))) == 1
+        assert len(fetch.asked) == before + 1  # a new stream may find a new picture there
+
+
+@pytest.mark.parametrize("uri", [data_uri(png(1)), "http://h/{}"])
+def test_nothing_stays_held_when_a_stream_is_given_up(uri):
+    fetch, config = (
+        Together(),
+        MediaConfig(max_ahead=20, max_ahead_bytes=25 * len(data_uri(png(1)))),
+    )
+    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
+        for round_ in range(4):
+            rest = [uri.format(100 * round_ + n) for n in range(19)]
+            stream = pictures.load(parsed([f"http://slow/{round_}", *rest]))
+            assert next(stream).picture  # the others were read while it was waited for
+            stream.close()
+        assert fetch.meets(pictures)
 
 
 @pytest.mark.parametrize(
