@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from catalog.loader import Loaded
 from catalog.records import Event, Item, RawRecord, RecordError
 from catalog.rows import Row, dead_letter_row, event_frame, item_frame, picture_hash
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
@@ -45,6 +46,13 @@ class Batch:
                 self.held_bytes += len(picture)
         self._items.append(item)
         self._image_hashes.append(image_hash)
+
+    def add_loaded(self, loaded: Loaded, *, failed_at: datetime) -> None:
+        """Hold an item and its picture, or the record as a dead letter if either cannot be had."""
+        if isinstance(loaded.item, RecordError):
+            self.reject(loaded.record, loaded.item, failed_at=failed_at)
+        else:
+            self.add_item(loaded.item, loaded.picture)
 
     def add_event(self, event: Event) -> None:
         """Hold an event."""
@@ -91,6 +99,12 @@ class Batch:
         """The pictures held, in the columns of `media`."""
         columns = {"hash": list(self._pictures), "bytes": list(self._pictures.values())}
         return pl.DataFrame(columns, schema=MEDIA.schema)
+
+    def take_pictures(self) -> pl.DataFrame:
+        """The pictures held, which then no longer are; their items stay."""
+        taken, self._pictures = self.pictures(), {}
+        self.held_bytes -= int(taken["bytes"].bin.size().sum())
+        return taken
 
     def dead_letters(self) -> pl.DataFrame:
         """The rejected records, in the columns of `dead_letters`."""

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from catalog.batch import Batch
-from catalog.media import load_media
 from catalog.records import (
     Item,
     RawRecord,
@@ -34,7 +33,7 @@ Whatever a decoder raises makes a dead letter of the message.
 
 
 def check_items(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
-    """Add messages of the item topic to a batch; `load_pictures` completes it.
+    """Add messages of the item topic to a batch; `catalog.commits.write_pictures` completes it.
 
     Args:
         messages: as kafka-python's consumer gives them.
@@ -61,19 +60,6 @@ def check_events(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | No
         record = _raw_record(message)
         try:
             batch.add_event(parse_event(_decoded(record, decoder)))
-        except RecordError as error:
-            batch.reject(record, error, failed_at=datetime.now(UTC))
-
-
-def load_pictures(batch: Batch) -> None:
-    """Add the items of a batch that waited for their pictures.
-
-    Pictures must come inline: a path in a message would let a sender read this machine's files.
-    """
-    waiting, batch.without_picture = batch.without_picture, []
-    for record, item in waiting:
-        try:
-            batch.add_item(item, load_media(item, base_dir=None))
         except RecordError as error:
             batch.reject(record, error, failed_at=datetime.now(UTC))
 

@@ -7,16 +7,45 @@ after it does not.
 """
 
 import logging
+from datetime import UTC, datetime
 from time import perf_counter
 
 import polars as pl
 
 from catalog.batch import Batch
 from catalog.lake import NO_TRANSACTIONS, Lake, Transactions
+from catalog.loader import PictureLoader
 from catalog.report import LandingReport
 from catalog.tables import EVENTS, MEDIA
 
+MAX_HELD_BYTES = 256_000_000
+"""Pictures and rejected messages that a batch holds before pictures are written."""
+
 logger = logging.getLogger(__name__)
+
+
+def write_pictures(
+    batch: Batch, lake: Lake, loader: PictureLoader, *, max_held_bytes: int = MAX_HELD_BYTES
+) -> int:
+    """How many new pictures were written before the batch that they belong to.
+
+    Loads what its items waited for; the batch then holds these items, and of their pictures no more
+    than the memory allows.
+
+    Args:
+        batch: of items.
+        lake: written to.
+        loader: of the pictures; from messages it must take no paths, for a path would let a sender
+            read this machine's files.
+        max_held_bytes: of pictures and rejected messages; so many are written early.
+    """
+    waiting, batch.without_picture = batch.without_picture, []
+    written = 0
+    for loaded in loader.load(waiting):
+        batch.add_loaded(loaded, failed_at=datetime.now(UTC))
+        if batch.held_bytes >= max_held_bytes:
+            written += lake.insert_new(MEDIA, batch.take_pictures())
+    return written
 
 
 def write_items(

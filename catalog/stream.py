@@ -28,11 +28,13 @@ from catalog.assignment import GONE, Assignment
 from catalog.backlog import Backlog, Check
 from catalog.batch import Batch
 from catalog.brokers import KafkaConfig
-from catalog.checks import Decoder, check_events, check_items, load_pictures
-from catalog.commits import write_events, write_items
+from catalog.checks import Decoder, check_events, check_items
+from catalog.commits import write_events, write_items, write_pictures
 from catalog.lag import LandingMetrics, StreamReport
 from catalog.lake import Lake, Transactions
 from catalog.landing import Progress
+from catalog.loader import PictureLoader
+from catalog.media import DEFAULTS, MediaConfig
 from catalog.positions import Positions
 from catalog.report import LandingReport
 
@@ -60,6 +62,7 @@ def consume(
     timeout_s: float | None = 600.0,
     item_decoder: Decoder | None = None,
     event_decoder: Decoder | None = None,
+    media: MediaConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     metrics: LandingMetrics | None = None,
     progress: Progress | None = None,
@@ -78,6 +81,8 @@ def consume(
         timeout_s: wall-clock seconds after which no new poll is made; None sets no limit.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
+        media: where pictures may be fetched from, and their limits. They come inline or are
+            fetched: a path in a message would let a sender read this machine's files.
         consumer_factory: makes the consumer from `client_options`.
         metrics: kept up to date.
         progress: told of every batch.
@@ -94,6 +99,7 @@ def consume(
             config.item_topic: partial(check_items, decoder=item_decoder),
             config.event_topic: partial(check_events, decoder=event_decoder),
         },
+        pictures=PictureLoader(media),
         metrics=metrics,
         progress=progress,
     )
@@ -143,11 +149,13 @@ class _Landing:
         consumer: Any,
         *,
         checks: Mapping[str, Check],
+        pictures: PictureLoader,
         metrics: LandingMetrics | None,
         progress: Progress | None,
     ) -> None:
         self.num_read = 0
         self._config, self._lake, self._consumer = config, lake, consumer
+        self._pictures = pictures
         self._metrics, self._progress = metrics, progress
         self._topics = (config.item_topic, config.event_topic)
         self._positions = Positions(lake, config)
@@ -161,6 +169,7 @@ class _Landing:
     def close(self) -> None:
         """Leave the group; a write under way ends first."""
         self._writer.shutdown()
+        self._pictures.close()
         self._consumer.close(autocommit=False)
 
     def read(self) -> None:
@@ -260,8 +269,8 @@ class _Landing:
         self._write = _Write(topic, delivery.positions, future, started=monotonic())
 
     def _write_items(self, batch: Batch, transactions: Transactions) -> LandingReport:
-        load_pictures(batch)
-        return write_items(batch, self._lake, transactions=transactions)
+        early = LandingReport(pictures=write_pictures(batch, self._lake, self._pictures))
+        return early + write_items(batch, self._lake, transactions=transactions)
 
     def _write_events(self, batch: Batch, transactions: Transactions) -> LandingReport:
         return write_events(batch, self._lake, transactions=transactions)

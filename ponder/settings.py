@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.addresses import Network, parse_networks
 from embedder.content import Policy
 
 
@@ -35,6 +36,12 @@ class Settings:
     kafka_security: Mapping[str, Any] = field(default_factory=dict)
     """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
 
+    media_allow: tuple[Network, ...] = ()
+    """Networks that pictures may be fetched from although they are not of the public internet."""
+
+    media_buckets: tuple[str, ...] = ()
+    """Buckets that pictures may be fetched from, with the keys of `lake_options`."""
+
     data: str = ""
     """Folder that the nightly DAG lands when there is no Kafka."""
 
@@ -60,7 +67,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Settings from `PONDER_*` variables; an unset or empty one leaves the default.
 
-        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects.
+        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects, `PONDER_MEDIA_ALLOW`
+        and `PONDER_MEDIA_BUCKETS` are separated by commas.
 
         Raises:
             ValueError: a value cannot be read; the text names the variable.
@@ -69,6 +77,8 @@ class Settings:
             "home": Path,
             "lake_options": json.loads,
             "kafka_security": json.loads,
+            "media_allow": parse_networks,
+            "media_buckets": _parse_names,
             "shard_size": int,
         }
         values: dict[str, Any] = {}
@@ -106,3 +116,7 @@ class Settings:
     def milvus_uri(self) -> str:
         """Where the index is."""
         return self.milvus or str(self.home / "milvus.db")
+
+
+def _parse_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -22,6 +22,7 @@ from ponder.wiring import (
     configured_version,
     known_vectors,
     living_vectors,
+    media_config,
     open_encoder,
     open_index,
     open_lake,
@@ -83,7 +84,13 @@ def land_folder(
     from catalog.source import open_source
 
     source = open_source(folder, snapshot=snapshot)
-    report = land(source, open_lake(settings), max_delete_share=max_delete_share, progress=progress)
+    report = land(
+        source,
+        open_lake(settings),
+        media=media_config(settings),
+        max_delete_share=max_delete_share,
+        progress=progress,
+    )
     return _plain(report)
 
 
@@ -124,6 +131,7 @@ def land_kafka(
             follow=follow,
             stop=stop,
             timeout_s=timeout_s,
+            media=media_config(settings),
             metrics=LandingMetrics(registry),
         )
     finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from catalog.lake import Lake
+from catalog.media import MediaConfig
 from catalog.tables import EMBEDDINGS, ITEMS
 from ponder.settings import Settings
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 def open_lake(settings: Settings) -> Lake:
     """The deployment's lake; it comes into being with its first table."""
     return Lake(settings.lake_uri, storage_options=dict(settings.lake_options))
+
+
+def media_config(settings: Settings) -> MediaConfig:
+    """Where the deployment's pictures may be fetched from."""
+    return MediaConfig(
+        allow=settings.media_allow,
+        buckets=settings.media_buckets,
+        store_options=settings.lake_options,
+    )
 
 
 def open_index(settings: Settings) -> "ItemIndex":

@@ -19,6 +19,7 @@ MAY_IMPORT = {
 OWNER = {
     "kafka": {"catalog"},
     "deltalake": {"catalog"},
+    "httpcore2": {"catalog"},
     "torch": {"embedder"},
     "transformers": {"embedder"},
     "tokenizers": {"embedder"},

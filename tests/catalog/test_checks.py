@@ -1,6 +1,5 @@
 """Tests for catalog/checks.py: formats other than JSON, and what their decoders trip over."""
 
-import json
 import struct
 from collections import namedtuple
 from functools import partial
@@ -9,8 +8,7 @@ import pytest
 
 from catalog.batch import Batch
 from catalog.brokers import KafkaConfig
-from catalog.checks import check_events, check_items, load_pictures
-from catalog.media import data_uri
+from catalog.checks import check_events, check_items
 from catalog.stream import consume
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS
 
@@ -85,21 +83,6 @@ def test_whatever_a_decoder_raises_costs_its_message_only(stumble):
     check_items([message(b"bad"), message(b"good")], batch, decoder=decoder)
     assert batch.items()["item_id"].to_list() == ["a"]
     assert batch.dead_letters()["value"].to_list() == [b"bad"]
-
-
-def test_pictures_are_loaded_after_the_checks_and_their_failures_keep_the_message(picture):
-    good = {"item_id": "a", "updated_at": T1, "image_uri": data_uri(picture)}
-    path = {"item_id": "b", "updated_at": T1, "image_uri": "/etc/passwd"}
-    gone = {"item_id": "c", "updated_at": T1, "image_uri": "/etc/passwd", "deleted": True}
-    values = [json.dumps(fields).encode() for fields in (good, path, gone)]
-    batch = Batch()
-    check_items([message(value, n) for n, value in enumerate(values)], batch, decoder=None)
-    assert batch.items()["item_id"].to_list() == ["c"]
-    load_pictures(batch)
-    assert sorted(batch.items()["item_id"]) == ["a", "c"]
-    assert batch.pictures()["bytes"].to_list() == [picture]
-    assert batch.dead_letters()["value"].to_list() == [values[1]]
-    assert batch.consumed == 3
 
 
 def test_an_event_without_a_value_is_a_dead_letter():

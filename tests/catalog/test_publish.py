@@ -104,6 +104,14 @@ def test_a_picture_named_by_a_path_goes_inline_and_nothing_else_changes(source, 
     assert json.loads(value) == item("a", image_uri=data_uri(picture), shelf=3)
 
 
+@pytest.mark.parametrize("uri", ["http://127.0.0.1/a.png", "s3://bucket/a.png"])
+def test_a_picture_that_must_be_fetched_is_left_to_the_lander(source, uri):
+    producer = FakeProducer()
+    publish(source(items=[item("a", image_uri=uri)]), CONFIG, producer_factory=producer)
+    [(_, key, value)] = producer.sent
+    assert (key, json.loads(value)) == (b"a", item("a", image_uri=uri))
+
+
 @pytest.mark.parametrize("line", ['{"item_id": "a"}', "{", '{"item_id": "a", "image_uri": "no"}'])
 def test_a_record_that_will_be_rejected_is_sent_as_it_came(source, line):
     producer = FakeProducer()
