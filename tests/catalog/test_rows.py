@@ -51,7 +51,7 @@ def test_events_and_dead_letters_fill_their_tables():
     event = Event(event_id="e", user_id="u", item_id="a", action="view", ts=NOON)
     assert list(event_row(event)) == EVENTS.schema.names()
     assert event_row(event)["ts"] == TEN_UTC
-    record = RawRecord(topic="t", partition=1, offset=2, value=b"{", key=b"k")
+    record = RawRecord(topic="t", partition=1, offset=2, value=b"{", key=b"k", timestamp=NOON)
     letter = dead_letter_row(record, RecordError("decode", "not JSON"), failed_at=NOON)
     assert tuple(letter) == tuple(DEAD_LETTERS.schema.names())
-    assert tuple(letter.values()) == ("t", 1, 2, "decode", "not JSON", b"k", b"{", TEN_UTC)
+    assert tuple(letter.values()) == ("t", 1, 2, "decode", "not JSON", b"k", b"{", TEN_UTC, NOON)
