@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from catalog.lake import AppTransaction, Lake
+from catalog.lake import Lake
 from catalog.landing import land_events, land_items
 from catalog.records import RawRecord
 from catalog.report import LandingReport
@@ -124,7 +124,7 @@ def replay(
         progress: told how many more letters were replayed.
     """
     now = now or datetime.now(UTC)
-    meant = letter_filter.matching(lake.scan(DEAD_LETTERS)).select(_GUARD, "stage").collect()
+    meant = letter_filter.matching(lake.scan(DEAD_LETTERS)).select(*_GUARD, "stage").collect()
     topics = meant.select("topic", "stage").unique().rows()
     report = ReplayReport()
     for topic, stage in sorted(topics):
@@ -160,11 +160,9 @@ class _ReturningLake(Lake):
         super().__init__(lake.uri, storage_options=lake._storage_options)
         self.returned = DEAD_LETTERS.empty().select(DEAD_LETTERS.key)
 
-    def put_dead_letters(
-        self, rows: pl.DataFrame, *, transaction: AppTransaction | None = None
-    ) -> int:
+    def put_dead_letters(self, rows: pl.DataFrame, **options: Any) -> int:
         self.returned.extend(rows.select(DEAD_LETTERS.key))
-        return super().put_dead_letters(rows, transaction=transaction)
+        return super().put_dead_letters(rows, **options)
 
 
 def _replay_batch(

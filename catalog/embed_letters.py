@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS
+from catalog.tables import DEAD_LETTERS
 
 
 def embed_letters(
@@ -43,23 +43,21 @@ def embed_letters(
     )
 
 
-def failed_embeddings(letters: pl.LazyFrame, *, model_version: str) -> pl.LazyFrame:
+def failed_embeddings(letters: pl.LazyFrame, *, model_version: str) -> pl.DataFrame:
     """What the version could not embed, in the key columns of `embeddings`.
 
     Args:
         letters: the `dead_letters` table.
         model_version: id of the version.
     """
-    item_id = pl.col("key").cast(pl.String, strict=False)  # other stages' keys may be any bytes
-    topic = pl.format("embed/{}/{}", pl.lit(model_version), item_id)
-    return (
-        letters.filter(pl.col("stage") == "embed", pl.col("topic") == topic)
-        .select(
-            item_id=item_id,
-            content_hash=pl.col("value").cast(pl.String, strict=False),
-            model_version=pl.lit(model_version),
-        )
-        .select(EMBEDDINGS.key)
+    of_version = letters.filter(
+        pl.col("stage") == "embed", pl.col("topic").str.starts_with(f"embed/{model_version}/")
+    ).select("key", "value")
+    # Collected first: keys of other stages may be any bytes, and a cast would stumble over them.
+    return of_version.collect().select(
+        item_id=pl.col("key").cast(pl.String),
+        content_hash=pl.col("value").cast(pl.String),
+        model_version=pl.lit(model_version),
     )
 
 

@@ -212,7 +212,7 @@ class Lake:
                 on,
                 source_alias="gone",
                 target_alias="stored",
-                commit_properties=_commit_properties(None),
+                commit_properties=CommitProperties(max_commit_retries=0),
             )
             merger.when_matched_delete().execute()
             return num_doomed

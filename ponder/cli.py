@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponder import steps
+from ponder import lake_cli, letters_cli, steps
 from ponder.console import bar, failures, log_to_console, out, show
 from ponder.settings import Settings
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(letters_cli.app, name="dead-letters")
+app.add_typer(lake_cli.app, name="lake")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
@@ -267,23 +269,6 @@ def serve(
     """Serve recall over HTTP: POST /v1/recall, GET /healthz, GET /metrics."""
     with failures():
         steps.serve(context.obj, host=host, port=port)
-
-
-@app.command("dead-letters")
-def dead_letters(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option(help="How many to show.", min=1)] = 20,
-    as_json: JsonOption = False,
-) -> None:
-    """List what could not be landed or embedded, with the reasons."""
-    with failures():
-        letters = steps.dead_letters(context.obj, limit=limit)
-    if as_json:
-        show({"dead_letters": letters}, as_json)
-        return
-    for letter in letters:
-        where = f"{letter['topic']}:{letter['offset']}"
-        out.print(f"{where:<40} {letter['stage']:<9} {letter['reason']}", markup=False)
 
 
 @app.command()

@@ -67,6 +67,17 @@ def show(result: dict[str, Any], as_json: bool) -> None:
             out.print(f"  {name:<18} {_brief(value)}", highlight=False, markup=False)
 
 
+def printable(text: str, *, max_chars: int | None = None) -> str:
+    """A text that a terminal shows and does not obey: what is no character to print is escaped.
+
+    >>> printable("a\\x1b[2Jb", max_chars=9)
+    'a\\\\x1b[2Jb'
+    """
+    cut = text if max_chars is None else text[:max_chars]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return safe if len(cut) == len(text) else f"{safe}... ({len(text)} characters)"
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items())

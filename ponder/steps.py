@@ -91,7 +91,7 @@ def land_folder(
 
     source = open_source(folder, snapshot=snapshot)
     report = land(source, open_lake(settings), max_delete_share=max_delete_share, progress=progress)
-    return _plain(report)
+    return plain_report(report)
 
 
 def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
@@ -102,7 +102,7 @@ def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
     """
     from catalog.stream import consume
 
-    return _plain(consume(_kafka(settings), open_lake(settings), timeout_s=timeout_s))
+    return plain_report(consume(kafka_config(settings), open_lake(settings), timeout_s=timeout_s))
 
 
 def publish(settings: Settings, folder: Path) -> Counts:
@@ -114,7 +114,7 @@ def publish(settings: Settings, folder: Path) -> Counts:
     from catalog.publish import publish
     from catalog.source import open_source
 
-    return asdict(publish(open_source(folder), _kafka(settings)))
+    return asdict(publish(open_source(folder), kafka_config(settings)))
 
 
 def plan(settings: Settings) -> Plan:
@@ -358,7 +358,12 @@ def status(settings: Settings) -> Counts:
     }
 
 
-def _kafka(settings: Settings) -> "KafkaConfig":
+def kafka_config(settings: Settings) -> "KafkaConfig":
+    """The deployment's brokers and topics.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
     from catalog.stream import KafkaConfig
 
     if not settings.kafka:
@@ -366,7 +371,8 @@ def _kafka(settings: Settings) -> "KafkaConfig":
     return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
-def _plain(report: "LandingReport") -> Counts:
+def plain_report(report: "LandingReport") -> Counts:
+    """A landing's report as plain values."""
     # Not `asdict` of the whole: it would count the pairs of the report's Counter.
     return {
         "consumed": report.consumed,

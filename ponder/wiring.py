@@ -93,7 +93,7 @@ def embedded_keys(lake: Lake, version: str) -> pl.DataFrame:
 
 def failed_keys(lake: Lake, version: str) -> pl.DataFrame:
     """What the version has failed to embed, in the key columns of `embeddings`."""
-    return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version).collect()
+    return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
 
 
 def living_vectors(lake: Lake, version: str) -> pl.DataFrame:
