@@ -8,6 +8,7 @@ alone does not promise (two appends never conflict).
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import polars as pl
@@ -17,10 +18,12 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, PyFileSystem
 
 from catalog.history import HISTORY_HOURS, history_properties, rewind
+from catalog.rewrites import delete_equal, replace_keys
 from catalog.tables import DEAD_LETTERS, ITEMS, TABLES, Table
 from catalog.upsert import Counts, plan_upsert
 
 MAX_ATTEMPTS = 20
+REPLACED_ROWS = 500
 
 AppTransaction = tuple[str, int]
 """An application's name and its own ever-growing number, recorded in the commit it caused."""
@@ -204,20 +207,23 @@ class Lake:
             doomed = stored.join(rows.lazy(), on=rows.columns, how="semi", nulls_equal=True)
             if not (num_doomed := doomed.select(pl.len()).collect().item()):
                 return 0
-            on = " AND ".join(
-                f'(stored."{name}" IS NOT DISTINCT FROM gone."{name}")' for name in rows.columns
-            )
-            merger = delta.merge(
-                rows,
-                on,
-                source_alias="gone",
-                target_alias="stored",
-                commit_properties=CommitProperties(max_commit_retries=0),
-            )
-            merger.when_matched_delete().execute()
+            delete_equal(delta, rows)
             return num_doomed
 
         return self._until_committed(table, attempt)
+
+    def replace(self, table: Table, rows: pl.DataFrame) -> None:
+        """Put rows in place of all that have their keys, in commits of 500 keys.
+
+        Args:
+            table: of `catalog.tables`.
+            rows: in the table's columns, each key once.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        for part in rows.iter_slices(REPLACED_ROWS):
+            self._until_committed(table, partial(replace_keys, rows=part, key=table.key))
 
     def _uri_of(self, table: Table) -> str:
         return f"{self.uri}/{table.name}"

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -67,11 +68,24 @@ def show(result: dict[str, Any], as_json: bool) -> None:
             out.print(f"  {name:<18} {_brief(value)}", highlight=False, markup=False)
 
 
-def printable(text: str, *, max_chars: int | None = None) -> str:
-    """A text that a terminal shows and does not obey: what is no character to print is escaped.
+def moment(text: str) -> datetime:
+    """A time as a person writes it, in UTC when no zone is named.
 
-    >>> printable("a\\x1b[2Jb", max_chars=9)
-    'a\\\\x1b[2Jb'
+    >>> moment("2026-01-31").isoformat()
+    '2026-01-31T00:00:00+00:00'
+
+    Raises:
+        ValueError: it is not a date or time of ISO 8601.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def printable(text: str, *, max_chars: int | None = None) -> str:
+    r"""A text that a terminal shows and does not obey: what is no character to print is escaped.
+
+    >>> printable("a\x1b[2Jb", max_chars=9)
+    'a\\x1b[2Jb'
     """
     cut = text if max_chars is None else text[:max_chars]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

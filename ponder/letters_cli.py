@@ -1,14 +1,15 @@
 """The `ponder dead-letters` commands."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.dead_letters import LetterFilter
 from ponder import upkeep
-from ponder.console import bar, failures, out, printable, show
+from ponder.console import bar, failures, moment, out, printable, show
+
+if TYPE_CHECKING:
+    from catalog.dead_letters import LetterFilter
 
 SHOWN_CHARS = 2_000
 """Of a key or value; `--json` gives it whole."""
@@ -26,11 +27,8 @@ TopicOption = Annotated[str | None, typer.Option(help="Only of this Kafka topic 
 PartitionOption = Annotated[int | None, typer.Option(help="Only of this partition.")]
 OffsetOption = Annotated[int | None, typer.Option(help="Only at this offset or line.")]
 SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        help="Only those that failed at this time (UTC) or later.",
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"],
-    ),
+    str | None,
+    typer.Option(help="Only those that failed at this time or later, e.g. 2026-01-31T08:00:00Z."),
 ]
 
 
@@ -39,14 +37,16 @@ def _filter(
     topic: str | None,
     partition: int | None,
     offset: int | None,
-    since: datetime | None,
-) -> LetterFilter:
+    since: str | None,
+) -> "LetterFilter":
+    from catalog.dead_letters import LetterFilter
+
     return LetterFilter(
         stage=stage,
         topic=topic,
         partition=partition,
         offset=offset,
-        since=None if since is None else since.replace(tzinfo=UTC),
+        since=None if since is None else moment(since),
     )
 
 
@@ -130,7 +130,8 @@ def drop_letters(
     """Throw dead letters away, with the records in them."""
     with failures():
         meant = _filter(stage, topic, partition, offset, since)
-        if not yes:
-            doomed = upkeep.count_letters(context.obj, meant)
-            typer.confirm(f"Throw {doomed} dead letters away?", abort=True, err=True)
+        doomed = upkeep.count_letters(context.obj, meant)
+    if doomed and not yes:
+        typer.confirm(f"Throw {doomed} dead letters away?", abort=True, err=True)
+    with failures():
         show(upkeep.drop_letters(context.obj, meant), as_json)

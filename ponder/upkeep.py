@@ -25,9 +25,7 @@ HEAD = ("topic", "partition", "offset", "stage", "reason", "failed_at")
 """What a list tells of a dead letter."""
 
 
-def list_letters(
-    settings: Settings, letter_filter: "LetterFilter", *, limit: int | None = None
-) -> list[Counts]:
+def list_letters(settings: Settings, letter_filter: "LetterFilter", *, limit: int) -> list[Counts]:
     """The newest dead letters that are meant, without their bytes, newest first."""
     letters = letter_filter.matching(open_lake(settings).scan(DEAD_LETTERS)).select(HEAD)
     by, descending = ["failed_at", *DEAD_LETTERS.key], [True, False, False, False]
@@ -65,8 +63,9 @@ def replay_letters(
     data: Path | None = None,
     progress: Callable[[int], None] = ignore_progress,
 ) -> Counts:
-    """Lands the dead letters that are meant again; those of stage `embed` are tried at the next
-    embedding.
+    """Lands the dead letters that are meant again.
+
+    Those of stage `embed` are cleared, so that the next embedding tries their items.
 
     Args:
         settings: the deployment.

@@ -86,7 +86,27 @@ def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, f
     assert sorted(letters["stage"]) == ["embed", "media", "validate"]
     assert letters.filter(stage="embed")["key"].to_list() == [b"cut"]
     assert not {"untitled", "faraway", "cut"} & indexed(settings)
-    assert len(steps.dead_letters(settings, limit=2)) == 2
+
+
+def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
+    noise = Image.effect_noise((96, 96), 80)
+    noise.save(folder / "images" / "cut.jpg")
+    whole = (folder / "images" / "cut.jpg").read_bytes()
+    (folder / "images" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    cut = {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": "2026-03-05T00:00:00Z"}
+    append(folder / "items.jsonl", cut)
+    night(settings, folder)
+    planned = steps.plan(settings)
+    assert (planned.num_items, planned.num_failed) == (0, 1)
+    assert steps.embed(settings, ("cut", "cut"))["failed"] == 0
+
+    noise.save(folder / "images" / "whole.jpg")
+    mended = cut | {"image_uri": "images/whole.jpg", "updated_at": "2026-03-06T00:00:00Z"}
+    append(folder / "items.jsonl", mended)
+    _, embedded, _ = night(settings, folder)
+    assert embedded == 1
+    assert "cut" in indexed(settings)
+    assert open_lake(settings).read(DEAD_LETTERS).is_empty()
 
 
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
