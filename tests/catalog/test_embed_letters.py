@@ -28,7 +28,7 @@ def test_a_letter_keeps_the_item_its_content_and_the_reason():
 
 def test_what_failed_is_told_by_the_letters_of_the_version_alone():
     other_stages = letters().with_columns(stage=pl.lit("media"), key=pl.lit(b"\xff"))
-    stored = pl.concat([letters(), letters("v"), other_stages]).lazy()
+    stored = pl.concat([letters(), letters("v"), letters("v-10"), other_stages]).lazy()
     failed = failed_embeddings(stored, model_version="v-1").sort("item_id")
     expected = pl.DataFrame(
         [("a", "h1", "v-1"), ("b/é", "h2", "v-1")],

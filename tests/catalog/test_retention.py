@@ -1,6 +1,9 @@
 """Tests for catalog/retention.py: what is removed, and that the past can still be read."""
 
+import json
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import sleep
 
 import polars as pl
@@ -62,6 +65,31 @@ def test_a_vacuum_by_default_keeps_what_the_last_month_needs(lake):
     assert lake.read(ITEMS, ["title"]).rows() == [("new",)]
 
 
+def replaced_days_ago(lake, days):
+    """The file of `items` that the last commit replaced, made to look as if that was long ago."""
+    folder = Path(lake.uri) / "items"
+    log = folder / "_delta_log" / f"{lake.version(ITEMS):020d}.json"
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    [removed] = [action["remove"] for action in actions if "remove" in action]
+    removed["deletionTimestamp"] -= days * 24 * 3_600_000
+    log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+    born = datetime.now(UTC) - timedelta(days=days + 100)
+    os.utime(folder / removed["path"], (born.timestamp(),) * 2)
+    lake.delta(ITEMS).create_checkpoint()  # Delta forgets here what its table need not remember
+    return folder / removed["path"]
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(10, True), (29, True), (31, False)])
+def test_a_file_goes_so_long_after_it_was_replaced_and_not_after_it_was_written(
+    lake, days, is_kept
+):
+    lake.upsert_items(items("old", "a"))
+    lake.upsert_items(newer(items("new", "a"), 1))
+    file = replaced_days_ago(lake, days)
+    vacuum(lake)
+    assert file.exists() is is_kept
+
+
 def test_a_dry_run_counts_the_files_and_bytes_that_a_vacuum_then_removes(lake):
     lake.upsert_items(items("old", "a"))
     lake.upsert_items(newer(items("new", "a"), 1))
@@ -93,6 +121,18 @@ def test_a_moment_that_was_vacuumed_away_is_an_error_and_not_another_moment(lake
         lake.read(ITEMS, as_of=then)
 
 
+def test_a_moment_that_the_log_has_forgotten_is_an_error_that_tells_where_it_begins(lake):
+    lake.upsert_items(items("old", "a"))
+    then = moment()
+    lake.upsert_items(newer(items("new", "a"), 1))
+    lake.delta(ITEMS).create_checkpoint()
+    for version in (0, 1):
+        (Path(lake.uri) / "items" / "_delta_log" / f"{version:020d}.json").unlink()
+    with pytest.raises(ValueError, match="within the history of the table, which begins at 20"):
+        lake.read(ITEMS, as_of=then)
+    assert lake.read(ITEMS, ["title"], as_of=moment()).rows() == [("new",)]
+
+
 def test_a_vacuum_that_keeps_longer_makes_the_log_remember_longer(lake):
     lake.upsert_items(items("t", "a"))
     vacuum(lake, Retention(hours=90 * 24))
@@ -102,6 +142,8 @@ def test_a_vacuum_that_keeps_longer_makes_the_log_remember_longer(lake):
     version = lake.version(ITEMS)
     vacuum(lake, Retention(hours=90 * 24))
     assert lake.version(ITEMS) == version
+    vacuum(lake, NONE_KEPT)  # once, by force; the table goes on to remember a week
+    assert lake.delta(ITEMS).metadata().configuration == history_properties(7 * 24)
 
 
 def test_a_retention_below_a_week_must_be_forced():
