@@ -1,6 +1,6 @@
 """Messages that were read and checked, and wait to be written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 from kafka import TopicPartition
 
 from catalog.batch import Batch
+from catalog.brokers import KafkaConfig
+from catalog.tables import Table
 
-Check = Callable[[Sequence[Any], Batch], None]
-"""Adds messages to a batch; see `catalog.checks`."""
+Check = Callable[[Table, Sequence[Any], Batch], None]
+"""Adds messages to a batch; see `catalog.intake.Intake.check`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,21 @@ class _Waiting:
 class Backlog:
     """The messages of each partition, in their order, until a delivery takes them."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(self, config: KafkaConfig, check: Check) -> None:
         """Hold nothing yet.
 
         Args:
-            checks: of each topic.
+            config: the topics, and how much of one is written at once.
+            check: of the messages.
         """
-        self._checks = checks
+        self._config, self._check = config, check
+        self._tables = config.tables()
         self._waiting: dict[TopicPartition, _Waiting] = {}
 
     def add(self, partition: TopicPartition, messages: Sequence[Any]) -> None:
         """Check and hold messages that follow those held of the partition."""
         waiting = self._waiting.setdefault(partition, _Waiting())
-        self._checks[partition.topic](messages, waiting.batch)
+        self._check(self._tables[partition.topic], messages, waiting.batch)
         waiting.batch.seal()
         waiting.position = messages[-1].offset + 1
         waiting.num_bytes += sum(len(each.value or b"") for each in messages)
@@ -67,6 +71,13 @@ class Backlog:
     def num_bytes(self) -> int:
         """Size of the values held, as they came."""
         return sum(waiting.num_bytes for waiting in self._waiting.values())
+
+    def is_full(self, topic: str) -> bool:
+        """Whether a batch of a topic is complete by count, or all that waits by size."""
+        return (
+            self.count(topic) >= self._config.batch_records
+            or self.num_bytes >= self._config.batch_bytes
+        )
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from catalog.tables import EVENTS, ITEMS, Table
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KafkaConfig:
@@ -56,6 +58,10 @@ class KafkaConfig:
                 "heartbeat_interval_ms must be > 0 and at most a third of session_timeout_ms, got "
                 f"{self.heartbeat_interval_ms} and {self.session_timeout_ms}"
             )
+
+    def tables(self) -> dict[str, Table]:
+        """The table that each topic is landed in."""
+        return {self.item_topic: ITEMS, self.event_topic: EVENTS}
 
     def client_options(self) -> dict[str, Any]:
         """The keyword arguments of the consumer."""

@@ -7,17 +7,24 @@ alone does not promise (two appends never conflict).
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem
 
+from catalog.history import HISTORY_HOURS, history_properties, rewind
+from catalog.rewrites import delete_equal, replace_keys
 from catalog.tables import DEAD_LETTERS, ITEMS, TABLES, Table
 from catalog.upsert import Counts, plan_upsert
 
 MAX_ATTEMPTS = 20
+REPLACED_ROWS = 500
 
 Transactions = Mapping[str, int]
 """Applications' names and their own growing numbers, recorded in the commit they cause."""
@@ -50,14 +57,45 @@ class Lake:
         self.uri = uri.rstrip("/")
         self._storage_options = dict(storage_options or {})
 
-    def read(self, table: Table, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The rows of a table, in no particular order."""
-        frame = self.scan(table)
+    def read(
+        self,
+        table: Table,
+        columns: Sequence[str] | None = None,
+        *,
+        as_of: datetime | None = None,
+    ) -> pl.DataFrame:
+        """The rows of a table, in no particular order; see `scan`."""
+        frame = self.scan(table, as_of=as_of)
         return (frame if columns is None else frame.select(columns)).collect()
 
-    def scan(self, table: Table) -> pl.LazyFrame:
-        """The rows of a table as it is now, to be filtered before anything is read."""
-        return self._scan(self._open(table), table)
+    def scan(self, table: Table, *, as_of: datetime | None = None) -> pl.LazyFrame:
+        """The rows of a table, to be filtered before anything is read.
+
+        Columns that a table lacks because an older release made it are null.
+
+        Args:
+            table: of `catalog.tables`.
+            as_of: the moment to read the table as it was at, with a time zone; None reads it as it
+                is now. Before the table's first commit it was empty.
+
+        Raises:
+            ValueError: the history of the table no longer reaches back to `as_of`.
+            FileNotFoundError: at `collect`; a vacuum has removed files of that moment.
+        """
+        delta = self._open(table)
+        if delta is not None and as_of is not None:
+            rewind(delta, as_of)
+        return self._scan(delta, table)
+
+    def delta(self, table: Table) -> DeltaTable | None:
+        """The Delta table itself, for its upkeep; None when it does not exist yet."""
+        return self._open(table)
+
+    def file_bytes(self, table: Table) -> dict[str, int]:
+        """Size of every file below a table's folder, its log included, by path from there."""
+        handler = DeltaStorageHandler(self._uri_of(table), self._storage_options)
+        files = PyFileSystem(handler).get_file_info(FileSelector("", recursive=True))
+        return {file.path: file.size for file in files if file.is_file}
 
     def version(self, table: Table) -> int | None:
         """The number of the table's last commit, from 0; None when it does not exist yet."""
@@ -165,6 +203,45 @@ class Lake:
 
         return self._until_committed(DEAD_LETTERS, attempt)
 
+    def delete(self, table: Table, rows: pl.DataFrame) -> int:
+        """How many rows were deleted: those that equal one of `rows` in every column it has.
+
+        Columns beyond the key guard what was written again since `rows` were read.
+
+        Args:
+            table: of `catalog.tables`.
+            rows: at least the key columns of the table.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        if rows.is_empty() or self._open(table) is None:
+            return 0
+        rows = rows.unique()
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._scan(delta, table).select(rows.columns)
+            doomed = stored.join(rows.lazy(), on=rows.columns, how="semi", nulls_equal=True)
+            if not (num_doomed := doomed.select(pl.len()).collect().item()):
+                return 0
+            delete_equal(delta, rows)
+            return num_doomed
+
+        return self._until_committed(table, attempt)
+
+    def replace(self, table: Table, rows: pl.DataFrame) -> None:
+        """Put rows in place of all that have their keys, in commits of 500 keys.
+
+        Args:
+            table: of `catalog.tables`.
+            rows: in the table's columns, each key once.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        for part in rows.iter_slices(REPLACED_ROWS):
+            self._until_committed(table, partial(replace_keys, rows=part, key=table.key))
+
     def _uri_of(self, table: Table) -> str:
         return f"{self.uri}/{table.name}"
 
@@ -177,20 +254,31 @@ class Lake:
     def _open_or_create(self, table: Table) -> DeltaTable:
         delta = self._open(table)
         if delta is not None:
-            return delta
+            return self._with_all_columns(delta, table)
         try:
             return DeltaTable.create(
                 self._uri_of(table),
                 schema=table.empty().to_arrow().schema,
                 storage_options=self._storage_options,
+                configuration=history_properties(HISTORY_HOURS),
             )
         except DeltaError:  # another writer may have created it in between
             return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
 
+    def _with_all_columns(self, delta: DeltaTable, table: Table) -> DeltaTable:
+        if not (missing := _missing_columns(delta, table)):
+            return delta
+        fields = Schema.from_arrow(table.empty().select(missing).to_arrow().schema).fields
+        delta.alter.add_columns(fields)  # done twice, by two writers, it changes nothing
+        logger.info("table=%s added columns=%s", table.name, ",".join(missing))
+        return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+
     def _scan(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
         if delta is None:
             return table.empty().lazy()
-        return pl.scan_delta(delta, storage_options=self._storage_options)
+        stored = pl.scan_delta(delta, storage_options=self._storage_options)
+        missing = _missing_columns(delta, table)
+        return stored.with_columns(pl.lit(None, table.schema[name]).alias(name) for name in missing)
 
     def _stored_items(self, delta: DeltaTable, rows: pl.DataFrame) -> pl.DataFrame:
         known = self._stored(delta, ITEMS, rows, columns=ITEMS.key)["item_id"]
@@ -238,6 +326,11 @@ class Lake:
             commit_properties=_commit_properties(transactions),
         )
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def _missing_columns(delta: DeltaTable, table: Table) -> list[str]:
+    stored = {field.name for field in delta.schema().fields}
+    return [name for name in table.schema.names() if name not in stored]
 
 
 def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:

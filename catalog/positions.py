@@ -12,7 +12,7 @@ from kafka import TopicPartition
 
 from catalog.brokers import KafkaConfig
 from catalog.lake import Lake
-from catalog.tables import EVENTS, ITEMS, Table
+from catalog.tables import Table
 
 
 class Positions:
@@ -21,7 +21,7 @@ class Positions:
     def __init__(self, lake: Lake, config: KafkaConfig) -> None:
         self._lake = lake
         self._group_id = config.group_id
-        self._tables = {config.item_topic: ITEMS, config.event_topic: EVENTS}
+        self._tables = config.tables()
 
     def read(self, partition: TopicPartition) -> int | None:
         """The offset of the first message not landed yet; None when none ever was."""

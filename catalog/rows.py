@@ -115,6 +115,7 @@ def dead_letter_row(record: RawRecord, error: RecordError, *, failed_at: datetim
         "key": record.key,
         "value": record.raw_bytes(),
         "failed_at": failed_at.astimezone(UTC),
+        "timestamp": record.timestamp,
     }
 
 

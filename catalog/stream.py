@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -25,13 +24,12 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from catalog.assignment import GONE, Assignment
-from catalog.backlog import Backlog, Check
-from catalog.batch import Batch
+from catalog.backlog import Backlog
 from catalog.brokers import KafkaConfig
-from catalog.checks import Decoder, check_events, check_items
-from catalog.commits import write_events, write_items, write_pictures
+from catalog.checks import Decoder
+from catalog.intake import Intake
 from catalog.lag import LandingMetrics, StreamReport
-from catalog.lake import Lake, Transactions
+from catalog.lake import Lake
 from catalog.landing import Progress
 from catalog.loader import PictureLoader
 from catalog.media import DEFAULTS, MediaConfig
@@ -91,20 +89,19 @@ def consume(
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """
+    pictures = PictureLoader(media)
+    intake = Intake(
+        lake=lake, pictures=pictures, item_decoder=item_decoder, event_decoder=event_decoder
+    )
     landing = _Landing(
         config,
-        lake,
+        intake,
         consumer_factory(**config.client_options()),
-        checks={
-            config.item_topic: partial(check_items, decoder=item_decoder),
-            config.event_topic: partial(check_events, decoder=event_decoder),
-        },
-        pictures=PictureLoader(media),
         metrics=metrics,
         progress=progress,
     )
     deadline = None if timeout_s is None else monotonic() + timeout_s
-    with closing(landing), _rare_collections():
+    with pictures, closing(landing), _rare_collections():
         while not (stop is not None and stop.is_set()):
             if deadline is not None and monotonic() >= deadline:
                 break
@@ -145,22 +142,19 @@ class _Landing:
     def __init__(
         self,
         config: KafkaConfig,
-        lake: Lake,
+        intake: Intake,
         consumer: Any,
         *,
-        checks: Mapping[str, Check],
-        pictures: PictureLoader,
         metrics: LandingMetrics | None,
         progress: Progress | None,
     ) -> None:
         self.num_read = 0
-        self._config, self._lake, self._consumer = config, lake, consumer
-        self._pictures = pictures
+        self._config, self._intake, self._consumer = config, intake, consumer
         self._metrics, self._progress = metrics, progress
-        self._topics = (config.item_topic, config.event_topic)
-        self._positions = Positions(lake, config)
-        self._assignment = Assignment(consumer, self._positions, self._topics)
-        self._backlog = Backlog(checks)
+        self._tables = config.tables()
+        self._positions = Positions(intake.lake, config)
+        self._assignment = Assignment(consumer, self._positions, self._tables)
+        self._backlog = Backlog(config, intake.check)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._write: _Write | None = None
         self._landed = LandingReport()
@@ -169,7 +163,6 @@ class _Landing:
     def close(self) -> None:
         """Leave the group; a write under way ends first."""
         self._writer.shutdown()
-        self._pictures.close()
         self._consumer.close(autocommit=False)
 
     def read(self) -> None:
@@ -191,7 +184,7 @@ class _Landing:
             self._close_write()
         if self._write is None:
             at_end = eager and self._assignment.at_end()
-            due = [topic for topic in self._topics if self._is_due(topic, at_end=at_end)]
+            due = [topic for topic in self._tables if self._is_due(topic, at_end=at_end)]
             if due:
                 self._start_write(due[0])
         self._hold_back()
@@ -205,7 +198,7 @@ class _Landing:
         """Write all that waits."""
         self._close_write()
         self._follow_moves()
-        for topic in self._topics:
+        for topic in self._tables:
             if self._backlog.count(topic):
                 self._start_write(topic)
                 self._close_write()
@@ -237,20 +230,15 @@ class _Landing:
         self.num_read += len(messages)
 
     def _is_due(self, topic: str, *, at_end: bool) -> bool:
-        count = self._backlog.count(topic)
-        return count > 0 and (
+        return self._backlog.count(topic) > 0 and (
             at_end
-            or count >= self._config.batch_records
-            or self._backlog.num_bytes >= self._config.batch_bytes
+            or self._backlog.is_full(topic)
             or self._backlog.age_s(topic) >= self._config.batch_age_s
         )
 
     def _hold_back(self) -> None:
         """Stop fetching while a write is under way and the next one is complete."""
-        full = self._write is not None and (
-            self._backlog.num_bytes >= self._config.batch_bytes
-            or any(self._backlog.count(each) >= self._config.batch_records for each in self._topics)
-        )
+        full = self._write is not None and any(map(self._backlog.is_full, self._tables))
         partitions = self._consumer.assignment() if full else self._consumer.paused()
         with suppress(*GONE):
             (self._consumer.pause if full else self._consumer.resume)(*partitions)
@@ -264,16 +252,11 @@ class _Landing:
     def _start_write(self, topic: str) -> None:
         delivery = self._backlog.take(topic)
         transactions = self._positions.transactions(delivery.positions)
-        write = self._write_items if topic == self._config.item_topic else self._write_events
-        future = self._writer.submit(write, delivery.batch, transactions)
+        table = self._tables[topic]
+        future = self._writer.submit(
+            self._intake.write, table, delivery.batch, transactions=transactions
+        )
         self._write = _Write(topic, delivery.positions, future, started=monotonic())
-
-    def _write_items(self, batch: Batch, transactions: Transactions) -> LandingReport:
-        early = LandingReport(pictures=write_pictures(batch, self._lake, self._pictures))
-        return early + write_items(batch, self._lake, transactions=transactions)
-
-    def _write_events(self, batch: Batch, transactions: Transactions) -> LandingReport:
-        return write_events(batch, self._lake, transactions=transactions)
 
     def _close_write(self) -> None:
         """Wait for the write under way, then tell the brokers."""

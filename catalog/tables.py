@@ -87,6 +87,7 @@ DEAD_LETTERS = Table(
         "key": pl.Binary,
         "value": pl.Binary,  # the message as it came, so that it can be replayed
         "failed_at": TIME,
+        "timestamp": TIME,  # when the broker took it; null for a file's, and for old letters
     },
 )
 

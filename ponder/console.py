@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -84,6 +85,30 @@ def show(result: dict[str, Any], as_json: bool) -> None:
     for name, value in result.items():
         if value not in (None, "", {}, []):
             out.print(f"  {name:<18} {_brief(value)}", highlight=False, markup=False)
+
+
+def moment(text: str) -> datetime:
+    """A time as a person writes it, in UTC when no zone is named.
+
+    >>> moment("2026-01-31").isoformat()
+    '2026-01-31T00:00:00+00:00'
+
+    Raises:
+        ValueError: it is not a date or time of ISO 8601.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def printable(text: str, *, max_chars: int | None = None) -> str:
+    r"""A text that a terminal shows and does not obey: what is no character to print is escaped.
+
+    >>> printable("a\x1b[2Jb", max_chars=9)
+    'a\\x1b[2Jb'
+    """
+    cut = text if max_chars is None else text[:max_chars]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return safe if len(cut) == len(text) else f"{safe}... ({len(text)} characters)"
 
 
 def _brief(value: Any) -> str:

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog.embed_letters import embed_letters, letters_of
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
 from ponder.wiring import (
     configured_version,
+    embedded_keys,
+    failed_keys,
     known_vectors,
     living_vectors,
     media_config,
@@ -50,6 +53,11 @@ class Plan:
 
     model_version: str
     num_items: int
+
+    num_failed: int
+    """Items left out because the version has failed to embed them as they are; see
+    `catalog.embed_letters`."""
+
     shards: list[tuple[str, str]]
     """First and last item_id of each shard. A shard names a range and not its content, so that a
     retry finds only what is left of it."""
@@ -91,7 +99,7 @@ def land_folder(
         max_delete_share=max_delete_share,
         progress=progress,
     )
-    return _plain(report)
+    return plain_report(report)
 
 
 def land_kafka(
@@ -122,7 +130,7 @@ def land_kafka(
     from catalog.lag import LandingMetrics
     from catalog.stream import consume
 
-    config, registry = _kafka(settings), CollectorRegistry()
+    config, registry = kafka_config(settings), CollectorRegistry()
     server = None if metrics_port is None else start_http_server(metrics_port, registry=registry)
     try:
         report = consume(
@@ -139,7 +147,7 @@ def land_kafka(
             server[0].shutdown()
             server[0].server_close()
     return {
-        **_plain(report.landed),
+        **plain_report(report.landed),
         "missed": report.missed,
         "restarted": report.restarted,
         "partitions": [asdict(each) | {"lag": each.lag} for each in report.partitions],
@@ -155,7 +163,7 @@ def publish(settings: Settings, folder: Path) -> Counts:
     from catalog.publish import publish
     from catalog.source import open_source
 
-    return asdict(publish(open_source(folder), _kafka(settings)))
+    return asdict(publish(open_source(folder), kafka_config(settings)))
 
 
 def plan(settings: Settings) -> Plan:
@@ -165,13 +173,19 @@ def plan(settings: Settings) -> Plan:
     version = configured_version(settings)
     lake = open_lake(settings)
     items = lake.read(ITEMS, ["item_id", "content_hash", "deleted"])
-    todo = plan(items, _embedded_keys(settings, version), model_version=version)
+    missing = plan(items, embedded_keys(lake, version), model_version=version)
+    todo = plan(missing, failed_keys(lake, version), model_version=version)
     ranges = [
         (shard["item_id"][0], shard["item_id"][-1])
         for shard in shards(todo, shard_size=settings.shard_size)
     ]
     logger.info("planned version=%s items=%d shards=%d", version, len(todo), len(ranges))
-    return Plan(model_version=version, num_items=len(todo), shards=ranges)
+    return Plan(
+        model_version=version,
+        num_items=len(todo),
+        num_failed=len(missing) - len(todo),
+        shards=ranges,
+    )
 
 
 def embed(
@@ -179,7 +193,8 @@ def embed(
 ) -> Counts:
     """Embeds what is left of a shard and writes embeddings and rationales to the lake.
 
-    An item that cannot be embedded goes to `dead_letters` with the reason.
+    An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
+    its content changes or the letter is replayed.
     """
     from embedder.items import embed_items
     from embedder.plan import plan
@@ -189,7 +204,7 @@ def embed(
     items = (
         lake.scan(ITEMS).filter(pl.col("item_id").is_between(pl.lit(first), pl.lit(last))).collect()
     )
-    done = _embedded_keys(settings, encoder.version)
+    done = pl.concat([embedded_keys(lake, encoder.version), failed_keys(lake, encoder.version)])
     todo = plan(items, done, model_version=encoder.version)
     hashes = todo["image_hash"].drop_nulls().unique().to_list()
     media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
@@ -197,45 +212,16 @@ def embed(
     embedded = embed_items(todo, images, encoder, progress=progress)
     lake.insert_new(RATIONALES, embedded.rationales)
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    letters = _embed_letters(todo, embedded.failures, encoder.version)
-    if len(letters):
-        lake.put_dead_letters(letters)
+    letters = embed_letters(
+        todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
+    )
+    lake.put_dead_letters(letters)
+    lake.delete(DEAD_LETTERS, letters_of(embedded.embeddings, model_version=encoder.version))
     return {
         "embedded": len(embedded.embeddings),
         "reasoned": len(embedded.rationales),
         "failed": len(embedded.failures),
     }
-
-
-def _embedded_keys(settings: Settings, version: str) -> pl.DataFrame:
-    return (
-        open_lake(settings)
-        .scan(EMBEDDINGS)
-        .filter(pl.col("model_version") == version)
-        .select(EMBEDDINGS.key)
-        .collect()
-    )
-
-
-def _embed_letters(todo: pl.DataFrame, failures: dict[str, str], version: str) -> pl.DataFrame:
-    """Dead letters of items that have been landed: the lake holds them, so the key is enough."""
-    failed = todo.filter(pl.col("item_id").is_in(list(failures))).sort("item_id")
-    return pl.DataFrame(
-        [
-            {
-                "topic": f"embed/{version}/{row['item_id']}",
-                "partition": 0,
-                "offset": 0,
-                "stage": "embed",
-                "reason": failures[row["item_id"]],
-                "key": row["item_id"].encode(),
-                "value": row["content_hash"].encode(),
-                "failed_at": datetime.now(UTC),
-            }
-            for row in failed.iter_rows(named=True)
-        ],
-        schema=DEAD_LETTERS.schema,
-    )
 
 
 def index(settings: Settings) -> Counts:
@@ -394,14 +380,6 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
-def dead_letters(settings: Settings, *, limit: int) -> list[Counts]:
-    """The newest dead letters without their payloads, newest first."""
-    columns = ["topic", "partition", "offset", "stage", "reason", "failed_at"]
-    letters = open_lake(settings).read(DEAD_LETTERS, columns)
-    newest = letters.sort(["failed_at", "topic", "offset"], descending=[True, False, False])
-    return newest.head(limit).to_dicts()
-
-
 def report(settings: Settings) -> Counts:
     """Writes `report.html` to the reports folder: what the last run did, to be looked at."""
     from ponder.report import write_html
@@ -429,7 +407,12 @@ def status(settings: Settings) -> Counts:
     }
 
 
-def _kafka(settings: Settings) -> "KafkaConfig":
+def kafka_config(settings: Settings) -> "KafkaConfig":
+    """The deployment's brokers and topics.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
     from catalog.brokers import KafkaConfig
 
     if not settings.kafka:
@@ -437,7 +420,8 @@ def _kafka(settings: Settings) -> "KafkaConfig":
     return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
-def _plain(report: "LandingReport") -> Counts:
+def plain_report(report: "LandingReport") -> Counts:
+    """A landing's report as plain values."""
     # Not `asdict` of the whole: it would count the pairs of the report's Counter.
     return {
         "consumed": report.consumed,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.embed_letters import failed_embeddings
 from catalog.lake import Lake
 from catalog.media import MediaConfig
-from catalog.tables import EMBEDDINGS, ITEMS
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 from ponder.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,6 +93,17 @@ def history_reader(lake: Lake) -> Callable[[str], list[str]]:
         return newest_first["item_id"].unique(maintain_order=True).to_list()
 
     return history_of
+
+
+def embedded_keys(lake: Lake, version: str) -> pl.DataFrame:
+    """What the version has embedded, in the key columns of `embeddings`."""
+    of_version = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
+    return of_version.select(EMBEDDINGS.key).collect()
+
+
+def failed_keys(lake: Lake, version: str) -> pl.DataFrame:
+    """What the version has failed to embed, in the key columns of `embeddings`."""
+    return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
 
 
 def living_vectors(lake: Lake, version: str) -> pl.DataFrame:

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
+from time import sleep
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from polars.testing import assert_frame_equal
 
 from catalog.records import Item
@@ -30,7 +32,17 @@ def media(**pictures):
 
 
 def letter(offset, value, reason="bad", hour=0):
-    values = ("items", 0, offset, "decode", reason, None, value, START + timedelta(hours=hour))
+    values = (
+        "items",
+        0,
+        offset,
+        "decode",
+        reason,
+        None,
+        value,
+        START + timedelta(hours=hour),
+        None,
+    )
     return pl.DataFrame([values], schema=DEAD_LETTERS.schema, orient="row")
 
 
@@ -160,3 +172,48 @@ def test_writers_side_by_side_store_no_key_twice(lake):
         thread.join()
     assert sorted(inserted) == [0, 0, 0, 20]
     assert lake.read(MEDIA, ["hash"]).height == 20
+
+
+def test_delete_takes_exactly_the_rows_that_equal_one_in_every_column_given(lake):
+    assert lake.delete(DEAD_LETTERS, letter(0, b"x").select(DEAD_LETTERS.key)) == 0
+    assert lake.version(DEAD_LETTERS) is None
+    lake.put_dead_letters(pl.concat([letter(0, b"x"), letter(1, None), letter(2, b"z")]))
+    version = lake.version(DEAD_LETTERS)
+    assert lake.delete(DEAD_LETTERS, letter(0, b"other").drop("timestamp")) == 0
+    assert lake.version(DEAD_LETTERS) == version
+    doomed = pl.concat([letter(1, None), letter(1, None), letter(2, b"other"), letter(9, b"x")])
+    assert lake.delete(DEAD_LETTERS, doomed) == 1
+    assert sorted(lake.read(DEAD_LETTERS)["offset"]) == [0, 2]
+    assert lake.version(DEAD_LETTERS) == version + 1
+    assert lake.delete(DEAD_LETTERS, letter(2, b"any").select(DEAD_LETTERS.key)) == 1
+
+
+def test_an_id_full_of_quotes_is_deleted_like_any_other(lake):
+    lake.insert_new(MEDIA, media(**{'it\'s "a"': b"1", "x' OR '1'='1": b"2", "b": b"3"}))
+    assert lake.delete(MEDIA, pl.DataFrame({"hash": ['it\'s "a"', "x' OR '1'='1"]})) == 2
+    assert lake.read(MEDIA)["hash"].to_list() == ["b"]
+
+
+def test_a_table_reads_as_it_was_at_any_moment_since_it_was_made(lake):
+    long_ago, between = START, []
+    for n in range(3):
+        lake.upsert_items(items(a=(f"t{n}", n)))
+        sleep(0.005)  # Delta counts in milliseconds
+        between.append(datetime.now(UTC))
+        sleep(0.005)
+    assert lake.read(ITEMS, as_of=long_ago).is_empty()
+    seen = [lake.read(ITEMS, ["title"], as_of=moment)["title"].to_list() for moment in between]
+    assert seen == [["t0"], ["t1"], ["t2"]]
+    assert lake.read(EVENTS, as_of=long_ago).is_empty()
+    with pytest.raises(ValueError, match="must carry a time zone"):
+        lake.read(ITEMS, as_of=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_table_of_an_older_release_gets_its_new_columns_with_the_first_write(lake):
+    older = letter(0, b"x").drop("timestamp")
+    write_deltalake(f"{lake.uri}/dead_letters", older)
+    assert_frame_equal(lake.read(DEAD_LETTERS), letter(0, b"x"))
+    lake.put_dead_letters(letter(1, b"y").with_columns(timestamp=pl.lit(START)))
+    lake.put_dead_letters(letter(0, b"x", reason="worse"))  # by a merge
+    stored = lake.read(DEAD_LETTERS, ["offset", "reason", "timestamp"]).sort("offset")
+    assert stored.rows() == [(0, "worse", None), (1, "bad", START)]

@@ -226,7 +226,7 @@ def test_an_item_listed_twice_in_a_snapshot_does_not_flap(lake):
 
 
 def test_a_batch_is_written_early_when_its_pictures_are_large(lake, picture, monkeypatch):
-    monkeypatch.setattr("catalog.landing.MAX_BATCH_BYTES", 1)
+    monkeypatch.setattr("catalog.landing.MAX_HELD_BYTES", 1)
     told = []
     records = [raw(n, item(f"i{n}", image_uri=data_uri(picture))) for n in range(3)]
     land_items(records, lake, progress=told.append)

@@ -51,10 +51,10 @@ def test_events_and_dead_letters_fill_their_tables():
     frame = event_frame([event])
     assert frame.schema == EVENTS.schema
     assert frame.row(0) == ("e", None, "u", "a", "view", None, None, TEN_UTC)
-    record = RawRecord(topic="t", partition=1, offset=2, value=b"{", key=b"k")
+    record = RawRecord(topic="t", partition=1, offset=2, value=b"{", key=b"k", timestamp=NOON)
     letter = dead_letter_row(record, RecordError("decode", "not JSON"), failed_at=NOON)
     assert tuple(letter) == tuple(DEAD_LETTERS.schema.names())
-    assert tuple(letter.values()) == ("t", 1, 2, "decode", "not JSON", b"k", b"{", TEN_UTC)
+    assert tuple(letter.values()) == ("t", 1, 2, "decode", "not JSON", b"k", b"{", TEN_UTC, NOON)
 
 
 def test_a_reason_that_quotes_a_hostile_message_can_be_stored():

@@ -13,7 +13,7 @@ from PIL import Image
 from catalog.addresses import parse_networks
 from catalog.media import MediaConfig
 from catalog.records import Item
-from catalog.rows import item_row, picture_hash
+from catalog.rows import item_frame, picture_hash
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from ponder import steps
 from ponder.settings import Settings
@@ -33,6 +33,21 @@ def append(path, *records):
 def indexed(settings):
     with open_index(settings) as index:
         return set(index.keys(index.live_version())["item_id"])
+
+
+def half_a_picture(folder):
+    """The first half of a picture's bytes."""
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    whole = (folder / "images" / "whole.jpg").read_bytes()
+    return whole[: len(whole) // 2]
+
+
+def land_unreadable(settings, folder, item_id):
+    """An item that cannot be embedded; past landing, which lets no such picture through."""
+    lake, half = open_lake(settings), half_a_picture(folder)
+    item = Item(item_id=item_id, updated_at=datetime.now(UTC))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": [picture_hash(half)], "bytes": [half]}))
+    lake.upsert_items(item_frame([item], [picture_hash(half)]))
 
 
 @pytest.fixture
@@ -108,9 +123,7 @@ def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, nig
 
 
 def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
-    Image.effect_noise((96, 96), 80).save(folder / "images" / "cut.jpg")
-    whole = (folder / "images" / "cut.jpg").read_bytes()
-    half = whole[: len(whole) // 2]
+    half = half_a_picture(folder)
     (folder / "images" / "cut.jpg").write_bytes(half)
     when = "2026-03-05T00:00:00Z"
     append(
@@ -119,17 +132,29 @@ def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, f
         {"item_id": "faraway", "image_uri": "../../etc/passwd", "updated_at": when},
         {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": when},
     )
-    # Landing decodes every picture, so one that cannot be embedded must have come another way.
-    lake, spoilt = open_lake(settings), Item(item_id="spoilt", updated_at=datetime.now(UTC))
-    lake.insert_new(MEDIA, pl.DataFrame({"hash": [picture_hash(half)], "bytes": [half]}))
-    row = item_row(spoilt, picture_hash(half))
-    lake.upsert_items(pl.DataFrame([row], schema=ITEMS.schema))
+    land_unreadable(settings, folder, "spoilt")
+    lake = open_lake(settings)
     night(settings, folder)
     letters = lake.read(DEAD_LETTERS)
     assert sorted(letters["stage"]) == ["embed", "media", "media", "validate"]
     assert letters.filter(stage="embed")["key"].to_list() == [b"spoilt"]
     assert not {"untitled", "faraway", "cut", "spoilt"} & indexed(settings)
-    assert len(steps.dead_letters(settings, limit=2)) == 2
+
+
+def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
+    land_unreadable(settings, folder, "cut")
+    night(settings, folder)
+    planned = steps.plan(settings)
+    assert (planned.num_items, planned.num_failed) == (0, 1)
+    assert steps.embed(settings, ("cut", "cut"))["failed"] == 0
+
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
+    append(folder / "items.jsonl", mended | {"updated_at": "2030-01-01T00:00:00Z"})
+    _, embedded, _ = night(settings, folder)
+    assert embedded == 1
+    assert "cut" in indexed(settings)
+    assert open_lake(settings).read(DEAD_LETTERS).is_empty()
 
 
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
