@@ -8,7 +8,7 @@ consumer is in no group. The landing that goes on beside it neither notices nor 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from catalog.backlog import Backlog
 from catalog.brokers import KafkaConfig
-from catalog.checks import Decoder
+from catalog.checks import Decoder, sent_at
 from catalog.intake import Intake
 from catalog.lake import Lake
 from catalog.landing import Progress
@@ -60,9 +60,9 @@ class Window:
 
     def holds(self, timestamp_ms: int | None) -> bool:
         """Whether a message of this time belongs to a window of times; one without a time does."""
-        if isinstance(self.start, int) or timestamp_ms is None or timestamp_ms < 0:
+        sent = sent_at(timestamp_ms)
+        if isinstance(self.start, int) or sent is None:
             return True
-        sent = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
         return self.start <= sent and not (isinstance(self.end, datetime) and sent >= self.end)
 
 

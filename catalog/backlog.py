@@ -52,7 +52,7 @@ class Backlog:
         self._check(self._tables[partition.topic], messages, waiting.batch)
         waiting.batch.seal()
         waiting.position = messages[-1].offset + 1
-        waiting.num_bytes += sum(len(each.value or b"") for each in messages)
+        waiting.num_bytes += sum(len(each.key or b"") + len(each.value or b"") for each in messages)
 
     def drop(self, partition: TopicPartition) -> None:
         """Forget a partition: another consumer, or this one at a later poll, reads it again."""
@@ -69,7 +69,7 @@ class Backlog:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the values held, as they came."""
+        """Size of the keys and values held, as they came."""
         return sum(waiting.num_bytes for waiting in self._waiting.values())
 
     def is_full(self, topic: str) -> bool:

@@ -43,7 +43,9 @@ class KafkaConfig:
     """Messages taken from the client at once."""
 
     security: Mapping[str, Any] = field(default_factory=dict)
-    """Passed through to the client: security_protocol, sasl_mechanism, ssl_cafile..."""
+    """Passed through to the client: security_protocol, sasl_mechanism, ssl_cafile... They go before
+    the client's other options, so `{"isolation_level": "read_uncommitted"}` reads records of
+    transactions that were aborted, and of brokers before Kafka 0.11 any at all."""
 
     def __post_init__(self) -> None:
         if self.item_topic == self.event_topic:
@@ -74,5 +76,6 @@ class KafkaConfig:
             "max_poll_records": self.max_poll_records,
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
+            "isolation_level": "read_committed",
             **self.security,
         }

@@ -70,15 +70,28 @@ def _item(message: Any, decoder: Decoder | None) -> Item:
     return parse_item(_decoded(_raw_record(message), decoder))
 
 
+def sent_at(time_ms: int | None) -> datetime | None:
+    """When a message was sent, by its own word; None when it does not say, or no year that is one.
+
+    >>> sent_at(0), sent_at(-1), sent_at(10**18)
+    (datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), None, None)
+    """
+    if time_ms is None or time_ms < 0:  # -1: the broker kept none
+        return None
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # senders may write any number of 64 bits
+        return None
+
+
 def _raw_record(message: Any) -> RawRecord:
-    time_ms = message.timestamp  # -1: the broker kept none
     return RawRecord(
         message.topic,
         message.partition,
         message.offset,
         message.value,
         message.key,
-        None if time_ms is None or time_ms < 0 else datetime.fromtimestamp(time_ms / 1000, UTC),
+        sent_at(message.timestamp),
     )
 
 

@@ -16,7 +16,7 @@ from catalog.batch import Batch
 from catalog.lake import NO_TRANSACTIONS, Lake, Transactions
 from catalog.loader import PictureLoader
 from catalog.report import LandingReport
-from catalog.tables import EVENTS, MEDIA
+from catalog.tables import MEDIA
 
 MAX_HELD_BYTES = 256_000_000
 """Pictures and rejected messages that a batch holds before pictures are written."""
@@ -41,7 +41,7 @@ def write_pictures(
     """
     waiting, batch.without_picture = batch.without_picture, []
     written = 0
-    for loaded in loader.load(waiting):
+    for loaded in loader.load(waiting, within_s=loader.batch_timeout_s):
         batch.add_loaded(loaded, failed_at=datetime.now(UTC))
         if batch.held_bytes >= max_held_bytes:
             written += lake.insert_new(MEDIA, batch.take_pictures())
@@ -84,15 +84,16 @@ def write_events(
     started = perf_counter()
     events = batch.events()
     dead_letters = lake.put_dead_letters(batch.dead_letters())
-    new = lake.insert_new(EVENTS, events, transactions=transactions)
+    counts = lake.upsert_events(events, transactions=transactions)
+    written = counts.inserted + counts.updated
     report = LandingReport(
         consumed=batch.consumed,
-        events=new,
-        known_events=events.height - new,
+        events=written,
+        known_events=events.height - written,
         dead_letters=dead_letters,
         rejected=batch.rejected,
     )
-    _log("events", report, upserted=new, started=started)
+    _log("events", report, upserted=written, started=started)
     return report
 
 

@@ -44,6 +44,14 @@ class StreamReport:
     restarted: int = 0
     """Partitions landed again from the beginning, because their log was replaced or cut."""
 
+    elapsed_s: float = 0.0
+    """From the first message that came to the end of the last write."""
+
+    @property
+    def messages_per_s(self) -> float:
+        """Messages landed or rejected in a second; 0 when none came."""
+        return self.landed.consumed / self.elapsed_s if self.elapsed_s else 0.0
+
 
 class LandingMetrics:
     """Prometheus metrics of a landing; one set per registry."""

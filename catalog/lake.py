@@ -20,8 +20,8 @@ from pyarrow.fs import FileSelector, PyFileSystem
 
 from catalog.history import HISTORY_HOURS, history_properties, rewind
 from catalog.rewrites import delete_equal, replace_keys
-from catalog.tables import DEAD_LETTERS, ITEMS, TABLES, Table
-from catalog.upsert import Counts, plan_upsert
+from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, TABLES, Table
+from catalog.upsert import Counts, Upsert, plan_events, plan_upsert
 
 MAX_ATTEMPTS = 20
 REPLACED_ROWS = 500
@@ -135,25 +135,26 @@ class Lake:
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
-        if rows.is_empty() and not transactions:
-            return Counts()
+        return self._upsert(ITEMS, rows, plan_upsert, transactions)
 
-        def attempt(delta: DeltaTable) -> Counts:
-            ahead = _ahead(delta, transactions)
-            if transactions and not ahead:
-                return Counts()
-            upsert = plan_upsert(rows, self._stored_items(delta, rows))
-            if upsert.replaces:
-                self._merge(delta, ITEMS, upsert.rows, ahead)
-            else:
-                self._append(delta, upsert.rows, ahead)
-            return upsert.counts
+    def upsert_events(
+        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
+    ) -> Counts:
+        """What became of the events of `rows`, after the newest form of each was stored.
 
-        return self._until_committed(ITEMS, attempt)
+        An event that comes again changes nothing. Should its id come with another content, the
+        later `ts` wins, whatever order they come in; ties are settled in `catalog.upsert`.
 
-    def insert_new(
-        self, table: Table, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
-    ) -> int:
+        Args:
+            rows: in the columns of `events`; one event may occur many times.
+            transactions: see the class.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        return self._upsert(EVENTS, rows, plan_events, transactions)
+
+    def insert_new(self, table: Table, rows: pl.DataFrame) -> int:
         """How many rows were new; those whose key is stored already are left as they are.
 
         Of several rows with one key, the first is taken. Only the key columns of the table are
@@ -163,16 +164,13 @@ class Lake:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         rows = rows.unique(table.key, keep="first", maintain_order=True)
-        if rows.is_empty() and not transactions:
+        if rows.is_empty():
             return 0
 
         def attempt(delta: DeltaTable) -> int:
-            ahead = _ahead(delta, transactions)
-            if transactions and not ahead:
-                return 0
             stored = self._stored(delta, table, rows, columns=table.key)
             new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            self._append(delta, new, ahead)
+            self._append(delta, new, NO_TRANSACTIONS)
             return new.height
 
         return self._until_committed(table, attempt)
@@ -280,11 +278,35 @@ class Lake:
         missing = _missing_columns(delta, table)
         return stored.with_columns(pl.lit(None, table.schema[name]).alias(name) for name in missing)
 
-    def _stored_items(self, delta: DeltaTable, rows: pl.DataFrame) -> pl.DataFrame:
-        known = self._stored(delta, ITEMS, rows, columns=ITEMS.key)["item_id"]
+    def _upsert(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        plan: Callable[[pl.DataFrame, pl.DataFrame], Upsert],
+        transactions: Transactions,
+    ) -> Counts:
+        if rows.is_empty() and not transactions:
+            return Counts()
+
+        def attempt(delta: DeltaTable) -> Counts:
+            ahead = _ahead(delta, transactions)
+            if transactions and not ahead:
+                return Counts()
+            upsert = plan(rows, self._stored_rows(delta, table, rows))
+            if upsert.replaces:
+                self._merge(delta, table, upsert.rows, ahead)
+            else:
+                self._append(delta, upsert.rows, ahead)
+            return upsert.counts
+
+        return self._until_committed(table, attempt)
+
+    def _stored_rows(self, delta: DeltaTable, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+        [key] = table.key
+        known = self._stored(delta, table, rows, columns=[key])[key]
         if known.is_empty():  # most batches of a first load: texts need not be read at all
-            return ITEMS.empty()
-        return self._scan(delta, ITEMS).filter(pl.col("item_id").is_in(known.implode())).collect()
+            return table.empty()
+        return self._scan(delta, table).filter(pl.col(key).is_in(known.implode())).collect()
 
     def _stored(
         self, delta: DeltaTable, table: Table, rows: pl.DataFrame, *, columns: Sequence[str]

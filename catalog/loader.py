@@ -89,16 +89,32 @@ class PictureLoader:
     ) -> None:
         self.close()
 
+    @property
+    def batch_timeout_s(self) -> float:
+        """See `MediaConfig`."""
+        return self._config.batch_timeout_s
+
     def close(self) -> None:
         """Drop what is not fetched yet; see `HostLanes.close`."""
         self._lanes.close()
 
-    def load(self, parsed: Iterable[tuple[RawRecord, Item | RecordError]]) -> Iterator[Loaded]:
+    def load(
+        self,
+        parsed: Iterable[tuple[RawRecord, Item | RecordError]],
+        *,
+        within_s: float | None = None,
+    ) -> Iterator[Loaded]:
         """Every record with its item and picture, in order.
 
         A record whose picture cannot be had comes with the reason in place of its item, as does one
         that already came with a reason.
+
+        Args:
+            parsed: the records.
+            within_s: pictures under way are waited for so long from the first record on; the others
+                are then unavailable. None: as long as it takes.
         """
+        until = None if within_s is None else time.monotonic() + within_s
         ahead: deque[tuple[RawRecord, Item | RecordError, str | None]] = deque()
         try:
             for record, item in parsed:
@@ -106,9 +122,9 @@ class PictureLoader:
                 ahead.append((record, item, uri))
                 self._hold(_inline_bytes(item))
                 while ahead and (self._is_ready(ahead[0][2]) or self._is_full(len(ahead))):
-                    yield self._finish(*ahead.popleft())
+                    yield self._finish(*ahead.popleft(), until)
             while ahead:
-                yield self._finish(*ahead.popleft())
+                yield self._finish(*ahead.popleft(), until)
         finally:  # a stream that is given up leaves nothing behind for the next
             for _, item, uri in ahead:
                 self._hold(-_inline_bytes(item))
@@ -138,7 +154,9 @@ class PictureLoader:
             num_ahead >= self._config.max_ahead or self._held_bytes >= self._config.max_ahead_bytes
         )
 
-    def _finish(self, record: RawRecord, item: Item | RecordError, uri: str | None) -> Loaded:
+    def _finish(
+        self, record: RawRecord, item: Item | RecordError, uri: str | None, until: float | None
+    ) -> Loaded:
         self._hold(-_inline_bytes(item))
         if isinstance(item, RecordError):
             return Loaded(record, item, None)
@@ -146,15 +164,20 @@ class PictureLoader:
             if uri is None:
                 picture = load_media(item, base_dir=self._base_dir, config=self._config)
             else:
-                picture = self._take(uri)
+                picture = self._take(uri, until)
                 check_picture(picture, max_pixels=self._config.max_pixels)
         except RecordError as error:
             return Loaded(record, error, None)
         return Loaded(record, item, picture)
 
-    def _take(self, uri: str) -> bytes:
+    def _take(self, uri: str, until: float | None) -> bytes:
+        left_s = None if until is None else max(until - time.monotonic(), 0.0)
         try:
-            return self._under_way[uri].future.result()
+            return self._under_way[uri].future.result(timeout=left_s)
+        except TimeoutError as error:
+            raise MediaUnavailable(
+                "a picture must be there when its batch is due, got none yet; replay it later"
+            ) from error
         finally:
             self._drop(uri)
 

@@ -56,6 +56,10 @@ class MediaConfig:
     """Longest time for one attempt, redirects included. The system's name resolution cannot be
     interrupted, and keeps its own time."""
 
+    batch_timeout_s: float = 300.0
+    """Longest wait for the pictures of one batch from Kafka; those not there by then are
+    unavailable. A batch that never ended would be begun again by every run."""
+
     max_attempts: int = 2
     """Tries of a picture that is unavailable; what is refused is not tried again."""
 

@@ -159,6 +159,8 @@ class _Landing:
         self._write: _Write | None = None
         self._landed = LandingReport()
         self._shown_at = -SHOW_EVERY_S
+        self._began: float | None = None
+        self._elapsed_s = 0.0
 
     def close(self) -> None:
         """Leave the group; a write under way ends first."""
@@ -212,6 +214,7 @@ class _Landing:
             partitions=self._assignment.lags(),
             missed=self._assignment.missed,
             restarted=self._assignment.restarted,
+            elapsed_s=self._elapsed_s,
         )
 
     def _follow_moves(self) -> set[TopicPartition]:
@@ -225,6 +228,7 @@ class _Landing:
             self._close_write()  # it may record a position of the former log
             self._backlog.drop(partition)
             self._assignment.restart(partition, messages[0].offset)
+        self._began = self._began or monotonic()
         self._assignment.advance(partition, messages)
         self._backlog.add(partition, messages)
         self.num_read += len(messages)
@@ -266,6 +270,7 @@ class _Landing:
         report = write.future.result()
         self._landed += report
         self._commit(self._assignment.landed(write.positions))
+        self._elapsed_s = monotonic() - (self._began or write.started)
         if self._metrics:
             self._metrics.written(write.topic, report, elapsed_s=monotonic() - write.started)
         if self._progress:

@@ -150,6 +150,8 @@ def land_kafka(
         **plain_report(report.landed),
         "missed": report.missed,
         "restarted": report.restarted,
+        "elapsed_s": round(report.elapsed_s, 3),
+        "messages_per_s": round(report.messages_per_s, 1),
         "partitions": [asdict(each) | {"lag": each.lag} for each in report.partitions],
     }
 

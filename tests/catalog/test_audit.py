@@ -165,7 +165,7 @@ def test_positions_are_those_that_the_lake_recorded_for_the_group(lake):
         for name, dtype in EVENTS.schema.items()
         if name != "event_id"
     )
-    lake.insert_new(EVENTS, event, **recorded("night/events/0", 5))
+    lake.upsert_events(event, **recorded("night/events/0", 5))
     consumer = FakeConsumer({("items", 0): (0, 9), ("items", 1): (2, 4), ("events", 0): (5, 5)})
     config = KafkaConfig(bootstrap_servers="host:9092", group_id="night")
     positions = audit_sources(config, lake, consumer_factory=consumer)

@@ -1,5 +1,6 @@
 """Tests for catalog/checks.py: formats other than JSON, and what their decoders trip over."""
 
+import json
 import struct
 from collections import namedtuple
 from functools import partial
@@ -83,6 +84,21 @@ def test_whatever_a_decoder_raises_costs_its_message_only(stumble):
     check_items([message(b"bad"), message(b"good")], batch, decoder=decoder)
     assert batch.items()["item_id"].to_list() == ["a"]
     assert batch.dead_letters()["value"].to_list() == [b"bad"]
+
+
+@pytest.mark.parametrize("time_ms", [10**18, 2**63 - 1, 253_402_300_800_000, -1, None])
+def test_a_time_that_is_no_time_stops_nothing(lake, fake_broker, time_ms):
+    good = {"item_id": "a", "updated_at": T1}
+    event = {"event_id": "e", "user_id": "u", "item_id": "a", "action": "click", "ts": T1}
+    fake_broker.send("items", b"{", json.dumps(good).encode(), timestamp=time_ms)
+    fake_broker.send("items", None, keys=[b"a"], timestamp=time_ms)
+    fake_broker.send("events", json.dumps(event).encode(), timestamp=time_ms)
+    consume(KafkaConfig(bootstrap_servers="host:9092"), lake, consumer_factory=fake_broker)
+    assert lake.read(EVENTS).height == 1
+    assert lake.read(ITEMS)["deleted"].to_list() == [False]  # its death cannot be dated
+    letters = lake.read(DEAD_LETTERS).sort("offset")
+    assert letters["offset"].to_list() == [0, 2]
+    assert letters["timestamp"].to_list() == [None, None]
 
 
 def test_an_event_without_a_value_is_a_dead_letter():

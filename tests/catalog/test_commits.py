@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections import namedtuple
 
 from PIL import Image
@@ -10,7 +11,7 @@ from catalog.batch import Batch
 from catalog.checks import check_items
 from catalog.commits import write_items, write_pictures
 from catalog.loader import PictureLoader
-from catalog.media import data_uri
+from catalog.media import MediaConfig, data_uri
 from catalog.tables import ITEMS, MEDIA
 
 Message = namedtuple("Message", "topic partition offset key value timestamp")
@@ -59,3 +60,22 @@ def test_more_pictures_than_may_be_held_are_written_in_parts(lake):
     assert set(lake.read(MEDIA)["bytes"]) == set(pictures)
     landed = lake.read(ITEMS).join(lake.read(MEDIA), left_on="image_hash", right_on="hash")
     assert landed.sort("item_id")["bytes"].to_list() == pictures
+
+
+def test_a_batch_is_written_when_it_is_due_without_the_pictures_that_are_late(lake, picture):
+    due = threading.Event()
+
+    def fetch(uri):
+        due.wait(10)
+        return picture
+
+    batch, values = batch_of(
+        {"item_id": "late", "image_uri": "http://slow/a.png"},
+        {"item_id": "there", "image_uri": data_uri(picture)},
+    )
+    config = MediaConfig(batch_timeout_s=0.2)
+    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
+        write_pictures(batch, lake, pictures)
+        due.set()
+    assert batch.items()["item_id"].to_list() == ["there"]
+    assert batch.dead_letters()["value"].to_list() == [values[0]]

@@ -27,7 +27,7 @@ POISON = (b"", b"{", b"\xff\xfe", b"null", b"[[[[", b'{"item_id": 7}', b'{"item_
 PICTURES = (
     None,
     "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==",
-    "http://host/a.png",
+    "http://127.0.0.1/a.png",  # refused without asking anybody
 )
 
 
@@ -65,6 +65,9 @@ class FaultyLake(Lake):
 
     def put_dead_letters(self, *args, **kwargs):
         return self.faults.around(lambda: super(FaultyLake, self).put_dead_letters(*args, **kwargs))
+
+    def upsert_events(self, *args, **kwargs):
+        return self.faults.around(lambda: super(FaultyLake, self).upsert_events(*args, **kwargs))
 
     def upsert_items(self, *args, **kwargs):
         return self.faults.around(lambda: super(FaultyLake, self).upsert_items(*args, **kwargs))
@@ -111,14 +114,14 @@ items = st.builds(
 tombstones = st.builds(lambda item_id, hour: (item_id, None, hour), item_ids, hours)
 poison = st.builds(lambda value: ("p", value, 0), st.sampled_from(POISON))
 events = st.builds(
-    lambda number, ts: (
+    lambda number, hour: (
         "u",
         {
             "event_id": f"e{number}",
             "user_id": "u",
             "item_id": "a",
             "action": "click",
-            "ts": "2026-01-01T00:00:00Z",
+            "ts": f"2026-01-01T{hour:02}:00:00Z",
         },
         0,
     ),

@@ -4,17 +4,19 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 from time import sleep
 
+import msgspec
 import polars as pl
 import pytest
 from deltalake import write_deltalake
 from polars.testing import assert_frame_equal
 
-from catalog.records import Item
-from catalog.rows import item_frame
+from catalog.records import Event, Item
+from catalog.rows import event_frame, item_frame
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
 from catalog.upsert import Counts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = Event(event_id="e", user_id="u", item_id="a", action="click", ts=START)
 
 
 def record(item_id, title, hour):
@@ -116,13 +118,13 @@ def test_a_dead_letter_is_replaced_only_when_message_or_reason_differ(lake):
 
 
 def test_the_last_transaction_of_each_application_is_remembered(lake):
-    assert lake.last_transaction(MEDIA, "landing") is None
-    lake.insert_new(MEDIA, media(a=b"1"), transactions={"landing": 7, "third": 3})
-    lake.insert_new(MEDIA, media(b=b"1"), transactions={"other": 1})
+    assert lake.last_transaction(EVENTS, "landing") is None
+    lake.upsert_events(EVENTS.empty(), transactions={"landing": 7, "third": 3})
+    lake.upsert_events(EVENTS.empty(), transactions={"other": 1})
     lake.upsert_items(items(a=("one", 1)), transactions={"landing": 8})
     lake.upsert_items(items(a=("two", 2)), transactions={"landing": 9})  # by a merge
-    assert lake.last_transaction(MEDIA, "landing") == 7
-    assert lake.last_transaction(MEDIA, "third") == 3
+    assert lake.last_transaction(EVENTS, "landing") == 7
+    assert lake.last_transaction(EVENTS, "third") == 3
     assert lake.last_transaction(ITEMS, "landing") == 9
 
 
@@ -131,7 +133,7 @@ def test_a_write_that_changes_nothing_still_records_its_transactions(lake):
     lake.upsert_items(items(a=("one", 1)), transactions={"landing": 8})
     lake.upsert_items(items(a=("one", 1)), transactions={"landing": 9})
     assert lake.last_transaction(ITEMS, "landing") == 9
-    lake.insert_new(EVENTS, EVENTS.empty(), transactions={"landing": 3})
+    lake.upsert_events(EVENTS.empty(), transactions={"landing": 3})
     assert lake.last_transaction(EVENTS, "landing") == 3
 
 
@@ -145,8 +147,21 @@ def test_a_write_whose_transactions_are_all_recorded_changes_nothing(lake):
     lake.upsert_items(items(a=("three", 3)), transactions={"p0": 4, "p1": 4})
     assert lake.last_transaction(ITEMS, "p0") == 7  # a late writer does not set it back
 
-    lake.insert_new(MEDIA, media(a=b"1"), transactions={"p0": 7})
-    assert lake.insert_new(MEDIA, media(b=b"1"), transactions={"p0": 6}) == 0
+    lake.upsert_events(event_frame([EVENT]), transactions={"p0": 7})
+    later = msgspec.structs.replace(EVENT, event_id="f")
+    assert lake.upsert_events(event_frame([later]), transactions={"p0": 6}) == Counts()
+    assert lake.read(EVENTS)["event_id"].to_list() == ["e"]
+
+
+def test_of_one_event_the_later_form_is_stored_in_whatever_order_they_come(lake):
+    later = msgspec.structs.replace(EVENT, ts=START + timedelta(hours=1), action="purchase")
+    assert lake.upsert_events(event_frame([EVENT])) == Counts(inserted=1)
+    assert lake.upsert_events(event_frame([later, EVENT])) == Counts(updated=1)
+    version = lake.version(EVENTS)
+    assert lake.upsert_events(event_frame([EVENT])) == Counts(stale=1)
+    assert lake.upsert_events(event_frame([later])) == Counts(unchanged=1)
+    assert lake.version(EVENTS) == version
+    assert lake.read(EVENTS)["action"].to_list() == ["purchase"]
 
 
 def test_a_transaction_may_be_set_back(lake):

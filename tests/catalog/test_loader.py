@@ -308,3 +308,24 @@ def test_pictures_are_fetched_from_a_web_server(web, answer):
     assert "got 404" in str(loaded[20].item)
     assert "must lead to a public address" in str(loaded[21].item)
     assert sorted(map(number_of, web.paths())) == list(range(22))
+
+
+def test_what_is_not_there_when_the_batch_is_due_is_unavailable_and_holds_nothing_up():
+    due = threading.Event()
+
+    def fetch(uri):
+        if "slow" in uri:
+            due.wait(10)
+        return png(number_of(uri))
+
+    uris = ["http://slow/1", "http://quick/2", "http://slow/3", "http://slow/4"]
+    with PictureLoader(CONFIG, fetchers={"http": fetch}) as pictures:
+        began = time.monotonic()
+        loaded = list(pictures.load(parsed(uris), within_s=0.3))
+        took_s = time.monotonic() - began
+        due.set()
+        again = list(pictures.load(parsed(uris), within_s=10))
+    assert 0.3 <= took_s < 5
+    assert [entry.picture for entry in loaded] == [None, png(2), None, None]
+    assert isinstance(loaded[0].item, MediaUnavailable)
+    assert [entry.picture for entry in again] == [png(1), png(2), png(3), png(4)]

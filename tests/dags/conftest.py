@@ -12,14 +12,20 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 def airflow_home(tmp_path_factory):
     """An Airflow of the tests' own; it reads its settings when it is first imported."""
     home = tmp_path_factory.mktemp("airflow")
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_HOME", str(home))
         patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
         patch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
         yield home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logging_as_before():
+    """Airflow's logging ends with these tests: those of other folders look at what is logged."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
     root.handlers[:], root.level = handlers, level
 
 
