@@ -1,5 +1,6 @@
 """Records that were checked and wait to be written together."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,8 @@ from catalog.loader import Loaded
 from catalog.records import Event, Item, RawRecord, RecordError
 from catalog.rows import Row, dead_letter_row, event_frame, item_frame, picture_hash
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
+
+_PLACE = re.compile(r" \(byte \d+\)| byte 0x\w+ in position \d+")
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Batch:
         letter = dead_letter_row(record, error, failed_at=failed_at)
         self._letters.append(letter)
         self.held_bytes += len(letter["value"] or b"")
-        self.rejected[f"{error.stage}: {str(error).partition(', got ')[0]}"] += 1
+        self.rejected[f"{error.stage}: {_kind_of(str(error))}"] += 1
 
     def seal(self) -> None:
         """Turn the items and events held into columns, a fraction of the objects that they are."""
@@ -109,3 +112,8 @@ class Batch:
     def dead_letters(self) -> pl.DataFrame:
         """The rejected records, in the columns of `dead_letters`."""
         return pl.DataFrame(self._letters, schema=DEAD_LETTERS.schema)
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what differs from one message to the next, so that equal ones add up."""
+    return _PLACE.sub("", reason.partition(", got ")[0])

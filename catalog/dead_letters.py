@@ -20,6 +20,8 @@ from catalog.tables import DEAD_LETTERS, TABLES
 
 Kind = Literal["items", "events", "embed"]
 
+STAGES = ("decode", "validate", "media", "embed")
+
 ITEM_FILES = ("items", "movies")
 EVENT_FILES = ("events", "ratings", "interactions")
 
@@ -50,7 +52,7 @@ class LetterFilter:
     """Which dead letters are meant: those that agree with everything that is set."""
 
     stage: str | None = None
-    """decode, validate, media or embed."""
+    """One of `STAGES`."""
 
     topic: str | None = None
     """Kafka topic or file, as the letter names it."""
@@ -62,6 +64,8 @@ class LetterFilter:
     """Failed at this moment or later; with a time zone."""
 
     def __post_init__(self) -> None:
+        if self.stage not in (None, *STAGES):
+            raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {self.stage!r}")
         if self.since is not None and self.since.tzinfo is None:
             raise ValueError(f"since must carry a time zone, got {self.since.isoformat()}")
 

@@ -17,6 +17,7 @@ from ponder import lake_cli, letters_cli, steps, upkeep
 from ponder.console import (
     bar,
     failures,
+    line,
     log_to_console,
     moment,
     out,
@@ -120,9 +121,14 @@ def land(
     """Land items and events in the lake; what is wrong goes to dead_letters."""
     with failures():
         if data is None:
-            with stop_signals() as stop:
+            with stop_signals() as stop, bar("land") as progress:
                 counts = steps.land_kafka(
-                    context.obj, follow=follow, stop=stop, timeout_s=None, metrics_port=metrics_port
+                    context.obj,
+                    follow=follow,
+                    stop=stop,
+                    timeout_s=None,
+                    metrics_port=metrics_port,
+                    progress=progress,
                 )
             show(counts, as_json)
             return
@@ -276,8 +282,8 @@ def recall(
         return
     show({name: reply[name] for name in ("version", "action", "rationale", "took_ms")}, as_json)
     for found in reply["candidates"]:
-        line = f"{found['rank']:>4}  {found['score']:.3f}  {found['item_id']:<12} {found['title']}"
-        out.print(line, highlight=False, markup=False)
+        title = printable(found["title"])
+        line(f"{found['rank']:>4}  {found['score']:.3f}  {found['item_id']:<12} {title}")
 
 
 @app.command()
@@ -348,9 +354,9 @@ def audit(
         show(result.plain() | {"repaired": repaired, "advice": advice}, as_json)
     else:
         for finding in [*result.faults, *result.notes]:
-            line = f"{finding.name:<20} {finding.where:<24} {finding.count:>8}  "
             ids = ", ".join(finding.first)
-            out.print(printable(line + ids), highlight=False, markup=False)
+            found = f"{finding.name:<20} {finding.where:<24} {finding.count:>8}  {ids}"
+            line(printable(found))
         counts = {"agrees": not result.faults, "looked_for": len(result.findings)}
         show(counts | {"repaired": repaired, "advice": "; ".join(advice)}, as_json)
     if result.faults:

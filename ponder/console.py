@@ -12,7 +12,11 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+MAX_BRIEF_CHARS = 100
+"""Of a list or object that is printed on one line; a longer one gets a line for every entry."""
 
 out = Console()
 err = Console(stderr=True)
@@ -33,7 +37,7 @@ def failures() -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        err.print(f"[red]ponder:[/red] {error}", highlight=False)
+        err.print(f"[red]ponder:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -78,13 +82,20 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
-    """Prints a result, as one line of JSON or one line a field; empty fields are left out."""
+    """Prints a result, as one line of JSON or line by line; empty fields are left out."""
     if as_json:
         typer.echo(json.dumps(result, default=str))
         return
     for name, value in result.items():
         if value not in (None, "", {}, []):
-            out.print(f"  {name:<18} {_brief(value)}", highlight=False, markup=False)
+            line(f"  {name:<18} {_brief(value)}" if _is_short(value) else f"  {name}")
+            for entry in () if _is_short(value) else _entries(value):
+                line(f"    {entry}")
+
+
+def line(text: str) -> None:
+    """Prints a line as it is, however wide the terminal: what reads lines gets whole ones."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def moment(text: str) -> datetime:
@@ -96,7 +107,12 @@ def moment(text: str) -> datetime:
     Raises:
         ValueError: it is not a date or time of ISO 8601.
     """
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"a time must look like 2026-01-31 or 2026-01-31T08:00:00Z, got {text!r}"
+        ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -109,6 +125,17 @@ def printable(text: str, *, max_chars: int | None = None) -> str:
     cut = text if max_chars is None else text[:max_chars]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     return safe if len(cut) == len(text) else f"{safe}... ({len(text)} characters)"
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, list | dict) or len(_brief(value)) <= MAX_BRIEF_CHARS
+
+
+def _entries(value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from map(_brief, value)
+    else:
+        yield from (f"{_brief(inner):>8}  {name}" for name, inner in value.items())
 
 
 def _brief(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ponder import upkeep
-from ponder.console import failures, out, show
+from ponder.console import failures, line, show
 
 app = typer.Typer(help="Upkeep of the lake's tables.", no_args_is_help=True)
 
@@ -28,6 +28,10 @@ def vacuum(
     media: Annotated[
         bool, typer.Option("--media", help="Drop pictures too that no item shows for as long.")
     ] = False,
+    deleted: Annotated[
+        bool,
+        typer.Option("--deleted", help="Drop too what was made of items deleted for as long."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count the files and bytes.")
     ] = False,
@@ -36,7 +40,9 @@ def vacuum(
 ) -> None:
     """Remove files that no moment of the last 30 days needs."""
     with failures():
-        counts = upkeep.vacuum(context.obj, days=days, force=force, media=media, dry_run=dry_run)
+        counts = upkeep.vacuum(
+            context.obj, days=days, force=force, media=media, deleted=deleted, dry_run=dry_run
+        )
         show(counts, as_json)
 
 
@@ -54,8 +60,7 @@ def history(
         show({"commits": commits}, as_json)
         return
     for commit in commits:
-        line = (
+        line(
             f"{commit['version']:>7}  {commit['at']:%Y-%m-%d %H:%M:%S}  {commit['operation']:<18} "
             f"+{commit['written']} -{commit['deleted']}"
         )
-        out.print(line, highlight=False, markup=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ponder import upkeep
-from ponder.console import bar, failures, moment, out, printable, show
+from ponder.console import bar, err, failures, line, moment, printable, show
 
 if TYPE_CHECKING:
     from catalog.dead_letters import LetterFilter
@@ -65,13 +65,15 @@ def list_letters(
     with failures():
         meant = _filter(stage, topic, partition, offset, since)
         letters = upkeep.list_letters(context.obj, meant, limit=limit)
+        num_more = upkeep.count_letters(context.obj, meant) - len(letters)
     if as_json:
         show({"dead_letters": letters}, as_json)
         return
     for letter in letters:
         where = f"{letter['topic']} {letter['partition']} {letter['offset']}"
-        line = f"{where:<40} {letter['stage']:<9} {letter['reason']}"
-        out.print(printable(line), highlight=False, markup=False)
+        line(printable(f"{where:<24} {letter['stage']:<9} {letter['reason']}"))
+    if num_more > 0:
+        err.print(f"{num_more} older ones are not shown; --limit shows more", highlight=False)
 
 
 @app.command("show")
@@ -91,7 +93,7 @@ def show_letter(
     for name, value in letter.items():
         if not name.endswith("_base64") and value is not None:
             text = printable(str(value), max_chars=SHOWN_CHARS)
-            out.print(f"  {name:<12} {text}", highlight=False, markup=False)
+            line(f"  {name:<12} {text}")
 
 
 @app.command("replay")

@@ -109,6 +109,7 @@ def land_kafka(
     stop: Event | None = None,
     timeout_s: float | None = 600.0,
     metrics_port: int | None = None,
+    progress: Progress = ignore_progress,
 ) -> Counts:
     """Lands what waits in the Kafka topics.
 
@@ -118,6 +119,7 @@ def land_kafka(
         stop: ends the reading when set; what was read is landed first.
         timeout_s: wall-clock seconds after which no more is read; None sets no limit.
         metrics_port: serves Prometheus metrics on all interfaces meanwhile; None serves none.
+        progress: told how many more messages were landed.
 
     Returns:
         Counts by name, the reasons of what was rejected, and under `partitions` where each stands.
@@ -141,6 +143,7 @@ def land_kafka(
             timeout_s=timeout_s,
             media=media_config(settings),
             metrics=LandingMetrics(registry),
+            progress=progress,
         )
     finally:
         if server is not None:

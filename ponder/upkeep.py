@@ -126,7 +126,9 @@ def compact(settings: Settings) -> Counts:
     return {name: asdict(done) for name, done in compact(open_lake(settings)).items()}
 
 
-def vacuum(settings: Settings, *, days: int, force: bool, media: bool, dry_run: bool) -> Counts:
+def vacuum(
+    settings: Settings, *, days: int, force: bool, media: bool, deleted: bool, dry_run: bool
+) -> Counts:
     """Removes files that no moment within the last `days` needs.
 
     Args:
@@ -134,14 +136,18 @@ def vacuum(settings: Settings, *, days: int, force: bool, media: bool, dry_run: 
         days: tables stay readable as they were up to so long ago.
         force: allows less than 7 days.
         media: drops pictures that no item shows and that came longer ago.
+        deleted: drops what was made of items that were deleted longer ago.
         dry_run: only counts.
     """
+    from catalog.remains import drop_remains
     from catalog.retention import Retention, drop_unreferenced_media, vacuum
 
     lake, retention = open_lake(settings), Retention(hours=days * 24, force=force)
     counts: Counts = {}
+    now = datetime.now(UTC)
+    if deleted:
+        counts["dropped_remains"] = drop_remains(lake, retention, now=now, dry_run=dry_run)
     if media:
-        now = datetime.now(UTC)
         counts["dropped_media"] = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
     tables = vacuum(lake, retention, dry_run=dry_run)
     return counts | {name: asdict(done) for name, done in tables.items()}

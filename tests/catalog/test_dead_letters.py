@@ -180,6 +180,11 @@ def test_a_filter_takes_what_agrees_with_all_of_it(lake, chosen, expected):
     assert {offset for _, offset, _ in left(lake)} == {0, 1, 2} - set(expected)
 
 
+def test_a_stage_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="one of decode, validate, media, embed, got 'index'"):
+        LetterFilter(stage="index")
+
+
 def test_a_time_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="must carry a time zone, got 2026-01-01"):
         LetterFilter(since=datetime(2026, 1, 1))  # noqa: DTZ001

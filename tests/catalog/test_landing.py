@@ -225,6 +225,12 @@ def test_an_item_listed_twice_in_a_snapshot_does_not_flap(lake):
     assert report.rejected == {"validate: a snapshot must hold an item once": 1}
 
 
+def test_reasons_that_differ_in_a_place_or_a_value_add_up(lake):
+    values = [b"{]", b'{"a": 1, ]', b"\xff", b"a\xfe", item("a" * 257), item("b" * 300)]
+    rejected = land_items([raw(n, value) for n, value in enumerate(values)], lake).rejected
+    assert sorted(rejected.values()) == [2, 2, 2]
+
+
 def test_a_batch_is_written_early_when_its_pictures_are_large(lake, picture, monkeypatch):
     monkeypatch.setattr("catalog.landing.MAX_HELD_BYTES", 1)
     told = []

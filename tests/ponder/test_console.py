@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ponder.console import stop_signals
+from ponder.console import show, stop_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -22,3 +22,22 @@ def test_handlers_are_put_back():
     with stop_signals():
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_short_result_is_a_line_a_field_and_a_long_one_a_line_an_entry(capsys):
+    reasons = {f"decode: reason {n} [/not markup]": n for n in range(9)}
+    partitions = [{"topic": "items", "partition": n, "lag": 0} for n in range(4)]
+    show({"landed": 1, "items": {"new": 2}, "none": {}, "rejected": reasons}, False)
+    show({"partitions": partitions}, False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["  landed             1", "  items              new 2", "  rejected"]
+    assert lines[3] == "           0  decode: reason 0 [/not markup]"
+    assert lines[12:] == [
+        "  partitions",
+        *(f"    topic items, partition {n}, lag 0" for n in range(4)),
+    ]
+
+
+def test_a_line_is_never_broken(capsys):
+    show({"reason": "word " * 100}, False)
+    assert len(capsys.readouterr().out.splitlines()) == 1

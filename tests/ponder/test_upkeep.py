@@ -49,7 +49,9 @@ def test_the_newest_letters_are_listed_first(ponder, lake):
         ["items", "1", "8", "decode"],
         ["items", "0", "7", "validate"],
     ]
-    assert len(ponder("dead-letters", "list", "--limit", "1").stdout.splitlines()) == 1
+    cut = ponder("dead-letters", "list", "--limit", "1")
+    assert len(cut.stdout.splitlines()) == 1
+    assert cut.stderr == "1 older ones are not shown; --limit shows more\n"
     since = ponder("dead-letters", "list", "--since", "2026-01-05T00:00:00Z", "--json")
     assert [letter["offset"] for letter in json.loads(since.stdout)["dead_letters"]] == [8]
     staged = ponder("dead-letters", "list", "--stage", "validate", "--topic", "items", "--json")
@@ -95,7 +97,7 @@ def test_the_lake_is_compacted_vacuumed_and_its_history_told(ponder, lake):
     lake.insert_new(MEDIA, pictures.with_columns(hash=pl.lit("i")))
     compacted = json.loads(ponder("lake", "compact", "--json").stdout)
     assert compacted["media"]["removed"] == 2
-    force = ("lake", "vacuum", "--days", "0", "--force", "--media", "--json")
+    force = ("lake", "vacuum", "--days", "0", "--force", "--media", "--deleted", "--json")
     told = json.loads(ponder(*force, "--dry-run").stdout)
     assert told["media"]["files"] == 2
     assert told["dropped_media"] == 2
