@@ -387,7 +387,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
 
 def report(settings: Settings) -> Counts:
     """Writes `report.html` to the reports folder: what the last run did, to be looked at."""
-    from ponder.report import write_html
+    from ponder.report.page import write_html
 
     return {"path": str(write_html(settings))}
 
