@@ -157,7 +157,8 @@ def _vacuum(
         _remember(delta, retention)
         if doomed:
             doomed = delta.vacuum(dry_run=False, **options)
-    return Vacuum(files=len(doomed), bytes=sum(sizes.get(path, 0) for path in doomed))
+    there = [path for path in doomed if path in sizes]  # the log also names files long gone
+    return Vacuum(files=len(there), bytes=sum(sizes[path] for path in there))
 
 
 def _remember(delta: DeltaTable, retention: Retention) -> None:

@@ -13,7 +13,13 @@ from catalog.lake import Lake
 from catalog.tables import EMBEDDINGS, TABLES
 from ponder import steps
 from ponder.settings import Settings
-from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+from ponder.wiring import (
+    configured_version,
+    kafka_config,
+    living_vectors,
+    open_index,
+    open_lake,
+)
 
 if TYPE_CHECKING:
     from recall.index import ItemIndex
@@ -106,7 +112,7 @@ def _audit_sources(settings: Settings, lake: Lake) -> list[Finding]:
         return []
     from catalog.audit import audit_sources, source_findings
 
-    return source_findings(audit_sources(steps.kafka_config(settings), lake))
+    return source_findings(audit_sources(kafka_config(settings), lake))
 
 
 def _compared_versions(index: "ItemIndex", configured: str) -> list[str]:

@@ -29,6 +29,8 @@ def log_to_console(*, verbose: bool) -> None:
     # These log a traceback for every failed call, expected ones too; the exception says it all.
     for noisy in ("pymilvus.decorators", "grpc._server"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # kafka-python calls its own closing an error, when a request is under way.
+    logging.getLogger("kafka.cluster").addFilter(lambda it: "Cancelled" not in it.getMessage())
 
 
 @contextmanager

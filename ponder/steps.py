@@ -23,6 +23,7 @@ from ponder.wiring import (
     configured_version,
     embedded_keys,
     failed_keys,
+    kafka_config,
     known_vectors,
     living_vectors,
     media_config,
@@ -33,7 +34,6 @@ from ponder.wiring import (
 )
 
 if TYPE_CHECKING:
-    from catalog.brokers import KafkaConfig
     from catalog.report import LandingReport
     from ponder.ranking import Log
 
@@ -410,19 +410,6 @@ def status(settings: Settings) -> Counts:
         "live": live,
         "previous": previous,
     }
-
-
-def kafka_config(settings: Settings) -> "KafkaConfig":
-    """The deployment's brokers and topics.
-
-    Raises:
-        ValueError: no brokers are set.
-    """
-    from catalog.brokers import KafkaConfig
-
-    if not settings.kafka:
-        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
-    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
 def plain_report(report: "LandingReport") -> Counts:

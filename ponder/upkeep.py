@@ -14,8 +14,8 @@ import polars as pl
 
 from catalog.tables import DEAD_LETTERS, TABLES
 from ponder.settings import Settings
-from ponder.steps import Counts, ignore_progress, kafka_config, plain_report
-from ponder.wiring import media_config, open_lake
+from ponder.steps import Counts, ignore_progress, plain_report
+from ponder.wiring import kafka_config, media_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.backfill import Window

@@ -13,6 +13,7 @@ from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 from ponder.settings import Settings
 
 if TYPE_CHECKING:
+    from catalog.brokers import KafkaConfig
     from embedder.encode import EmbedderConfig, MMEmbR1
     from recall.index import ItemIndex
     from recall.search import Recall
@@ -30,6 +31,19 @@ def media_config(settings: Settings) -> MediaConfig:
         buckets=settings.media_buckets,
         store_options=settings.lake_options,
     )
+
+
+def kafka_config(settings: Settings) -> "KafkaConfig":
+    """The deployment's brokers and topics.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
+    from catalog.brokers import KafkaConfig
+
+    if not settings.kafka:
+        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
+    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
 def open_index(settings: Settings) -> "ItemIndex":

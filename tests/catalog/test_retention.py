@@ -11,7 +11,7 @@ import pytest
 
 from catalog.history import history_properties
 from catalog.records import Item
-from catalog.retention import Retention, compact, drop_unreferenced_media, history, vacuum
+from catalog.retention import Retention, Vacuum, compact, drop_unreferenced_media, history, vacuum
 from catalog.rows import item_frame
 from catalog.tables import ITEMS, MEDIA
 
@@ -144,6 +144,13 @@ def test_a_vacuum_that_keeps_longer_makes_the_log_remember_longer(lake):
     assert lake.version(ITEMS) == version
     vacuum(lake, NONE_KEPT)  # once, by force; the table goes on to remember a week
     assert lake.delta(ITEMS).metadata().configuration == history_properties(7 * 24)
+
+
+def test_files_that_are_gone_are_not_counted_again(lake):
+    lake.upsert_items(items("t", "a"))
+    lake.upsert_items(newer(items("u", "a"), 1))
+    assert vacuum(lake, NONE_KEPT)["items"].files == 1
+    assert vacuum(lake, NONE_KEPT)["items"] == Vacuum(files=0, bytes=0)
 
 
 def test_a_retention_below_a_week_must_be_forced():

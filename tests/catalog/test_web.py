@@ -4,12 +4,10 @@ The server is on 127.0.0.1, which is not public: tests that fetch from it allow 
 """
 
 import gzip
-import ipaddress
 import socket
 import ssl
 import time
 import zlib
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -332,47 +330,6 @@ def test_answers_that_are_not_http_are_refused(web, nonsense):
     web.routes["/a"] = nonsense
     with pytest.raises(RecordError):
         fetch(web, "/a")
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A file with a key and a certificate that signs itself, for the name pictures.test."""
-    x509 = pytest.importorskip("cryptography.x509", reason="makes the certificate")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pictures.test")])
-    today = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [
-                    x509.DNSName("pictures.test"),
-                    x509.IPAddress(ipaddress.ip_address("127.0.0.9")),
-                ]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "server.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
 
 
 def test_tls_verifies_the_name_and_not_the_address(web, answer, certificate):
