@@ -18,6 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 MAX_BRIEF_CHARS = 100
 """Of a list or object that is printed on one line; a longer one gets a line for every entry."""
 
+EMPTY: tuple[Any, ...] = (None, "", {}, [])
+
 out = Console()
 err = Console(stderr=True)
 
@@ -89,7 +91,7 @@ def show(result: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(result, default=str))
         return
     for name, value in result.items():
-        if value not in (None, "", {}, []):
+        if value not in EMPTY:
             line(f"  {name:<18} {_brief(value)}" if _is_short(value) else f"  {name}")
             for entry in () if _is_short(value) else _entries(value):
                 line(f"    {entry}")
@@ -136,8 +138,11 @@ def _is_short(value: Any) -> bool:
 def _entries(value: dict[str, Any] | list[Any]) -> Iterator[str]:
     if isinstance(value, list):
         yield from map(_brief, value)
+    elif all(isinstance(inner, int) for inner in value.values()):  # counts of long names
+        yield from (f"{inner:>8}  {name}" for name, inner in value.items())
     else:
-        yield from (f"{_brief(inner):>8}  {name}" for name, inner in value.items())
+        named = ((name, inner) for name, inner in value.items() if inner not in EMPTY)
+        yield from (f"{name:<18} {_brief(inner)}" for name, inner in named)
 
 
 def _brief(value: Any) -> str:

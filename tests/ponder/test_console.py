@@ -29,12 +29,17 @@ def test_a_short_result_is_a_line_a_field_and_a_long_one_a_line_an_entry(capsys)
     partitions = [{"topic": "items", "partition": n, "lag": 0} for n in range(4)]
     show({"landed": 1, "items": {"new": 2}, "none": {}, "rejected": reasons}, False)
     show({"partitions": partitions}, False)
+    show({"land": {"read": 7, "items": {"new": 2}, "none": None, "text": "x" * 90}}, False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["  landed             1", "  items              new 2", "  rejected"]
     assert lines[3] == "           0  decode: reason 0 [/not markup]"
     assert lines[12:] == [
         "  partitions",
         *(f"    topic items, partition {n}, lag 0" for n in range(4)),
+        "  land",
+        "    read               7",
+        "    items              new 2",
+        "    text               " + "x" * 90,
     ]
 
 
