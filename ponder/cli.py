@@ -142,7 +142,7 @@ def embed(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _embed_all(settings: Settings) -> dict[str, int]:
     planned = steps.plan(settings)
-    totals = {"embedded": 0, "reasoned": 0, "failed": 0}
+    totals = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
     with bar("embed", planned.num_items) as progress:
         for shard in planned.shards:
             counts = steps.embed(settings, shard, progress=progress)
