@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from embedder.content import Content
-from embedder.reasoner import Failure, Rationale, Reasoner, Side
+from embedder.reasoner import NoRationale, Rationale, Reasoner, Side
 
 CHUNK = 64  # contents after which what was written is kept, so that a killed run loses no more
 
@@ -69,11 +69,11 @@ class CachedReasoner:
         self._reasoner = reasoner
         self._stores: dict[Side, RationaleStore] = {"query": queries, "item": items}
 
-    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | Failure]:
+    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
         """What was written about each content, now or before. Equal contents are asked once."""
         store = self._stores[side]
         content_of = {content_key(content): content for content in contents}
-        outcomes: dict[str, Rationale | Failure] = dict(store.find(list(content_of)))
+        outcomes: dict[str, Rationale | NoRationale] = dict(store.find(list(content_of)))
         missing = [key for key in content_of if key not in outcomes]
         for start in range(0, len(missing), CHUNK):
             keys = missing[start : start + CHUNK]
@@ -82,7 +82,9 @@ class CachedReasoner:
             store.keep(
                 {k: w for k, w in zip(keys, written, strict=True) if isinstance(w, Rationale)}
             )
-            if outage := next((w for w in written if isinstance(w, Failure) and w.is_outage), None):
+            if outage := next(
+                (w for w in written if isinstance(w, NoRationale) and w.is_outage), None
+            ):
                 outcomes |= dict.fromkeys(missing[start + CHUNK :], outage)
                 break
         return [outcomes[content_key(content)] for content in contents]

@@ -1,7 +1,7 @@
 """A reasoner behind an OpenAI-compatible HTTP endpoint: vLLM, SGLang, llama.cpp or a service.
 
 What the endpoint says is untrusted and so is how it behaves: answers are bounded in bytes and in
-time, a redirect is not followed (it would carry the key along), and what fails is a `Failure` with
+time, a redirect is not followed (it would carry the key along), and what fails is a `NoRationale` with
 its reason, never an exception.
 """
 
@@ -18,7 +18,7 @@ import msgspec
 
 from embedder.content import Content
 from embedder.pictures import PictureError, open_picture
-from embedder.reasoner import Failure, Rationale, Side
+from embedder.reasoner import NoRationale, Rationale, Side
 from embedder.reasoner_config import EndpointConfig
 from embedder.reasoning_prompt import INSTRUCTIONS, read_answer
 
@@ -53,18 +53,18 @@ class _Health:
     """What the contents of one call learn from each other about the endpoint; thread-safe."""
 
     def __init__(self, max_failures: int) -> None:
-        self.outage: Failure | None = None
+        self.outage: NoRationale | None = None
         self._max_failures = max_failures
         self._in_a_row = 0
         self._lock = threading.Lock()
 
-    def record(self, outcome: Rationale | Failure) -> None:
+    def record(self, outcome: Rationale | NoRationale) -> None:
         with self._lock:
-            self._in_a_row = self._in_a_row + 1 if isinstance(outcome, Failure) else 0
-            if isinstance(outcome, Failure) and (
+            self._in_a_row = self._in_a_row + 1 if isinstance(outcome, NoRationale) else 0
+            if isinstance(outcome, NoRationale) and (
                 outcome.is_outage or self._in_a_row >= self._max_failures
             ):
-                self.outage = self.outage or Failure(outcome.reason, is_outage=True)
+                self.outage = self.outage or NoRationale(outcome.reason, is_outage=True)
 
 
 class EndpointReasoner:
@@ -84,14 +84,14 @@ class EndpointReasoner:
         self._sleep = sleep
         self._headers = {"Authorization": f"Bearer {config.key}"} if config.key else {}
 
-    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | Failure]:
+    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
         """What the endpoint wrote about each content, in order.
 
         Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
         """
         health = _Health(self._config.max_failures)
 
-        def ask(content: Content) -> Rationale | Failure:
+        def ask(content: Content) -> Rationale | NoRationale:
             if health.outage is not None:
                 return health.outage
             outcome = self._ask(client, content, side)
@@ -104,11 +104,11 @@ class EndpointReasoner:
         ):
             return list(threads.map(ask, contents))
 
-    def _ask(self, client: httpx2.Client, content: Content, side: Side) -> Rationale | Failure:
+    def _ask(self, client: httpx2.Client, content: Content, side: Side) -> Rationale | NoRationale:
         try:
             body = self._body(content, side)
         except PictureError as error:
-            return Failure(str(error))
+            return NoRationale(str(error))
         for attempt in range(1, self._config.max_attempts + 1):
             outcome, wait_s = self._attempt(client, body, attempt)
             if wait_s is None:
@@ -119,26 +119,26 @@ class EndpointReasoner:
 
     def _attempt(
         self, client: httpx2.Client, body: dict[str, Any], attempt: int
-    ) -> tuple[Rationale | Failure, float | None]:
+    ) -> tuple[Rationale | NoRationale, float | None]:
         """What came of one request, and how long to wait before the next; None: ask no more."""
         backoff_s = 0.5 * 2**attempt
         try:
             status, retry_after, answer = self._post(client, body)
         except httpx2.TimeoutException:
-            return Failure(f"no answer within {self._config.timeout_s:g} s"), backoff_s
+            return NoRationale(f"no answer within {self._config.timeout_s:g} s"), backoff_s
         except httpx2.HTTPError as error:
-            failure = Failure(f"the endpoint cannot be reached: {error}", is_outage=True)
+            failure = NoRationale(f"the endpoint cannot be reached: {error}", is_outage=True)
             return failure, backoff_s
         if status == 200:
             return _read_completion(answer), None
         reason = f"the endpoint answered HTTP {status}"
         if status in MISCONFIGURED:
             hint = "check PONDER_REASONER, PONDER_REASONER_URL and PONDER_REASONER_KEY"
-            return Failure(f"{reason}; {hint}", is_outage=True), None
+            return NoRationale(f"{reason}; {hint}", is_outage=True), None
         if status not in RETRIED:
-            return Failure(reason), None
+            return NoRationale(reason), None
         wait_s = retry_after if retry_after is not None else backoff_s
-        return Failure(reason, is_outage=status in OVERLOADED), wait_s
+        return NoRationale(reason, is_outage=status in OVERLOADED), wait_s
 
     def _post(self, client: httpx2.Client, body: dict[str, Any]) -> tuple[int, float | None, bytes]:
         """Status, seconds of `Retry-After` if it says so, and the answer's first 1 MiB.
@@ -178,13 +178,13 @@ class EndpointReasoner:
         }
 
 
-def _read_completion(answer: bytes) -> Rationale | Failure:
+def _read_completion(answer: bytes) -> Rationale | NoRationale:
     try:
         completion = msgspec.json.decode(answer, type=_Completion)
     except msgspec.MsgspecError as error:
-        return Failure(f"the endpoint's answer is not a chat completion: {error}")
+        return NoRationale(f"the endpoint's answer is not a chat completion: {error}")
     if not completion.choices:
-        return Failure("the endpoint's answer holds no choice")
+        return NoRationale("the endpoint's answer holds no choice")
     message = completion.choices[0].message
     thoughts = message.reasoning_content or message.reasoning or ""
     num_tokens = completion.usage.completion_tokens if completion.usage else 0

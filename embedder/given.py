@@ -15,7 +15,6 @@ import torch.nn.functional as F
 
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.encode import token_budget_batches
 from embedder.inputs import Inputs
 from embedder.reasoner import Rationale
 from embedder.template import neutraliser
@@ -28,7 +27,7 @@ def encode_given(
     rationales: Sequence[Rationale],
     *,
     instruction: str,
-    batch_tokens: int = 4096,
+    batch_size: int = 16,
 ) -> np.ndarray:
     """[N, H] float32, L2-normalised: each content as the model sees it with its rationale.
 
@@ -37,7 +36,7 @@ def encode_given(
         contents: queries or items.
         rationales: one each; cut to the version's `max_new_tokens`, the summary last.
         instruction: the version's, for queries or for items.
-        batch_tokens: most tokens of a batch, padding included.
+        batch_size: sequences of one forward; those of like length go together.
 
     Raises:
         embedder.pictures.PictureError: a picture cannot be read.
@@ -50,7 +49,9 @@ def encode_given(
     ]
     hidden_size = checkpoint.backbone.model.config.get_text_config().hidden_size
     vectors_NH = np.empty((len(samples), hidden_size), np.float32)
-    for rows in token_budget_batches(samples, batch_tokens):
+    longest_first = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
+    for start in range(0, len(samples), batch_size):
+        rows = longest_first[start : start + batch_size]
         batch = inputs.batch([samples[row] for row in rows]).to(checkpoint.backbone.device)
         states = checkpoint.backbone.states(batch)[:, -1].float()
         vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()

@@ -12,7 +12,7 @@ from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content
 from embedder.inputs import Batch, Sample
 from embedder.pictures import PictureError
-from embedder.reasoner import Failure, Rationale, Side
+from embedder.reasoner import NoRationale, Rationale, Side
 from embedder.reasoner_config import LocalConfig
 from embedder.reasoning_prompt import INSTRUCTIONS, read_answer
 from embedder.template import TURN_END
@@ -43,15 +43,15 @@ class LocalReasoner:
         """Loads the configured model."""
         return cls(load(config.model, device=config.device), config)
 
-    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | Failure]:
+    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
         """What the model wrote about each content, in order."""
-        outcomes: dict[int, Rationale | Failure] = {}
+        outcomes: dict[int, Rationale | NoRationale] = {}
         samples: dict[int, Sample] = {}
         for row, content in enumerate(contents):
             try:
                 samples[row] = self._sample(content, side)
             except PictureError as error:
-                outcomes[row] = Failure(str(error))
+                outcomes[row] = NoRationale(str(error))
         longest_first = sorted(samples, key=lambda row: (-len(samples[row]), row))
         for start in range(0, len(longest_first), self._config.batch_size):
             rows = longest_first[start : start + self._config.batch_size]
@@ -92,7 +92,7 @@ class LocalReasoner:
             suppress_tokens=sorted({*inputs.forbidden_ids} - ends),
         )
 
-    def _read(self, tokens: list[int]) -> Rationale | Failure:
+    def _read(self, tokens: list[int]) -> Rationale | NoRationale:
         inputs = self._checkpoint.inputs
         words = [token for token in tokens if token != inputs.tokenizer.pad_token_id]
         if not self._checkpoint.gate_is_trained:

@@ -11,7 +11,14 @@ from embedder.checkpoint import Checkpoint
 from embedder.content import Content, Encoding, Policy
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.given import encode_given
-from embedder.reasoner import Failure, Rationale, Reasoner, ReasonerOutage, Side, reasoned_version
+from embedder.reasoner import (
+    NoRationale,
+    Rationale,
+    Reasoner,
+    ReasonerOutage,
+    Side,
+    reasoned_version,
+)
 
 
 class ReasonedEncoder:
@@ -65,7 +72,7 @@ class ReasonedEncoder:
         direct = self._own.encode_items(items, policy="never")
         outcomes = self._outcomes(items, direct, policy, "item")
         for outcome in outcomes.values():
-            if isinstance(outcome, Failure) and outcome.is_outage:
+            if isinstance(outcome, NoRationale) and outcome.is_outage:
                 raise ReasonerOutage(
                     f"the reasoner {self.reasoner!r} must answer, or PONDER_POLICY be never: "
                     f"{outcome.reason}; nothing was written, run the step again when it is back"
@@ -82,7 +89,7 @@ class ReasonedEncoder:
         direct: list[Encoding],
         policy: Policy | None,
         side: Side,
-    ) -> dict[int, Rationale | Failure]:
+    ) -> dict[int, Rationale | NoRationale]:
         """By row, what the reasoner made of the contents that are to be reasoned about."""
         policy, theta = policy or self._config.policy, self._checkpoint.manifest.theta
         if policy == "never":
@@ -99,7 +106,7 @@ class ReasonedEncoder:
         self,
         contents: Sequence[Content],
         direct: list[Encoding],
-        outcomes: dict[int, Rationale | Failure],
+        outcomes: dict[int, Rationale | NoRationale],
         *,
         instruction: str,
     ) -> list[Encoding]:
@@ -107,14 +114,13 @@ class ReasonedEncoder:
         encodings = list(direct)
         given = {row: out for row, out in outcomes.items() if isinstance(out, Rationale)}
         for row, failure in outcomes.items():
-            if isinstance(failure, Failure):
+            if isinstance(failure, NoRationale):
                 encodings[row] = replace(direct[row], fallback=failure.reason)
         vectors = encode_given(
             self._checkpoint,
             [contents[row] for row in given],
             list(given.values()),
             instruction=instruction,
-            batch_tokens=self._config.batch_tokens,
         )
         for vector, (row, rationale) in zip(vectors, given.items(), strict=True):
             encodings[row] = replace(

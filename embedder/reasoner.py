@@ -32,7 +32,7 @@ class Rationale:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class NoRationale:
     """Why a content has no rationale."""
 
     reason: str
@@ -59,7 +59,7 @@ class Reasoner(Protocol):
         """Changes whenever the same reasoner is asked in other words or cut at another length."""
         ...
 
-    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | Failure]:
+    def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
         """What was written about each content, in order. A content that fails stops no other."""
         ...
 

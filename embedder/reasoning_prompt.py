@@ -7,7 +7,7 @@ dropping the first costs 1.5 points there).
 
 import re
 
-from embedder.reasoner import Failure, Rationale, Side
+from embedder.reasoner import NoRationale, Rationale, Side
 
 PROMPT_VERSION = 1
 """Raise it whenever a word of the prompts or the reading of answers changes."""
@@ -33,7 +33,7 @@ INSTRUCTIONS: dict[Side, str] = {
 _SUMMARY = re.compile(r"^[\s*#>_-]*summary[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
 
 
-def read_answer(answer: str, *, thoughts: str = "", num_tokens: int = 0) -> Rationale | Failure:
+def read_answer(answer: str, *, thoughts: str = "", num_tokens: int = 0) -> Rationale | NoRationale:
     r"""The rationale that a reasoner's answer holds, on one line, cut to 4,000 characters.
 
     Models that think aloud put it before `</think>`, or servers hand it over apart. An answer
@@ -61,7 +61,7 @@ def read_answer(answer: str, *, thoughts: str = "", num_tokens: int = 0) -> Rati
         text, summary = said, ""
     rationale = Rationale(_one_line(text), _one_line(summary), num_tokens)
     if not rationale.text and not rationale.summary:
-        return Failure("the reasoner's answer was empty")
+        return NoRationale("the reasoner's answer was empty")
     return rationale
 
 

@@ -2,7 +2,7 @@
 
 from embedder.cached_reasoner import CHUNK, CachedReasoner, MemoryStore, content_key
 from embedder.content import Content
-from embedder.reasoner import Failure, Rationale
+from embedder.reasoner import NoRationale, Rationale
 
 
 class Counting:
@@ -15,7 +15,7 @@ class Counting:
 
     def reason(self, contents, side):
         self.asked += [(side, content.text) for content in contents]
-        special = {"bad": Failure("cannot"), "down": Failure("away", is_outage=True)}
+        special = {"bad": NoRationale("cannot"), "down": NoRationale("away", is_outage=True)}
         return [special.get(c.text) or Rationale(f"about {c.text}") for c in contents]
 
 
@@ -39,7 +39,7 @@ def test_a_failure_is_asked_for_again():
     writer = Counting()
     reasoner = cached(writer)
     for _ in range(2):
-        assert reasoner.reason([Content("bad")], "item") == [Failure("cannot")]
+        assert reasoner.reason([Content("bad")], "item") == [NoRationale("cannot")]
     assert len(writer.asked) == 2
 
 
@@ -50,7 +50,7 @@ def test_what_was_written_before_an_outage_is_kept_and_nothing_is_asked_after_it
     contents[CHUNK] = Content("down")
     outcomes = reasoner.reason(contents, "item")
     assert len(writer.asked) == 2 * CHUNK
-    away = Failure("away", is_outage=True)
+    away = NoRationale("away", is_outage=True)
     assert [row for row, o in enumerate(outcomes) if o == away] == [
         CHUNK,
         *range(2 * CHUNK, 3 * CHUNK),

@@ -12,7 +12,7 @@ from PIL import Image
 from embedder.content import Content
 from embedder.endpoint_reasoner import EndpointReasoner
 from embedder.given import answer
-from embedder.reasoner import Failure, Rationale
+from embedder.reasoner import NoRationale, Rationale
 from embedder.reasoner_config import EndpointConfig
 
 
@@ -81,7 +81,7 @@ def test_server_errors_are_repeated_ever_more_slowly_and_then_given_up(serve):
     server = serve(lambda *_: (500, {}, b"oops"))
     waits = []
     (outcome,) = reasoner(server, waits, max_attempts=4).reason(texts("mugs"), "query")
-    assert outcome == Failure("the endpoint answered HTTP 500")
+    assert outcome == NoRationale("the endpoint answered HTTP 500")
     assert len(server.asked) == 4
     assert waits == [1, 2, 4]
 
@@ -102,7 +102,7 @@ def test_a_malformed_answer_fails_its_content_and_no_other(serve, payload):
     server = serve(lambda text, _: (200, {}, payload) if text == "bad" else GOOD)
     first, failed, last = reasoner(server).reason(texts("a", "bad", "b"), "query")
     assert first == last == WRITTEN
-    assert isinstance(failed, Failure)
+    assert isinstance(failed, NoRationale)
     assert not failed.is_outage
     assert "endpoint's answer" in failed.reason or "answer was empty" in failed.reason
     assert len(server.asked) == 3  # asked again, it would say the same
@@ -123,7 +123,7 @@ def test_a_server_that_hangs_fails_its_content_in_time_and_no_other(serve):
     )
     assert time.monotonic() - started < 5
     released.set()
-    assert outcomes == [WRITTEN, Failure("no answer within 0.3 s"), WRITTEN]
+    assert outcomes == [WRITTEN, NoRationale("no answer within 0.3 s"), WRITTEN]
 
 
 def test_thoughts_that_the_server_hands_over_apart_are_the_rationale(serve):
@@ -152,7 +152,7 @@ def test_a_wrong_key_or_model_is_an_outage_that_is_found_once(serve, status):
 def test_a_request_that_only_this_content_makes_wrong_is_not_repeated(serve):
     server = serve(lambda text, _: (400, {}, b"") if text == "bad" else GOOD)
     failed, good = reasoner(server).reason(texts("bad", "a"), "query")
-    assert failed == Failure("the endpoint answered HTTP 400")
+    assert failed == NoRationale("the endpoint answered HTTP 400")
     assert good == WRITTEN
     assert len(server.asked) == 2
 
@@ -161,7 +161,7 @@ def test_a_redirect_is_not_followed(serve):
     elsewhere = serve(lambda *_: GOOD)
     server = serve(lambda *_: (307, {"Location": f"{elsewhere.url}/chat/completions"}, b""))
     (outcome,) = reasoner(server, key="secret").reason(texts("mugs"), "query")
-    assert outcome == Failure("the endpoint answered HTTP 307")
+    assert outcome == NoRationale("the endpoint answered HTTP 307")
     assert elsewhere.asked == []
 
 

@@ -43,7 +43,7 @@ def test_a_models_own_rationale_gives_the_vector_that_it_gave_itself(picture):
 def test_a_vector_does_not_depend_on_its_batch(checkpoint, picture):
     contents = [*CONTENTS, Content("", picture)]
     rationales = [*RATIONALES, Rationale("the label says acme", "3 red mugs")]
-    together = encode_given(checkpoint, contents, rationales, instruction="find", batch_tokens=400)
+    together = encode_given(checkpoint, contents, rationales, instruction="find", batch_size=2)
     for content, rationale, vector in zip(contents, rationales, together, strict=True):
         alone = encode_given(checkpoint, [content], [rationale], instruction="find")[0]
         np.testing.assert_allclose(alone, vector, atol=1e-5)

@@ -9,7 +9,7 @@ from embedder.checkpoint import load
 from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.local_reasoner import LocalReasoner
-from embedder.reasoner import Failure, Rationale
+from embedder.reasoner import NoRationale, Rationale
 from embedder.reasoner_config import LocalConfig
 from embedder.reasoning_prompt import INSTRUCTIONS, read_answer
 from embedder.template import prompt
@@ -63,7 +63,7 @@ def test_an_unreadable_picture_fails_its_content_and_no_other(checkpoint):
     bad, good = local(checkpoint, max_tokens=4).reason(
         [Content("", b"not a picture"), Content("mugs")], "item"
     )
-    assert isinstance(bad, Failure)
+    assert isinstance(bad, NoRationale)
     assert isinstance(good, Rationale)
     assert good.num_tokens <= 4
 

@@ -10,7 +10,7 @@ from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.given import encode_given
 from embedder.reasoned_encoder import ReasonedEncoder
-from embedder.reasoner import Failure, Rationale, ReasonerOutage, reasoned_version
+from embedder.reasoner import NoRationale, Rationale, ReasonerOutage, reasoned_version
 
 CONTENTS = [Content("3 red mugs"), Content("kites"), Content("blue boats and more")]
 
@@ -73,7 +73,7 @@ def test_never_asks_nobody(checkpoint):
 
 
 def test_what_the_reasoner_fails_at_is_embedded_directly_and_says_why(checkpoint):
-    reasoner = Scripted(kites=Failure("HTTP 400"))
+    reasoner = Scripted(kites=NoRationale("HTTP 400"))
     direct = MMEmbR1(checkpoint, EmbedderConfig()).encode_items(CONTENTS, policy="never")
     encodings = encoder(checkpoint, reasoner).encode_items(CONTENTS, policy="always")
     assert [e.action for e in encodings] == ["reason", "direct", "reason"]
@@ -82,7 +82,7 @@ def test_what_the_reasoner_fails_at_is_embedded_directly_and_says_why(checkpoint
 
 
 def test_an_outage_stops_the_catalogue_but_not_a_query(checkpoint):
-    reasoner = Scripted(kites=Failure("refused", is_outage=True))
+    reasoner = Scripted(kites=NoRationale("refused", is_outage=True))
     model = encoder(checkpoint, reasoner, policy="always")
     assert model.encode_query(CONTENTS)[1].fallback == "refused"
     with pytest.raises(

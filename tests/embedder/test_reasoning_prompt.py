@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedder.reasoner import Failure, Rationale
+from embedder.reasoner import NoRationale, Rationale
 from embedder.reasoning_prompt import MAX_CHARS, read_answer
 
 
@@ -31,7 +31,7 @@ def test_thoughts_that_come_apart_from_the_answer_make_it_the_summary():
 
 @pytest.mark.parametrize("answer", ["", " \n\t", "\x00", "Summary:", "<think></think>"])
 def test_an_answer_that_says_nothing_is_a_failure(answer):
-    assert read_answer(answer) == Failure("the reasoner's answer was empty")
+    assert read_answer(answer) == NoRationale("the reasoner's answer was empty")
 
 
 def test_an_endless_answer_is_cut():

@@ -5,6 +5,7 @@ The tolerance is 1e-5: both compute in float32, in batches of their own.
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from embedder.picture_processor import register
 from embedder.pictures import open_picture
 from embedder.sentence_export import chat_template, export
 from embedder.template import PONDER_TOKENS, neutraliser, prompt
+from embedder.version import NANO
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,22 @@ def test_an_input_alone_has_the_same_vector(exported, nano, contents):
         (expected,) = nano.encode_items([content])
         got = exported.encode_document([given(content)])[0]
         np.testing.assert_allclose(got, expected.vector, atol=1e-5)
+
+
+def test_the_versions_limit_on_pictures_holds_in_the_exported_folder(contents, tmp_path):
+    copy = tmp_path / "small"
+    shutil.copytree(NANO, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"max_image_tokens": 6}))
+    export(str(copy), tmp_path / "out")
+    register()
+    theirs = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    ours = MMEmbR1(load(str(copy)), EmbedderConfig(policy="never"))
+    large = contents[-2]
+    (expected,) = ours.encode_items([large])
+    np.testing.assert_allclose(
+        theirs.encode_document([given(large)])[0], expected.vector, atol=1e-5
+    )
 
 
 def test_the_chat_template_spells_the_prompt_of_the_template(exported):
