@@ -82,10 +82,9 @@ class CachedReasoner:
             store.keep(
                 {k: w for k, w in zip(keys, written, strict=True) if isinstance(w, Rationale)}
             )
-            if outage := next(
-                (w for w in written if isinstance(w, NoRationale) and w.is_outage), None
-            ):
-                outcomes |= dict.fromkeys(missing[start + CHUNK :], outage)
+            outages = [w for w in written if isinstance(w, NoRationale) and w.is_outage]
+            if outages:
+                outcomes |= dict.fromkeys(missing[start + CHUNK :], outages[0])
                 break
         return [outcomes[content_key(content)] for content in contents]
 

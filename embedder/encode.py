@@ -71,6 +71,11 @@ class MMEmbR1:
         return self._checkpoint.manifest.name
 
     @property
+    def checkpoint(self) -> Checkpoint:
+        """The loaded model, for whoever reads rationales with it (`embedder.given`)."""
+        return self._checkpoint
+
+    @property
     def reasoner(self) -> str:
         """Who writes its rationales: the model itself."""
         return self.name

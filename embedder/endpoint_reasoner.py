@@ -1,8 +1,8 @@
 """A reasoner behind an OpenAI-compatible HTTP endpoint: vLLM, SGLang, llama.cpp or a service.
 
 What the endpoint says is untrusted and so is how it behaves: answers are bounded in bytes and in
-time, a redirect is not followed (it would carry the key along), and what fails is a `NoRationale` with
-its reason, never an exception.
+time, a redirect is not followed (it would carry the key along), and what fails is a `NoRationale`
+with its reason, never an exception.
 """
 
 import base64

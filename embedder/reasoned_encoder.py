@@ -25,7 +25,7 @@ class ReasonedEncoder:
     """Gate and vectors of a model version, rationales of a reasoner."""
 
     def __init__(self, checkpoint: Checkpoint, config: EmbedderConfig, reasoner: Reasoner) -> None:
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._config = config
         self._own = MMEmbR1(checkpoint, config)
         self._reasoner = reasoner
@@ -52,7 +52,7 @@ class ReasonedEncoder:
         """
         direct = self._own.encode_query(queries, policy="never")
         outcomes = self._outcomes(queries, direct, policy, "query")
-        instruction = self._checkpoint.manifest.query_instruction
+        instruction = self.checkpoint.manifest.query_instruction
         return self._read(queries, direct, outcomes, instruction=instruction)
 
     def encode_items(
@@ -77,7 +77,7 @@ class ReasonedEncoder:
                     f"the reasoner {self.reasoner!r} must answer, or PONDER_POLICY be never: "
                     f"{outcome.reason}; nothing was written, run the step again when it is back"
                 )
-        instruction = self._checkpoint.manifest.item_instruction
+        instruction = self.checkpoint.manifest.item_instruction
         encodings = self._read(items, direct, outcomes, instruction=instruction)
         if progress is not None:
             progress(len(items))
@@ -91,7 +91,7 @@ class ReasonedEncoder:
         side: Side,
     ) -> dict[int, Rationale | NoRationale]:
         """By row, what the reasoner made of the contents that are to be reasoned about."""
-        policy, theta = policy or self._config.policy, self._checkpoint.manifest.theta
+        policy, theta = policy or self._config.policy, self.checkpoint.manifest.theta
         if policy == "never":
             return {}
         rows = [
@@ -117,7 +117,7 @@ class ReasonedEncoder:
             if isinstance(failure, NoRationale):
                 encodings[row] = replace(direct[row], fallback=failure.reason)
         vectors = encode_given(
-            self._checkpoint,
+            self.checkpoint,
             [contents[row] for row in given],
             list(given.values()),
             instruction=instruction,

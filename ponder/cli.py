@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponder import steps
+from ponder import embedder_cli, steps
 from ponder.console import bar, failures, log_to_console, out, show
 from ponder.settings import Settings
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(embedder_cli.app, name="embedder")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
