@@ -171,7 +171,8 @@ def sensitivity(
         f"right/{name}": (vectors["right"] * vectors[name]).sum(axis=1)
         for name in ("other", "summary", "empty", "direct")
     }
-    cosines["right/other"] = np.where(differs, cosines["right/other"], np.nan)
+    if differs.any():
+        cosines["right/other"] = cosines["right/other"][differs]
     report: dict[str, Any] = {
         "num_same": int((~differs).sum()),
         "cosine": {name: asdict(bootstrap_mean(c, seed=seed)) for name, c in cosines.items()},
