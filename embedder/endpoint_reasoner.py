@@ -58,12 +58,12 @@ class _Health:
         self._in_a_row = 0
         self._lock = threading.Lock()
 
-    def record(self, outcome: Rationale | NoRationale) -> None:
+    def record(self, outcome: Rationale | NoRationale, *, is_unwell: bool) -> None:
+        """Notes an outcome, and whether the endpoint itself seems to have caused it."""
         with self._lock:
-            self._in_a_row = self._in_a_row + 1 if isinstance(outcome, NoRationale) else 0
-            if isinstance(outcome, NoRationale) and (
-                outcome.is_outage or self._in_a_row >= self._max_failures
-            ):
+            self._in_a_row = self._in_a_row + 1 if is_unwell else 0
+            is_down = self._in_a_row >= self._max_failures
+            if isinstance(outcome, NoRationale) and (outcome.is_outage or is_down):
                 self.outage = self.outage or NoRationale(outcome.reason, is_outage=True)
 
 
@@ -88,15 +88,14 @@ class EndpointReasoner:
         """What the endpoint wrote about each content, in order.
 
         Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
+        Requests about items are repeated; those about queries are not, for somebody waits.
         """
         health = _Health(self._config.max_failures)
 
         def ask(content: Content) -> Rationale | NoRationale:
             if health.outage is not None:
                 return health.outage
-            outcome = self._ask(client, content, side)
-            health.record(outcome)
-            return outcome
+            return self._ask(client, content, side, health)
 
         with (
             httpx2.Client(headers=self._headers, timeout=self._config.timeout_s) as client,
@@ -104,17 +103,21 @@ class EndpointReasoner:
         ):
             return list(threads.map(ask, contents))
 
-    def _ask(self, client: httpx2.Client, content: Content, side: Side) -> Rationale | NoRationale:
+    def _ask(
+        self, client: httpx2.Client, content: Content, side: Side, health: _Health
+    ) -> Rationale | NoRationale:
         try:
             body = self._body(content, side)
         except PictureError as error:
             return NoRationale(str(error))
-        for attempt in range(1, self._config.max_attempts + 1):
+        max_attempts = self._config.max_attempts if side == "item" else 1
+        for attempt in range(1, max_attempts + 1):
             outcome, wait_s = self._attempt(client, body, attempt)
             if wait_s is None:
                 break
-            if attempt < self._config.max_attempts:
+            if attempt < max_attempts:
                 self._sleep(min(wait_s, self._config.max_wait_s))
+        health.record(outcome, is_unwell=wait_s is not None)
         return outcome
 
     def _attempt(

@@ -38,7 +38,7 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     assert (out / "thinking.svg").read_text().startswith("<?xml")
     assert not home.exists()
     assert set(report["policies"]) == {"never", "always", "auto"}
-    assert report["reasoner"] == "nano"
+    assert report["reasoner"] == report["model_version"]
     assert report["num_queries"] == 12
     # The vectors were read anew with their own rationales: the same ones came out.
     always = report["pairings"]["reason x direct"]
