@@ -83,7 +83,7 @@ def test_reasoned_items_count_where_both_sides_reason():
 
 def test_the_curve_gates_by_theta_and_a_coin_picks_as_many_at_random():
     # The 4 queries that reasoning helps are those that the gate is surest of.
-    queries = modes(RIGHT[:8] + WRONG[8:], WRONG[:8] + RIGHT[8:], [0.2] * 8 + [0.9] * 4)
+    queries = modes(RIGHT[:8] + WRONG[8:], WRONG[:8] + RIGHT[8:], [0.2] * 8 + [0.5] * 4)
     report = account(evaluation(), queries, ITEMS, theta=0.5)
     curve = {point["theta"]: point for point in report["curve"]}
     assert curve[0]["query_rate"] == 1
