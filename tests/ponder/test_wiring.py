@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from ponder import steps, wiring
-from ponder.embedder_report import embedder_report
 from ponder.settings import Settings
+from ponder.thinking.report import embedder_report
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from embedder.sentence_export import export

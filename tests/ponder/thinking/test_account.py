@@ -1,4 +1,4 @@
-"""Tests for ponder/thinking.py and ponder/findings.py, on vectors whose ranking is plain to see.
+"""Tests for ponder/thinking: account.py and findings.py, on vectors whose ranking is plain to see.
 
 Items are the axes of a space; a query that points at its axis is right, at another one wrong.
 """
@@ -10,9 +10,9 @@ from embedder.both_modes import BothModes
 from embedder.content import Content
 from embedder.reasoner import Rationale
 from ponder.evaluation import Query
-from ponder.evaluation_set import EvaluationSet
-from ponder.findings import findings
-from ponder.thinking import account, query_judge, sensitivity
+from ponder.thinking.account import account, query_judge, sensitivity
+from ponder.thinking.evaluation_set import EvaluationSet
+from ponder.thinking.findings import findings
 
 NUM = 12
 AXES = np.eye(NUM, dtype=np.float32)

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ponder.plots import STYLE
+from ponder.report.plots import STYLE
 
 INK, QUIET, COOL, WARM = "#22222a", "#6b6b76", "#3f6fb5", "#d9772b"
 POLICIES = {"never": COOL, "auto": QUIET, "always": WARM}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ponder.notation import number, percent, signed, spread
+from ponder.report.notation import number, percent, signed, spread
 
 METRIC = "ndcg@10"
 SAME = 0.95  # from this cosine on two vectors are nearly one; UME-R1's issue 12 saw 0.95 to 0.98

@@ -16,7 +16,7 @@ import numpy as np
 
 from embedder.both_modes import BothModes
 from embedder.reasoner import Rationale
-from ponder.evaluation_set import EvaluationSet
+from ponder.thinking.evaluation_set import EvaluationSet
 from ranker.bootstrap import bootstrap_difference, bootstrap_mean
 from recall.evaluation import hit_at_k, ndcg_at_k, rank_all, recall_at_k
 
