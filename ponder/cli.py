@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponder import lake_cli, letters_cli, steps, upkeep
+from ponder import embedder_cli, lake_cli, letters_cli, steps, upkeep
 from ponder.console import (
     bar,
     failures,
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(letters_cli.app, name="dead-letters")
 app.add_typer(lake_cli.app, name="lake")
+app.add_typer(embedder_cli.app, name="embedder")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
@@ -170,7 +171,7 @@ def embed(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _embed_all(settings: Settings) -> dict[str, int]:
     planned = steps.plan(settings)
-    totals = {"embedded": 0, "reasoned": 0, "failed": 0}
+    totals = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
     with bar("embed", planned.num_items) as progress:
         for shard in planned.shards:
             counts = steps.embed(settings, shard, progress=progress)

@@ -217,6 +217,14 @@ def embed(
     embedded = embed_items(todo, images, encoder, progress=progress)
     lake.insert_new(RATIONALES, embedded.rationales)
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
+    if embedded.fallbacks:
+        item_id, reason = min(embedded.fallbacks.items())
+        logger.warning(
+            "embedded without reasoning: items=%d, the first %r: %s",
+            len(embedded.fallbacks),
+            item_id,
+            reason,
+        )
     letters = embed_letters(
         todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
     )
@@ -225,6 +233,7 @@ def embed(
     return {
         "embedded": len(embedded.embeddings),
         "reasoned": len(embedded.rationales),
+        "fallbacks": len(embedded.fallbacks),
         "failed": len(embedded.failures),
     }
 

@@ -117,11 +117,11 @@ def put_items(settings, vectors, *, titles=None, reasoned=(), pictured=True):
     lake.insert_new(EMBEDDINGS, pl.DataFrame(embeddings, schema=EMBEDDINGS.schema))
 
 
-def put_rationale(settings, item_id, rationale, *, reasoner="tiny", summary=""):
+def put_rationale(settings, item_id, rationale, *, reasoner=None, summary=""):
     row = {
         "item_id": item_id,
         "content_hash": f"content-{item_id}",
-        "reasoner": reasoner,
+        "reasoner": reasoner or configured_version(settings),
         "prompt_version": "1",
         "rationale": rationale,
         "summary": summary,
