@@ -2,6 +2,7 @@
 
 import json
 from collections import namedtuple
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -179,6 +180,13 @@ def test_a_partition_that_grows_is_read_to_where_it_ended_and_then_rests(lake):
     assert consumer.position(TopicPartition("items", 1)) <= 2  # a poll gives two at once
 
 
+def test_a_long_window_is_written_in_batches(lake):
+    told, config = [], replace(CONFIG, batch_records=4)
+    consumer = FakeConsumer(*by_hour(*"abcdefghij"))  # a poll gives two at once
+    backfill(config, lake, Window(start=0), consumer_factory=consumer, progress=told.append)
+    assert told == [4, 4, 2]
+
+
 def test_what_has_expired_is_not_waited_for(lake):
     consumer = FakeConsumer(*by_hour(*"abcdef"), expired=3)
     backfill(CONFIG, lake, Window(start=0, end=5), consumer_factory=consumer)
@@ -205,6 +213,7 @@ def test_brokers_that_fall_silent_are_an_error_that_names_the_place(lake):
     with pytest.raises(TimeoutError, match=r"items/0 must be read up to offset 6, got .* after"):
         backfill(CONFIG, lake, Window(start=0), consumer_factory=consumer, idle_timeout_s=0.0)
     assert consumer.closed
+    assert landed(lake) == "ab"  # two of the four reads found where the partition ends
     with pytest.raises(TimeoutError, match="nothing from 1, first items/0"):
         watermarks(FakeConsumer(*by_hour("a"), dies_at=0), ["items"], timeout_s=0.0)
 

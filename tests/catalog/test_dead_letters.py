@@ -145,6 +145,15 @@ def test_a_letter_rewritten_while_it_is_replayed_stays(lake, monkeypatch):
     assert lake.read(DEAD_LETTERS)["value"].to_list() == [b"{"]
 
 
+def test_large_letters_are_replayed_a_few_at_a_time(lake, monkeypatch):
+    values = [item(f"i{n}") for n in range(5)]
+    monkeypatch.setattr("catalog.dead_letters.BATCH_BYTES", 2 * len(values[0]) + 1)
+    lake.put_dead_letters(letters(*(("items", n, "validate", v) for n, v in enumerate(values))))
+    told = []
+    assert replay(lake, ALL, progress=told.append).landed == 5
+    assert told == [2, 2, 1]
+
+
 def test_many_letters_are_replayed_in_batches(lake, monkeypatch):
     monkeypatch.setattr("catalog.dead_letters.BATCH_LETTERS", 2)
     lake.put_dead_letters(letters(*(("items", n, "validate", item(f"i{n}")) for n in range(5))))

@@ -1,6 +1,7 @@
 """Tests for catalog/lag.py: what Prometheus sees of a landing."""
 
 import json
+import time
 
 import pytest
 from kafka.errors import KafkaConnectionError
@@ -8,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from catalog.brokers import KafkaConfig
 from catalog.lag import LandingMetrics, PartitionLag
+from catalog.lake import Lake
 from catalog.stream import consume
 
 CONFIG = KafkaConfig(bootstrap_servers="host:9092", batch_records=2)
@@ -54,3 +56,23 @@ def test_a_partition_that_went_is_shown_no_longer():
     assert registry.get_sample_value("ponder_land_lag", labels) == 4
     metrics.stand([])
     assert registry.get_sample_value("ponder_land_lag", labels) is None
+
+
+def test_throughput_is_measured_from_the_first_message_to_the_end_of_the_last_write(
+    lake, fake_broker
+):
+    item = {"item_id": "a", "updated_at": "2026-01-01T00:00:00Z"}
+
+    class SlowLake(Lake):
+        def upsert_items(self, rows, **options):
+            time.sleep(0.2)
+            return super().upsert_items(rows, **options)
+
+    fake_broker.send("items", json.dumps(item).encode(), b"{", b"{")
+    fake_broker.poll_size = 1  # two writes
+    began = time.monotonic()
+    report = consume(CONFIG, SlowLake(lake.uri), consumer_factory=fake_broker)
+    assert 0.4 <= report.elapsed_s <= time.monotonic() - began
+    assert report.messages_per_s == pytest.approx(3 / report.elapsed_s)
+    idle = consume(CONFIG, lake, consumer_factory=fake_broker)
+    assert (idle.elapsed_s, idle.messages_per_s) == (0, 0)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from kafka import TopicPartition
@@ -67,6 +68,13 @@ def test_all_that_waits_is_landed_and_committed(lake, fake_broker):
     assert consumer.topics == ["items", "events"]
     assert consumer.options["bootstrap_servers"] == ["host-1:9092", "host-2:9092"]
     assert consumer.options["enable_auto_commit"] is False
+    assert consumer.options["isolation_level"] == "read_committed"
+
+
+def test_security_settings_go_before_the_clients_other_options():
+    settings = {"sasl_mechanism": "PLAIN", "isolation_level": "read_uncommitted"}
+    options = replace(CONFIG, security=settings).client_options()
+    assert {name: options[name] for name in settings} == settings
 
 
 def test_rows_and_positions_are_one_commit_of_all_partitions(lake, fake_broker):
@@ -281,6 +289,14 @@ def test_a_batch_ends_by_count_or_bytes_or_at_the_end(lake, fake_broker, limits,
     config = KafkaConfig(bootstrap_servers="host:9092", **limits)
     consume(config, lake, consumer_factory=fake_broker, progress=told.append)
     assert told == batches
+
+
+def test_keys_count_as_bytes_too(lake, fake_broker):
+    fake_broker.send("items", *[None] * 4, keys=[letter.encode() * 100 for letter in "abcd"])
+    fake_broker.poll_size, told = 1, []
+    config = KafkaConfig(bootstrap_servers="host:9092", batch_bytes=200)
+    consume(config, lake, consumer_factory=fake_broker, progress=told.append)
+    assert told == [2, 2]
 
 
 def test_when_following_a_batch_ends_by_age_and_the_reading_by_a_signal(lake, fake_broker):
