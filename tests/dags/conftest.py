@@ -20,13 +20,17 @@ def airflow_home(tmp_path_factory):
         yield home
 
 
+# Noted on import: session fixtures, which load Airflow, come before those of a module.
+ROOT = logging.getLogger()
+HANDLERS_BEFORE, LEVEL_BEFORE = ROOT.handlers[:], ROOT.level
+
+
 @pytest.fixture(scope="module", autouse=True)
 def logging_as_before():
     """Airflow's logging ends with these tests: those of other folders look at what is logged."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], root.level = handlers, level
+    ROOT.handlers[:] = HANDLERS_BEFORE
+    ROOT.setLevel(LEVEL_BEFORE)
 
 
 @pytest.fixture(scope="session")
