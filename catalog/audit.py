@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from kafka import KafkaConsumer
 
-from catalog.brokers import KafkaConfig
+from catalog.brokers import KafkaConfig, broker_failures
 from catalog.duplicates import duplicated_keys
 from catalog.embed_letters import failed_embeddings
 from catalog.lake import Lake
@@ -99,6 +99,7 @@ def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
     return embedded.join(lake.scan(ITEMS), on="item_id", how="anti").collect()
 
 
+@broker_failures()
 def audit_sources(
     config: KafkaConfig, lake: Lake, *, consumer_factory: Callable[..., Any] = KafkaConsumer
 ) -> list[SourcePosition]:
@@ -110,7 +111,8 @@ def audit_sources(
         consumer_factory: makes the consumer from keyword arguments.
 
     Raises:
-        TimeoutError: the brokers do not answer.
+        ConnectionError: the brokers do not answer, or refuse.
+        TimeoutError: a partition does not.
     """
     positions = Positions(lake, config)
     consumer = consumer_factory(**groupless_options(config))

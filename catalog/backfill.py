@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from catalog.backlog import Backlog
-from catalog.brokers import KafkaConfig
+from catalog.brokers import KafkaConfig, broker_failures
 from catalog.checks import Decoder, sent_at
 from catalog.intake import Intake
 from catalog.lake import Lake
@@ -66,6 +66,7 @@ class Window:
         return self.start <= sent and not (isinstance(self.end, datetime) and sent >= self.end)
 
 
+@broker_failures()
 def backfill(
     config: KafkaConfig,
     lake: Lake,
@@ -96,6 +97,7 @@ def backfill(
         progress: told of every batch.
 
     Raises:
+        ConnectionError: the brokers do not answer, or refuse.
         ValueError: the window names a topic that is not one of the two.
         TimeoutError: the brokers stopped answering. What was read is landed.
     """

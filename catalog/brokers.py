@@ -1,8 +1,11 @@
 """Which Kafka is read, by whom, and in batches of what size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from kafka.errors import KafkaError
 
 from catalog.tables import EVENTS, ITEMS, Table
 
@@ -43,9 +46,11 @@ class KafkaConfig:
     """Messages taken from the client at once."""
 
     security: Mapping[str, Any] = field(default_factory=dict)
-    """Passed through to the client: security_protocol, sasl_mechanism, ssl_cafile... They go before
-    the client's other options, so `{"isolation_level": "read_uncommitted"}` reads records of
-    transactions that were aborted, and of brokers before Kafka 0.11 any at all."""
+    """Passed through to the client: security_protocol, sasl_mechanism, ssl_cafile... """
+
+    isolation_level: str = "read_committed"
+    """"read_uncommitted" reads records of aborted transactions too; brokers before Kafka 0.11 have
+    nothing else."""
 
     def __post_init__(self) -> None:
         if self.item_topic == self.event_topic:
@@ -76,6 +81,22 @@ class KafkaConfig:
             "max_poll_records": self.max_poll_records,
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
-            "isolation_level": "read_committed",
+            "isolation_level": self.isolation_level,
             **self.security,
         }
+
+
+@contextmanager
+def broker_failures() -> Iterator[None]:
+    """What the client raises in here becomes an error that a person can act on.
+
+    Raises:
+        ConnectionError: the brokers do not answer, or refuse what was asked of them.
+    """
+    try:
+        yield
+    except KafkaError as error:
+        raise ConnectionError(
+            f"the Kafka brokers must answer, got {error}; see that they run, and what they and the "
+            "security settings allow"
+        ) from error

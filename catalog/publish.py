@@ -15,7 +15,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from catalog.brokers import KafkaConfig
+from catalog.brokers import KafkaConfig, broker_failures
 from catalog.landing import Progress
 from catalog.media import MAX_PICTURE_BYTES, data_uri, is_remote, load_media
 from catalog.records import RawRecord, RecordError, parse_event, parse_item
@@ -38,6 +38,7 @@ class Published:
     events: int
 
 
+@broker_failures()
 def publish(
     source: Source,
     config: KafkaConfig,
@@ -56,6 +57,7 @@ def publish(
         progress: told how many more records were sent.
 
     Raises:
+        ConnectionError: the brokers do not answer.
         RuntimeError: the brokers refused a record; the text counts them and gives the first error.
     """
     producer = producer_factory(

@@ -25,7 +25,7 @@ from kafka.errors import KafkaError
 
 from catalog.assignment import GONE, Assignment
 from catalog.backlog import Backlog
-from catalog.brokers import KafkaConfig
+from catalog.brokers import KafkaConfig, broker_failures
 from catalog.checks import Decoder
 from catalog.intake import Intake
 from catalog.lag import LandingMetrics, StreamReport
@@ -50,6 +50,7 @@ GC_THRESHOLD = 200_000
 logger = logging.getLogger(__name__)
 
 
+@broker_failures()
 def consume(
     config: KafkaConfig,
     lake: Lake,
@@ -86,6 +87,8 @@ def consume(
         progress: told of every batch.
 
     Raises:
+        ConnectionError: the brokers do not answer at the begin (later they are waited for), or
+            refuse to let the topics be read.
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """

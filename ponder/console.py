@@ -31,7 +31,9 @@ def log_to_console(*, verbose: bool) -> None:
     # These log a traceback for every failed call, expected ones too; the exception says it all.
     for noisy in ("pymilvus.decorators", "grpc._server"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    # kafka-python calls its own closing an error, when a request is under way.
+    # kafka-python measures how long its own tasks take, and blames whoever uses it.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
+    # It calls its own closing an error, when a request is under way.
     logging.getLogger("kafka.cluster").addFilter(lambda it: "Cancelled" not in it.getMessage())
 
 

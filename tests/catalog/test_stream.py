@@ -71,8 +71,17 @@ def test_all_that_waits_is_landed_and_committed(lake, fake_broker):
     assert consumer.options["isolation_level"] == "read_committed"
 
 
-def test_security_settings_go_before_the_clients_other_options():
-    settings = {"sasl_mechanism": "PLAIN", "isolation_level": "read_uncommitted"}
+def test_brokers_that_do_not_answer_are_named_and_nothing_is_written(lake):
+    def nobody(**options):
+        raise KafkaConnectionError("Unable to bootstrap from ['host:9092']")
+
+    with pytest.raises(ConnectionError, match=r"must answer, got .*'host:9092'.*security settings"):
+        consume(CONFIG, lake, consumer_factory=nobody)
+    assert set(lake.versions().values()) == {None}
+
+
+def test_security_settings_reach_the_client():
+    settings = {"sasl_mechanism": "PLAIN", "security_protocol": "SASL_SSL"}
     options = replace(CONFIG, security=settings).client_options()
     assert {name: options[name] for name in settings} == settings
 

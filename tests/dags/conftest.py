@@ -1,11 +1,21 @@
 """Fixtures of the DAGs' tests: an Airflow and the DAGs it finds."""
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@contextmanager
+def logging_as_before():
+    """Airflow's logging ends here: tests of other folders look at what is logged."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")
@@ -17,20 +27,16 @@ def airflow_home(tmp_path_factory):
         patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
         patch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+        with logging_as_before():
+            import airflow.settings  # noqa: F401
         yield home
 
 
-# Noted on import: session fixtures, which load Airflow, come before those of a module.
-ROOT = logging.getLogger()
-HANDLERS_BEFORE, LEVEL_BEFORE = ROOT.handlers[:], ROOT.level
-
-
 @pytest.fixture(scope="module", autouse=True)
-def logging_as_before():
-    """Airflow's logging ends with these tests: those of other folders look at what is logged."""
-    yield
-    ROOT.handlers[:] = HANDLERS_BEFORE
-    ROOT.setLevel(LEVEL_BEFORE)
+def quiet_afterwards(airflow_home):
+    """What Airflow sets while a module's tests run ends with them."""
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture(scope="session")
