@@ -28,9 +28,8 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint, load
-from embedder.content import Content
+from embedder.content import Content, Failure
 from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.thinking import Failure
 
 DIRECT = EmbedderConfig(policy="never")
 MIDSIZE = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
@@ -96,7 +95,7 @@ def against_sentence_transformers(num_items: int, rounds: int) -> dict[str, obje
 
 
 def midsize_model() -> MMEmbR1:
-    """nano's tokenizer and prompts around random weights of 6 layers x 384."""
+    """Nano's tokenizer and prompts around random weights of 6 layers x 384."""
     nano = load("nano")
     config = nano.backbone.model.config
     config.text_config.update(MIDSIZE | HEADS)
@@ -178,9 +177,7 @@ def dirty_against_clean(num_items: int, rounds: int) -> dict[str, object]:
         assert {row for row, a in answers.items() if isinstance(a, Failure)} == corrupt
         for row, content in enumerate(dirty):
             if content is clean[row]:
-                np.testing.assert_allclose(
-                    answers[row].vector, expected[row].vector, atol=1e-5
-                )
+                np.testing.assert_allclose(answers[row].vector, expected[row].vector, atol=1e-5)
     return {
         "unit": "items/s",
         "ours": round(num_items / watch.wall["dirty"]),
