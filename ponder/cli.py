@@ -15,6 +15,7 @@ import typer
 from ponder import steps
 from ponder.console import bar, failures, log_to_console, out, show
 from ponder.embedding import embed_shards
+from ponder.encode_cli import encode
 from ponder.settings import Settings
 
 app = typer.Typer(
@@ -151,6 +152,9 @@ def _embed_all(settings: Settings, *, num_workers: int = 1) -> dict[str, int]:
     planned = steps.plan(settings)
     with bar("embed", planned.num_items) as progress:
         return embed_shards(settings, planned.shards, num_workers=num_workers, progress=progress)
+
+
+app.command()(encode)
 
 
 @app.command()
