@@ -104,14 +104,14 @@ def main() -> None:
     sizes = [size for size in (16, 32, 64, 128) if size <= options.queries]
     models = {
         slots: MMEmbR1(checkpoint, EmbedderConfig(policy="always", num_slots=slots))
-        for slots in (None, 32, 128)
+        for slots in (None, 64, 256)
     }
     watch = Stopwatch()
     for _ in range(options.rounds):
-        for slots, model in models.items():
-            name = "ours" if slots is None else f"ours, {slots} slots"
-            ours = watch.time(name, lambda model=model: model.encode_query(contents))
         for size in sizes:
+            for slots, model in models.items():
+                name = "ours" if slots is None else f"ours, {slots} slots"
+                ours = watch.time(name, lambda model=model: model.encode_query(contents))
             theirs = watch.time(
                 f"batch {size}",
                 lambda size=size: generate_then_forward(checkpoint, contents, batch_size=size),

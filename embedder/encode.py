@@ -14,7 +14,7 @@ from embedder.engine import Engine, Task
 from embedder.thinking import Gate, Thinker, ThinkingLimits
 from embedder.version import version_id
 
-CPU_BATCH_TOKENS = 1024  # what a layer makes of it stays in the cache: measured in docs/embedder.md
+CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
 GPU_BATCH_TOKENS = 16_384
 
 
@@ -33,7 +33,7 @@ class EmbedderConfig:
 
     batch_tokens: int | None = None
     """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
-    1,024 on a CPU, 16,384 on a GPU."""
+    768 on a CPU, 16,384 on a GPU."""
 
     window: int = 512
     """Contents that are prepared ahead and sorted by length together; two windows are in memory."""
