@@ -3,7 +3,7 @@
 Shape legend: D = embedding dimension of the model version.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -47,6 +47,39 @@ class Encoding:
 
     fallback: str = ""
     """Why this is a direct embedding although the input was to be reasoned about; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a content has no encoding."""
+
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The error in one line."""
+        return f"{type(self.error).__name__}: {self.error}".splitlines()[0]
+
+
+Answer = Encoding | Failure
+"""What becomes of a content."""
+
+
+def in_order(
+    answers: Iterable[tuple[int, Answer]], progress: Callable[[int], None] = lambda done: None
+) -> list[Encoding]:
+    """The encodings by their number; `progress` is told of each.
+
+    Raises:
+        Exception: that of the first failure.
+    """
+    encodings: dict[int, Encoding] = {}
+    for number, answer in answers:
+        if isinstance(answer, Failure):
+            raise answer.error
+        encodings[number] = answer
+        progress(1)
+    return [encodings[number] for number in sorted(encodings)]
 
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
@@ -119,7 +152,19 @@ class CatalogueEncoder(Encoder, Protocol):
         items: Sequence[Content],
         *,
         policy: Policy | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> list[Encoding]:
         """Encodings of items, in order; `progress` is told how many more are finished."""
+        ...
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its answer, as soon as it is there."""
+        ...
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
         ...

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from catalog.tables import EMBEDDINGS, RATIONALES
-from embedder.content import CatalogueEncoder, Content, Encoding
+from embedder.content import CatalogueEncoder, Content, Encoding, Failure
 from embedder.template import item_text
 
 
@@ -40,7 +40,7 @@ def embed_items(
     images: Mapping[str, bytes],
     encoder: CatalogueEncoder,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> EmbeddedItems:
     """Embeds a shard of items; one that cannot be embedded does not stop the others.
 
@@ -48,32 +48,33 @@ def embed_items(
         items: rows of the `items` table.
         images: picture bytes by `image_hash`.
         encoder: the model version.
-        progress: told how many more items are finished.
+        progress: told how many more items are finished, failed ones included.
     """
-    good: list[dict[str, Any]] = []
+    good: list[Mapping[str, Any]] = []
     contents: list[Content] = []
     failures: dict[str, str] = {}
     for row in items.iter_rows(named=True):
-        content = item_content(row, images.get(row["image_hash"]))
-        if (reason := _missing_media(row, images) or encoder.refusal(content)) is not None:
+        if row["image_hash"] is not None and row["image_hash"] not in images:
+            reason = f"the lake has no media {row['image_hash']}; land the item again"
             failures[row["item_id"]] = reason
             continue
-        contents.append(content)
         good.append(row)
-    encodings = encoder.encode_items(contents, progress=progress)
-    rows = list(zip(good, encodings, strict=True))
+        contents.append(item_content(row, images.get(row["image_hash"])))
+    progress(len(failures))
+    encoded: dict[int, Encoding] = {}
+    for number, answer in encoder.stream_items(contents):
+        if isinstance(answer, Failure):
+            failures[good[number]["item_id"]] = answer.reason
+        else:
+            encoded[number] = answer
+        progress(1)
+    rows = [(good[number], encoded[number]) for number in sorted(encoded)]
     return EmbeddedItems(
         _embedding_rows(rows, encoder.version),
         _rationale_rows(rows, encoder),
         failures,
         {item["item_id"]: encoding.fallback for item, encoding in rows if encoding.fallback},
     )
-
-
-def _missing_media(row: Mapping[str, Any], images: Mapping[str, bytes]) -> str | None:
-    if row["image_hash"] is None or row["image_hash"] in images:
-        return None
-    return f"the lake has no media {row['image_hash']}; land the item again"
 
 
 Encoded = Iterable[tuple[Mapping[str, Any], Encoding]]

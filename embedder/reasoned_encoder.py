@@ -4,11 +4,12 @@ The gate stays the embedder's own: one prefill gives its probability and the dir
 is to be reasoned about goes to the reasoner and is read together with what came back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from embedder.checkpoint import Checkpoint
-from embedder.content import Content, Encoding, Policy
+from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.given import encode_given
 from embedder.reasoner import (
@@ -19,6 +20,8 @@ from embedder.reasoner import (
     Side,
     reasoned_version,
 )
+
+WINDOW = 4_096  # contents that are gated before the reasoner is asked, all of them at once
 
 
 class ReasonedEncoder:
@@ -50,38 +53,70 @@ class ReasonedEncoder:
         Raises:
             embedder.pictures.PictureError: a picture cannot be read.
         """
-        direct = self._own.encode_query(queries, policy="never")
-        outcomes = self._outcomes(queries, direct, policy, "query")
-        instruction = self.checkpoint.manifest.query_instruction
-        return self._read(queries, direct, outcomes, instruction=instruction)
+        return in_order(self.stream_queries(queries, policy=policy))
 
     def encode_items(
         self,
         items: Sequence[Content],
         *,
         policy: Policy | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> list[Encoding]:
         """Encodings of items, in order; one that the reasoner fails at is as for `encode_query`.
 
         Raises:
-            ReasonerOutage: the reasoner answers nobody. The catalogue would lose its thinking
-                item by item without a word, so nothing is encoded until it is back.
+            ReasonerOutage: as for `stream_items`.
             embedder.pictures.PictureError: a picture cannot be read.
         """
-        direct = self._own.encode_items(items, policy="never")
-        outcomes = self._outcomes(items, direct, policy, "item")
-        for outcome in outcomes.values():
+        return in_order(self.stream_items(items, policy=policy), progress)
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each query, from 0, with its encoding or failure."""
+        return self._answers(queries, policy, "query")
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_queries`, of items.
+
+        Raises:
+            ReasonerOutage: the reasoner answers nobody. The catalogue would lose its thinking
+                item by item without a word, so nothing more is encoded until it is back.
+        """
+        return self._answers(items, policy, "item")
+
+    def _answers(
+        self, contents: Iterable[Content], policy: Policy | None, side: Side
+    ) -> Iterator[tuple[int, Answer]]:
+        manifest, own = self.checkpoint.manifest, self._own
+        is_query = side == "query"
+        instruction = manifest.query_instruction if is_query else manifest.item_instruction
+        stream = own.stream_queries if is_query else own.stream_items
+        numbered = enumerate(contents)
+        while window := dict(islice(numbered, WINDOW)):
+            numbers = list(window)
+            direct: dict[int, Encoding] = {}
+            for place, answer in stream(list(window.values()), policy="never"):
+                if isinstance(answer, Failure):
+                    yield numbers[place], answer
+                else:
+                    direct[numbers[place]] = answer
+            read = [window[number] for number in direct]
+            outcomes = self._outcomes(read, list(direct.values()), policy, side)
+            if not is_query:
+                self._check_up(outcomes.values())
+            encodings = self._read(read, list(direct.values()), outcomes, instruction=instruction)
+            yield from zip(direct, encodings, strict=True)
+
+    def _check_up(self, outcomes: Iterable[Rationale | NoRationale]) -> None:
+        for outcome in outcomes:
             if isinstance(outcome, NoRationale) and outcome.is_outage:
                 raise ReasonerOutage(
                     f"the reasoner {self.reasoner!r} must answer, or PONDER_POLICY be never: "
                     f"{outcome.reason}; nothing was written, run the step again when it is back"
                 )
-        instruction = self.checkpoint.manifest.item_instruction
-        encodings = self._read(items, direct, outcomes, instruction=instruction)
-        if progress is not None:
-            progress(len(items))
-        return encodings
 
     def _outcomes(
         self,

@@ -7,21 +7,22 @@ each at unit length, which is ours and no model's own way.
 Shape legend: N = contents, D = embedding dimension
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 
-from embedder.content import Content, Encoding, Policy
+from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
 from embedder.picture_processor import register
 from embedder.pictures import PictureError, open_picture
 from embedder.reasoner import Side
 from embedder.sentence_version import sentence_folder, sentence_name, sentence_version
 
 Modality = Literal["text", "image", "both"]
-CHUNK = 256  # contents between two reports of progress
+CHUNK = 256  # contents that are looked at together
 BATCH_SIZE = 32
 
 
@@ -95,27 +96,47 @@ class SentenceEncoder:
         Raises:
             ValueError: a query cannot be embedded.
         """
-        return self._encode(queries, "query", policy)
+        return in_order(self.stream_queries(queries, policy=policy))
 
     def encode_items(
         self,
         items: Sequence[Content],
         *,
         policy: Policy | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> list[Encoding]:
         """Encodings of items, in order, with the model's document prompt; as for `encode_query`.
 
         Raises:
             ValueError: an item cannot be embedded.
         """
-        encodings: list[Encoding] = []
-        for start in range(0, len(items), CHUNK):
-            chunk = items[start : start + CHUNK]
-            encodings += self._encode(chunk, "item", policy)
-            if progress is not None:
-                progress(len(chunk))
-        return encodings
+        return in_order(self.stream_items(items, policy=policy), progress)
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
+        return self._answers(queries, "query", policy)
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its encoding or failure."""
+        return self._answers(items, "item", policy)
+
+    def _answers(
+        self, contents: Iterable[Content], side: Side, policy: Policy | None
+    ) -> Iterator[tuple[int, Answer]]:
+        numbered = enumerate(contents)
+        while chunk := list(islice(numbered, CHUNK)):
+            good: dict[int, Content] = {}
+            for number, content in chunk:
+                if (reason := self.refusal(content)) is None:
+                    good[number] = content
+                else:
+                    yield number, Failure(ValueError(reason))
+            encodings = self._encode(list(good.values()), side, policy)
+            yield from zip(good, encodings, strict=True)
 
     def _encode(
         self, contents: Sequence[Content], side: Side, policy: Policy | None
@@ -134,8 +155,6 @@ class SentenceEncoder:
         """What the model is given, by modality and row; a batch of it must not mix them."""
         inputs: dict[Modality, dict[int, Any]] = {}
         for row, content in enumerate(contents):
-            if (reason := self.refusal(content)) is not None:
-                raise ValueError(reason)
             picture = None
             if content.image is not None and self._sees:
                 picture = open_picture(content.image)

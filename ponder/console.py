@@ -13,7 +13,17 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 MAX_BRIEF_CHARS = 100
 """Of a list or object that is printed on one line; a longer one gets a line for every entry."""
@@ -47,6 +57,14 @@ def failures() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+class RateColumn(ProgressColumn):
+    """How many a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there is something to divide by."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
 @contextmanager
 def stop_signals() -> Iterator[Event]:
     """An event that SIGTERM and Ctrl-C set, so that work ends where it may; a second one kills."""
@@ -66,7 +84,7 @@ def stop_signals() -> Iterator[Event]:
 
 @contextmanager
 def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A progress bar; gives the function that is told how much more is done.
+    """A progress bar with rate and times; gives the function that is told how much more is done.
 
     A total that is not known beforehand is whatever was done at the end.
     """
@@ -74,7 +92,9 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         TextColumn("{task.description:<10}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
+        *([] if total is None else [TimeRemainingColumn()]),
     )
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(label, total=total)

@@ -9,15 +9,14 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog.embed_letters import embed_letters, letters_of
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS
+from ponder.embedding import embed_shard
 from ponder.settings import Settings
 from ponder.wiring import (
     configured_version,
@@ -201,41 +200,8 @@ def embed(
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
     """
-    from embedder.items import embed_items
-    from embedder.plan import plan
-
     lake, encoder = open_lake(settings), open_encoder(settings)
-    first, last = shard
-    items = (
-        lake.scan(ITEMS).filter(pl.col("item_id").is_between(pl.lit(first), pl.lit(last))).collect()
-    )
-    done = pl.concat([embedded_keys(lake, encoder.version), failed_keys(lake, encoder.version)])
-    todo = plan(items, done, model_version=encoder.version)
-    hashes = todo["image_hash"].drop_nulls().unique().to_list()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    embedded = embed_items(todo, images, encoder, progress=progress)
-    lake.insert_new(RATIONALES, embedded.rationales)
-    lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    if embedded.fallbacks:
-        item_id, reason = min(embedded.fallbacks.items())
-        logger.warning(
-            "embedded without reasoning: items=%d, the first %r: %s",
-            len(embedded.fallbacks),
-            item_id,
-            reason,
-        )
-    letters = embed_letters(
-        todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
-    )
-    lake.put_dead_letters(letters)
-    lake.delete(DEAD_LETTERS, letters_of(embedded.embeddings, model_version=encoder.version))
-    return {
-        "embedded": len(embedded.embeddings),
-        "reasoned": len(embedded.rationales),
-        "fallbacks": len(embedded.fallbacks),
-        "failed": len(embedded.failures),
-    }
+    return embed_shard(lake, encoder, shard, progress=progress)
 
 
 def index(settings: Settings) -> Counts:
