@@ -1,0 +1,85 @@
+"""Tests for embedder/finetune/training.py and the state it keeps: a killed training goes on."""
+
+import json
+
+import pytest
+import torch
+
+from embedder.finetune.augmentation import Augmentation
+from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
+from embedder.finetune.training import train
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def trainer(checkpoint, pairs):
+    config = ContrastiveConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5)
+    return ContrastiveTrainer(checkpoint, pairs, config, augment=Augmentation())
+
+
+def rows(folder):
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "elapsed_s"} for line in lines]
+
+
+def same_weights(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def whole(fresh, pairs, tmp_path):
+    backbone = train(trainer(fresh(), pairs), tmp_path / "whole", save_every=2)
+    return backbone, rows(tmp_path / "whole")
+
+
+def test_a_line_for_every_save_and_for_the_end(whole):
+    _, lines = whole
+    assert [line["num_done"] for line in lines] == [2, 4, 5]
+    assert all(line["finetune/contrast"] > 0 for line in lines)
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 3])
+def test_a_killed_training_ends_with_the_same_weights_and_log(
+    fresh, pairs, tmp_path, whole, kill_at
+):
+    killed = trainer(fresh(), pairs)
+    step = killed.step
+
+    def step_or_die(number):
+        if number == kill_at:
+            raise Killed
+        return step(number)
+
+    killed.step = step_or_die
+    with pytest.raises(Killed):
+        train(killed, tmp_path, save_every=2)
+    resumed = train(trainer(fresh(), pairs), tmp_path, save_every=2)
+    backbone, lines = whole
+    assert same_weights(resumed, backbone)
+    assert rows(tmp_path) == lines
+
+
+def test_a_kill_between_log_and_state_logs_no_step_twice(fresh, pairs, tmp_path, whole):
+    folder = tmp_path / "killed"
+    train(trainer(fresh(), pairs), folder, save_every=2)
+    log = folder / "log.jsonl"
+    log.write_text(log.read_text() + json.dumps({"num_done": 6, "elapsed_s": 0}) + "\n")
+    again = train(trainer(fresh(), pairs), folder, save_every=2)
+    backbone, lines = whole
+    assert same_weights(again, backbone)
+    assert rows(folder)[: len(lines)] == lines
+
+
+def test_the_averaged_model_is_the_one_that_is_evaluated(fresh, pairs, tmp_path):
+    seen = []
+
+    def evaluate(backbone):
+        seen.append(backbone)
+        return {"valid/answer": 42.0}
+
+    backbone = train(trainer(fresh(), pairs), tmp_path, save_every=5, evaluate=evaluate)
+    assert rows(tmp_path)[0]["valid/answer"] == 42.0
+    assert same_weights(seen[0], backbone)
