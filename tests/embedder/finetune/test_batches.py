@@ -49,6 +49,19 @@ def test_a_step_depends_on_the_seed_and_its_number_alone():
     assert [keys(other_seed.at(step)) for step in range(20)] != asked_in_order
 
 
+def test_the_order_of_the_sources_does_not_matter():
+    forward = Batches(pairs(a=4, b=4), batch_size=2, seed=0)
+    backward = Batches(pairs(b=4, a=4), batch_size=2, seed=0)
+    assert all(keys(forward.at(step)) == keys(backward.at(step)) for step in range(20))
+
+
+def test_sources_of_one_size_are_shuffled_apart():
+    batches = Batches(pairs(a=20, b=20), batch_size=20, seed=0)
+    first = {batches.source_at(step): batches.at(step) for step in reversed(range(20))}
+    places = [[pair.query_key[1:] for pair in first[source]] for source in "ab"]
+    assert places[0] != places[1]
+
+
 def test_sources_are_drawn_by_their_weights():
     weights = {"a": 3.0, "b": 1.0, "c": 0.0}
     batches = Batches(pairs(a=2, b=2, c=1), batch_size=2, seed=0, source_weights=weights)

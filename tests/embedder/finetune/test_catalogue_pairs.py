@@ -59,5 +59,7 @@ def test_braces_in_a_value_are_words():
 
 
 def test_a_wording_without_names_is_refused():
-    with pytest.raises(ValueError, match="wording must name attributes, e.g. '{color}', got 'red'"):
+    with pytest.raises(
+        ValueError, match=r"wording must name attributes, e.g. '{color}', got 'red'"
+    ):
         attribute_pairs(items(a={}), "red")

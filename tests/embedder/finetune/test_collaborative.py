@@ -147,7 +147,7 @@ def test_a_step_depends_on_its_number_alone():
 
 
 def test_a_batch_of_one_is_refused():
-    with pytest.raises(ValueError, match="batch_size must be at least 2, .* got 1"):
+    with pytest.raises(ValueError, match=r"batch_size must be at least 2, .* got 1"):
         CollaborativeConfig(batch_size=1)
 
 

@@ -53,6 +53,13 @@ def test_hard_negatives_are_the_highest_below_the_threshold():
     assert mined.rows_QH.tolist() == [[3, 2]]
 
 
+def test_an_unlabelled_pair_right_at_the_threshold_is_dropped():
+    query = np.array([[1.0, 0.0]])
+    mined = mine(query, on_circle(0.9, 0.9, 0.5), np.array([[0, 0]]), num_negatives=1)
+    assert mined.num_dropped == 1
+    assert mined.rows_QH.tolist() == [[2]]
+
+
 def test_a_label_below_the_threshold_is_no_negative():
     targets = on_circle(0.9, 0.8, 0.7, 0.6, 0.5, 0.1)
     mined = mine(np.array([[1.0, 0.0]]), targets, np.array([[0, 0], [0, 5]]), num_negatives=2)
@@ -61,10 +68,12 @@ def test_a_label_below_the_threshold_is_no_negative():
 
 
 def test_ties_go_to_the_lower_row_and_missing_ones_are_padded():
-    targets = on_circle(0.9, 0.3, 0.3, 0.3)
     query = np.array([[1.0, 0.0]])
-    assert mine(query, targets, np.array([[0, 0]]), num_negatives=2).rows_QH.tolist() == [[1, 2]]
-    padded = mine(query, targets, np.array([[0, 0]]), num_negatives=5).rows_QH
+    many = on_circle(0.9, *[0.3, 0.2] * 20)
+    mined = mine(query, many, np.array([[0, 0]]), num_negatives=4)
+    assert mined.rows_QH.tolist() == [[1, 3, 5, 7]]
+    few = on_circle(0.9, 0.3, 0.3, 0.3)
+    padded = mine(query, few, np.array([[0, 0]]), num_negatives=5).rows_QH
     assert padded.tolist() == [[1, 2, 3, -1, -1]]
 
 

@@ -1,5 +1,7 @@
 """Tests for embedder/finetune/mining.py, with an encoder that reads vectors from texts."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -83,6 +85,13 @@ def test_equal_keys_are_embedded_once_and_share_their_negatives():
     hardened, _ = with_hard_negatives(pairs, lambda source: encoder, num_negatives=1)
     assert {len(texts) for _, texts, _ in encoder.seen} == {2, 3}
     assert hardened[0].negatives == hardened[1].negatives
+
+
+def test_of_contents_with_equal_keys_the_first_is_embedded():
+    encoder = Angles()
+    pairs = [pair(0, 10), replace(pair(0, 10), query=Content("1"), target=Content("11"))]
+    with_hard_negatives(pairs, lambda source: encoder, num_negatives=1)
+    assert [texts for _, texts, _ in encoder.seen] == [["0"], ["10"]]
 
 
 def test_no_pairs_give_an_empty_report():
