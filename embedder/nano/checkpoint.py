@@ -1,6 +1,7 @@
 """Writes a trained nano as a model-version folder that `embedder.version` can load."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,17 @@ MANIFEST = {
 }
 
 
-def save_checkpoint(model: Any, inputs: Inputs, folder: Path) -> None:
-    """Weights in half precision, configuration, both processors and the manifest."""
+def save_checkpoint(
+    model: Any, inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any] = MANIFEST
+) -> None:
+    """Weights in half precision, configuration, both processors and the manifest.
+
+    Args:
+        model: a nano, trained further or not.
+        inputs: its tokenizer; the image processor is nano's own.
+        folder: created when missing.
+        manifest: `embedder.version.Manifest`'s keys, and any others for the record.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         name: tensor.detach().to(torch.float16).contiguous()
@@ -34,4 +44,4 @@ def save_checkpoint(model: Any, inputs: Inputs, folder: Path) -> None:
     model.config.save_pretrained(folder)
     inputs.tokenizer.save_pretrained(folder)
     architecture.build_image_processor().save_pretrained(folder)
-    (folder / "manifest.json").write_text(json.dumps(MANIFEST, indent=2) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(dict(manifest), indent=2) + "\n")

@@ -1,0 +1,241 @@
+"""Contrastive fine-tuning of direct embeddings: pairs of contents in, a better backbone out.
+
+Left out, for the joint training to add: rationales, reasoned embeddings and their next-token loss.
+The gate is only taught to answer directly, the one mode that is trained here, so that the policy
+`auto` does not reason with a rationale writer that has been neglected.
+
+Every batch is of one source, whose own instructions it is read with where the manifest has some.
+Further objectives may add their losses to a step.
+
+Shape legend:
+  B = pairs in the batch, N = targets (the pairs' own, then hard negatives),
+  D = embedding dimension
+"""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+from embedder.backbone import Backbone
+from embedder.checkpoint import Checkpoint
+from embedder.content import Content
+from embedder.finetune.batches import Batches
+from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
+from embedder.losses import matryoshka_info_nce
+
+Augment = Callable[[Content, random.Random], Content]
+
+EmbedItems = Callable[[Sequence[Content], str], tuple[torch.Tensor, torch.Tensor]]
+"""Contents and a source's name to [B, D] direct embeddings, read with the item instruction of that
+source, and the loss of a gate that should have chosen `direct`, in nats."""
+
+
+class Objective(Protocol):
+    """Something else that a step learns, from data of its own."""
+
+    def losses(self, step: int, embed_items: EmbedItems) -> dict[str, torch.Tensor]:
+        """Weighted losses in nats by name; they may depend on the step and the weights alone."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastiveConfig:
+    """How a checkpoint is fine-tuned."""
+
+    num_steps: int
+    """Optimiser steps; the schedule of the rate ends there."""
+
+    batch_size: int = 64
+    """Pairs a step; the others of a batch are each query's negatives."""
+
+    learning_rate: float = 1e-3
+    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it to 0."""
+
+    warmup_steps: int = 100
+    """Steps over which the rate grows linearly."""
+
+    weight_decay: float = 0.05
+    """Of matrices; vectors (norms, biases) are not decayed."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines; dimensionless, > 0."""
+
+    gate_weight: float = 0.1
+    """Weight of the loss that teaches the gate to answer directly."""
+
+    average_decay: float = 0.99
+    """The weights that are kept are a moving average with this decay a step; 0: the last ones."""
+
+    max_gradient_norm: float = 1.0
+    """Longer gradients are scaled down to this norm."""
+
+    swap_roles: bool = True
+    """In every second step the targets are the queries, so that search works both ways."""
+
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
+
+    seed: int = 0
+    """Decides the order of the pairs and what augmentation draws."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
+
+
+class ContrastiveTrainer:
+    """Model, optimiser, schedule and moving average; one call of `step` per batch.
+
+    A step depends on the state and its number alone, so a training that goes on from a saved state
+    ends with the weights of one that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        pairs: Sequence[Pair],
+        config: ContrastiveConfig,
+        *,
+        augment: Augment = lambda content, source: content,
+        objectives: Sequence[Objective] = (),
+    ) -> None:
+        """Takes the checkpoint's weights over: they are changed in place.
+
+        Args:
+            checkpoint: where to start from; its manifest may hold instructions of sources.
+            pairs: what to learn, of any number of sources.
+            config: how.
+            augment: varies each content of a pair before it is read.
+            objectives: what else to learn; their losses are added in every step.
+
+        Raises:
+            ValueError: a source has fewer pairs than a batch holds, or `source_weights` names
+                other sources.
+        """
+        self._batches = Batches(
+            pairs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            source_weights=config.source_weights,
+        )
+        self.config = config
+        self.inputs = checkpoint.inputs
+        self.backbone = checkpoint.backbone.train().requires_grad_(True)
+        self._manifest = checkpoint.manifest
+        hidden_size = self.backbone.model.config.get_text_config().hidden_size
+        self._dims = self._manifest.dims or (hidden_size,)
+        self._augment, self._objectives = augment, objectives
+        parameters = list(self.backbone.parameters())
+        self.average = [parameter.detach().clone() for parameter in parameters]
+        decayed = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.98),
+        )
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then a cosine to 0."""
+        config = self.config
+        if step < config.warmup_steps:
+            return config.learning_rate * (step + 1) / config.warmup_steps
+        progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
+        return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+    def batch_at(self, step: int) -> list[Pair]:
+        """The pairs of a step, all of one source, augmented; see `Batches`."""
+        source = random.Random(f"{self.config.seed}/step/{step}")
+        return [self._augmented(pair, source) for pair in self._batches.at(step)]
+
+    def _augmented(self, pair: Pair, source: random.Random) -> Pair:
+        return replace(
+            pair,
+            query=self._augment(pair.query, source),
+            target=self._augment(pair.target, source),
+            negatives=tuple(
+                replace(negative, content=self._augment(negative.content, source))
+                for negative in pair.negatives
+            ),
+        )
+
+    def step(self, step: int) -> dict[str, float]:
+        """Learns one batch and returns its losses in nats."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate_at(step)
+        batch = self.batch_at(step)
+        losses = self.losses(batch, swapped=self.config.swap_roles and step % 2 == 1)
+        for objective in self._objectives:
+            losses |= objective.losses(step, self._embed_items)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            for average, parameter in zip(self.average, self.backbone.parameters(), strict=True):
+                average.lerp_(parameter, 1 - self.config.average_decay)
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def losses(self, batch: Sequence[Pair], *, swapped: bool = False) -> dict[str, torch.Tensor]:
+        """The parts of the loss, weighted; their sum is what is minimised.
+
+        Args:
+            batch: pairs of one source.
+            swapped: the targets are the queries. Hard negatives are targets of the given queries,
+                so they are left out then.
+        """
+        manifest = self._manifest.for_source(batch[0].source)
+        sides = [pair.query for pair in batch], [pair.target for pair in batch]
+        queries, targets = sides[::-1] if swapped else sides
+        left_out_BN = false_negatives(batch)
+        if not swapped:
+            targets = [*targets, *(n.content for pair in batch for n in pair.negatives)]
+            left_out_BN = torch.cat([left_out_BN, foreign_negatives(batch)], dim=1)
+        query_BD, query_gate = self._direct(queries, manifest.query_instruction)
+        target_ND, target_gate = self._direct(targets, manifest.item_instruction)
+        contrast = matryoshka_info_nce(
+            query_BD,
+            target_ND,
+            dims=self._dims,
+            contrastive_temperature=self.config.contrastive_temperature,
+            is_false_negative_BN=left_out_BN.to(query_BD.device),
+        )
+        return {
+            "contrast": contrast,
+            "gate": self.config.gate_weight * (query_gate + target_gate) / 2,
+        }
+
+    def _embed_items(
+        self, contents: Sequence[Content], source: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._direct(contents, self._manifest.for_source(source).item_instruction)
+
+    def _direct(
+        self, contents: Sequence[Content], instruction: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, D] direct embeddings, and the loss of a gate that should have chosen `direct`."""
+        ids = self.inputs
+        samples = [ids.sample(content, instruction) for content in contents]
+        batch = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
+        states = self.backbone.states(batch.to(self.backbone.device))
+        gate_logits = self.backbone.logits(states[:, -3])[:, [ids.direct_id, ids.reason_id]]
+        wanted = torch.zeros(len(contents), dtype=torch.long, device=states.device)
+        return F.normalize(states[:, -1], dim=-1), F.cross_entropy(gate_logits, wanted)
+
+    def averaged(self) -> Backbone:
+        """A copy of the model with the averaged weights, ready to encode."""
+        backbone = copy.deepcopy(self.backbone).eval().requires_grad_(False)
+        for parameter, average in zip(backbone.parameters(), self.average, strict=True):
+            parameter.copy_(average)
+        return backbone
