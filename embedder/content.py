@@ -42,6 +42,10 @@ class Encoding:
     rationale_tokens: int = 0
     """Tokens generated, 0 for `direct`."""
 
+    cut_short: bool = False
+    """True when reasoning was begun or due, but the call's deadline or token budget ran out, so
+    that the direct vector answers."""
+
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
     """[N, dim] the first `dim` numbers of each vector, L2-normalised again (Matryoshka).

@@ -15,24 +15,9 @@ import torch
 
 from embedder.content import Content
 from embedder.pictures import open_picture
+from embedder.prompts import Prompts
+from embedder.sample import Sample
 from embedder.template import PONDER_TOKENS, neutraliser, prompt
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One prompt, tokenised, with its picture's patches."""
-
-    tokens: list[int]
-    patches_PV: np.ndarray | None = None
-    grid: tuple[int, int, int] | None = None
-    """Patches of the picture along time, height and width."""
-
-    def extended(self, tokens: Sequence[int]) -> "Sample":
-        """The same prompt followed by more tokens."""
-        return Sample([*self.tokens, *tokens], self.patches_PV, self.grid)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +103,15 @@ class Inputs:
         if len(offsets) <= self.max_text_tokens:
             return text
         return text[: offsets[self.max_text_tokens - 1][1]]
+
+    def prompts(self, samples: Sequence[Sample], *, device: torch.device) -> Prompts:
+        """The samples as one batch for the engine, padded on the right."""
+        return Prompts.of(
+            samples,
+            image_token=self._image_token,
+            merge_size=self._image_processor.merge_size,
+            device=device,
+        )
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """The samples as one left-padded batch."""

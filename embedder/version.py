@@ -17,6 +17,10 @@ from embedder.template import TEMPLATE_VERSION
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 """The model version that ships with the project."""
 
+ENGINE_VERSION = 2
+"""Part of every model version's identity: raise it whenever a change of the code changes a vector
+by more than the stated 1e-5, e.g. how pictures are resized or where a text is cut."""
+
 # Weights and processors only. Pickled weights and code are never fetched, read or hashed.
 READ_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja")
 
@@ -109,7 +113,8 @@ def configured_version(model: str, policy: Policy) -> str:
 def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
     """Name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
     digest = hashlib.blake2b(digest_size=6)
-    settings = asdict(manifest) | {"policy": policy, "template": TEMPLATE_VERSION}
+    code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
+    settings = asdict(manifest) | {"policy": policy} | code
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in _content_files(folder):
         digest.update(path.name.encode())
