@@ -5,7 +5,7 @@ positions start at 0, and what a prompt leaves in the cache begins at the cache'
 
 Shape legend:
   B = prompts in the batch, L = longest prompt, P = picture patches in the batch,
-  V = values of one patch, T = picture tokens in the batch
+  V = values of one patch, one frame of it, T = picture tokens in the batch
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from embedder.patches import PatchCutter
 from embedder.positions import Grid, rotary_positions
 from embedder.sample import Sample
 
@@ -34,17 +35,23 @@ class Prompts:
 
     @classmethod
     def of(
-        cls, samples: Sequence[Sample], *, image_token: int, merge_size: int, device: torch.device
+        cls,
+        samples: Sequence[Sample],
+        *,
+        image_token: int,
+        cutter: PatchCutter,
+        device: torch.device,
     ) -> "Prompts":
         """The samples in their order.
 
         Args:
             samples: prompts, the answer's control tokens included.
             image_token: id of the token that stands for a part of a picture.
-            merge_size: patches along a side that one such token covers.
+            cutter: normalises patches, and knows how many of them one such token covers.
             device: where the tensors are put.
         """
         longest = max(len(sample) for sample in samples)
+        merge = cutter.merge_size
         ids_BL = np.zeros((len(samples), longest), dtype=np.int64)
         positions_3BL = np.zeros((3, len(samples), longest), dtype=np.int64)
         for row, sample in enumerate(samples):
@@ -52,7 +59,7 @@ class Prompts:
             shape = start = None
             if sample.grid is not None:
                 frames, height, width = sample.grid
-                shape = (frames, height // merge_size, width // merge_size)
+                shape = (frames, height // merge, width // merge)
                 start = sample.tokens.index(image_token)
             positions_3BL[:, row, : len(sample)] = rotary_positions(
                 len(sample), picture_start=start or 0, picture_shape=shape
@@ -63,6 +70,8 @@ class Prompts:
             torch.from_numpy(positions_3BL).to(device),
             [len(sample) for sample in samples],
             torch.from_numpy(np.flatnonzero(ids_BL == image_token)).to(device),
-            torch.from_numpy(np.concatenate(patches)).to(device) if patches else None,
+            torch.from_numpy(cutter.normalised(np.concatenate(patches))).to(device)
+            if patches
+            else None,
             [sample.grid for sample in samples if sample.grid is not None],
         )

@@ -1,6 +1,6 @@
 """One prompt, ready for a batch.
 
-Shape legend: P = patches of the picture, V = values of one patch
+Shape legend: P = patches of the picture, V = bytes of one patch
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ class Sample:
 
     tokens: list[int]
     patches_PV: np.ndarray | None = None
+    """Bytes, one frame of them; see `embedder.patches`."""
+
     grid: Grid | None = None
     """Patches of the picture along time, height and width."""
 

@@ -1,8 +1,9 @@
 """The picture tower of a Qwen3-VL model, layer by layer, with equal pictures attended together.
 
-transformers' own forward attends picture by picture, and multiplies patches by way of a 3-D
-convolution, which a CPU does at half the speed of the matrix product that it amounts to. The
-numbers are the same but for the order of float32 sums.
+transformers' own forward attends picture by picture, and multiplies the patches of all frames by
+way of a 3-D convolution, which a CPU does at half the speed of the matrix product that it amounts
+to. The frames of a still picture are equal, so here their weights are summed and one of them is
+multiplied. The numbers are the same but for the order of float32 sums.
 
 Shape legend:
   P = patches of all pictures, V = values of one patch, W = the tower's width, T = picture tokens,
@@ -46,16 +47,15 @@ class PictureTower:
         """The pictures' features.
 
         Args:
-            patches_PV: patches of the pictures, in the order of the grids.
+            patches_PV: normalised patches of the pictures, one frame, in the order of the grids.
             grids: patches of each picture along time, height and width. Equal grids are fastest
                 when they stand side by side.
         """
         visual = self._visual
         grid_thw = torch.tensor(list(grids), device=patches_PV.device)
-        weight = visual.patch_embed.proj.weight
-        states_PW = F.linear(
-            patches_PV.to(weight.dtype), weight.flatten(1), visual.patch_embed.proj.bias
-        )
+        projection = visual.patch_embed.proj
+        weight_WV = projection.weight.sum(dim=2).flatten(1)
+        states_PW = F.linear(patches_PV.to(weight_WV.dtype), weight_WV, projection.bias)
         states_PW = states_PW + self._places(grid_thw).to(states_PW.dtype)
         places = get_vision_position_ids(grid_thw, visual.spatial_merge_size)
         rotary = visual.rotary_pos_emb(states_PW, places)
