@@ -48,9 +48,7 @@ def test_each_answer_reads_as_if_it_stood_alone_behind_its_prompt(backbone, inpu
         for answer in one.answers:
             gate, vector, surprise = alone(backbone, inputs, one.sample, answer)
             torch.testing.assert_close(reading.gate_B2[row], gate, atol=TOLERANCE, rtol=0)
-            torch.testing.assert_close(
-                reading.vectors_NH[number], vector, atol=TOLERANCE, rtol=0
-            )
+            torch.testing.assert_close(reading.vectors_NH[number], vector, atol=TOLERANCE, rtol=0)
             own = surprise_T[reading.answer_T == number]
             expected = surprise if answer[0] == inputs.reason_id else surprise[:0]
             torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)  # logits of 20
