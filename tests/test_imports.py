@@ -23,6 +23,7 @@ OWNER = {
     "transformers": {"embedder"},
     "tokenizers": {"embedder"},
     "safetensors": {"embedder"},
+    "peft": {"embedder"},
     "pymilvus": {"recall"},
     "fastapi": {"recall"},
     "lightgbm": {"ranker"},

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
+from embedder.finetune.adapters import averaged
 from embedder.finetune.answers import Prompted, direct_answer, read
 from embedder.finetune.batches import Batches
-from embedder.finetune.optimizer import AveragedAdamW, averaged, cosine_rate
+from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
 from embedder.losses import matryoshka_info_nce
 

@@ -1,12 +1,9 @@
 """AdamW with a moving average of the weights, and the schedule of its rate."""
 
-import copy
 import math
 from collections.abc import Iterable
 
 import torch
-
-from embedder.backbone import Backbone
 
 
 def cosine_rate(
@@ -62,13 +59,3 @@ class AveragedAdamW:
             for average, parameter in zip(self.average, self.parameters, strict=True):
                 average.lerp_(parameter, 1 - self._average_decay)
         return norm.item()
-
-
-def averaged(backbone: Backbone, optimizer: AveragedAdamW) -> Backbone:
-    """A copy of the model with the averaged weights, ready to encode."""
-    copied = copy.deepcopy(backbone).eval()
-    trained = [p for p in copied.parameters() if p.requires_grad]
-    copied.requires_grad_(False)
-    for parameter, average in zip(trained, optimizer.average, strict=True):
-        parameter.copy_(average)
-    return copied

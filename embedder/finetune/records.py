@@ -52,3 +52,8 @@ class Lesson:
     pair: "Pair"
     query_paths: tuple[Path, ...] = ()
     target_paths: tuple[Path, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where the pair comes from."""
+        return self.pair.source
