@@ -91,7 +91,7 @@ def read(
     branch_BL, shift_BL = _branches(batch, longest=prompts.input_ids_BL.shape[1])
     moved_3BL = prompts.positions_3BL - torch.from_numpy(shift_BL).to(device)
     is_single = branch_BL.max() == 1
-    with _half_precision(device):
+    with half_precision(device):
         states_BAH = backbone.prefill(
             replace(prompts, positions_3BL=moved_3BL),
             torch.tensor(layout.padded_places(), device=device),
@@ -115,11 +115,11 @@ def read(
 
 def word_logits(backbone: Backbone, reading: Reading) -> torch.Tensor:
     """[T, V] logits, float32, of the token that follows before each word; V is the vocabulary."""
-    with _half_precision(backbone.device):
+    with half_precision(backbone.device):
         return backbone.logits(reading.word_states_TH).float()
 
 
-def _half_precision(device: torch.device) -> torch.autocast:
+def half_precision(device: torch.device) -> torch.autocast:
     """On a GPU products are taken in bfloat16; a CPU does that far slower than in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
