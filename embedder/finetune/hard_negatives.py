@@ -12,9 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK_CELLS = 4_000_000
-"""Scores held at once, 32 MB of float64."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mined:
@@ -68,6 +65,7 @@ def mine(
     positive_P2: np.ndarray,
     *,
     num_negatives: int,
+    max_scores: int = 4_000_000,
 ) -> Mined:
     """Finds the threshold of a source and every query's hard negatives below it.
 
@@ -79,22 +77,29 @@ def mine(
         target_TD: distinct targets, L2-normalised, sorted by id.
         positive_P2: (query row, target row) of every labelled pair, each once.
         num_negatives: H.
+        max_scores: scores held at once; a query's own targets always are. 4 million are 32 MB.
 
     Raises:
         ValueError: there are no labelled pairs.
     """
     is_positive = _Labels(positive_P2, len(query_QD), len(target_TD))
     positive_P = np.concatenate(
-        [scores_CT[is_positive(rows)] for rows, scores_CT in _scores(query_QD, target_TD)]
+        [
+            scores_CT[is_positive(rows)]
+            for rows, scores_CT in _scores(query_QD, target_TD, max_scores)
+        ]
         or [np.empty(0)]
     )
     threshold, f1 = f1_threshold(
         positive_P,
-        (scores_CT[~is_positive(rows)] for rows, scores_CT in _scores(query_QD, target_TD)),
+        (
+            scores_CT[~is_positive(rows)]
+            for rows, scores_CT in _scores(query_QD, target_TD, max_scores)
+        ),
     )
     rows_QH = np.full((len(query_QD), num_negatives), -1, dtype=np.int64)
     num_dropped = 0
-    for rows, scores_CT in _scores(query_QD, target_TD):
+    for rows, scores_CT in _scores(query_QD, target_TD, max_scores):
         above_CT = scores_CT >= threshold
         num_dropped += int((above_CT & ~is_positive(rows)).sum())
         rows_QH[rows] = _highest(scores_CT, above_CT | is_positive(rows), num_negatives)
@@ -117,10 +122,12 @@ class _Labels:
         return labelled_CT
 
 
-def _scores(query_QD: np.ndarray, target_TD: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def _scores(
+    query_QD: np.ndarray, target_TD: np.ndarray, max_scores: int
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Rows of queries with their [C, T] cosines, float32 out of float64 products."""
     wide_DT = target_TD.astype(np.float64).T
-    size = max(1, CHUNK_CELLS // len(target_TD))
+    size = max(1, max_scores // len(target_TD))
     for start in range(0, len(query_QD), size):
         rows = slice(start, min(start + size, len(query_QD)))
         yield rows, (query_QD[rows].astype(np.float64) @ wide_DT).astype(np.float32)
