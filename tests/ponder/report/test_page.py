@@ -1,4 +1,4 @@
-"""Tests for ponder/report.py: pages of a lake made by hand, read again with an HTML parser."""
+"""Tests for ponder/report/page.py: pages of a lake made by hand, read again with an HTML parser."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
-from ponder.report import write_html
+from ponder.report.page import write_html
 from ponder.settings import Settings
 from ponder.wiring import configured_version, open_lake
 
