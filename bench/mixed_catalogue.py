@@ -1,4 +1,4 @@
-"""The catalogue that the encode benchmarks share: texts of log-normal length, 60 % with pictures."""
+"""The catalogue that the benchmarks share: texts of log-normal length, 60 % with pictures."""
 
 import random
 

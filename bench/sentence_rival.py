@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -29,7 +30,13 @@ CHAT_TEMPLATE = """\
 class PictureProcessor(Qwen3VLProcessor):
     """Qwen3-VL's processor without its video part, which needs torchvision."""
 
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **options):  # noqa: ANN001, ANN003
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: str | None = None,
+        **options: Any,
+    ) -> None:
         for name in ("image", "video", "vision_start", "vision_end"):
             token = f"<|{name}_pad|>" if name in ("image", "video") else f"<|{name}|>"
             setattr(self, f"{name}_token", token)

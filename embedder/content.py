@@ -3,7 +3,7 @@
 Shape legend: D = embedding dimension of the model version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -47,6 +47,22 @@ class Encoding:
     that the direct vector answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a content has no encoding."""
+
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The error in one line."""
+        return f"{type(self.error).__name__}: {self.error}".splitlines()[0]
+
+
+Answer = Encoding | Failure
+"""What becomes of a content."""
+
+
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
     """[N, dim] the first `dim` numbers of each vector, L2-normalised again (Matryoshka).
 
@@ -82,4 +98,10 @@ class Encoder(Protocol):
         self, items: Sequence[Content], *, policy: Policy | None = None
     ) -> list[Encoding]:
         """Encodings of items, in order; `policy` overrules the version's own."""
+        ...
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its answer, as soon as it is there."""
         ...

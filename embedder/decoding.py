@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 
 from embedder.backbone import Backbone
-from embedder.content import Encoding
+from embedder.content import Answer, Encoding, Failure
 from embedder.inputs import Inputs
 from embedder.memory import is_out_of_memory
 from embedder.slots import SlotCache
-from embedder.thinking import Answer, Failure, Gated, ThinkingLimits
+from embedder.thinking import Gated, ThinkingLimits
 
 logger = logging.getLogger(__name__)
 

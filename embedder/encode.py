@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from embedder.checkpoint import Checkpoint, load
-from embedder.content import Content, Encoding, Policy
+from embedder.content import Answer, Content, Encoding, Failure, Policy
 from embedder.decoding import OwnThinker
 from embedder.engine import Engine, Task
-from embedder.thinking import Answer, Failure, Gate, Thinker, ThinkingLimits
+from embedder.thinking import Gate, Thinker, ThinkingLimits
 from embedder.version import version_id
 
-CPU_BATCH_TOKENS = 1024  # what a layer makes of it stays in the cache: measured in docs/embedder.md
+CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
 GPU_BATCH_TOKENS = 16_384
 
 
@@ -33,7 +33,7 @@ class EmbedderConfig:
 
     batch_tokens: int | None = None
     """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
-    1,024 on a CPU, 16,384 on a GPU."""
+    768 on a CPU, 16,384 on a GPU."""
 
     window: int = 512
     """Contents that are prepared ahead and sorted by length together; two windows are in memory."""
@@ -43,7 +43,7 @@ class EmbedderConfig:
     cores; on a GPU one a core, 16 at most."""
 
     num_slots: int | None = None
-    """Rationales that are decoded at once. None: 64 on a CPU, 256 on a GPU."""
+    """Rationales that are decoded at once. None: 128 on a CPU, 256 on a GPU."""
 
     num_threads: int | None = None
     """CPU threads of torch; None leaves its default."""
@@ -181,7 +181,7 @@ def _engine(checkpoint: Checkpoint, config: EmbedderConfig, thinker: Thinker | N
             backbone,
             inputs,
             max_new_tokens=manifest.max_new_tokens,
-            num_slots=config.num_slots or (64 if on_cpu else 256),
+            num_slots=config.num_slots or (128 if on_cpu else 256),
         ),
         batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
         window=config.window,

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from embedder.batches import TokenBudget, padded_tokens, token_budget_batches
-from embedder.content import Content, Policy
+from embedder.content import Answer, Content, Failure, Policy
 from embedder.inputs import Inputs
 from embedder.memory import is_device_lost, is_out_of_memory, release_memory
 from embedder.prefetch import prepared_windows
 from embedder.sample import Sample
-from embedder.thinking import Answer, Failure, Gate, Gated, Thinker, ThinkingLimits
+from embedder.thinking import Gate, Gated, Thinker, ThinkingLimits
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ import numpy as np
 import polars as pl
 
 from catalog.tables import EMBEDDINGS, RATIONALES
-from embedder.content import Content, Encoding
-from embedder.encode import MMEmbR1
+from embedder.content import Content, Encoder, Encoding, Failure
 from embedder.template import TEMPLATE_VERSION, item_text
-from embedder.thinking import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
 def embed_items(
     items: pl.DataFrame,
     images: Mapping[str, bytes],
-    encoder: MMEmbR1,
+    encoder: Encoder,
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> EmbeddedItems:

@@ -21,6 +21,8 @@ from embedder.slots import SlotCache
 from embedder.tower import PictureFeatures
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
+"""[B, L, D] cosines and sines of the places; the first half of the sines is negated."""
+
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """[B, N, places, D] of queries [B, N, places, D], keys and values [B, K, L, D]."""
 
@@ -55,7 +57,7 @@ class TextStack:
         flat = states.view(-1, states.shape[2])
         if pictures is not None:
             flat[prompts.picture_places_T] = pictures.tokens_TH.to(flat.dtype)
-        rotary = model.rotary_emb(states, prompts.positions_3BL)
+        rotary = self._rotary(states, prompts.positions_3BL)
         last = len(model.layers) - 1
         for number, layer in enumerate(model.layers):
             past = None if past_Y2BKLD is None else past_Y2BKLD[number]
@@ -75,10 +77,15 @@ class TextStack:
         cache.grow()
         mask = cache.mask()
         states = model.embed_tokens(input_ids_R)[:, None]
-        rotary = model.rotary_emb(states, positions_R[None, :, None].expand(3, -1, -1))
+        rotary = self._rotary(states, positions_R[None, :, None].expand(3, -1, -1))
         for number, layer in enumerate(model.layers):
             states = _block(layer, states, rotary, _cached(cache, number, mask))
         return model.norm(states)[:, 0]
+
+    def _rotary(self, states: torch.Tensor, positions_3BL: torch.Tensor) -> Rotary:
+        cosine, sine = self._model.rotary_emb(states, positions_3BL)
+        half = sine.shape[2] // 2
+        return cosine, torch.cat((-sine[..., :half], sine[..., half:]), dim=2)
 
     def empty_past(self, prompts: Prompts) -> torch.Tensor:
         """[Y, 2, B, K, L, D] room for what `prefill` is to keep of the batch."""
@@ -100,27 +107,29 @@ def _block(
     """The states behind a layer; with `read`, only those of these places of each sequence."""
     attention = layer.self_attn
     normed = layer.input_layernorm(states)
-    key = _rotate(_heads(attention.k_norm, attention.k_proj(normed), attention.head_dim), rotary)
-    value = _heads(None, attention.v_proj(normed), attention.head_dim)
+    split = (*normed.shape[:2], -1, attention.head_dim)
+    key = _rotate(attention.k_norm(attention.k_proj(normed).view(split)), rotary)
+    value = attention.v_proj(normed).view(split).transpose(1, 2)
     if read is not None:
         states, normed = _pick(states, read), _pick(normed, read)
         rotary = (_pick(rotary[0], read), _pick(rotary[1], read))
-    query = _rotate(_heads(attention.q_norm, attention.q_proj(normed), attention.head_dim), rotary)
+    split = (*normed.shape[:2], -1, attention.head_dim)
+    query = _rotate(attention.q_norm(attention.q_proj(normed).view(split)), rotary)
     mixed = attend(query, key, value).transpose(1, 2).flatten(2)
     states = states + attention.o_proj(mixed)
     return states + layer.mlp(layer.post_attention_layernorm(states))
 
 
-def _heads(norm: Any, states: torch.Tensor, head_dim: int) -> torch.Tensor:
-    """[B, heads, places, D] of [B, places, heads x D]; a norm is applied to each head."""
-    split = states.view(*states.shape[:2], -1, head_dim)
-    return (split if norm is None else norm(split)).transpose(1, 2)
+def _rotate(split_BLND: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    """[B, N, L, D] the heads turned by their places.
 
-
-def _rotate(heads: torch.Tensor, rotary: Rotary) -> torch.Tensor:
-    cos, sin = rotary[0][:, None], rotary[1][:, None]
-    first, second = heads.chunk(2, dim=-1)
-    return heads * cos + torch.cat((-second, first), dim=-1) * sin
+    The halves of a head change places by a roll, and the sign of the first is in the sines: half
+    the passes over memory that transformers makes.
+    """
+    cosine, sine = rotary[0][:, :, None], rotary[1][:, :, None]
+    half = split_BLND.shape[3] // 2
+    turned = torch.addcmul(split_BLND * cosine, split_BLND.roll(half, dims=-1), sine)
+    return turned.transpose(1, 2)
 
 
 def _pick(states: torch.Tensor, read_BA: torch.Tensor) -> torch.Tensor:

@@ -20,26 +20,11 @@ import torch
 import torch.nn.functional as F
 
 from embedder.backbone import Backbone
-from embedder.content import Content, Encoding, Policy
+from embedder.content import Answer, Content, Encoding, Failure, Policy
 from embedder.inputs import Inputs
 from embedder.sample import Sample
 
 NOT_FINITE = ArithmeticError("the model's vector is not finite; look at its weights and dtype")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a content has no encoding."""
-
-    error: Exception
-
-    @property
-    def reason(self) -> str:
-        """The error in one line."""
-        return f"{type(self.error).__name__}: {self.error}".splitlines()[0]
-
-
-Answer = Encoding | Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import typer
 
 from ponder import steps
 from ponder.console import bar, failures, log_to_console, out, show
+from ponder.embedding import embed_shards
+from ponder.encode_cli import encode
 from ponder.settings import Settings
 
 app = typer.Typer(
@@ -134,20 +136,25 @@ def plan(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def embed(context: typer.Context, as_json: JsonOption = False) -> None:
+def embed(
+    context: typer.Context,
+    workers: Annotated[
+        int, typer.Option(help="Processes, each with a model and a GPU of its own.", min=1)
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Embed everything that is new."""
     with failures():
-        show(_embed_all(context.obj), as_json)
+        show(_embed_all(context.obj, num_workers=workers), as_json)
 
 
-def _embed_all(settings: Settings) -> dict[str, int]:
+def _embed_all(settings: Settings, *, num_workers: int = 1) -> dict[str, int]:
     planned = steps.plan(settings)
-    totals = {"embedded": 0, "reasoned": 0, "failed": 0}
     with bar("embed", planned.num_items) as progress:
-        for shard in planned.shards:
-            counts = steps.embed(settings, shard, progress=progress)
-            totals = {name: totals[name] + counts[name] for name in totals}
-    return totals
+        return embed_shards(settings, planned.shards, num_workers=num_workers, progress=progress)
+
+
+app.command()(encode)
 
 
 @app.command()

@@ -9,7 +9,17 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
@@ -34,9 +44,17 @@ def failures() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+class RateColumn(ProgressColumn):
+    """How many a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there is something to divide by."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
 @contextmanager
 def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A progress bar; gives the function that is told how much more is done.
+    """A progress bar with rate and times; gives the function that is told how much more is done.
 
     A total that is not known beforehand is whatever was done at the end.
     """
@@ -44,7 +62,9 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         TextColumn("{task.description:<10}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
+        *([] if total is None else [TimeRemainingColumn()]),
     )
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(label, total=total)

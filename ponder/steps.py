@@ -9,13 +9,13 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS
+from ponder.embedding import embed_shard, embedded_keys
 from ponder.settings import Settings
 from ponder.wiring import (
     configured_version,
@@ -116,7 +116,7 @@ def plan(settings: Settings) -> Plan:
     version = configured_version(settings)
     lake = open_lake(settings)
     items = lake.read(ITEMS, ["item_id", "content_hash", "deleted"])
-    todo = plan(items, _embedded_keys(settings, version), model_version=version)
+    todo = plan(items, embedded_keys(lake, version), model_version=version)
     ranges = [
         (shard["item_id"][0], shard["item_id"][-1])
         for shard in shards(todo, shard_size=settings.shard_size)
@@ -132,61 +132,8 @@ def embed(
 
     An item that cannot be embedded goes to `dead_letters` with the reason.
     """
-    from embedder.items import embed_items
-    from embedder.plan import plan
-
     lake, encoder = open_lake(settings), open_encoder(settings)
-    first, last = shard
-    items = (
-        lake.scan(ITEMS).filter(pl.col("item_id").is_between(pl.lit(first), pl.lit(last))).collect()
-    )
-    done = _embedded_keys(settings, encoder.version)
-    todo = plan(items, done, model_version=encoder.version)
-    hashes = todo["image_hash"].drop_nulls().unique().to_list()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    embedded = embed_items(todo, images, encoder, progress=progress)
-    lake.insert_new(RATIONALES, embedded.rationales)
-    lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    letters = _embed_letters(todo, embedded.failures, encoder.version)
-    if len(letters):
-        lake.put_dead_letters(letters)
-    return {
-        "embedded": len(embedded.embeddings),
-        "reasoned": len(embedded.rationales),
-        "failed": len(embedded.failures),
-    }
-
-
-def _embedded_keys(settings: Settings, version: str) -> pl.DataFrame:
-    return (
-        open_lake(settings)
-        .scan(EMBEDDINGS)
-        .filter(pl.col("model_version") == version)
-        .select(EMBEDDINGS.key)
-        .collect()
-    )
-
-
-def _embed_letters(todo: pl.DataFrame, failures: dict[str, str], version: str) -> pl.DataFrame:
-    """Dead letters of items that have been landed: the lake holds them, so the key is enough."""
-    failed = todo.filter(pl.col("item_id").is_in(list(failures))).sort("item_id")
-    return pl.DataFrame(
-        [
-            {
-                "topic": f"embed/{version}/{row['item_id']}",
-                "partition": 0,
-                "offset": 0,
-                "stage": "embed",
-                "reason": failures[row["item_id"]],
-                "key": row["item_id"].encode(),
-                "value": row["content_hash"].encode(),
-                "failed_at": datetime.now(UTC),
-            }
-            for row in failed.iter_rows(named=True)
-        ],
-        schema=DEAD_LETTERS.schema,
-    )
+    return embed_shard(lake, encoder, shard, progress=progress)
 
 
 def index(settings: Settings) -> Counts:

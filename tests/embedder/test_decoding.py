@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from embedder.checkpoint import load
-from embedder.content import Content
+from embedder.content import Content, Failure
 from embedder.decoding import OwnThinker, likeliest
-from embedder.thinking import Failure, Gate, ThinkingLimits
+from embedder.thinking import Gate, ThinkingLimits
 
 TOLERANCE = 1e-5
 NO_LIMITS = ThinkingLimits()

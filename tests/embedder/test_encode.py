@@ -6,10 +6,9 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from embedder.content import Content
+from embedder.content import Content, Failure
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.pictures import PictureError
-from embedder.thinking import Failure
 
 
 def encoder(checkpoint, **options):

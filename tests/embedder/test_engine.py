@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from embedder.content import Content, Encoding
+from embedder.content import Content, Encoding, Failure
 from embedder.engine import Engine, Task
 from embedder.sample import Sample
-from embedder.thinking import Failure, Gated, ThinkingLimits
+from embedder.thinking import Gated, ThinkingLimits
 
 BAD_SHAPE = RuntimeError("bad shape")
 TASK = Task("describe", "never", ThinkingLimits())

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedder.thinking import Failure, Gate
+from embedder.content import Failure
+from embedder.thinking import Gate
 
 TOLERANCE = 1e-5
 

@@ -44,6 +44,12 @@ def test_whatever_could_change_a_vector_changes_the_id(folder, copy, file, old, 
     assert configured_version(str(folder), "auto") != configured_version(str(copy), "auto")
 
 
+def test_code_that_gives_other_vectors_changes_the_id(folder, monkeypatch):
+    before = configured_version(str(folder), "auto")
+    monkeypatch.setattr("embedder.version.ENGINE_VERSION", 0)
+    assert configured_version(str(folder), "auto") != before
+
+
 def test_one_changed_weight_changes_the_id(folder, copy):
     weights = bytearray((copy / "model.safetensors").read_bytes())
     weights[-1] ^= 1
