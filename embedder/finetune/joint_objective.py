@@ -53,6 +53,10 @@ class ObjectiveConfig:
     """Of the loss that teaches the gate to reason where there is a rationale and to answer directly
     elsewhere, both kinds counting the same. It starts the gate's own training warm."""
 
+    gate_confidence: float = 0.9
+    """Probability that the gate's labels ask for, in [0.5, 1]. The policy gradient of stage 2 has a
+    factor p (1 - p): a gate that was taught to be certain would hardly move again."""
+
     contrastive_temperature: float = 0.05
     """Divides the cosines; dimensionless, > 0. The family of papers uses 0.02."""
 
@@ -69,6 +73,8 @@ class ObjectiveConfig:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if self.gate < 0:
             raise ValueError(f"gate must be >= 0, got {self.gate}")
+        if not 0.5 <= self.gate_confidence <= 1:
+            raise ValueError(f"gate_confidence must be in [0.5, 1], got {self.gate_confidence}")
         if self.chunk_size is not None and self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
 
@@ -215,7 +221,12 @@ class JointObjective:
             device = vectors_NMD.device
             wanted = torch.tensor([int(entry.should_reason) for entry in chunk], device=device)
             share = torch.tensor([entry.gate_share for entry in chunk], device=device)
-            surprise = F.cross_entropy(reading.gate_B2, wanted, reduction="none")
+            surprise = F.cross_entropy(
+                reading.gate_B2,
+                wanted,
+                reduction="none",
+                label_smoothing=2 * (1 - config.gate_confidence),  # torch shares it among both
+            )
             losses["gate"] = config.gate * (share * surprise).sum()
         return vectors_NMD, losses
 

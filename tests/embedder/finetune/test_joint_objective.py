@@ -125,14 +125,19 @@ def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
     assert found["words"] == pytest.approx(2 * torch.cat(surprises).mean().item(), rel=1e-4)
 
 
-def test_both_kinds_of_gate_labels_weigh_the_same_however_rare_one_is(fresh, checkpoint, pairs):
+@pytest.mark.parametrize("sure", [1.0, 0.9])
+def test_both_kinds_of_gate_labels_weigh_the_same_however_rare_one_is(
+    fresh, checkpoint, pairs, sure
+):
     lessons = [DrawnLesson(pairs[0], path("grass is green")), *map(DrawnLesson, pairs[1:4])]
-    found, _ = losses(fresh(), lessons, gate=1.0)
+    found, _ = losses(fresh(), lessons, gate=1.0, gate_confidence=sure)
     model = MMEmbR1(checkpoint, EmbedderConfig(policy="never"))
     queries = model.encode_query([x.pair.query for x in lessons])
     targets = model.encode_items([x.pair.target for x in lessons])
     gates = torch.tensor([x.gate_probability for x in (*queries, *targets)])
-    expected = -(gates[0].log() + (1 - gates[1:]).log().mean()) / 2
+    asked = torch.tensor([sure, *[1 - sure] * 7])
+    surprise = -asked * gates.log() - (1 - asked) * (1 - gates).log()
+    expected = (surprise[0] + surprise[1:].mean()) / 2
     assert found["gate"] == pytest.approx(expected.item(), abs=1e-5)
 
 
