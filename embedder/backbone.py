@@ -1,4 +1,4 @@
-"""A Qwen3-VL model, in two ways: the plain forward to train with, and a lean one to embed with.
+"""A Qwen3-VL model, in two ways: transformers' own forward, and a lean one to train and embed with.
 
 Both have the same weights and, but for the order of float32 sums, the same states; see
 `embedder.stack` for what the lean one leaves out.
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from embedder.inputs import Batch
 from embedder.prompts import Prompts
 from embedder.stack import TextStack
-from embedder.tower import PictureTower
+from embedder.tower import PictureFeatures, PictureTower
 
 
 class Backbone(torch.nn.Module):
@@ -84,13 +84,19 @@ class Backbone(torch.nn.Module):
         prompts: Prompts,
         read_BA: torch.Tensor,
         *,
+        pictures: PictureFeatures | None = None,
+        sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """[B, A, H] states at the places that are read; see `TextStack.prefill`."""
-        pictures = None
-        if prompts.patches_PV is not None:
+        """[B, A, H] states at the places that are read; see `TextStack.prefill`.
+
+        `pictures` are the features of the prompts' pictures; computed when not given.
+        """
+        if pictures is None and prompts.patches_PV is not None:
             pictures = self.pictures.encode(prompts.patches_PV, prompts.grids)
-        return self.text.prefill(prompts, pictures, read_BA, past_Y2BKLD=past_Y2BKLD)
+        return self.text.prefill(
+            prompts, pictures, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
+        )
 
     def logits(self, states: torch.Tensor, words: Sequence[int] | None = None) -> torch.Tensor:
         """Next-token logits of hidden states, of all tokens or of the given ones alone."""

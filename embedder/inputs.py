@@ -73,6 +73,10 @@ class Inputs:
         """Tokens of a trusted text; control tokens in it are recognised."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def neutralised(self, text: str) -> str:
+        """An untrusted text, unable to spell a control token."""
+        return self._neutralise(text)
+
     def words(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, without control tokens."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()

@@ -77,8 +77,9 @@ class SlotCache:
         busy = torch.arange(len(self), device=key_RKD.device)
         newest = self.lengths_S[: len(self)] - 1
         keys_SKCD, values_SKCD = self._kv_Y2SKCD[layer]
-        keys_SKCD[busy, :, newest] = key_RKD
-        values_SKCD[busy, :, newest] = value_RKD
+        # Under autocast they come in half precision whatever the weights and the cache are in.
+        keys_SKCD[busy, :, newest] = key_RKD.to(self._dtype)
+        values_SKCD[busy, :, newest] = value_RKD.to(self._dtype)
         longest = max(self._lengths)
         return keys_SKCD[: len(self), :, :longest], values_SKCD[: len(self), :, :longest]
 

@@ -39,6 +39,7 @@ class TextStack:
         pictures: PictureFeatures | None,
         read_BA: torch.Tensor,
         *,
+        sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """[B, A, H] states after the final norm, at the places that are read.
@@ -47,22 +48,25 @@ class TextStack:
             prompts: the batch.
             pictures: features of its pictures; None when it has none.
             read_BA: indices into each prompt.
+            sees_BLL: True where the token of a row attends to the token of a column; None: every
+                token sees what stands before it.
             past_Y2BKLD: filled with all keys ([:, 0]) and values ([:, 1]) when given.
         """
         model = self._model
         states = model.embed_tokens(prompts.input_ids_BL)
         flat = states.view(-1, states.shape[2])
         if pictures is not None:
-            flat[prompts.picture_places_T] = pictures.tokens_TH
+            flat[prompts.picture_places_T] = pictures.tokens_TH.to(flat.dtype)
         rotary = self._rotary(states, prompts.positions_3BL)
         last = len(model.layers) - 1
         for number, layer in enumerate(model.layers):
             past = None if past_Y2BKLD is None else past_Y2BKLD[number]
             read = read_BA if number == last else None
-            states = _block(layer, states, rotary, _causal(past, read), read=read)
+            states = _block(layer, states, rotary, _causal(past, read, sees_BLL), read=read)
             if pictures is not None and number < len(pictures.deepstack):
                 flat = states.view(-1, states.shape[2])
-                flat.index_add_(0, prompts.picture_places_T, pictures.deepstack[number])
+                deep = pictures.deepstack[number].to(flat.dtype)
+                flat.index_add_(0, prompts.picture_places_T, deep)
         return model.norm(states)
 
     def step(
@@ -132,19 +136,34 @@ def _pick(states: torch.Tensor, read_BA: torch.Tensor) -> torch.Tensor:
     return states.gather(1, read_BA[:, :, None].expand(-1, -1, states.shape[2]))
 
 
-def _causal(past_2BKLD: torch.Tensor | None, read_BA: torch.Tensor | None) -> Attend:
+def _causal(
+    past_2BKLD: torch.Tensor | None,
+    read_BA: torch.Tensor | None,
+    sees_BLL: torch.Tensor | None,
+) -> Attend:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         if past_2BKLD is not None:
             past_2BKLD[0], past_2BKLD[1] = key, value
-        if read_BA is None:
+        if read_BA is None and sees_BLL is None:
             return F.scaled_dot_product_attention(
                 query, key, value, is_causal=True, enable_gqa=True
             )
-        places = torch.arange(key.shape[2], device=key.device)
-        mask = (places <= read_BA[:, :, None])[:, None]
+        mask = _seen(read_BA, sees_BLL, num_places=key.shape[2])[:, None]
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
 
     return attend
+
+
+def _seen(
+    read_BA: torch.Tensor | None, sees_BLL: torch.Tensor | None, *, num_places: int
+) -> torch.Tensor:
+    """[B, A or L, L] what the tokens that are read attend to; one of the two is given."""
+    if read_BA is None:
+        assert sees_BLL is not None
+        return sees_BLL
+    if sees_BLL is None:
+        return torch.arange(num_places, device=read_BA.device) <= read_BA[:, :, None]
+    return sees_BLL.gather(1, read_BA[:, :, None].expand(-1, -1, num_places))
 
 
 def _cached(cache: SlotCache, layer: int, mask: torch.Tensor) -> Attend:

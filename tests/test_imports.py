@@ -26,6 +26,7 @@ OWNER = {
     "safetensors": {"embedder"},
     "sentence_transformers": {"embedder"},
     "httpx2": {"embedder"},
+    "peft": {"embedder"},
     "pymilvus": {"recall"},
     "fastapi": {"recall"},
     "lightgbm": {"ranker"},

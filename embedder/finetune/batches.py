@@ -8,8 +8,19 @@ told apart within one source only. Left out: its weights by optimal transport be
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from embedder.finetune.pairs import Pair
+
+class Sourced(Protocol):
+    """A pair, or something that is made of one."""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        ...
+
+
+T = TypeVar("T", bound=Sourced)
 
 
 def epoch_rows(num_rows: int, batch_size: int, number: int, *, seed: str) -> list[int]:
@@ -27,12 +38,12 @@ def epoch_rows(num_rows: int, batch_size: int, number: int, *, seed: str) -> lis
     return order[position * batch_size : (position + 1) * batch_size]
 
 
-class Batches:
+class Batches(Generic[T]):
     """Batches of pairs by step, each from one source; the same after a restart."""
 
     def __init__(
         self,
-        pairs: Sequence[Pair],
+        pairs: Sequence[T],
         *,
         batch_size: int,
         seed: int,
@@ -41,7 +52,7 @@ class Batches:
         """Sorts the pairs by source and keeps their order within it.
 
         Args:
-            pairs: of any number of sources.
+            pairs: or lessons made of them, of any number of sources.
             batch_size: pairs of a batch.
             seed: decides which source a step gets and the order within the sources.
             source_weights: how often a source is drawn, relative to the others, >= 0; every
@@ -52,7 +63,7 @@ class Batches:
                 those of the sources.
         """
         self._size, self._seed = batch_size, seed
-        self._of: dict[str, list[Pair]] = {}
+        self._of: dict[str, list[T]] = {}
         for pair in pairs:
             self._of.setdefault(pair.source, []).append(pair)
         self._weights = _checked_weights(self._of, source_weights or {})
@@ -72,7 +83,7 @@ class Batches:
         """The source that fills the batch of a step."""
         return self._turn(step)[0]
 
-    def at(self, step: int) -> list[Pair]:
+    def at(self, step: int) -> list[T]:
         """The pairs of a step; a source shows all of its batches before it repeats one."""
         source, number = self._turn(step)
         pairs = self._of[source]
@@ -92,7 +103,7 @@ class Batches:
 
 
 def _checked_weights(
-    of: Mapping[str, Sequence[Pair]], weights: Mapping[str, float]
+    of: Mapping[str, Sequence[T]], weights: Mapping[str, float]
 ) -> dict[str, float]:
     """A weight for every source, sources by name so that the pairs' order does not matter."""
     if not weights:

@@ -12,8 +12,6 @@ Shape legend:
   D = embedding dimension
 """
 
-import copy
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +23,10 @@ import torch.nn.functional as F
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
+from embedder.finetune.adapters import averaged
+from embedder.finetune.answers import Prompted, direct_answer, read
 from embedder.finetune.batches import Batches
+from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
 from embedder.losses import matryoshka_info_nce
 
@@ -134,25 +135,26 @@ class ContrastiveTrainer:
         hidden_size = self.backbone.model.config.get_text_config().hidden_size
         self._dims = self._manifest.dims or (hidden_size,)
         self._augment, self._objectives = augment, objectives
-        parameters = list(self.backbone.parameters())
-        self.average = [parameter.detach().clone() for parameter in parameters]
-        decayed = [p for p in parameters if p.ndim > 1]
-        others = [p for p in parameters if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            betas=(0.9, 0.98),
+        self.optimizer = AveragedAdamW(
+            self.backbone.parameters(),
+            weight_decay=config.weight_decay,
+            average_decay=config.average_decay,
+            max_gradient_norm=config.max_gradient_norm,
         )
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.num_steps
+
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then a cosine to 0."""
-        config = self.config
-        if step < config.warmup_steps:
-            return config.learning_rate * (step + 1) / config.warmup_steps
-        progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
-        return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        """Learning rate of a step."""
+        return cosine_rate(
+            step,
+            peak=self.config.learning_rate,
+            warmup_steps=self.config.warmup_steps,
+            num_steps=self.config.num_steps,
+        )
 
     def batch_at(self, step: int) -> list[Pair]:
         """The pairs of a step, all of one source, augmented; see `Batches`."""
@@ -172,19 +174,12 @@ class ContrastiveTrainer:
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch and returns its losses in nats."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_at(step)
         batch = self.batch_at(step)
         losses = self.losses(batch, swapped=self.config.swap_roles and step % 2 == 1)
         for objective in self._objectives:
             losses |= objective.losses(step, self._embed_items)
-        self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            for average, parameter in zip(self.average, self.backbone.parameters(), strict=True):
-                average.lerp_(parameter, 1 - self.config.average_decay)
+        self.optimizer.step(self.rate_at(step))
         return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, batch: Sequence[Pair], *, swapped: bool = False) -> dict[str, torch.Tensor]:
@@ -225,17 +220,14 @@ class ContrastiveTrainer:
         self, contents: Sequence[Content], instruction: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, D] direct embeddings, and the loss of a gate that should have chosen `direct`."""
-        ids = self.inputs
-        samples = [ids.sample(content, instruction) for content in contents]
-        batch = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
-        states = self.backbone.states(batch.to(self.backbone.device))
-        gate_logits = self.backbone.logits(states[:, -3])[:, [ids.direct_id, ids.reason_id]]
-        wanted = torch.zeros(len(contents), dtype=torch.long, device=states.device)
-        return F.normalize(states[:, -1], dim=-1), F.cross_entropy(gate_logits, wanted)
+        answers = (direct_answer(self.inputs),)
+        batch = [
+            Prompted(self.inputs.sample(content, instruction), answers) for content in contents
+        ]
+        reading = read(self.backbone, self.inputs, batch)
+        wanted = torch.zeros(len(contents), dtype=torch.long, device=reading.gate_B2.device)
+        return reading.vectors_NH, F.cross_entropy(reading.gate_B2, wanted)
 
     def averaged(self) -> Backbone:
         """A copy of the model with the averaged weights, ready to encode."""
-        backbone = copy.deepcopy(self.backbone).eval().requires_grad_(False)
-        for parameter, average in zip(backbone.parameters(), self.average, strict=True):
-            parameter.copy_(average)
-        return backbone
+        return averaged(self.backbone, self.optimizer)

@@ -60,7 +60,7 @@ def gate_histogram(probabilities: Mapping[str, np.ndarray], *, theta: float) -> 
             [_row_label(name, values, theta) for name, values in probabilities.items()],
         )
         axes.tick_params(axis="y", length=0)
-        return _inline_svg(figure)
+        return inline_svg(figure)
 
 
 def importance_bars(shares: Mapping[str, float], *, warm: Sequence[str]) -> str:
@@ -81,7 +81,7 @@ def importance_bars(shares: Mapping[str, float], *, warm: Sequence[str]) -> str:
         axes.margins(y=0.01)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("share of the gain, %")
-        return _inline_svg(figure)
+        return inline_svg(figure)
 
 
 def _histogram(axes: Axes, values: np.ndarray, *, theta: float, bottom: float) -> None:
@@ -103,7 +103,7 @@ def _row_label(name: str, values: np.ndarray, theta: float) -> str:
     return f"{short}\n{(values >= theta).sum()} of {len(values)}"
 
 
-def _inline_svg(figure: Figure) -> str:
+def inline_svg(figure: Figure) -> str:
     """The figure without what only a file of its own needs: prolog, metadata, namespaces."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True)
