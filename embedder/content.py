@@ -3,7 +3,7 @@
 Shape legend: D = embedding dimension of the model version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,6 +23,9 @@ class Content:
     image: bytes | None = None
     """An encoded picture (PNG, JPEG, WebP...), untrusted."""
 
+    key: str = ""
+    """Under which the lake knows it (`content_hash` of an item); empty for what it does not."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
@@ -41,6 +44,9 @@ class Encoding:
     summary: str = ""
     rationale_tokens: int = 0
     """Tokens generated, 0 for `direct`."""
+
+    fallback: str = ""
+    """Why this is a direct embedding although the input was to be reasoned about; else empty."""
 
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
@@ -78,4 +84,42 @@ class Encoder(Protocol):
         self, items: Sequence[Content], *, policy: Policy | None = None
     ) -> list[Encoding]:
         """Encodings of items, in order; `policy` overrules the version's own."""
+        ...
+
+
+class CatalogueEncoder(Encoder, Protocol):
+    """An encoder as the pipeline's steps use it, whatever kind of model is behind it."""
+
+    @property
+    def name(self) -> str:
+        """The human part of `version`."""
+        ...
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Prefixes of its vectors that are worth using, ascending, the last one being `dim`."""
+        ...
+
+    @property
+    def reasoner(self) -> str:
+        """Who writes its rationales, the first part of their key; empty when nobody does."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """How they are asked for, the second part."""
+        ...
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can."""
+        ...
+
+    def encode_items(
+        self,
+        items: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Encoding]:
+        """Encodings of items, in order; `progress` is told how many more are finished."""
         ...

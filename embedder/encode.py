@@ -12,6 +12,8 @@ import torch
 from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content, Encoding, Policy
 from embedder.inputs import Sample
+from embedder.pictures import PictureError, open_picture
+from embedder.template import TEMPLATE_VERSION
 from embedder.thinking import encode_batch
 from embedder.version import version_id
 
@@ -43,7 +45,7 @@ class EmbedderConfig:
 
 
 class MMEmbR1:
-    """A loaded model version; implements `embedder.content.Encoder`."""
+    """A loaded model version; implements `embedder.content.CatalogueEncoder`."""
 
     def __init__(self, checkpoint: Checkpoint, config: EmbedderConfig) -> None:
         self._checkpoint = checkpoint
@@ -67,6 +69,30 @@ class MMEmbR1:
     def name(self) -> str:
         """The human part of the version's id."""
         return self._checkpoint.manifest.name
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The loaded model, for whoever reads rationales with it (`embedder.given`)."""
+        return self._checkpoint
+
+    @property
+    def reasoner(self) -> str:
+        """Who writes its rationales: the model itself."""
+        return self.name
+
+    @property
+    def prompt_version(self) -> str:
+        """Of the template that it thinks in."""
+        return str(TEMPLATE_VERSION)
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can."""
+        try:
+            if content.image is not None:
+                open_picture(content.image)
+        except PictureError as error:
+            return str(error)
+        return None
 
     def encode_query(
         self, queries: Sequence[Content], *, policy: Policy | None = None

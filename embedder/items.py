@@ -8,10 +8,8 @@ import numpy as np
 import polars as pl
 
 from catalog.tables import EMBEDDINGS, RATIONALES
-from embedder.content import Content, Encoding
-from embedder.encode import MMEmbR1
-from embedder.pictures import PictureError, open_picture
-from embedder.template import TEMPLATE_VERSION, item_text
+from embedder.content import CatalogueEncoder, Content, Encoding
+from embedder.template import item_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +25,20 @@ class EmbeddedItems:
     failures: dict[str, str]
     """Why an item has no embedding, by item_id."""
 
+    fallbacks: dict[str, str]
+    """Why an item was embedded directly although it was to be reasoned about, by item_id."""
+
 
 def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
     """What the embedder sees of a row of `items`; `image` holds the bytes of its picture."""
-    return Content(item_text(row["title"], row["text"], row["category"], row["tags"] or ()), image)
+    text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
+    return Content(text, image, row["content_hash"])
 
 
 def embed_items(
     items: pl.DataFrame,
     images: Mapping[str, bytes],
-    encoder: MMEmbR1,
+    encoder: CatalogueEncoder,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> EmbeddedItems:
@@ -52,26 +54,26 @@ def embed_items(
     contents: list[Content] = []
     failures: dict[str, str] = {}
     for row in items.iter_rows(named=True):
-        try:
-            contents.append(_readable_content(row, images))
-            good.append(row)
-        except PictureError as error:
-            failures[row["item_id"]] = str(error)
+        content = item_content(row, images.get(row["image_hash"]))
+        if (reason := _missing_media(row, images) or encoder.refusal(content)) is not None:
+            failures[row["item_id"]] = reason
+            continue
+        contents.append(content)
+        good.append(row)
     encodings = encoder.encode_items(contents, progress=progress)
     rows = list(zip(good, encodings, strict=True))
     return EmbeddedItems(
-        _embedding_rows(rows, encoder.version), _rationale_rows(rows, encoder.name), failures
+        _embedding_rows(rows, encoder.version),
+        _rationale_rows(rows, encoder),
+        failures,
+        {item["item_id"]: encoding.fallback for item, encoding in rows if encoding.fallback},
     )
 
 
-def _readable_content(row: Mapping[str, Any], images: Mapping[str, bytes]) -> Content:
-    if row["image_hash"] is None:
-        return item_content(row, None)
-    if row["image_hash"] not in images:
-        raise PictureError(f"the lake has no media {row['image_hash']}; land the item again")
-    image = images[row["image_hash"]]
-    open_picture(image)
-    return item_content(row, image)
+def _missing_media(row: Mapping[str, Any], images: Mapping[str, bytes]) -> str | None:
+    if row["image_hash"] is None or row["image_hash"] in images:
+        return None
+    return f"the lake has no media {row['image_hash']}; land the item again"
 
 
 Encoded = Iterable[tuple[Mapping[str, Any], Encoding]]
@@ -95,14 +97,14 @@ def _embedding_rows(rows: Encoded, version: str) -> pl.DataFrame:
     )
 
 
-def _rationale_rows(rows: Encoded, reasoner: str) -> pl.DataFrame:
+def _rationale_rows(rows: Encoded, encoder: CatalogueEncoder) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
                 "item_id": item["item_id"],
                 "content_hash": item["content_hash"],
-                "reasoner": reasoner,
-                "prompt_version": str(TEMPLATE_VERSION),
+                "reasoner": encoder.reasoner,
+                "prompt_version": encoder.prompt_version,
                 "rationale": encoding.rationale,
                 "summary": encoding.summary,
                 "tokens": encoding.rationale_tokens,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponder import steps
+from ponder import embedder_cli, steps
 from ponder.console import bar, failures, log_to_console, out, show
 from ponder.settings import Settings
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(embedder_cli.app, name="embedder")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
@@ -142,7 +144,7 @@ def embed(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _embed_all(settings: Settings) -> dict[str, int]:
     planned = steps.plan(settings)
-    totals = {"embedded": 0, "reasoned": 0, "failed": 0}
+    totals = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
     with bar("embed", planned.num_items) as progress:
         for shard in planned.shards:
             counts = steps.embed(settings, shard, progress=progress)

@@ -7,10 +7,15 @@ import polars as pl
 
 from catalog.lake import Lake
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, RATIONALES
-from embedder.template import TEMPLATE_VERSION
-from embedder.version import read_manifest, resolve
 from ponder.settings import Settings
-from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+from ponder.wiring import (
+    configured_manifest,
+    configured_reasoner,
+    configured_version,
+    living_vectors,
+    open_index,
+    open_lake,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +63,12 @@ class Holdings:
 def holdings(settings: Settings) -> Holdings:
     """What the deployment holds now. The model is not loaded."""
     lake, version = open_lake(settings), configured_version(settings)
-    manifest = read_manifest(resolve(settings.model))
     deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
     living = living_vectors(lake, version)
     return Holdings(
         lake=lake,
         model_version=version,
-        theta=manifest.theta,
+        theta=configured_manifest(settings).theta,
         policy=settings.policy,
         live=_live_version(settings),
         num_items=deleted.count(False),
@@ -72,7 +76,7 @@ def holdings(settings: Settings) -> Holdings:
         num_events=len(lake.read(EVENTS, ["event_id"])),
         living=living,
         embeddings=_embeddings(lake, version, living),
-        rationales=_rationales(lake, manifest.name),
+        rationales=_rationales(lake, *configured_reasoner(settings)),
         letters=_letters(lake),
     )
 
@@ -95,9 +99,9 @@ def _embeddings(lake: Lake, version: str, living: pl.DataFrame) -> pl.DataFrame:
     return of_version.join(present, on=["item_id", "content_hash"], how="semi").collect()
 
 
-def _rationales(lake: Lake, reasoner: str) -> pl.DataFrame:
+def _rationales(lake: Lake, reasoner: str, prompt_version: str) -> pl.DataFrame:
     by_reasoner = pl.col("reasoner") == reasoner
-    by_prompt = pl.col("prompt_version") == str(TEMPLATE_VERSION)
+    by_prompt = pl.col("prompt_version") == prompt_version
     return lake.scan(RATIONALES).filter(by_reasoner & by_prompt).collect()
 
 

@@ -148,12 +148,21 @@ def embed(
     embedded = embed_items(todo, images, encoder, progress=progress)
     lake.insert_new(RATIONALES, embedded.rationales)
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
+    if embedded.fallbacks:
+        item_id, reason = min(embedded.fallbacks.items())
+        logger.warning(
+            "embedded without reasoning: items=%d, the first %r: %s",
+            len(embedded.fallbacks),
+            item_id,
+            reason,
+        )
     letters = _embed_letters(todo, embedded.failures, encoder.version)
     if len(letters):
         lake.put_dead_letters(letters)
     return {
         "embedded": len(embedded.embeddings),
         "reasoned": len(embedded.rationales),
+        "fallbacks": len(embedded.fallbacks),
         "failed": len(embedded.failures),
     }
 

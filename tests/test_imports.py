@@ -23,6 +23,8 @@ OWNER = {
     "transformers": {"embedder"},
     "tokenizers": {"embedder"},
     "safetensors": {"embedder"},
+    "sentence_transformers": {"embedder"},
+    "httpx2": {"embedder"},
     "pymilvus": {"recall"},
     "fastapi": {"recall"},
     "lightgbm": {"ranker"},
