@@ -221,3 +221,11 @@ def test_a_key_is_not_shown_and_an_address_is_not_part_of_the_name():
 def test_a_configuration_that_cannot_work_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EndpointConfig(**{"base_url": "http://a/v1", "model": "m"} | options)
+
+
+def test_an_endpoint_that_draws_is_told_its_seed(serve):
+    server = serve(lambda *_: GOOD)
+    drawing = reasoner(server, temperature=0.7, seed=3)
+    drawing.reason(texts("mugs"), "query")
+    assert (server.asked[0]["temperature"], server.asked[0]["seed"]) == (0.7, 3)
+    assert drawing.prompt_version == reasoner(server).prompt_version + "/T0.7/s3"
