@@ -22,6 +22,7 @@ from catalog.bazaar import questions, wording
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.rationales import KINDS, Answer, Kind, about_question
 from catalog.bazaar.world import Product, near_miss, random_product
+from catalog.tables import CANDIDATES
 from embedder.cached_reasoner import content_key
 from embedder.checkpoint import load
 from embedder.content import Content
@@ -30,7 +31,7 @@ from embedder.finetune.contrasts import contrasts
 from embedder.finetune.judgements import JUDGED, JudgingConfig, judge_offers
 from embedder.finetune.offers import offers
 from embedder.finetune.pairs import Negative, Pair
-from embedder.finetune.rationales import WRITTEN, ScriptedWorker, contents_of, write_rationales
+from embedder.finetune.rationales import ScriptedWorker, contents_of, write_rationales
 from embedder.finetune.selection import SelectionConfig, select
 from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.reasoner import Rationale
@@ -109,7 +110,7 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
         contents_of(pairs, "query"),
         "query",
         workers(asked, seed=args.seed),
-        written=WRITTEN.to_frame(),
+        written=CANDIDATES.empty(),
         append=written.append,
     )
     names = {one.pair.target_key: (one.answer.item_id, one.answer.brand) for one in asked}

@@ -49,8 +49,7 @@ def candidates(written: pl.DataFrame, config: CandidateConfig) -> list[Candidate
     """The candidates, flagged, sorted by content, worker and prompt version.
 
     Args:
-        written: layout of `embedder.finetune.rationales.WRITTEN`, in any order; failures are left
-            out.
+        written: rows of the table `candidates`, in any order; failures are left out.
         config: what is flagged.
     """
     rows = (

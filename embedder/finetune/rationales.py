@@ -10,27 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import polars as pl
 
+from catalog.tables import CANDIDATES
 from embedder.cached_reasoner import content_key
 from embedder.content import Content
 from embedder.finetune.pairs import Pair
 from embedder.reasoner import NoRationale, Rationale, Reasoner, ReasonerOutage, Side
 
 logger = logging.getLogger(__name__)
-
-WRITTEN = pl.Schema(
-    {
-        "key": pl.String,  # of the content
-        "side": pl.String,  # "query" or "item": workers are asked about them in other words
-        "worker": pl.String,
-        "prompt_version": pl.String,  # the worker's prompt, its temperature and its seed
-        "text": pl.String,  # null: there is none
-        "summary": pl.String,
-        "num_tokens": pl.Int32,
-        "failure": pl.String,  # why there is none; null when there is
-    }
-)
-IDENTITY = ("key", "side", "worker", "prompt_version")
-"""What decides a row of `WRITTEN`: it is written once."""
 
 CHUNK = 64  # contents after which what was written is kept, so that a killed run loses no more
 
@@ -80,8 +66,8 @@ def write_rationales(
         contents: of one side, each once.
         side: of the contents.
         workers: with a name and prompt version that no other has.
-        written: layout of `WRITTEN`, from earlier calls; more than what is asked for does no harm.
-        append: keeps more rows of the same layout.
+        written: rows of the table `candidates` from earlier calls; others among them do no harm.
+        append: keeps more rows of the same table.
 
     Raises:
         ValueError: two workers cannot be told apart.
@@ -127,7 +113,7 @@ def _ask(
             for content, outcome in zip(chunk, outcomes, strict=True)
             if not (isinstance(outcome, NoRationale) and outcome.is_outage)
         ]
-        append(pl.DataFrame(rows, schema=WRITTEN, orient="row"))
+        append(pl.DataFrame(rows, schema=CANDIDATES.schema, orient="row"))
         num_failed = sum(isinstance(outcome, NoRationale) for outcome in outcomes)
         logger.info(
             "worker=%s side=%s asked=%d failed=%d", worker.name, side, len(chunk), num_failed
