@@ -4,9 +4,10 @@ Every question gets one rationale of each kind from the scripted writer, so that
 same pair with each. Reported are the AUC of the right ones against each fault, the share of pairs
 in which the right one gains more than the faulty one, and what selection would keep of each kind.
 
-    python bench/selection.py --num-questions 200
+    python bench/selection.py --num-questions 200 --num-others 128
 
-The last line is one JSON object with all numbers.
+With `--report FOLDER` the page of any selection is written too. The last line is one JSON object
+with all numbers.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import random
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -36,6 +38,8 @@ from embedder.finetune.selection import SelectionConfig, select
 from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.reasoner import Rationale
 from embedder.template import item_text
+from ponder.selection_page import write_selection
+from ponder.selection_report import IDENTITY, selection_report
 from ranker.auc import auc
 
 TIERS: tuple[questions.Tier, ...] = ("indirect", "composed")
@@ -152,6 +156,18 @@ def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
     return measured
 
 
+def write_page(
+    selected: pl.DataFrame, asked: list[Asked], judge: SelfJudge, args: argparse.Namespace
+) -> None:
+    """The page of `ponder.selection_page`; each worker's name is the kind that it writes."""
+    kinds = selected.select(*IDENTITY, kind="worker").unique()
+    pairs = [one.pair for one in asked]
+    report = selection_report(
+        selected, pairs, judge=judge.name, min_gain=args.min_gain, kinds=kinds
+    )
+    write_selection(report, args.report)
+
+
 def main() -> None:
     """Judges, and prints the table and the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -165,12 +181,15 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.05, help="divides the cosines")
     parser.add_argument("--min-gain", type=float, default=0.0, help="nats")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, help="folder for selection.html")
     args = parser.parse_args()
     asked = bazaar(args.num_questions, seed=args.seed)
     judge = SelfJudge(load(args.model), SelfJudgeConfig(temperature=args.temperature))
     started = time.perf_counter()
     selected = judged_kinds(asked, judge, args)
     elapsed_s = time.perf_counter() - started
+    if args.report is not None:
+        write_page(selected, asked, judge, args)
     measured = measures(selected)
     print(f"{'kind':<12}{'gain':>8}{'kept':>8}{'flagged':>9}{'auc':>8}{'wins':>8}")
     for kind, row in measured.items():
@@ -180,7 +199,7 @@ def main() -> None:
         )
     without = selected.unique("pair_id")["without"]
     report = {"kinds": measured, "without": without.mean(), "elapsed_s": round(elapsed_s, 1)}
-    print(json.dumps({"settings": vars(args), **report}))
+    print(json.dumps({"settings": vars(args), **report}, default=str))
 
 
 if __name__ == "__main__":

@@ -63,9 +63,8 @@ def test_untrusted_text_cannot_spell_a_control_token(checkpoint):
 
 def test_a_text_that_is_too_long_is_cut_to_what_an_embedder_reads(checkpoint):
     most = checkpoint.inputs.max_text_tokens
-    long, cut = "mugs " * (most + 5), ("mugs " * (most + 5))
-    tokens = checkpoint.inputs.tokens(cut)[:most]
-    cut = checkpoint.inputs.tokenizer.decode(tokens)
+    long = "mugs " * (most + 5)
+    cut = checkpoint.inputs.tokenizer.decode(checkpoint.inputs.tokens(long)[:most])
     assert len(cut) < len(long)
     (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([Case(Content(long), TARGET, "query")])
     assert z == pytest.approx(forward(checkpoint, prompt(cut, "3 red mugs")), abs=1e-4)
