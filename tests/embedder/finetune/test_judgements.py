@@ -143,6 +143,27 @@ def test_a_shuffled_rationale_is_about_another_content_of_the_same_side():
         assert row["with_shuffled"] == random.Random(repr(asked)).random()
 
 
+def test_what_is_lent_is_never_about_the_same_content():
+    class KnowsWhose:
+        """1 for a rationale about the query of its case, else 0."""
+
+        name = "knows whose"
+
+        def log_odds(self, cases):
+            about_own = [c.rationale and c.rationale.text.endswith(c.query.text) for c in cases]
+            return np.array([float(bool(is_own)) for is_own in about_own])
+
+    told = [
+        candidate(one.query, "query", f"{text} on {one.query.text}")
+        for one in PAIRS
+        for text in "rstuv"
+    ]
+    offered = offers(PAIRS, told, names={})
+    rows = judged_by(KnowsWhose(), offered, JudgingConfig(against_shuffled=True))
+    assert rows["with"].to_list() == [1.0] * 10
+    assert rows["with_shuffled"].to_list() == [0.0] * 10
+
+
 def test_a_single_content_cannot_be_shuffled():
     told = [candidate(PAIRS[0].query, "query", text) for text in ("r", "s")]
     with pytest.raises(ValueError, match="two contents"):

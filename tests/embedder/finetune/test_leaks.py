@@ -17,6 +17,7 @@ OWN = "mugs in the colour of a fire engine"
         ("striped mugs by acme kitchen", False),  # no line holds all five
         ("of three red striped mugs", True),
         ("ships tomorrow ideal as a long journey", True),
+        ("tomorrow, ideal as a gift", True),  # the last run of the last line
         ("", False),
     ],
 )

@@ -78,6 +78,12 @@ def test_a_content_of_several_pairs_is_asked_about_once():
     assert contents_of(again, "query") == [pair.query for pair in PAIRS[:3]]
 
 
+def test_a_content_that_stands_on_both_sides_is_asked_about_on_both():
+    rows, _ = written_by([Spy()], QUERIES[:1], "query")
+    rows, _ = written_by([Spy()], QUERIES[:1], "item", before=rows)
+    assert rows["side"].to_list() == ["query", "item"]
+
+
 def test_rows_say_what_was_written_about_what_by_whom():
     rows, _ = written_by([Spy(fails="query 1")], QUERIES[:2])
     assert rows.schema == CANDIDATES.schema
