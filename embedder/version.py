@@ -69,9 +69,7 @@ class Manifest:
         if source not in self.instructions:
             return self
         query_instruction, item_instruction = self.instructions[source]
-        return replace(
-            self, query_instruction=query_instruction, item_instruction=item_instruction
-        )
+        return replace(self, query_instruction=query_instruction, item_instruction=item_instruction)
 
 
 def resolve(model: str) -> Path:

@@ -104,5 +104,7 @@ def _checked_weights(
         )
     negative = sorted(source for source, weight in weights.items() if weight < 0)
     if negative:
-        raise ValueError(f"source_weights must be >= 0, got {weights[negative[0]]} for {negative[0]!r}")
+        raise ValueError(
+            f"source_weights must be >= 0, got {weights[negative[0]]} for {negative[0]!r}"
+        )
     return {source: float(weights[source]) for source in sorted(weights)}

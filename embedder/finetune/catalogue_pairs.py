@@ -22,7 +22,7 @@ def title_picture_pairs(items: pl.DataFrame, *, source: str = "title_picture") -
         source: name of the source.
 
     Returns:
-        Layout of `PAIR_ROWS`.
+        Layout of `PAIRS`.
     """
     shown = items.filter(
         ~pl.col("deleted") & pl.col("image_hash").is_not_null() & (pl.col("title") != "")
@@ -51,7 +51,7 @@ def attribute_pairs(
         source: name of the source.
 
     Returns:
-        Layout of `PAIR_ROWS`.
+        Layout of `PAIRS`.
 
     Raises:
         ValueError: the wording names nothing, so that it would ask the same of every item.

@@ -32,7 +32,7 @@ def consecutive_pairs(
         source: name of the source.
 
     Returns:
-        Layout of `PAIR_ROWS`; `weight` is the number of users, `ts` the time of the second like
+        Layout of `PAIRS`; `weight` is the number of users, `ts` the time of the second like
         of the user that made the pair frequent enough.
     """
     user = positives.filter(pl.col("ts") < before).sort("user_id", "ts", "item_id")
@@ -72,7 +72,7 @@ def neighbour_pairs(
         source: name of the source.
 
     Returns:
-        Layout of `PAIR_ROWS`; `weight` is the similarity, `ts` the last event of all, since every
+        Layout of `PAIRS`; `weight` is the similarity, `ts` the last event of all, since every
         one of them may have moved it.
     """
     known = positives.filter(pl.col("ts") < before)
@@ -89,9 +89,7 @@ def neighbour_pairs(
     )
 
 
-def _similar_items(
-    liked: Tastes, similarity: Callable[[csr_array], csr_array]
-) -> pl.DataFrame:
+def _similar_items(liked: Tastes, similarity: Callable[[csr_array], csr_array]) -> pl.DataFrame:
     """item_id, target_item and weight of all pairs with a positive similarity.
 
     The weight is rounded to float32 before anything is sorted: sums that are equal on paper differ

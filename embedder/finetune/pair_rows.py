@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from catalog.tables import TIME
+from catalog.tables import TIME, Table
 from embedder.content import Content
 from embedder.finetune.pairs import Pair
 
-PAIR_ROWS = pl.Schema(
-    {
+PAIRS = Table(
+    name="pairs",
+    key=("pair_id",),
+    columns={
         "pair_id": pl.String,  # digest of source, query_key and target_key
         "source": pl.String,
         "query_key": pl.String,  # equal within a source: the same question
@@ -25,7 +27,7 @@ PAIR_ROWS = pl.Schema(
         "target_view": pl.String,  # "whole", or "picture": the item without its words
         "weight": pl.Float32,  # evidence for the pair, in the source's own unit, > 0
         "ts": TIME,  # when the evidence was complete; null: it is no event
-    }
+    },
 )
 
 
@@ -40,10 +42,10 @@ class ReadPairs:
 
 
 def pair_rows(found: pl.DataFrame, *, source: str) -> pl.DataFrame:
-    """The rows in the layout of `PAIR_ROWS`, sorted by keys.
+    """The rows in the layout of `PAIRS`, sorted by keys.
 
     Args:
-        found: query_key, target_item and whatever else of `PAIR_ROWS` the source knows; one row a
+        found: query_key, target_item and whatever else of `PAIRS` the source knows; one row a
             query_key and target_item.
         source: name of the source.
     """
@@ -65,7 +67,7 @@ def pair_rows(found: pl.DataFrame, *, source: str) -> pl.DataFrame:
             pl.col("target_item").alias("target_key"),
             **missing,
         )
-        .select(pl.col(name).cast(dtype) for name, dtype in PAIR_ROWS.items())
+        .select(pl.col(name).cast(dtype) for name, dtype in PAIRS.columns.items())
         .sort("query_key", "target_key")
     )
 
@@ -82,7 +84,7 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
     that is an item counts as its own answer, because it must not be pushed away from itself.
 
     Args:
-        rows: layout of `PAIR_ROWS`, of one or several sources.
+        rows: layout of `PAIRS`, of one or several sources.
         contents: by item_id, the items that may be trained on. A row with another item is skipped.
     """
     answers: dict[tuple[str, str], set[str]] = {}
@@ -104,9 +106,8 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
         target = contents[row["target_item"]]
         if row["target_view"] == "picture":
             target = Content(image=target.image)
-        known = shared[row["source"], row["query_key"]]
         keys = (row["query_key"], row["target_key"], row["pair_id"], row["source"])
-        pairs.append(Pair(query, target, *keys, known))
+        pairs.append(Pair(query, target, *keys, shared[row["source"], row["query_key"]]))
     return ReadPairs(pairs, skipped)
 
 

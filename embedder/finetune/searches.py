@@ -21,7 +21,7 @@ def search_pairs(
         source: name of the source.
 
     Returns:
-        Layout of `PAIR_ROWS`; `weight` is the number of users, `ts` the first time.
+        Layout of `PAIRS`; `weight` is the number of users, `ts` the first time.
     """
     text = pl.col("text").str.strip_chars().str.replace_all(r"\s+", " ")
     asked = searches.select("request_id", text.alias("query_text")).filter(

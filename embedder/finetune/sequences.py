@@ -35,7 +35,9 @@ def sequences(positives: pl.DataFrame, *, before: datetime, max_items: int = 10)
     begin = pl.col("row").min().over("user_id")
     end = begin + pl.col("ts").rank("min").over("user_id").cast(pl.Int64) - 1
     earlier = (
-        likes.select("row", pl.max_horizontal(begin, end - max_items).alias("from"), end.alias("to"))
+        likes.select(
+            "row", pl.max_horizontal(begin, end - max_items).alias("from"), end.alias("to")
+        )
         .filter(pl.col("from") < pl.col("to"))
         .select("row", pl.int_ranges("from", "to").alias("place"))
         .explode("place")

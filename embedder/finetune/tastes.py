@@ -74,19 +74,16 @@ def swing(liked_UI: csr_array, *, alpha: float = 1.0, max_users: int = 500) -> c
     """
     num_items_U = liked_UI.sum(axis=1)
     by_item = liked_UI.tocsc()
-    rows, columns, scores = [], [], []
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
     for item in range(liked_UI.shape[1]):
         users_N = by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]
         lightest = np.lexsort((users_N, num_items_U[users_N]))[:max_users]
         users_N = users_N[lightest]
         columns_M, scores_M = _swings(liked_UI[users_N], num_items_U[users_N], alpha)
         kept_M = (columns_M != item) & (scores_M > 0)
-        rows.append(np.full(kept_M.sum(), item))
-        columns.append(columns_M[kept_M])
-        scores.append(scores_M[kept_M])
-    places = (np.concatenate(rows), np.concatenate(columns))
-    shape = (liked_UI.shape[1], liked_UI.shape[1])
-    one_way = csr_array((np.concatenate(scores), places), shape=shape)
+        found.append((np.full(kept_M.sum(), item), columns_M[kept_M], scores_M[kept_M]))
+    rows, columns, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    one_way = csr_array((scores, (rows, columns)), shape=(liked_UI.shape[1],) * 2)
     return one_way.maximum(one_way.T)
 
 
