@@ -38,8 +38,8 @@ from embedder.finetune.selection import SelectionConfig, select
 from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.reasoner import Rationale
 from embedder.template import item_text
-from ponder.selection_page import write_selection
-from ponder.selection_report import IDENTITY, selection_report
+from ponder.selection.page import write_selection
+from ponder.selection.report import IDENTITY, selection_report
 from ranker.auc import auc
 
 TIERS: tuple[questions.Tier, ...] = ("indirect", "composed")
@@ -159,7 +159,7 @@ def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
 def write_page(
     selected: pl.DataFrame, asked: list[Asked], judge: SelfJudge, args: argparse.Namespace
 ) -> None:
-    """The page of `ponder.selection_page`; each worker's name is the kind that it writes."""
+    """The page of `ponder.selection.page`; each worker's name is the kind that it writes."""
     kinds = selected.select(*IDENTITY, kind="worker").unique()
     pairs = [one.pair for one in asked]
     report = selection_report(

@@ -50,12 +50,12 @@ class _Health:
         self._in_a_row = 0
         self._lock = threading.Lock()
 
-    def record(self, outcome: object) -> None:
+    def record(self, outcome: object, *, is_unwell: bool) -> None:
+        """Notes an outcome, and whether the endpoint itself seems to have caused it."""
         with self._lock:
-            self._in_a_row = self._in_a_row + 1 if isinstance(outcome, NoAnswer) else 0
-            if isinstance(outcome, NoAnswer) and (
-                outcome.is_outage or self._in_a_row >= self._max_failures
-            ):
+            self._in_a_row = self._in_a_row + 1 if is_unwell else 0
+            is_down = self._in_a_row >= self._max_failures
+            if isinstance(outcome, NoAnswer) and (outcome.is_outage or is_down):
                 self.outage = self.outage or NoAnswer(outcome.reason, is_outage=True)
 
 
@@ -78,6 +78,8 @@ class ChatEndpoint:
         questions: Sequence[Asked],
         body: Callable[[Asked], dict[str, Any]],
         read: Callable[[bytes], Read | NoAnswer],
+        *,
+        max_attempts: int,
     ) -> list[Read | NoAnswer]:
         """What the endpoint answered to each question, in order.
 
@@ -87,19 +89,19 @@ class ChatEndpoint:
             questions: of any type.
             body: a question as the request's JSON; may raise `PictureError`.
             read: what a completion holds.
+            max_attempts: requests for one question, the first included.
         """
         health = _Health(self._config.max_failures)
 
         def ask_one(question: Asked) -> Read | NoAnswer:
             if health.outage is not None:
                 return health.outage
-            outcome: Read | NoAnswer
             try:
-                outcome = self._ask(client, body(question), read)
+                asked = body(question)
             except PictureError as error:
-                outcome = NoAnswer(str(error))
-            health.record(outcome)
-            return outcome
+                return NoAnswer(str(error))
+            answer = self._ask(client, asked, max_attempts, health)
+            return answer if isinstance(answer, NoAnswer) else read(answer)
 
         with (
             httpx2.Client(headers=self._headers, timeout=self._config.timeout_s) as client,
@@ -108,15 +110,16 @@ class ChatEndpoint:
             return list(threads.map(ask_one, questions))
 
     def _ask(
-        self, client: httpx2.Client, body: dict[str, Any], read: Callable[[bytes], Read | NoAnswer]
-    ) -> Read | NoAnswer:
-        for attempt in range(1, self._config.max_attempts + 1):
+        self, client: httpx2.Client, body: dict[str, Any], max_attempts: int, health: _Health
+    ) -> bytes | NoAnswer:
+        for attempt in range(1, max_attempts + 1):
             outcome, wait_s = self._attempt(client, body, attempt)
             if wait_s is None:
                 break
-            if attempt < self._config.max_attempts:
+            if attempt < max_attempts:
                 self._sleep(min(wait_s, self._config.max_wait_s))
-        return outcome if isinstance(outcome, NoAnswer) else read(outcome)
+        health.record(outcome, is_unwell=wait_s is not None)
+        return outcome
 
     def _attempt(
         self, client: httpx2.Client, body: dict[str, Any], attempt: int
@@ -134,7 +137,10 @@ class ChatEndpoint:
             return answer, None
         reason = f"the endpoint answered HTTP {status}"
         if status in MISCONFIGURED:
-            hint = "check PONDER_REASONER, PONDER_REASONER_URL and PONDER_REASONER_KEY"
+            hint = (
+                "check its address, model and key; those of the service are PONDER_REASONER_URL, "
+                "PONDER_REASONER and PONDER_REASONER_KEY"
+            )
             return NoAnswer(f"{reason}; {hint}", is_outage=True), None
         if status not in RETRIED:
             return NoAnswer(reason), None

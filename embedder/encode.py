@@ -77,8 +77,8 @@ class MMEmbR1:
 
     @property
     def reasoner(self) -> str:
-        """Who writes its rationales: the model itself."""
-        return self.name
+        """Who writes its rationales: this very version."""
+        return self.version
 
     @property
     def prompt_version(self) -> str:

@@ -52,9 +52,15 @@ class EndpointReasoner:
         """What the endpoint wrote about each content, in order.
 
         Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
+        Requests about items are repeated; those about queries are not, for somebody waits, unless
+        the configuration says that nobody does.
         """
+        is_repeated = side == "item" or self._config.repeat_queries
         outcomes = self._endpoint.ask(
-            contents, lambda content: self._body(content, side), _read_completion
+            contents,
+            lambda content: self._body(content, side),
+            _read_completion,
+            max_attempts=self._config.max_attempts if is_repeated else 1,
         )
         return [
             NoRationale(outcome.reason, outcome.is_outage)

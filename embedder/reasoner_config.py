@@ -79,13 +79,16 @@ class EndpointConfig:
     """One request may take so long in all, from connecting to the last byte."""
 
     max_attempts: int = 4
-    """Requests for one content, the first included."""
+    """Requests for one item, the first included; a query gets one."""
+
+    repeat_queries: bool = False
+    """Queries get as many requests as items: for training data, where nobody waits."""
 
     max_wait_s: float = 30.0
     """Longest wait before a request is repeated, whatever `Retry-After` asks for."""
 
     max_failures: int = 16
-    """After so many failed contents in a row the endpoint is taken to be down."""
+    """After so many server errors and timeouts in a row the endpoint is taken to be down."""
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):

@@ -215,7 +215,22 @@ def evaluate(
     """Judge recall: queries under each policy, and users' next items."""
     with failures(), bar("evaluate") as progress:
         report = steps.evaluate(context.obj, queries, progress=progress)
-    show(report if as_json else report.get("histories", {}), as_json)
+    show(report if as_json else _recall_headline(report), as_json)
+
+
+def _recall_headline(report: dict[str, Any]) -> dict[str, Any]:
+    """What a line has room for: hit@1 of the queries by policy and tier, hit@10 of the users."""
+    queries, histories = report.get("queries"), report.get("histories")
+    headline: dict[str, Any] = {}
+    if queries:
+        for policy, judged in queries["policies"].items():
+            hits = {name: metrics["hit@1"] for name, metrics in judged["slices"].items()}
+            headline[f"hit@1, {policy}"] = hits | {"reasoned": judged["reason_rate"]}
+    if histories:
+        headline["next item"] = {
+            name: histories[name] for name in ("num_users", "num_items", "hit@10", "ndcg@10")
+        }
+    return headline
 
 
 @app.command()
@@ -323,7 +338,7 @@ def run(
             recall = steps.evaluate(
                 settings, queries if queries.exists() else None, progress=progress
             )
-        result["recall"] = recall.get("histories", {})
+        result |= _recall_headline(recall)
         with bar("rank") as progress:
             result["rank"] = _headline(steps.train_ranker(settings, progress=progress))
         with bar("report"):

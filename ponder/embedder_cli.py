@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from ponder.console import bar, failures, out, show
-from ponder.notation import number, percent
+from ponder.report.notation import number, percent
 
 app = typer.Typer(help="Judge the embedder's thinking, or hand it on.", no_args_is_help=True)
 METRICS = ("hit@1", "recall@10", "ndcg@10")
@@ -22,7 +22,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Account for thinking: what it gains and costs, and whether vectors depend on it."""
-    from ponder.embedder_report import embedder_report
+    from ponder.thinking.report import embedder_report
 
     with failures(), bar("report") as progress:
         judged = embedder_report(context.obj, data, to, seed=seed, progress=progress)

@@ -364,7 +364,7 @@ def dead_letters(settings: Settings, *, limit: int) -> list[Counts]:
 
 def report(settings: Settings) -> Counts:
     """Writes `report.html` to the reports folder: what the last run did, to be looked at."""
-    from ponder.report import write_html
+    from ponder.report.page import write_html
 
     return {"path": str(write_html(settings))}
 

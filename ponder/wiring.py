@@ -154,7 +154,7 @@ def configured_reasoner(settings: Settings) -> tuple[str, str]:
 
     reasoner = _other_reasoner(settings)
     if reasoner is None:
-        return configured_manifest(settings).name, str(TEMPLATE_VERSION)
+        return configured_version(settings), str(TEMPLATE_VERSION)
     return reasoner.name, reasoner.prompt_version
 
 

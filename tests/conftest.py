@@ -43,9 +43,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(payload)))
+            if isinstance(payload, bytes):
+                self.send_header("Content-Length", str(len(payload)))
+                payload = [payload]
             self.end_headers()
-            self.wfile.write(payload)
+            for part in payload:
+                self.wfile.write(part)
         except OSError:
             pass  # the client has given up
 

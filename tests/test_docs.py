@@ -67,6 +67,9 @@ def test_every_command_is_documented():
     text = read("docs/commands.md")
     for command in app.registered_commands:
         assert f"`ponder {command.name or command.callback.__name__}" in text, command
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            assert f"`ponder {group.name} {command.callback.__name__}" in text, command
 
 
 def test_every_dag_is_documented():

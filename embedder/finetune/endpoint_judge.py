@@ -64,7 +64,7 @@ class EndpointJudge:
             sleep: waits so many seconds before a request is repeated.
         """
         self.name = f"yes-no:{config.name}/{PROMPT_VERSION}"
-        self._model = config.model
+        self._model, self._max_attempts = config.model, config.max_attempts
         self._instruction = instruction
         self._endpoint = ChatEndpoint(config, sleep=sleep)
 
@@ -74,7 +74,7 @@ class EndpointJudge:
         Raises:
             ReasonerOutage: the endpoint answers nobody.
         """
-        outcomes = self._endpoint.ask(cases, self._body, read_odds)
+        outcomes = self._endpoint.ask(cases, self._body, read_odds, max_attempts=self._max_attempts)
         for outcome in outcomes:
             if isinstance(outcome, NoAnswer) and outcome.is_outage:
                 raise ReasonerOutage(f"{outcome.reason}; judge again later")

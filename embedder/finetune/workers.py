@@ -1,6 +1,7 @@
 """Workers by configuration: local models, each loaded once whatever its seeds, and endpoints."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from embedder.checkpoint import Checkpoint, load
 from embedder.endpoint_reasoner import EndpointReasoner
@@ -13,12 +14,15 @@ WorkerConfig = LocalConfig | EndpointConfig
 
 
 def open_workers(configs: Sequence[WorkerConfig]) -> list[Reasoner]:
-    """A worker for each configuration, in order; endpoints are not connected to yet."""
+    """A worker for each configuration, in order; endpoints are not connected to yet.
+
+    Endpoints are asked about queries as patiently as about items: nobody waits.
+    """
     loaded: dict[tuple[str, str], Checkpoint] = {}
     workers: list[Reasoner] = []
     for config in configs:
         if isinstance(config, EndpointConfig):
-            workers.append(EndpointReasoner(config))
+            workers.append(EndpointReasoner(replace(config, repeat_queries=True)))
             continue
         place = (config.model, config.device)
         if place not in loaded:

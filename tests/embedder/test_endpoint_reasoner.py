@@ -73,14 +73,14 @@ def test_too_many_requests_are_repeated_after_the_time_that_the_server_asks_for(
     replies = {1: (429, {"Retry-After": "7"}, b""), 2: (503, {"Retry-After": "900"}, b""), 3: GOOD}
     server = serve(lambda _, number: replies[number])
     waits = []
-    assert reasoner(server, waits, max_wait_s=20).reason(texts("mugs"), "query") == [WRITTEN]
+    assert reasoner(server, waits, max_wait_s=20).reason(texts("mugs"), "item") == [WRITTEN]
     assert waits == [7, 20]
 
 
 def test_server_errors_are_repeated_ever_more_slowly_and_then_given_up(serve):
     server = serve(lambda *_: (500, {}, b"oops"))
     waits = []
-    (outcome,) = reasoner(server, waits, max_attempts=4).reason(texts("mugs"), "query")
+    (outcome,) = reasoner(server, waits, max_attempts=4).reason(texts("mugs"), "item")
     assert outcome == NoRationale("the endpoint answered HTTP 500")
     assert len(server.asked) == 4
     assert waits == [1, 2, 4]
@@ -100,7 +100,7 @@ def test_server_errors_are_repeated_ever_more_slowly_and_then_given_up(serve):
 )
 def test_a_malformed_answer_fails_its_content_and_no_other(serve, payload):
     server = serve(lambda text, _: (200, {}, payload) if text == "bad" else GOOD)
-    first, failed, last = reasoner(server).reason(texts("a", "bad", "b"), "query")
+    first, failed, last = reasoner(server).reason(texts("a", "bad", "b"), "item")
     assert first == last == WRITTEN
     assert isinstance(failed, NoRationale)
     assert not failed.is_outage
@@ -119,7 +119,7 @@ def test_a_server_that_hangs_fails_its_content_in_time_and_no_other(serve):
     server = serve(reply)
     started = time.monotonic()
     outcomes = reasoner(server, timeout_s=0.3, max_attempts=2).reason(
-        texts("a", "slow", "b"), "query"
+        texts("a", "slow", "b"), "item"
     )
     assert time.monotonic() - started < 5
     released.set()
@@ -140,6 +140,36 @@ def test_a_control_token_in_an_answer_is_no_control_token_to_the_embedder(serve,
     assert tokens.index(inputs.emb_id) == len(tokens) - 1
 
 
+def test_a_query_is_asked_once_for_somebody_waits(serve):
+    server = serve(lambda *_: (503, {}, b""))
+    waits = []
+    (outcome,) = reasoner(server, waits).reason(texts("mugs"), "query")
+    assert outcome == NoRationale("the endpoint answered HTTP 503", is_outage=True)
+    assert (len(server.asked), waits) == (1, [])
+
+
+def test_a_server_that_drips_is_cut_off(serve):
+    def drops():
+        for _ in range(100):
+            time.sleep(0.05)
+            yield b" "
+
+    server = serve(lambda *_: (200, {}, drops()))
+    started = time.monotonic()
+    assert reasoner(server, timeout_s=0.3).reason(texts("mugs"), "query") == [
+        NoRationale("no answer within 0.3 s")
+    ]
+    assert time.monotonic() - started < 3
+
+
+def test_many_contents_that_the_endpoint_cannot_read_are_no_outage(serve):
+    """A text-only model refuses every picture; the texts after them are still asked about."""
+    server = serve(lambda text, _: GOOD if text == "good" else (400, {}, b""))
+    contents = texts(*["bad"] * 5, "good")
+    outcomes = reasoner(server, max_failures=3, concurrency=1).reason(contents, "item")
+    assert outcomes == [NoRationale("the endpoint answered HTTP 400")] * 5 + [WRITTEN]
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_model_is_an_outage_that_is_found_once(serve, status):
     server = serve(lambda *_: (status, {}, b"{}"))
@@ -151,7 +181,7 @@ def test_a_wrong_key_or_model_is_an_outage_that_is_found_once(serve, status):
 
 def test_a_request_that_only_this_content_makes_wrong_is_not_repeated(serve):
     server = serve(lambda text, _: (400, {}, b"") if text == "bad" else GOOD)
-    failed, good = reasoner(server).reason(texts("bad", "a"), "query")
+    failed, good = reasoner(server).reason(texts("bad", "a"), "item")
     assert failed == NoRationale("the endpoint answered HTTP 400")
     assert good == WRITTEN
     assert len(server.asked) == 2
@@ -171,14 +201,14 @@ def test_an_endpoint_that_is_not_there_is_an_outage(serve):
     server.shutdown()
     server.server_close()
     config = EndpointConfig(base_url=url, model="thinker", concurrency=1)
-    outcomes = EndpointReasoner(config, sleep=[].append).reason(texts("a", "b"), "query")
+    outcomes = EndpointReasoner(config, sleep=[].append).reason(texts("a", "b"), "item")
     assert all(o.is_outage and "cannot be reached" in o.reason for o in outcomes)
 
 
 def test_many_failures_in_a_row_are_an_outage_and_the_rest_is_not_asked(serve):
     server = serve(lambda *_: (500, {}, b""))
     patient = reasoner(server, max_failures=3, max_attempts=1, concurrency=1)
-    outcomes = patient.reason(texts(*"abcdef"), "query")
+    outcomes = patient.reason(texts(*"abcdef"), "item")
     assert len(server.asked) == 3
     assert [outcome.is_outage for outcome in outcomes] == [False] * 3 + [True] * 3
 
@@ -229,3 +259,8 @@ def test_an_endpoint_that_draws_is_told_its_seed(serve):
     drawing.reason(texts("mugs"), "query")
     assert (server.asked[0]["temperature"], server.asked[0]["seed"]) == (0.7, 3)
     assert drawing.prompt_version == reasoner(server).prompt_version + "/T0.7/s3"
+
+
+def test_where_nobody_waits_a_query_is_asked_again(serve):
+    server = serve(lambda _, number: GOOD if number == 2 else (503, {}, b""))
+    assert reasoner(server, repeat_queries=True).reason(texts("mugs"), "query") == [WRITTEN]

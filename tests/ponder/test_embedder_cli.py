@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ponder.cli import app
-from ponder.evaluation_set import read_evaluation_set
 from ponder.settings import Settings
+from ponder.thinking.evaluation_set import read_evaluation_set
 
 runner = CliRunner()
 
@@ -35,15 +35,17 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     assert result.exit_code == 0, result.output
     report = json.loads((out / "thinking.json").read_text())
     assert report == json.loads(result.stdout)
-    assert (out / "thinking.svg").read_text().startswith("<?xml")
+    drawn = (out / "thinking.svg").read_text()
+    assert drawn.startswith("<?xml")
     assert not home.exists()
     assert set(report["policies"]) == {"never", "always", "auto"}
-    assert report["reasoner"] == "nano"
+    assert report["reasoner"] == report["model_version"]
     assert report["num_queries"] == 12
     # The vectors were read anew with their own rationales: the same ones came out.
     always = report["pairings"]["reason x direct"]
     assert report["sensitivity"]["query"]["metrics"]["right"] == pytest.approx(always)
     shown = runner.invoke(app, arguments)
+    assert (out / "thinking.svg").read_text() == drawn  # times are in the JSON alone
     assert report["findings"][0][:40] in " ".join(shown.stdout.split())
 
 

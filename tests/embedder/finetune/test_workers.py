@@ -18,6 +18,7 @@ def test_a_model_is_loaded_once_and_draws_by_its_seed(folder):
     assert one.name == two.name
     assert len({worker.prompt_version for worker in (one, two, endpoint)}) == 3
     assert isinstance(endpoint, EndpointReasoner)
+    assert endpoint._config.repeat_queries
     (written,) = one.reason([Content("three red mugs")], "query")
     assert isinstance(written, Rationale)
     assert [written] != two.reason([Content("three red mugs")], "query")

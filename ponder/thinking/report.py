@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embedder.content import Content
     from embedder.encode import MMEmbR1
     from embedder.reasoned_encoder import ReasonedEncoder
-    from ponder.evaluation_set import EvaluationSet
+    from ponder.thinking.evaluation_set import EvaluationSet
 
 SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
 
@@ -40,10 +40,10 @@ def embedder_report(
         ValueError: the embedder never reasons.
     """
     from embedder.both_modes import both_modes
-    from ponder.evaluation_set import read_evaluation_set
-    from ponder.findings import findings
-    from ponder.thinking import account
-    from ponder.thinking_figure import write_figure
+    from ponder.thinking.account import account
+    from ponder.thinking.evaluation_set import read_evaluation_set
+    from ponder.thinking.figure import write_figure
+    from ponder.thinking.findings import findings
 
     encoder = _open_reasoning_encoder(settings)
     evaluation = read_evaluation_set(settings, data, refusal=encoder.refusal)
@@ -89,7 +89,7 @@ def _sensitivities(
     seed: int,
 ) -> dict[str, Any]:
     from embedder.given import encode_given
-    from ponder.thinking import query_judge, sensitivity
+    from ponder.thinking.account import query_judge, sensitivity
 
     manifest = encoder.checkpoint.manifest
 

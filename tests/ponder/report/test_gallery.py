@@ -1,4 +1,4 @@
-"""Tests for ponder/gallery.py."""
+"""Tests for ponder/report/gallery.py."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from embedder.pictures import PictureError
-from ponder.gallery import thumbnail
+from ponder.report.gallery import thumbnail
 
 
 def encoded(pixels_HWC):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from embedder.finetune.pairs import Pair
-from ponder.gallery import thumbnail
+from ponder.report.gallery import thumbnail
 from ranker.auc import auc
 
 IDENTITY = ("key", "side", "worker", "prompt_version")

@@ -1,9 +1,9 @@
-"""Tests for ponder/gate.py."""
+"""Tests for ponder/report/gate.py."""
 
 import polars as pl
 
 from catalog.tables import EMBEDDINGS, RATIONALES
-from ponder.gate import probabilities, reasoned_items
+from ponder.report.gate import probabilities, reasoned_items
 
 
 def embeddings(*rows):

@@ -1,4 +1,4 @@
-"""Tests for ponder/report.py: pages of a lake made by hand, read again with an HTML parser."""
+"""Tests for ponder/report/page.py: pages of a lake made by hand, read again with an HTML parser."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
-from ponder.report import write_html
+from ponder.report.page import write_html
 from ponder.settings import Settings
 from ponder.wiring import configured_version, open_lake
 
@@ -117,11 +117,11 @@ def put_items(settings, vectors, *, titles=None, reasoned=(), pictured=True):
     lake.insert_new(EMBEDDINGS, pl.DataFrame(embeddings, schema=EMBEDDINGS.schema))
 
 
-def put_rationale(settings, item_id, rationale, *, reasoner="tiny", summary=""):
+def put_rationale(settings, item_id, rationale, *, reasoner=None, summary=""):
     row = {
         "item_id": item_id,
         "content_hash": f"content-{item_id}",
-        "reasoner": reasoner,
+        "reasoner": reasoner or configured_version(settings),
         "prompt_version": "1",
         "rationale": rationale,
         "summary": summary,

@@ -1,11 +1,11 @@
-"""Tests for ponder/plots.py: the figures are parsed as XML again."""
+"""Tests for ponder/report/plots.py: the figures are parsed as XML again."""
 
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 
-from ponder.plots import gate_histogram, importance_bars
+from ponder.report.plots import gate_histogram, importance_bars
 
 
 def texts(svg):

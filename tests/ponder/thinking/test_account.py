@@ -1,4 +1,4 @@
-"""Tests for ponder/thinking.py and ponder/findings.py, on vectors whose ranking is plain to see.
+"""Tests for ponder/thinking: account.py and findings.py, on vectors whose ranking is plain to see.
 
 Items are the axes of a space; a query that points at its axis is right, at another one wrong.
 """
@@ -10,9 +10,9 @@ from embedder.both_modes import BothModes
 from embedder.content import Content
 from embedder.reasoner import Rationale
 from ponder.evaluation import Query
-from ponder.evaluation_set import EvaluationSet
-from ponder.findings import findings
-from ponder.thinking import account, query_judge, sensitivity
+from ponder.thinking.account import account, query_judge, sensitivity
+from ponder.thinking.evaluation_set import EvaluationSet
+from ponder.thinking.findings import findings
 
 NUM = 12
 AXES = np.eye(NUM, dtype=np.float32)
@@ -83,7 +83,7 @@ def test_reasoned_items_count_where_both_sides_reason():
 
 def test_the_curve_gates_by_theta_and_a_coin_picks_as_many_at_random():
     # The 4 queries that reasoning helps are those that the gate is surest of.
-    queries = modes(RIGHT[:8] + WRONG[8:], WRONG[:8] + RIGHT[8:], [0.2] * 8 + [0.9] * 4)
+    queries = modes(RIGHT[:8] + WRONG[8:], WRONG[:8] + RIGHT[8:], [0.2] * 8 + [0.5] * 4)
     report = account(evaluation(), queries, ITEMS, theta=0.5)
     curve = {point["theta"]: point for point in report["curve"]}
     assert curve[0]["query_rate"] == 1
@@ -125,10 +125,8 @@ def reading(rationales):
     """Points where the rationale says; an empty one, at axis 0; a summary alone, halfway."""
     vectors = []
     for rationale in rationales:
-        named = AXES[int(rationale.summary or 0)]
-        vectors.append(
-            named if rationale.text else (named + AXES[0]) / np.linalg.norm(named + AXES[0])
-        )
+        vector = AXES[int(rationale.summary or 0)] + (0 if rationale.text else AXES[0])
+        vectors.append(vector / np.linalg.norm(vector))
     return np.stack(vectors)
 
 
@@ -152,7 +150,7 @@ def test_rationales_that_read_the_same_say_nothing_about_sensitivity():
     own = [Rationale("the same", "1")] * NUM
     report = sensitivity(modes(RIGHT, RIGHT, [0.5] * NUM, rationales=own), reading)
     assert report["num_same"] == NUM
-    assert np.isnan(report["cosine"]["right/other"]["mean"])
+    assert report["cosine"]["right/other"]["mean"] == pytest.approx(1)
     assert "metrics" not in report
 
 
@@ -169,9 +167,9 @@ def test_findings_claim_an_effect_only_where_the_interval_shows_one():
     hearing = sensitivity(modes(RIGHT, RIGHT, [0.5] * NUM, rationales=own), reading)
     report["sensitivity"] = {"query": deaf, "item": hearing}
     text = "\n".join(findings(report))
-    assert "Reasoning about queries gains +0.500 ndcg@10" in text or "gains" in text
+    assert "Reasoning about queries gains +" in text
     assert "on composed queries" in text
     assert "on literal queries" not in text
     assert "Reasoning about items shows no effect: +0.000 ndcg@10" in text
-    assert "A reasoned query hardly hears its rationale, but hardly needs it" in text
-    assert "A reasoned item hears its rationale, and needs it" in text
+    assert "A reasoned query hardly hears its rationale:" in text
+    assert "A reasoned item hears its rationale and needs it:" in text

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ponder.plots import STYLE
+from ponder.report.plots import STYLE
 
 INK, QUIET, COOL, WARM = "#22222a", "#6b6b76", "#3f6fb5", "#d9772b"
 POLICIES = {"never": COOL, "auto": QUIET, "always": WARM}
@@ -56,7 +56,7 @@ def _draw_curve(axes: Axes, report: Mapping[str, Any]) -> None:
     axes.plot(at, value, "o", color=INK, fillstyle="none", label=f"theta {report['theta']:g}")
     middle = (max(gate + coin) + min(gate + coin)) / 2
     reach = max(MIN_REACH, max(gate + coin) - min(gate + coin))
-    axes.set_ylim(middle - reach, middle + reach)
+    axes.set_ylim(middle - reach, min(middle + reach, 1.01))
     axes.set_xlabel("queries reasoned about, %")
     axes.set_ylabel(f"{METRIC}, over direct items")
     axes.legend(frameon=False)

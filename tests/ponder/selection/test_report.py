@@ -1,4 +1,4 @@
-"""Tests for ponder/selection_report.py and ponder/selection_page.py: counts by hand, one page."""
+"""Tests for ponder.selection.report.py and ponder.selection.page.py: counts by hand, one page."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from embedder.content import Content
 from embedder.finetune.judgements import JUDGED
 from embedder.finetune.pairs import Pair
 from embedder.finetune.selection import SelectionConfig, select
-from ponder.plots import gain_histogram
-from ponder.selection_page import write_selection
-from ponder.selection_report import selection_report
+from ponder.report.plots import gain_histogram
+from ponder.selection.page import write_selection
+from ponder.selection.report import selection_report
 
 PAIRS = [
     Pair(Content(f"query {n} <b>"), Content(f"target {n}"), f"q{n}", f"t{n}", f"p{n}", "clicks")

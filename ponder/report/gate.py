@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from ponder.examples import Example
+from ponder.report.examples import Example
 
 
 def probabilities(

@@ -15,13 +15,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from features.schema import feature_schema
-from ponder import plots
-from ponder.examples import first_right, worth_seeing
-from ponder.gallery import cards
-from ponder.gate import probabilities, reasoned_items
-from ponder.holdings import Holdings, holdings
-from ponder.neighbours import neighbourhoods
-from ponder.notation import FILTERS
+from ponder.report import plots
+from ponder.report.examples import first_right, worth_seeing
+from ponder.report.gallery import cards
+from ponder.report.gate import probabilities, reasoned_items
+from ponder.report.holdings import Holdings, holdings
+from ponder.report.neighbours import neighbourhoods
+from ponder.report.notation import FILTERS
 from ponder.settings import Settings
 
 TEMPLATES = Path(__file__).parent / "templates"

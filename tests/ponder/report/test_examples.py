@@ -1,8 +1,8 @@
-"""Tests for ponder/examples.py."""
+"""Tests for ponder/report/examples.py."""
 
 import pytest
 
-from ponder.examples import first_right, worth_seeing
+from ponder.report.examples import first_right, worth_seeing
 
 
 def example(query_id, rank, *, tier="literal", action="direct"):

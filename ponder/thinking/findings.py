@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ponder.notation import number, percent, signed, spread
+from ponder.report.notation import number, percent, signed, spread
 
 METRIC = "ndcg@10"
 SAME = 0.95  # from this cosine on two vectors are nearly one; UME-R1's issue 12 saw 0.95 to 0.98
@@ -59,11 +59,15 @@ def _sensitivities(report: Mapping[str, Any]) -> list[str]:
     sentences = []
     for side, measured in report["sensitivity"].items():
         other, empty = (measured["cosine"][f"right/{n}"]["mean"] for n in ("other", "empty"))
-        hears = "hardly hears" if other > SAME else "hears"
-        needs = "but hardly needs" if empty > SAME else "and needs"
+        if other > SAME:
+            verdict = "hardly hears its rationale"
+        elif empty > SAME:
+            verdict = "hears its rationale but hardly needs it"
+        else:
+            verdict = "hears its rationale and needs it"
         sentences.append(
-            f"A reasoned {side} {hears} its rationale, {needs} it: the cosine to the vector with "
-            f"another {side}'s is {number(other)}, to that with an empty one {number(empty)}."
+            f"A reasoned {side} {verdict}: the cosine to the vector with another {side}'s is "
+            f"{number(other)}, to that with an empty one {number(empty)}."
         )
     worth = report["sensitivity"]["query"]["over_empty"][METRIC]
     sentences.append(

@@ -1,9 +1,9 @@
-"""Tests for ponder/neighbours.py, against numpy's own sorting."""
+"""Tests for ponder/report/neighbours.py, against numpy's own sorting."""
 
 import numpy as np
 import polars as pl
 
-from ponder.neighbours import neighbourhoods
+from ponder.report.neighbours import neighbourhoods
 
 
 def living(vectors, *, categories=None, pictured=None):

@@ -12,17 +12,16 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ponder import plots
-from ponder.notation import FILTERS
-
-TEMPLATES = Path(__file__).parent / "templates"
+from ponder.report import plots
+from ponder.report.notation import FILTERS
+from ponder.report.page import TEMPLATES
 
 
 def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
     """Writes `selection.json` and `selection.html` to the folder and gives the page's path.
 
     Args:
-        report: from `ponder.selection_report.selection_report`.
+        report: from `ponder.selection.report.selection_report`.
         folder: created when missing.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from embedder.both_modes import BothModes
 from embedder.reasoner import Rationale
-from ponder.evaluation_set import EvaluationSet
+from ponder.thinking.evaluation_set import EvaluationSet
 from ranker.bootstrap import bootstrap_difference, bootstrap_mean
 from recall.evaluation import hit_at_k, ndcg_at_k, rank_all, recall_at_k
 
@@ -171,7 +171,8 @@ def sensitivity(
         f"right/{name}": (vectors["right"] * vectors[name]).sum(axis=1)
         for name in ("other", "summary", "empty", "direct")
     }
-    cosines["right/other"] = np.where(differs, cosines["right/other"], np.nan)
+    if differs.any():
+        cosines["right/other"] = cosines["right/other"][differs]
     report: dict[str, Any] = {
         "num_same": int((~differs).sum()),
         "cosine": {name: asdict(bootstrap_mean(c, seed=seed)) for name, c in cosines.items()},
