@@ -6,8 +6,9 @@ Shape legend: B = sequences in the batch, L = prompt length with padding, T = ne
 from collections.abc import Sequence
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList
 
+from embedder.cached_reasoner import content_key
 from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content
 from embedder.inputs import Batch, Sample
@@ -15,11 +16,14 @@ from embedder.pictures import PictureError
 from embedder.reasoner import NoRationale, Rationale, Side
 from embedder.reasoner_config import LocalConfig
 from embedder.reasoning_prompt import INSTRUCTIONS, read_answer
+from embedder.sampling import GumbelDraw
 from embedder.template import TURN_END
 
 
 class LocalReasoner:
-    """Writes rationales greedily, in batches; implements `embedder.reasoner.Reasoner`.
+    """Writes rationales in batches, greedily or drawn; implements `embedder.reasoner.Reasoner`.
+
+    What is drawn depends on the content and the seed, and not on the rest of the batch.
 
     An MMEmb-R1 checkpoint is asked in its own template and thinks as it was trained to; any other
     is asked in words (`embedder.reasoning_prompt`).
@@ -55,7 +59,8 @@ class LocalReasoner:
         longest_first = sorted(samples, key=lambda row: (-len(samples[row]), row))
         for start in range(0, len(longest_first), self._config.batch_size):
             rows = longest_first[start : start + self._config.batch_size]
-            answers = self._generate([samples[row] for row in rows])
+            keys = [content_key(contents[row]) for row in rows]
+            answers = self._generate([samples[row] for row in rows], keys)
             outcomes.update(zip(rows, map(self._read, answers), strict=True))
         return [outcomes[row] for row in range(len(contents))]
 
@@ -65,7 +70,7 @@ class LocalReasoner:
         return sample.extended([inputs.reason_id]) if self._checkpoint.gate_is_trained else sample
 
     @torch.inference_mode()
-    def _generate(self, samples: list[Sample]) -> list[list[int]]:
+    def _generate(self, samples: list[Sample], keys: list[str]) -> list[list[int]]:
         backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
         batch: Batch = inputs.batch(samples).to(backbone.device)
         pictures = {}
@@ -77,6 +82,7 @@ class LocalReasoner:
             attention_mask=batch.attention_mask_BL,
             mm_token_type_ids=batch.image_mask_BL,
             generation_config=self._generation(),
+            logits_processor=self._draw(keys),
             **pictures,
         )
         return sequences_BT[:, batch.input_ids_BL.shape[1] :].tolist()
@@ -91,6 +97,13 @@ class LocalReasoner:
             pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=sorted({*inputs.forbidden_ids} - ends),
         )
+
+    def _draw(self, keys: list[str]) -> LogitsProcessorList:
+        temperature, seed = self._config.temperature, self._config.seed
+        if temperature == 0:
+            return LogitsProcessorList()
+        seeds = [f"{seed}/{key}" for key in keys]
+        return LogitsProcessorList([GumbelDraw(seeds, temperature=temperature)])
 
     def _read(self, tokens: list[int]) -> Rationale | NoRationale:
         inputs = self._checkpoint.inputs

@@ -19,6 +19,12 @@ class LocalConfig:
     max_tokens: int = 512
     """A longer answer is cut; part of the prompt's version."""
 
+    temperature: float = 0.0
+    """0: the likeliest token each time; above, tokens are drawn. Part of the prompt's version."""
+
+    seed: int = 0
+    """Decides what is drawn, together with the content; part of the prompt's version."""
+
     batch_size: int = 16
     """Contents that are reasoned about together."""
 
@@ -28,6 +34,8 @@ class LocalConfig:
         for name in ("max_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be >= 0, got {self.temperature}")
 
     @property
     def name(self) -> str:
@@ -37,8 +45,8 @@ class LocalConfig:
 
     @property
     def prompt_version(self) -> str:
-        """Of the prompt and of the length that answers are cut to."""
-        return f"{PROMPT_VERSION}/{self.max_tokens}"
+        """Of the prompt, of the length that answers are cut to, and of what draws them."""
+        return _prompt_version(self.max_tokens, self.temperature, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +65,13 @@ class EndpointConfig:
     max_tokens: int = 512
     """The endpoint may generate so many tokens an answer; part of the prompt's version."""
 
+    temperature: float = 0.0
+    """As the endpoint understands it, 0 being greedy; part of the prompt's version."""
+
+    seed: int = 0
+    """Sent along where the temperature is above 0; an endpoint may ignore it. Part of the prompt's
+    version."""
+
     concurrency: int = 8
     """Requests under way at a time."""
 
@@ -65,6 +80,9 @@ class EndpointConfig:
 
     max_attempts: int = 4
     """Requests for one item, the first included; a query gets one."""
+
+    repeat_queries: bool = False
+    """Queries get as many requests as items: for training data, where nobody waits."""
 
     max_wait_s: float = 30.0
     """Longest wait before a request is repeated, whatever `Retry-After` asks for."""
@@ -80,6 +98,8 @@ class EndpointConfig:
         for name in ("max_tokens", "concurrency", "max_attempts", "max_failures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be >= 0, got {self.temperature}")
         for name in ("timeout_s", "max_wait_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
@@ -91,5 +111,10 @@ class EndpointConfig:
 
     @property
     def prompt_version(self) -> str:
-        """Of the prompt and of the length that answers are cut to."""
-        return f"{PROMPT_VERSION}/{self.max_tokens}"
+        """Of the prompt, of the length that answers are cut to, and of what draws them."""
+        return _prompt_version(self.max_tokens, self.temperature, self.seed)
+
+
+def _prompt_version(max_tokens: int, temperature: float, seed: int) -> str:
+    drawn = f"/T{temperature:g}/s{seed}" if temperature > 0 else ""
+    return f"{PROMPT_VERSION}/{max_tokens}{drawn}"

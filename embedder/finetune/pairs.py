@@ -48,10 +48,11 @@ class Pair:
 
 def false_negatives(batch: Sequence[Pair]) -> torch.Tensor:
     """[B, B] True where the target of a column answers the query of a row; symmetric."""
-    return torch.tensor([[_agree(one, other) for other in batch] for one in batch])
+    return torch.tensor([[agree(one, other) for other in batch] for one in batch])
 
 
-def _agree(one: Pair, other: Pair) -> bool:
+def agree(one: Pair, other: Pair) -> bool:
+    """Whether the target of either answers the query of the other; they are of one source."""
     return (
         one.query_key == other.query_key
         or one.target_key == other.target_key

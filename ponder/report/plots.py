@@ -84,14 +84,53 @@ def importance_bars(shares: Mapping[str, float], *, warm: Sequence[str]) -> str:
         return inline_svg(figure)
 
 
-def _histogram(axes: Axes, values: np.ndarray, *, theta: float, bottom: float) -> None:
-    edges = np.linspace(0, 1, NUM_BINS + 1)
+def gain_histogram(gains: Mapping[str, np.ndarray], *, min_gain: float) -> str:
+    """SVG with a histogram of gains for each worker or kind, one below the other.
+
+    Bars are as high as the root of what they count. What gains more than `min_gain`, and is kept,
+    is in the warm colour. The outermost bars hold what lies beyond the middle 98 % of all gains.
+
+    Args:
+        gains: name -> gains in nats; at least one each.
+        min_gain: what a rationale must gain more than.
+    """
+    low, high = np.quantile(np.concatenate(list(gains.values())), [0.01, 0.99])
+    low, high = min(low, min_gain) - 0.1, max(high, min_gain) + 0.1
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 0.6 + 0.55 * len(gains)), layout="constrained")
+        axes = figure.add_subplot()
+        # One number finer than the threshold: what is equal to it is not kept.
+        above = np.nextafter(min_gain, np.inf)
+        for row, values in enumerate(gains.values()):
+            within = np.clip(values, low, high)
+            bottom = len(gains) - 1 - row
+            _histogram(axes, within, theta=above, bottom=bottom, span=(low, high))
+        axes.axvline(min_gain, color=QUIET, linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.set_xlim(low - 0.01 * (high - low), high + 0.01 * (high - low))
+        axes.set_xlabel("gain, nats")
+        axes.set_yticks(
+            [len(gains) - 1 - row + 0.3 for row in range(len(gains))],
+            [_row_label(name, values, above) for name, values in gains.items()],
+        )
+        axes.tick_params(axis="y", length=0)
+        return _inline_svg(figure)
+
+
+def _histogram(
+    axes: Axes,
+    values: np.ndarray,
+    *,
+    theta: float,
+    bottom: float,
+    span: tuple[float, float] = (0, 1),
+) -> None:
+    edges = np.linspace(*span, NUM_BINS + 1)
     direct, _ = np.histogram(values[values < theta], edges)
     reasoned, _ = np.histogram(values[values >= theta], edges)
     scale = 0.75 / np.sqrt((direct + reasoned).max())
     heights = np.sqrt(direct + reasoned) * scale
     share = reasoned / np.maximum(direct + reasoned, 1)
-    width = 0.9 / NUM_BINS
+    width = 0.9 * (span[1] - span[0]) / NUM_BINS
     middles = (edges[1:] + edges[:-1]) / 2
     axes.axhline(bottom, color=QUIET, linewidth=0.4)
     axes.bar(middles, heights * (1 - share), width, bottom=bottom, color=COOL)

@@ -251,3 +251,16 @@ def test_a_key_is_not_shown_and_an_address_is_not_part_of_the_name():
 def test_a_configuration_that_cannot_work_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EndpointConfig(**{"base_url": "http://a/v1", "model": "m"} | options)
+
+
+def test_an_endpoint_that_draws_is_told_its_seed(serve):
+    server = serve(lambda *_: GOOD)
+    drawing = reasoner(server, temperature=0.7, seed=3)
+    drawing.reason(texts("mugs"), "query")
+    assert (server.asked[0]["temperature"], server.asked[0]["seed"]) == (0.7, 3)
+    assert drawing.prompt_version == reasoner(server).prompt_version + "/T0.7/s3"
+
+
+def test_where_nobody_waits_a_query_is_asked_again(serve):
+    server = serve(lambda _, number: GOOD if number == 2 else (503, {}, b""))
+    assert reasoner(server, repeat_queries=True).reason(texts("mugs"), "query") == [WRITTEN]

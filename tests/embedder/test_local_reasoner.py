@@ -84,3 +84,13 @@ def test_a_configuration_that_cannot_work_is_refused(options):
 
 def test_no_contents_need_no_reasoning(checkpoint):
     assert local(checkpoint).reason([], "item") == []
+
+
+def test_what_is_drawn_depends_on_content_and_seed_and_not_on_the_batch(checkpoint):
+    contents = [Content(f"{n} red mugs in the colour of grass"[: 12 + n]) for n in range(5)]
+    drawing = local(checkpoint, max_tokens=8, temperature=1.0, seed=1)
+    together = drawing.reason(contents, "query")
+    assert [drawing.reason([content], "query")[0] for content in contents] == together
+    others = local(checkpoint, max_tokens=8, temperature=1.0, seed=2)
+    assert others.reason(contents, "query") != together
+    assert others.prompt_version != drawing.prompt_version
