@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from catalog.lake import Lake
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
