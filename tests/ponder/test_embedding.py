@@ -5,14 +5,14 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from catalog.lake import Lake
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from ponder import steps
 from ponder.embedding import embed_shards
 from ponder.wiring import open_lake
@@ -100,11 +100,19 @@ def test_a_run_that_is_killed_three_times_ends_as_one_that_was_not(tmp_path):
     assert again < kills * SHARD_SIZE
 
 
-@pytest.mark.parametrize("num_workers", [2])
-def test_several_processes_embed_every_item_once(settings, bazaar, tmp_path, num_workers):
+def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
+    settings = replace(settings, policy="always")
+    steps.land_folder(settings, bazaar)
+    counts = steps.embed(settings, steps.plan(settings).shards[0])
+    lake = open_lake(settings)
+    assert counts["reasoned"] == counts["embedded"] == len(lake.read(RATIONALES)) == 25
+    assert set(lake.read(RATIONALES)["reasoner"]) == set(lake.read(EMBEDDINGS)["model_version"])
+
+
+def test_several_processes_embed_every_item_once(settings, bazaar):
     steps.land_folder(settings, bazaar)
     planned, done = steps.plan(settings), []
-    counts = embed_shards(settings, planned.shards, num_workers=num_workers, progress=done.append)
+    counts = embed_shards(settings, planned.shards, num_workers=2, progress=done.append)
     assert counts["embedded"] == sum(done) == planned.num_items
     keys = open_lake(settings).read(EMBEDDINGS, ["item_id"])
     assert keys["item_id"].is_unique().all()
