@@ -113,7 +113,7 @@ def gain_histogram(gains: Mapping[str, np.ndarray], *, min_gain: float) -> str:
             [_row_label(name, values, above) for name, values in gains.items()],
         )
         axes.tick_params(axis="y", length=0)
-        return _inline_svg(figure)
+        return inline_svg(figure)
 
 
 def _histogram(
