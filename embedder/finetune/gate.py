@@ -79,8 +79,7 @@ class GateTrainer:
             seed=config.seed,
             source_weights=config.source_weights,
         )
-        unchanging = copy.deepcopy(self.backbone).requires_grad_(False)
-        reference = Reader(unchanging, self._inputs, pictures=pictures)
+        reference = Reader(copy.deepcopy(self.backbone), self._inputs, pictures=pictures)
         partners = Partners(
             reference,
             self._manifest,

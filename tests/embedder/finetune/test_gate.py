@@ -115,16 +115,17 @@ def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pai
     """One word of one rationale that was better than its group: its probability must rise."""
     learner = trainer(trains_words=True, kl_weight=0.0)
     rollouts = learner.source.rolled_out(pairs[:1], "query", seed="a")
-    rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.0]]))
+    rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
     losses = learner.losses(rollouts)
     num_words = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
     # At the weights that drew the words every ratio is 1, so the loss is the mean advantage.
-    unit = 0.5 + 1e-4  # of (0, 0, 1, 0): sqrt((3 / 16 + 9 / 16) / 3)
-    advantages = [0.75 / unit, -0.25 / unit]
+    # Mean 0.375, so the deviations are -0.375 twice, 0.625 and 0.125.
+    unit = ((2 * 0.375**2 + 0.625**2 + 0.125**2) / 3) ** 0.5 + 1e-4
+    advantages = [0.625 / unit, 0.125 / unit]
     expected = -sum(n * a for n, a in zip(num_words, advantages, strict=True)) / (4 * 8)
     assert losses["words"].item() == pytest.approx(expected, rel=1e-4)
     p = torch.softmax(rollouts.gate_P2, dim=-1)[0]
-    gate = (2 * -0.25 / unit * p[0] + sum(advantages) * p[1]) / 0.5 / 4
+    gate = (2 * -0.375 / unit * p[0] + sum(advantages) * p[1]) / 0.5 / 4
     assert losses["gate"].item() == pytest.approx(-gate.item() / 8, rel=1e-4)
 
 

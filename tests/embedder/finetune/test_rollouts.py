@@ -57,7 +57,8 @@ def test_answers_run_from_the_gate_to_the_embedding_token(backbone, inputs, samp
 
 def test_at_a_low_temperature_the_model_says_what_it_says_when_it_chooses():
     nano = load("nano")
-    texts = ["as many hats as a bicycle has wheels", "kites in the colour of grass", "3 red mugs"]
+    # The shortest first: its slot is taken over by another when it leaves.
+    texts = ["3 red mugs", "as many hats as a bicycle has wheels", "kites in the colour of grass"]
     contents = [Content(text) for text in texts]
     chosen = MMEmbR1(nano, EmbedderConfig(policy="always")).encode_query(contents)
     samples = [nano.inputs.sample(x, nano.manifest.query_instruction) for x in contents]
