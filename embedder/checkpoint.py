@@ -39,6 +39,11 @@ class Checkpoint:
     gate_is_trained: bool
     """False for a checkpoint whose control tokens were added at load time."""
 
+    @property
+    def hidden_size(self) -> int:
+        """Numbers of a hidden state, and of a full vector."""
+        return int(self.backbone.model.config.get_text_config().hidden_size)
+
 
 def load(model: str, *, device: str = "cpu") -> Checkpoint:
     """The checkpoint, ready to encode: float32 on a CPU, bfloat16 on a GPU.

@@ -18,6 +18,9 @@ from embedder.version import version_id
 
 CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
 GPU_BATCH_TOKENS = 16_384
+SHARED_HIDDEN_SIZE = 512
+"""Below it a second thread gains little, and beside other work two threads wait for each other:
+nano on two busy cores embeds five times slower with two than with one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,8 @@ class EmbedderConfig:
     """Rationales that are decoded at once. None: 128 on a CPU, 256 on a GPU."""
 
     num_threads: int | None = None
-    """CPU threads of torch; None leaves its default."""
+    """CPU threads of torch. None: one for a model whose matrices are too small to be shared, else
+    torch's default."""
 
     def __post_init__(self) -> None:
         for name in ("batch_tokens", "window", "num_slots"):
@@ -83,14 +87,18 @@ class MMEmbR1:
         self._config = config
         self._engine = _engine(checkpoint, config, thinker)
         self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
-        self.dim: int = checkpoint.backbone.model.config.get_text_config().hidden_size
+        self.dim: int = checkpoint.hidden_size
 
     @classmethod
     def open(cls, config: EmbedderConfig) -> "MMEmbR1":
         """Loads the configured model version."""
-        if config.num_threads is not None:
-            torch.set_num_threads(config.num_threads)
-        return cls(load(config.model, device=config.device), config)
+        checkpoint = load(config.model, device=config.device)
+        num_threads = config.num_threads
+        if num_threads is None and checkpoint.hidden_size < SHARED_HIDDEN_SIZE:
+            num_threads = 1
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
+        return cls(checkpoint, config)
 
     @property
     def dims(self) -> tuple[int, ...]:
