@@ -44,6 +44,8 @@ def test_the_variants_differ_where_products_share_a_title():
     # Titles: both "a" find picture 1 first, which is right by title and for the second its own.
     assert judged["text_to_image"]["R@1"] == round(2 / 3, 4)
     assert judged["text_to_image_own"]["R@1"] == round(1 / 3, 4)
+    # Merged, "a" asks once and finds picture 1; "b" finds a picture of "a".
+    assert judged["text_to_image_merged"]["R@1"] == 0.5
     # Pictures: 0 prefers "b"; 1 scores all titles alike; 2 prefers "a" twice.
     assert judged["image_to_text"]["R@1"] == 0.0
     # Merged, picture 1 has two candidates, one of them right: rank 1.5.
