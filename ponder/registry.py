@@ -10,7 +10,7 @@ champion.
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,15 @@ class Registry:
         """The registered versions, sorted."""
         return sorted(path.parent.name for path in self.folder.glob("[!.]*/manifest.json"))
 
-    def add(self, version: Path) -> str:
+    def add(self, version: Path, *, lineage: Mapping[str, Any]) -> str:
         """Copies a version folder into the registry and gives its name.
 
         The copy is there as a whole or not at all. A version that is registered already is left as
-        it is, so that registering again does nothing.
+        it is, its lineage too, so that registering again does nothing.
+
+        Args:
+            version: the folder.
+            lineage: where it comes from; kept in the copy's manifest, and no part of its id.
         """
         from embedder.version import configured_version
 
@@ -45,6 +49,9 @@ class Registry:
         unfinished = self.folder / f".{name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(version, unfinished)
+        path = unfinished / "manifest.json"
+        values = json.loads(path.read_text()) | {"lineage": dict(lineage)}
+        path.write_text(json.dumps(values, indent=2) + "\n")
         unfinished.rename(self.folder / name)
         return name
 

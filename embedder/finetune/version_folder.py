@@ -30,18 +30,5 @@ def write_version(
     backbone.model.to(checkpoint.backbone.model.dtype).save_pretrained(folder)
     checkpoint.inputs.tokenizer.save_pretrained(folder)
     shutil.copyfile(checkpoint.folder / PICTURE_PROCESSOR, folder / PICTURE_PROCESSOR)
-    write_manifest(manifest, folder)
-
-
-def write_manifest(manifest: Manifest, folder: Path, **record: object) -> None:
-    """Writes the folder's `manifest.json`, or replaces it in one step.
-
-    Args:
-        manifest: what decides how the version is used.
-        folder: of the version.
-        **record: anything else that is to be known of it; it has no part in the version's id.
-    """
-    temporary = folder / "manifest.tmp"
-    values = asdict(manifest) | record
-    temporary.write_text(json.dumps(values, indent=2, default=str) + "\n")
-    temporary.replace(folder / "manifest.json")
+    values = json.dumps(asdict(manifest), indent=2)
+    (folder / "manifest.json").write_text(f"{values}\n")

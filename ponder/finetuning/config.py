@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ponder.registry import CHAMPION, REGISTRY
+
 if TYPE_CHECKING:
     from embedder.finetune.gate_config import GateConfig
     from embedder.finetune.joint import JointConfig
@@ -64,6 +66,11 @@ class FinetuneConfig:
     """Decides everything that is drawn."""
 
     def __post_init__(self) -> None:
+        if self.base == f"{REGISTRY}{CHAMPION}":
+            raise ValueError(
+                f"base must name a version that stays one, got {self.base!r}; leave it out to "
+                "start from the present champion, or name one, e.g. nano"
+            )
         for name in ("max_pairs", "steps", "batch_size", "gate_batch_size", "num_drawn"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -83,8 +90,8 @@ class FinetuneConfig:
     def joint(self) -> "JointConfig":
         """Of stage 1.
 
-        The picture tower is left as it is, and the moving average is shorter where steps are few. Nothing is taken for a false negative by its score, which the base may have
-        wrong.
+        The picture tower is left as it is, and the moving average is shorter where steps are few.
+        Nothing is taken for a false negative by its score, which the base may have wrong.
         """
         from embedder.finetune.adapters import Lora
         from embedder.finetune.joint import JointConfig

@@ -58,13 +58,7 @@ def evaluate(run: Run, progress: Progress) -> Counts:
 
 def register(run: Run, progress: Progress) -> Counts:
     """Stage `register`: the version with its lineage in the registry; the champion stays."""
-    from embedder.finetune.version_folder import write_manifest
-    from embedder.version import read_manifest
-
-    folder = run.version(trained(run))
-    manifest = read_manifest(folder)
-    write_manifest(manifest, folder, lineage=lineage(run))
-    name = run.registry.add(folder)
+    name = run.registry.add(run.version(trained(run)), lineage=lineage(run))
     progress(1)
     return {"name": name, "path": str(run.registry.path(name))}
 

@@ -1,0 +1,220 @@
+"""Tests for ponder/finetuning/stages.py: nano fine-tuned on a tiny bazaar, killed on the way."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from catalog.tables import CANDIDATES
+from embedder.content import Content
+from embedder.version import NANO
+from ponder import steps
+from ponder.cli import app
+from ponder.finetuning.config import FinetuneConfig
+from ponder.finetuning.outcome import PromotionRefused, promote
+from ponder.finetuning.promotion import PromotionConfig
+from ponder.finetuning.run import Run
+from ponder.finetuning.stages import STAGES, run_stage
+from ponder.settings import Settings
+from ponder.wiring import configured_version, open_encoder
+
+BEFORE = "2026-03-09T00:00:00+00:00"
+ANYTHING = PromotionConfig(min_gain=-1, max_loss=1.1, max_literal_loss=1, min_sensitivity=0)
+REFUSED = {
+    "base": "nano",
+    "created_at": "2026-03-01",
+    "evaluation": {"promoted": False, "checks": []},
+}
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(number):
+    """A progress that ends the process once so much more is done."""
+    calls = []
+
+    def progress(done):
+        calls.append(done)
+        if sum(calls) >= number:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return Settings(home=tmp_path_factory.mktemp("home"), shard_size=60, promotion=ANYTHING)
+
+
+@pytest.fixture(scope="module")
+def config(bazaar):
+    return FinetuneConfig(
+        data=str(bazaar),
+        before=BEFORE,
+        max_pairs=24,
+        steps=4,
+        gate_steps=1,
+        batch_size=8,
+        gate_batch_size=8,
+        num_drawn=2,
+        learning_rate=1e-3,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(settings, config):
+    """A run that was killed within three stages, and went on each time in another process."""
+    folder = settings.home / "finetune" / "killed"
+    for stage in STAGES:
+        if stage in ("rationales", "joint", "evaluate"):
+            with pytest.raises(Killed):
+                run_stage(Run.open(settings, config, folder), stage, progress=killed_after(2))
+            assert Run.open(settings, config, folder).done(stage) is None
+        if stage == "joint":
+            shutil.copytree(folder, settings.home / "finetune" / "before_joint")
+        run_stage(Run.open(settings, config, folder), stage)
+    return Run.open(settings, config, folder)
+
+
+def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
+    folder = settings.home / "finetune" / "whole"
+    shutil.copytree(settings.home / "finetune" / "before_joint", folder)
+    shutil.rmtree(folder / "joint")
+    run_stage(Run.open(settings, config, folder), "joint")
+    whole, killed = (
+        (path / "joint" / "version" / "model.safetensors").read_bytes()
+        for path in (folder, finished.folder)
+    )
+    assert whole == killed
+    assert whole != (NANO / "model.safetensors").read_bytes()
+
+
+def test_no_worker_was_asked_twice(finished):
+    written = finished.lake.read(CANDIDATES)
+    assert len(written) == finished.done("rationales")["rationales"]
+    assert written.select(CANDIDATES.key).is_unique().all()
+
+
+def test_a_finished_stage_is_not_run_again(finished):
+    counts = [run_stage(finished, name, progress=killed_after(0)) for name in STAGES]
+    assert counts == [finished.done(name) for name in STAGES]
+
+
+def test_a_run_with_another_configuration_is_refused(finished, settings, config):
+    with pytest.raises(ValueError, match=r"has other steps: \[4\]; choose another folder"):
+        Run.open(settings, replace(config, steps=5), finished.folder)
+
+
+def test_the_folders_questions_and_later_events_are_frozen(finished, bazaar):
+    sets = finished.done("evaluate")["sets"]
+    after, asked = sorted(sets)
+    assert asked == bazaar.name
+    assert after == "after-20260309T000000"
+    pairs = pl.read_parquet(finished.folder / "pairs" / "pairs.parquet")
+    assert pairs["ts"].max().isoformat() < BEFORE
+
+
+def test_the_lineage_says_where_the_version_comes_from(finished):
+    registered = finished.done("register")
+    manifest = json.loads(
+        (finished.registry.path(registered["name"]) / "manifest.json").read_text()
+    )
+    lineage = manifest["lineage"]
+    assert manifest["name"] == "tuned"
+    assert lineage["base"] == configured_version(Settings())
+    assert lineage["pairs"]["pairs"]["title_picture"] == 24
+    assert lineage["stages"]["joint"]["num_steps"] == 4
+    assert lineage["stages"]["gate"]["seed"] == 0
+    digests = {
+        path.parent.name: path.read_text().strip() for path in finished.sets_folder.glob("*/digest")
+    }
+    assert lineage["evaluation"]["sets"] == digests
+
+
+def test_a_version_is_no_better_than_itself(finished, settings):
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from ponder.finetuning.comparison import compare
+    from ponder.finetuning.frozen_set import read_frozen_sets
+
+    nano = MMEmbR1.open(EmbedderConfig())
+    for frozen in read_frozen_sets(finished.sets_folder).values():
+        report = compare(frozen, nano, nano, policy="auto")
+        for slice_gain in report["gain"].values():
+            assert all(gain == {"mean": 0, "low": 0, "high": 0} for gain in slice_gain.values())
+        assert report["candidate"] == report["champion"]
+
+
+def test_the_champion_is_what_ponder_serves_while_it_is_live(
+    finished, settings, bazaar, night, tmp_path
+):
+    chosen = promote(finished)["champion"]
+    assert chosen == finished.done("register")["name"]
+    following = replace(settings, model="registry:champion")
+    assert configured_version(following) == chosen
+    assert open_encoder(following).version == chosen
+    night(following, bazaar)
+    # Another champion: the service goes on with the one that is live.
+    another = tmp_path / "another"
+    shutil.copytree(NANO, another)
+    next_champion = settings.registry.add(another, lineage=REFUSED)
+    settings.registry.promote(next_champion)
+    assert configured_version(following) == next_champion
+    assert steps.recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
+
+
+def test_the_registered_version_encodes_what_the_trained_one_did(finished, settings):
+    model = f"registry:{finished.done('register')['name']}"
+    trained = finished.version("gate")
+    vectors = [
+        open_encoder(replace(settings, model=name)).encode_query([Content("3 red mugs")])[0].vector
+        for name in (model, str(trained))
+    ]
+    assert np.array_equal(*vectors)
+
+
+def test_what_the_rules_are_against_is_not_promoted(finished, settings, tmp_path):
+    folder = tmp_path / "refused"
+    shutil.copytree(finished.folder, folder)
+    run = Run.open(settings, finished.config, folder)
+    checks = [{"rule": "gain", "passed": False, "says": "no better"}]
+    run.finish("evaluate", {"promoted": False, "checks": checks})
+    before = settings.registry.champion()
+    with pytest.raises(PromotionRefused, match="is not promoted: no better"):
+        promote(run)
+    assert settings.registry.champion() == before
+
+
+def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings, bazaar):
+    def ponder(*arguments):
+        return CliRunner().invoke(app, ["--home", str(settings.home), *arguments])
+
+    config = finished.config
+    options = ["--data", str(bazaar), "--out", str(finished.folder), "--json", "--seed", "0"]
+    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
+        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    options += ["--base", config.base]
+    result = ponder("finetune", *options)
+    name = finished.done("register")["name"]
+    assert json.loads(result.stdout)["register"]["name"] == name
+    assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
+
+
+def test_a_version_that_failed_is_promoted_by_force_alone(finished, settings):
+    def ponder(*arguments):
+        return CliRunner().invoke(app, ["--home", str(settings.home), "models", *arguments])
+
+    name = finished.done("register")["name"]
+    listed = json.loads(ponder("list", "--json").stdout)["versions"]
+    (failed,) = [row["name"] for row in listed if not row["passed"]]
+    assert {row["name"] for row in listed} == {name, failed}
+    assert ponder("promote", name).exit_code == 0
+    assert ponder("promote", failed).exit_code == 1
+    assert settings.registry.champion() == name
+    assert ponder("promote", failed, "--force").exit_code == 0
+    assert settings.registry.champion() == failed
