@@ -82,6 +82,14 @@ def finished(settings, config):
     return Run.open(settings, config, folder)
 
 
+@pytest.fixture(scope="module")
+def refused(settings, tmp_path_factory):
+    """A registered version whose evaluation was against it."""
+    folder = tmp_path_factory.mktemp("refused") / "nano"
+    shutil.copytree(NANO, folder)
+    return settings.registry.add(folder, lineage=REFUSED)
+
+
 def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
     folder = settings.home / "finetune" / "whole"
     shutil.copytree(settings.home / "finetune" / "before_joint", folder)
@@ -151,7 +159,7 @@ def test_a_version_is_no_better_than_itself(finished, settings):
 
 
 def test_the_champion_is_what_ponder_serves_while_it_is_live(
-    finished, settings, bazaar, night, tmp_path
+    finished, refused, settings, bazaar, night
 ):
     chosen = promote(finished)["champion"]
     assert chosen == finished.done("register")["name"]
@@ -160,11 +168,8 @@ def test_the_champion_is_what_ponder_serves_while_it_is_live(
     assert open_encoder(following).version == chosen
     night(following, bazaar)
     # Another champion: the service goes on with the one that is live.
-    another = tmp_path / "another"
-    shutil.copytree(NANO, another)
-    next_champion = settings.registry.add(another, lineage=REFUSED)
-    settings.registry.promote(next_champion)
-    assert configured_version(following) == next_champion
+    settings.registry.promote(refused)
+    assert configured_version(following) == refused
     assert steps.recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
 
 
@@ -205,16 +210,15 @@ def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings
     assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
 
 
-def test_a_version_that_failed_is_promoted_by_force_alone(finished, settings):
+def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, settings):
     def ponder(*arguments):
         return CliRunner().invoke(app, ["--home", str(settings.home), "models", *arguments])
 
     name = finished.done("register")["name"]
     listed = json.loads(ponder("list", "--json").stdout)["versions"]
-    (failed,) = [row["name"] for row in listed if not row["passed"]]
-    assert {row["name"] for row in listed} == {name, failed}
+    assert {row["name"]: row["passed"] for row in listed} == {name: True, refused: False}
     assert ponder("promote", name).exit_code == 0
-    assert ponder("promote", failed).exit_code == 1
+    assert ponder("promote", refused).exit_code == 1
     assert settings.registry.champion() == name
-    assert ponder("promote", failed, "--force").exit_code == 0
-    assert settings.registry.champion() == failed
+    assert ponder("promote", refused, "--force").exit_code == 0
+    assert settings.registry.champion() == refused
