@@ -52,6 +52,7 @@ def evaluate(run: Run, progress: Progress) -> Counts:
         "checks": [asdict(check) for check in judged.checks],
         "thresholds": asdict(settings.promotion),
         "champion": versions[1].version,
+        "opponent": registry.champion(),
         "sets": report,
     }
 
@@ -67,11 +68,19 @@ def promote(run: Run) -> Counts:
     """Makes the run's version the champion.
 
     Raises:
-        PromotionRefused: the rules speak against it.
+        PromotionRefused: the rules speak against it, or the champion is not the one any more that
+            it was compared with.
     """
     judged, registered = run.done("evaluate"), run.done("register")
     assert judged is not None
     assert registered is not None
+    present = run.registry.champion()
+    if present not in (judged["opponent"], registered["name"]):
+        raise PromotionRefused(
+            f"{registered['name']} must be compared with the present champion, {present}, and was "
+            f"with {judged['opponent'] or 'its base'}; remove {run.folder / 'evaluate'} and run it "
+            "again"
+        )
     if not judged["promoted"]:
         reasons = [check["says"] for check in judged["checks"] if not check["passed"]]
         raise PromotionRefused(f"{registered['name']} is not promoted: " + "; ".join(reasons))

@@ -40,7 +40,7 @@ def judged(tmp_path):
         folder = tmp_path / "finetune" / "manual__2026-03-01T00-00-00-00-00"
         run = Run.open(None, FinetuneConfig(**PARAMS | {"base": "nano"}), folder)
         check = {"rule": "gain", "passed": promoted, "says": "no better"}
-        run.finish("evaluate", {"promoted": promoted, "checks": [check]})
+        run.finish("evaluate", {"promoted": promoted, "checks": [check], "opponent": None})
         run.finish("register", {"name": "tuned-0"})
         version = tmp_path / "models" / "tuned-0"
         version.mkdir(parents=True)

@@ -188,11 +188,23 @@ def test_what_the_rules_are_against_is_not_promoted(finished, settings, tmp_path
     shutil.copytree(finished.folder, folder)
     run = Run.open(settings, finished.config, folder)
     checks = [{"rule": "gain", "passed": False, "says": "no better"}]
-    run.finish("evaluate", {"promoted": False, "checks": checks})
     before = settings.registry.champion()
+    run.finish("evaluate", {"promoted": False, "checks": checks, "opponent": before})
     with pytest.raises(PromotionRefused, match="is not promoted: no better"):
         promote(run)
     assert settings.registry.champion() == before
+
+
+def test_who_was_compared_with_another_champion_is_not_promoted(
+    finished, refused, settings, tmp_path
+):
+    home = tmp_path / "home"
+    shutil.copytree(settings.home / "models", home / "models")
+    run = Run(replace(settings, home=home), finished.config, finished.folder)
+    run.registry.promote(refused)
+    with pytest.raises(PromotionRefused, match=f"the present champion, {refused}, and was with"):
+        promote(run)
+    assert run.registry.champion() == refused
 
 
 def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings, bazaar):
