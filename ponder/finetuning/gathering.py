@@ -113,8 +113,10 @@ def _freeze_sets(
         asked[f"{AFTER}{before:%Y%m%dT%H%M%S}"] = queries
     questions = Path(run.config.data) / "queries.jsonl"
     if run.config.data != LAKE and questions.exists():
-        decoder = msgspec.json.Decoder(FrozenQuery)
-        asked[Path(run.config.data).resolve().name] = decoder.decode_lines(questions.read_bytes())
+        lines = questions.read_bytes()
+        digest = hashlib.blake2b(lines, digest_size=4).hexdigest()
+        name = f"{questions.resolve().parent.name}-{digest}"
+        asked[name] = msgspec.json.Decoder(FrozenQuery).decode_lines(lines)
     for name, queries in asked.items():
         if not (run.sets_folder / name).exists():
             freeze(queries, contents, run.sets_folder / name, seed=run.config.seed)

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from catalog.tables import CANDIDATES
+from catalog.tables import CANDIDATES, ITEMS
 from embedder.content import Content
 from embedder.version import NANO
 from ponder import steps
 from ponder.cli import app
 from ponder.finetuning.config import FinetuneConfig
+from ponder.finetuning.frozen_set import FrozenQuery, freeze
 from ponder.finetuning.outcome import PromotionRefused, promote
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
@@ -122,10 +123,35 @@ def test_a_run_with_another_configuration_is_refused(finished, settings, config)
 def test_the_folders_questions_and_later_events_are_frozen(finished, bazaar):
     sets = finished.done("evaluate")["sets"]
     after, asked = sorted(sets)
-    assert asked == bazaar.name
+    assert asked.startswith(f"{bazaar.name}-")
     assert after == "after-20260309T000000"
     pairs = pl.read_parquet(finished.folder / "pairs" / "pairs.parquet")
     assert pairs["ts"].max().isoformat() < BEFORE
+
+
+def test_what_came_after_another_runs_split_is_not_asked(settings, config, tmp_path):
+    sets = tmp_path / "home" / "evaluation"
+    for name in ("after-20200101T000000", "mine"):
+        sets.mkdir(parents=True, exist_ok=True)
+        query = FrozenQuery(query_id="q", text="mug", relevant=["a"])
+        freeze([query], {"a": Content("mug")}, sets / name)
+    run = Run.open(replace(settings, home=tmp_path / "home"), config, tmp_path / "run")
+    names = run_stage(run, "pairs")["sets"]
+    assert "mine" in names
+    assert [name for name in names if name.startswith("after-")] == ["after-20260309T000000"]
+
+
+def test_stages_learn_from_the_lake_as_it_was_and_from_their_own_workers(
+    finished, settings, config, tmp_path
+):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.open(settings, config, tmp_path / "run")
+    run.lake.delete(ITEMS, run.lake.read(ITEMS))
+    foreign = run.lake.read(CANDIDATES).with_columns(worker=pl.lit("of another run"))
+    run.lake.insert_new(CANDIDATES, foreign)
+    shutil.rmtree(run.folder / "selection")
+    assert run_stage(run, "selection") == finished.done("selection")
+    assert run.items.equals(finished.items)
 
 
 def test_the_lineage_says_where_the_version_comes_from(finished):
