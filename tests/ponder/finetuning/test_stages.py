@@ -151,6 +151,8 @@ def test_stages_learn_from_the_lake_as_it_was_and_from_their_own_workers(
     run.lake.insert_new(CANDIDATES, foreign)
     shutil.rmtree(run.folder / "selection")
     assert run_stage(run, "selection") == finished.done("selection")
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    assert "of another run" not in selected["worker"]
     assert run.items.equals(finished.items)
 
 
