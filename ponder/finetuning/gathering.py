@@ -35,13 +35,7 @@ def gather(run: Run, progress: Progress) -> Counts:
     Raises:
         ValueError: no source has a batch of pairs.
     """
-    from embedder.finetune.pair_rows import read_pairs
-    from ponder.finetuning.pair_sources import (
-        contents_of,
-        read_searches,
-        split_moment,
-        training_rows,
-    )
+    from ponder.finetuning.pair_sources import contents_of, split_moment
 
     config = run.config
     if config.data != LAKE:
@@ -51,17 +45,7 @@ def gather(run: Run, progress: Progress) -> Counts:
     contents = contents_of(items, dict(zip(media["hash"], media["bytes"], strict=True)))
     positives = positive_events(run.events, config=HistoryConfig())
     before = split_moment(positives, config.before)
-    searches = read_searches(Path(config.data) if config.data != LAKE else run.settings.home)
-    rows = training_rows(
-        items,
-        positives,
-        before=before,
-        searches=searches,
-        max_pairs=config.max_pairs,
-        seed=config.seed,
-    )
-    read = read_pairs(rows, contents)
-    found = rows.filter(~pl.col("pair_id").is_in(list(read.skipped)))
+    found, num_skipped = _readable_rows(run, items, contents, positives, before)
     enough = pl.len().over("source") >= config.batch_size
     kept, few = found.filter(enough), found.filter(~enough)
     if kept.is_empty():
@@ -74,12 +58,36 @@ def gather(run: Run, progress: Progress) -> Counts:
     return {
         "pairs": _by_source(kept),
         "left_out": _by_source(few),
-        "skipped": len(read.skipped),
+        "skipped": num_skipped,
         "digest": _digest(kept, items),
         "before": before and before.isoformat(),
         "read_at": read_at.isoformat(),
         "sets": _freeze_sets(run, contents, positives, before),
     }
+
+
+def _readable_rows(
+    run: Run,
+    items: pl.DataFrame,
+    contents: "Mapping[str, Content]",
+    positives: pl.DataFrame,
+    before: datetime | None,
+) -> tuple[pl.DataFrame, int]:
+    """Rows of pairs whose contents there are, and how many others there were."""
+    from embedder.finetune.pair_rows import read_pairs
+    from ponder.finetuning.pair_sources import read_searches, training_rows
+
+    config = run.config
+    rows = training_rows(
+        items,
+        positives,
+        before=before,
+        searches=read_searches(Path(config.data) if config.data != LAKE else run.settings.home),
+        max_pairs=config.max_pairs,
+        seed=config.seed,
+    )
+    skipped = read_pairs(rows, contents).skipped
+    return rows.filter(~pl.col("pair_id").is_in(list(skipped))), len(skipped)
 
 
 def _by_source(rows: pl.DataFrame) -> dict[str, int]:
