@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ponder import embedder_cli, lake_cli, letters_cli, steps, upkeep
+from ponder import embedder_cli, lake_cli, letters_cli, models_cli, steps, upkeep
 from ponder.console import (
     bar,
     failures,
@@ -27,6 +27,7 @@ from ponder.console import (
 )
 from ponder.embedding import embed_shards
 from ponder.encode_cli import encode
+from ponder.finetune_cli import finetune
 from ponder.settings import Settings
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(letters_cli.app, name="dead-letters")
 app.add_typer(lake_cli.app, name="lake")
 app.add_typer(embedder_cli.app, name="embedder")
+app.add_typer(models_cli.app, name="models")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
@@ -70,7 +72,10 @@ def main(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Embedder: nano, a folder, or a hub id [default: $PONDER_MODEL or nano]"),
+        typer.Option(
+            help="Embedder: nano, a folder, a hub id, or registry:NAME "
+            "[default: $PONDER_MODEL or nano]"
+        ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
 ) -> None:
@@ -184,6 +189,7 @@ def _embed_all(settings: Settings, *, num_workers: int = 1) -> dict[str, int]:
 
 
 app.command()(encode)
+app.command()(finetune)
 
 
 @app.command()

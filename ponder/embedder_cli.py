@@ -45,7 +45,7 @@ def export(
     with failures():
         from embedder.sentence_export import export
 
-        export(context.obj.model, to)
+        export(context.obj.registry.model(context.obj.model), to)
         show({"path": str(to)}, as_json)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from catalog.addresses import Network, parse_networks
 from embedder.content import Policy
+from ponder.finetuning.promotion import PromotionConfig
+from ponder.registry import REGISTRY, Registry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +49,8 @@ class Settings:
 
     model: str = "nano"
     """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct; with `st:` before
-    a folder or hub id, any sentence-transformers model."""
+    a folder or hub id, any sentence-transformers model; `registry:` and a fine-tuned version's
+    name, or `registry:champion`, which follows the champion."""
 
     device: str = "cpu"
     """Torch device of the embedder: cpu, cuda, cuda:1..."""
@@ -77,6 +80,9 @@ class Settings:
     shard_size: int = 512
     """Items that one embedding task takes."""
 
+    promotion: PromotionConfig = field(default_factory=PromotionConfig)
+    """What a fine-tuned version must reach to become the champion."""
+
     def __post_init__(self) -> None:
         if self.policy not in ("auto", "always", "never"):
             raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
@@ -100,8 +106,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Settings from `PONDER_*` variables; an unset or empty one leaves the default.
 
-        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects, `PONDER_MEDIA_ALLOW`
-        and `PONDER_MEDIA_BUCKETS` are separated by commas.
+        `PONDER_LAKE_OPTIONS`, `PONDER_KAFKA_SECURITY` and `PONDER_PROMOTION` are JSON objects,
+        `PONDER_MEDIA_ALLOW` and `PONDER_MEDIA_BUCKETS` are separated by commas.
 
         Raises:
             ValueError: a value cannot be read; the text names the variable.
@@ -116,6 +122,7 @@ class Settings:
             "reasoner_max_tokens": int,
             "reasoner_timeout_s": float,
             "reasoner_concurrency": int,
+            "promotion": _parse_promotion,
         }
         values: dict[str, Any] = {}
         for name in cls.__dataclass_fields__:
@@ -144,6 +151,17 @@ class Settings:
         return self.home / "reports"
 
     @property
+    def registry(self) -> Registry:
+        """The fine-tuned versions."""
+        return Registry(self.home / "models")
+
+    @property
+    def finetune_base(self) -> str:
+        """What a fine-tune starts from unless told otherwise."""
+        champion = self.registry.champion()
+        return self.model if champion is None else f"{REGISTRY}{champion}"
+
+    @property
     def lake_uri(self) -> str:
         """Where the lake is."""
         return self.lake or str(self.home / "lake")
@@ -156,3 +174,12 @@ class Settings:
 
 def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _parse_promotion(text: str) -> PromotionConfig:
+    values = json.loads(text)
+    unknown = sorted(set(values) - set(PromotionConfig.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(PromotionConfig.__dataclass_fields__)
+        raise ValueError(f"thresholds are {known}, got {', '.join(unknown)}")
+    return PromotionConfig(**values)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -11,6 +12,7 @@ from catalog.lake import Lake
 from catalog.media import MediaConfig
 from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 from ponder.rationales import LakeRationales
+from ponder.registry import REGISTRY
 from ponder.settings import Settings
 
 SENTENCE = "st:"
@@ -18,7 +20,7 @@ SENTENCE = "st:"
 
 if TYPE_CHECKING:
     from catalog.brokers import KafkaConfig
-    from embedder.content import CatalogueEncoder
+    from embedder.content import CatalogueEncoder, Policy
     from embedder.encode import EmbedderConfig, MMEmbR1
     from embedder.reasoned_encoder import ReasonedEncoder
     from embedder.reasoner import Reasoner
@@ -72,8 +74,9 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
         return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
     from embedder.encode import EmbedderConfig
 
-    config = EmbedderConfig(model=settings.model, device=settings.device, policy=settings.policy)
-    reasoner = _other_reasoner(settings)
+    model = settings.registry.model(settings.model)
+    config = EmbedderConfig(model=model, device=settings.device, policy=settings.policy)
+    reasoner = other_reasoner(settings)
     if reasoner is None:
         return _load_encoder(config)
     options = tuple(sorted(settings.lake_options.items()))
@@ -127,7 +130,7 @@ def _open_reasoner(config: "EndpointConfig | LocalConfig") -> "Reasoner":
     return EndpointReasoner(config)
 
 
-def _other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
+def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
     """The configured reasoner; None when it is the embedder itself."""
     from embedder.reasoner_config import EndpointConfig, LocalConfig
 
@@ -156,8 +159,10 @@ def configured_version(settings: Settings) -> str:
 
     if settings.model.startswith(SENTENCE):
         return sentence_version(settings.model.removeprefix(SENTENCE))
-    version = configured_version(settings.model, settings.policy)
-    reasoner = _other_reasoner(settings)
+    is_registered = settings.model.startswith(REGISTRY)
+    version_of = _unchanging_version if is_registered else configured_version
+    version = version_of(settings.registry.model(settings.model), settings.policy)
+    reasoner = other_reasoner(settings)
     if reasoner is None:
         return version
     return reasoned_version(version, reasoner=reasoner.name, prompt_version=reasoner.prompt_version)
@@ -170,14 +175,14 @@ def configured_manifest(settings: Settings) -> "Manifest":
 
     if settings.model.startswith(SENTENCE):
         return Manifest(name=sentence_name(settings.model.removeprefix(SENTENCE)), theta=1.0)
-    return read_manifest(resolve(settings.model))
+    return read_manifest(resolve(settings.registry.model(settings.model)))
 
 
 def configured_reasoner(settings: Settings) -> tuple[str, str]:
     """Name and prompt version under which the configured embedder's rationales are kept."""
     from embedder.template import TEMPLATE_VERSION
 
-    reasoner = _other_reasoner(settings)
+    reasoner = other_reasoner(settings)
     if reasoner is None:
         return configured_version(settings), str(TEMPLATE_VERSION)
     return reasoner.name, reasoner.prompt_version
@@ -188,7 +193,7 @@ def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
     from recall.search import Recall
 
     def encoder_of(version: str) -> "CatalogueEncoder":
-        encoder = open_encoder(settings)
+        encoder = open_encoder(replace(settings, model=_model_of(settings, version)))
         if encoder.version != version:
             raise LookupError(
                 f"the configured model {settings.model!r} is {encoder.version!r}; set PONDER_MODEL "
@@ -197,6 +202,27 @@ def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
         return encoder
 
     return Recall(index, encoder_of, history_reader(open_lake(settings)))
+
+
+def _model_of(settings: Settings, version: str) -> str:
+    """The registered model that is this version; the configured one where there is none.
+
+    A new champion goes live when everything is embedded; until then the service, whose settings
+    follow the champion, must answer with the version before.
+    """
+    if settings.model.startswith(REGISTRY):
+        for model in settings.registry.models():
+            if configured_version(replace(settings, model=model)) == version:
+                return model
+    return settings.model
+
+
+@functools.lru_cache
+def _unchanging_version(folder: str, policy: "Policy") -> str:
+    """Id of a registered version, hashed once: no file of it ever changes."""
+    from embedder.version import configured_version
+
+    return configured_version(folder, policy)
 
 
 def history_reader(lake: Lake) -> Callable[[str], list[str]]:

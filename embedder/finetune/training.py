@@ -45,6 +45,7 @@ def train(
     evaluate: Callable[[Backbone], dict[str, float]] = lambda backbone: {},
     stage: str = "finetune",
     ranks: Ranks | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Backbone:
     """The model with the averaged weights after all steps, ready to encode.
 
@@ -60,17 +61,20 @@ def train(
         evaluate: metrics of a model, for the log alone.
         stage: what the names of the logged means begin with.
         ranks: the processes that train together; only the first writes. None: this one alone.
+        progress: told how many more steps are done, those of earlier calls first.
     """
     is_first = ranks is None or ranks.is_first
     folder.mkdir(parents=True, exist_ok=True)
     state, log = folder / "state.safetensors", folder / "log.jsonl"
     num_done = load_state(state, trainer.optimizer) if state.exists() else 0
+    progress(num_done)
     rows = _rows_until(log, num_done)
     sums: dict[str, float] = {}
     started = time.monotonic()
     for step in range(num_done, trainer.num_steps):
         for name, value in trainer.step(step).items():
             sums[name] = sums.get(name, 0.0) + value
+        progress(1)
         if (step + 1) % save_every and step + 1 < trainer.num_steps:
             continue
         num_summed = step % save_every + 1

@@ -1,0 +1,155 @@
+"""A candidate against the champion, query by query, on one frozen evaluation set.
+
+Shape legend: Q = queries, N = items, D = embedding dimension
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embedder.content import Policy
+from ponder.finetuning.frozen_set import FrozenSet
+from ponder.thinking.account import METRICS, TOP_K, Scores
+from ranker.bootstrap import bootstrap_difference
+from recall.evaluation import rank_all
+
+if TYPE_CHECKING:
+    from embedder.both_modes import BothModes
+    from embedder.encode import MMEmbR1
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What one version makes of a set."""
+
+    queries: "BothModes"
+    item_vectors_ND: np.ndarray
+    picks_Q: np.ndarray
+    """Whether each query is reasoned about under the deployment's policy."""
+
+    scores: Scores
+    """Under that policy."""
+
+
+def compare(
+    frozen: FrozenSet,
+    candidate: "MMEmbR1",
+    champion: "MMEmbR1",
+    *,
+    policy: Policy,
+    seed: int = 0,
+    progress: Progress = lambda done: None,
+) -> dict[str, Any]:
+    """How much better the candidate finds what was asked for, as the deployment would use it.
+
+    Args:
+        frozen: what is asked and what is right.
+        candidate: the new version.
+        champion: the one in service.
+        policy: of the deployment, for items and queries.
+        seed: of the bootstrap over queries, and of whose rationale is exchanged with whose.
+        progress: told how many more contents were embedded.
+
+    Returns:
+        digest, num_queries, num_items; candidate and champion: version, reason_rate and mean
+        metrics by slice (all, the tiers, held_out); gain: slice -> metric -> mean of candidate
+        minus champion, with the interval that holds 95 % of 1,000 resamples of the queries;
+        sensitivity: of the candidate's reasoned queries to their rationales
+        (`ponder.thinking.account.sensitivity`), over items of the policy.
+    """
+    from ponder.thinking.account import sensitivity
+
+    challenger = _judged(frozen, candidate, policy, progress)
+    incumbent = _judged(frozen, champion, policy, progress)
+    rows_of = slices(frozen)
+    return {
+        "digest": frozen.digest,
+        "num_queries": len(frozen.queries),
+        "num_items": len(frozen.contents),
+        "candidate": _described(challenger, candidate.version, rows_of),
+        "champion": _described(incumbent, champion.version, rows_of),
+        "gain": {
+            name: _gain(challenger.scores, incumbent.scores, rows, seed)
+            for name, rows in rows_of.items()
+        },
+        "sensitivity": sensitivity(
+            challenger.queries,
+            _reader(frozen, candidate),
+            judge=lambda vectors_QD: score(frozen, vectors_QD, challenger.item_vectors_ND),
+            seed=seed,
+        ),
+    }
+
+
+def slices(frozen: FrozenSet) -> dict[str, np.ndarray]:
+    """Rows of all queries, of every tier, and of those that ask for what was held out."""
+    queries = frozen.queries
+    found = {"all": np.arange(len(queries))}
+    for tier in sorted({query.tier for query in queries} - {"all"}):
+        found[tier] = np.flatnonzero([query.tier == tier for query in queries])
+    held_out = np.flatnonzero([query.held_out for query in queries])
+    return found | ({"held_out": held_out} if len(held_out) else {})
+
+
+def score(frozen: FrozenSet, query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Scores:
+    """Every query's metrics over the set's items, without the item that it asks with."""
+    ranked = rank_all(
+        query_vectors_QD,
+        item_vectors_ND,
+        list(frozen.contents),
+        top_k=TOP_K,
+        exclude=[() if query.item is None else (query.item,) for query in frozen.queries],
+    )
+    relevant = [set(query.relevant) for query in frozen.queries]
+    return {
+        name: np.array([metric(r, ids) for r, ids in zip(ranked, relevant, strict=True)])
+        for name, metric in METRICS.items()
+    }
+
+
+def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Progress) -> Judged:
+    from embedder.both_modes import both_modes
+
+    asked = frozen.query_contents
+    queries = both_modes(lambda mode: encoder.encode_query(asked, policy=mode))
+    progress(len(asked))
+    items = encoder.encode_items(list(frozen.contents.values()), policy=policy, progress=progress)
+    item_vectors_ND = np.stack([item.vector for item in items])
+    theta = encoder.checkpoint.manifest.theta
+    picks_Q = {
+        "never": np.zeros(len(asked), bool),
+        "auto": queries.gate_N >= theta,
+        "always": np.ones(len(asked), bool),
+    }[policy]
+    vectors_QD = np.where(picks_Q[:, None], queries.reasoned_ND, queries.direct_ND)
+    return Judged(queries, item_vectors_ND, picks_Q, score(frozen, vectors_QD, item_vectors_ND))
+
+
+def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
+    """Reads the set's queries with rationales of one's choice."""
+    from functools import partial
+
+    from embedder.given import encode_given
+
+    checkpoint = encoder.checkpoint
+    instruction = checkpoint.manifest.query_instruction
+    return partial(encode_given, checkpoint, frozen.query_contents, instruction=instruction)
+
+
+def _described(judged: Judged, version: str, rows_of: dict[str, np.ndarray]) -> dict[str, Any]:
+    means = {
+        name: {metric: float(values[rows].mean()) for metric, values in judged.scores.items()}
+        for name, rows in rows_of.items()
+    }
+    return {"version": version, "reason_rate": float(judged.picks_Q.mean()), "metrics": means}
+
+
+def _gain(value: Scores, baseline: Scores, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    return {
+        name: asdict(bootstrap_difference(value[name][rows], baseline[name][rows], seed=seed))
+        for name in METRICS
+    }

@@ -1,0 +1,157 @@
+"""Evaluation sets that never change, so that every version is measured on the same.
+
+A set is a folder, read and not trusted: whatever was changed in it shows in the digest.
+
+    queries.jsonl   query_id, text or item, relevant, tier, held_out
+    items.jsonl     item_id, text, image: the file's name below images/, or null
+    images/         named by the hash of what they hold
+    digest          of all of it
+"""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from embedder.content import Content
+
+
+class FrozenQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """A row of a set's `queries.jsonl`; one of `ponder bazaar` is one too."""
+
+    query_id: str
+    relevant: list[str]
+    """Ids of every item that answers it."""
+
+    text: str = ""
+    item: str | None = None
+    """Id of the item that is asked with instead of a text; it is not among the answers."""
+
+    tier: str = "all"
+    """A name to report by."""
+
+    held_out: bool = False
+    """Whether it asks for something that no version was trained on."""
+
+
+class _FrozenItem(msgspec.Struct, kw_only=True, frozen=True):
+    item_id: str
+    text: str
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSet:
+    """What there is to find, and to ask; every query has a right item."""
+
+    contents: dict[str, Content]
+    """By item_id, sorted."""
+
+    queries: list[FrozenQuery]
+
+    digest: str
+    """Sets with equal digests are the same."""
+
+    @property
+    def query_contents(self) -> list[Content]:
+        """The queries as an encoder reads them."""
+        return [
+            Content(query.text) if query.item is None else self.contents[query.item]
+            for query in self.queries
+        ]
+
+
+def freeze(
+    queries: Sequence[FrozenQuery],
+    contents: Mapping[str, Content],
+    folder: Path,
+    *,
+    max_items: int = 5_000,
+    seed: int = 0,
+) -> FrozenSet | None:
+    """Writes a set, and gives it as it is read again; None when no query has a right item.
+
+    Args:
+        queries: right items that have no content are struck out, and queries that are left with
+            none, or whose own item has none.
+        contents: by item_id, the items that can be found.
+        folder: must not exist; it is there as a whole or not at all.
+        max_items: of more, those that the queries name are kept, and others drawn.
+        seed: decides which.
+    """
+    asked = [
+        msgspec.structs.replace(query, relevant=[i for i in query.relevant if i in contents])
+        for query in queries
+        if query.item is None or query.item in contents
+    ]
+    asked = [query for query in asked if query.relevant]
+    if not asked:
+        return None
+    named = {i for query in asked for i in (*query.relevant, *([query.item] if query.item else []))}
+    others = sorted(set(contents) - named)
+    drawn = random.Random(seed).sample(others, max(0, min(len(others), max_items - len(named))))
+    unfinished = folder.with_name(f".{folder.name}")
+    (unfinished / "images").mkdir(parents=True, exist_ok=True)
+    items = [_write_item(i, contents[i], unfinished) for i in sorted({*named, *drawn})]
+    encoder = msgspec.json.Encoder()
+    (unfinished / "items.jsonl").write_bytes(encoder.encode_lines(items))
+    (unfinished / "queries.jsonl").write_bytes(encoder.encode_lines(asked))
+    (unfinished / "digest").write_text(f"{_digest(unfinished)}\n")
+    unfinished.rename(folder)
+    return read_frozen_set(folder)
+
+
+def _write_item(item_id: str, content: Content, folder: Path) -> _FrozenItem:
+    name = None
+    if content.image is not None:
+        name = hashlib.sha256(content.image).hexdigest()
+        (folder / "images" / name).write_bytes(content.image)
+    return _FrozenItem(item_id=item_id, text=content.text, image=name)
+
+
+def read_frozen_set(folder: Path) -> FrozenSet:
+    """The set of a folder.
+
+    Raises:
+        ValueError: something in it has changed since it was frozen.
+    """
+    digest, found = (folder / "digest").read_text().strip(), _digest(folder)
+    if digest != found:
+        raise ValueError(
+            f"the evaluation set {folder} must be as it was frozen, with digest {digest}, got "
+            f"{found}; restore it, or remove the folder to freeze another one"
+        )
+    items = msgspec.json.Decoder(_FrozenItem).decode_lines((folder / "items.jsonl").read_bytes())
+    queries = msgspec.json.Decoder(FrozenQuery).decode_lines(
+        (folder / "queries.jsonl").read_bytes()
+    )
+    contents = {item.item_id: Content(item.text, _picture(folder, item.image)) for item in items}
+    return FrozenSet(contents, queries, digest)
+
+
+def read_frozen_sets(folder: Path) -> dict[str, FrozenSet]:
+    """All sets below a folder, by name.
+
+    Raises:
+        ValueError: one of them has changed.
+    """
+    return {
+        path.parent.name: read_frozen_set(path.parent)
+        for path in sorted(folder.glob("[!.]*/digest"))
+    }
+
+
+def _picture(folder: Path, name: str | None) -> bytes | None:
+    return None if name is None else (folder / "images" / name).read_bytes()
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    names = ("items.jsonl", "queries.jsonl")
+    for path in (*(folder / name for name in names), *sorted((folder / "images").iterdir())):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""The stages that gather what is learned from: pairs, evaluation sets, hard negatives."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from catalog.tables import ITEMS, MEDIA
+from features.histories import HistoryConfig, positive_events
+from ponder.finetuning.config import LAKE
+from ponder.finetuning.frozen_set import FrozenQuery, freeze
+from ponder.finetuning.run import Counts, Progress, Run
+from ponder.steps import land_folder
+
+if TYPE_CHECKING:
+    from embedder.content import Content
+
+AFTER = "after-"
+"""Before the name of an evaluation set of events that lie after a split."""
+
+MAX_LATER_QUERIES = 500
+
+
+def gather(run: Run, progress: Progress) -> Counts:
+    """Stage `pairs`: what there is to learn from, and the evaluation sets of the same data.
+
+    Sources with fewer pairs than a batch holds are left out. An evaluation set that is there
+    already stays as it is.
+
+    Raises:
+        ValueError: no source has a batch of pairs.
+    """
+    from ponder.finetuning.pair_sources import contents_of, split_moment
+
+    config = run.config
+    if config.data != LAKE:
+        land_folder(run.data_settings, Path(config.data), progress=progress)
+    read_at = datetime.now(UTC)
+    items, media = (run.lake.read(table, as_of=read_at) for table in (ITEMS, MEDIA))
+    contents = contents_of(items, dict(zip(media["hash"], media["bytes"], strict=True)))
+    positives = positive_events(run.events, config=HistoryConfig())
+    before = split_moment(positives, config.before)
+    found, num_skipped = _readable_rows(run, items, contents, positives, before)
+    enough = pl.len().over("source") >= config.batch_size
+    kept, few = found.filter(enough), found.filter(~enough)
+    if kept.is_empty():
+        raise ValueError(
+            f"a source must have a batch of {config.batch_size} pairs, got "
+            f"{_by_source(found) or 'none at all'}; lower batch_size or bring more data"
+        )
+    (run.folder / "pairs").mkdir(exist_ok=True)
+    kept.write_parquet(run.folder / "pairs" / "pairs.parquet")
+    return {
+        "pairs": _by_source(kept),
+        "left_out": _by_source(few),
+        "skipped": num_skipped,
+        "digest": _digest(kept, items),
+        "before": before and before.isoformat(),
+        "read_at": read_at.isoformat(),
+        "sets": _freeze_sets(run, contents, positives, before),
+    }
+
+
+def _readable_rows(
+    run: Run,
+    items: pl.DataFrame,
+    contents: "Mapping[str, Content]",
+    positives: pl.DataFrame,
+    before: datetime | None,
+) -> tuple[pl.DataFrame, int]:
+    """Rows of pairs whose contents there are, and how many others there were."""
+    from embedder.finetune.pair_rows import read_pairs
+    from ponder.finetuning.pair_sources import read_searches, training_rows
+
+    config = run.config
+    rows = training_rows(
+        items,
+        positives,
+        before=before,
+        searches=read_searches(Path(config.data) if config.data != LAKE else run.settings.home),
+        max_pairs=config.max_pairs,
+        seed=config.seed,
+    )
+    skipped = read_pairs(rows, contents).skipped
+    return rows.filter(~pl.col("pair_id").is_in(list(skipped))), len(skipped)
+
+
+def _by_source(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows.group_by("source").len().sort("source").iter_rows())
+
+
+def _digest(rows: pl.DataFrame, items: pl.DataFrame) -> str:
+    """Of the pairs and of the contents of all items."""
+    digest = hashlib.blake2b(digest_size=8)
+    for line in (*sorted(rows["pair_id"]), *sorted(items["content_hash"].drop_nulls())):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
+
+
+def _freeze_sets(
+    run: Run, contents: "Mapping[str, Content]", positives: pl.DataFrame, before: datetime | None
+) -> list[str]:
+    """Names of the sets to evaluate on; those of this data are frozen unless they are there.
+
+    They are the folder's questions, what users did after the split, and all others that somebody
+    has put there.
+    """
+    from ponder.finetuning.pair_sources import later_queries
+
+    run.sets_folder.mkdir(parents=True, exist_ok=True)
+    asked: dict[str, list[FrozenQuery]] = {}
+    if before is not None:
+        queries = later_queries(
+            positives, since=before, max_queries=MAX_LATER_QUERIES, seed=run.config.seed
+        )
+        asked[f"{AFTER}{before:%Y%m%dT%H%M%S}"] = queries
+    questions = Path(run.config.data) / "queries.jsonl"
+    if run.config.data != LAKE and questions.exists():
+        lines = questions.read_bytes()
+        digest = hashlib.blake2b(lines, digest_size=4).hexdigest()
+        name = f"{questions.resolve().parent.name}-{digest}"
+        asked[name] = msgspec.json.Decoder(FrozenQuery).decode_lines(lines)
+    for name, queries in asked.items():
+        if not (run.sets_folder / name).exists():
+            freeze(queries, contents, run.sets_folder / name, seed=run.config.seed)
+    found = sorted(path.parent.name for path in run.sets_folder.glob("[!.]*/digest"))
+    # What came after another run's split, this one may have learned from.
+    return [name for name in found if name in asked or not name.startswith(AFTER)]
+
+
+def mine(run: Run, progress: Progress) -> Counts:
+    """Stage `negatives`: each query's hard negatives, as the base sees them."""
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.finetune.mining import with_hard_negatives
+
+    if not run.config.num_negatives:
+        return {}
+    base = run.load(run.base)
+    config = EmbedderConfig(device=run.settings.device)
+
+    def encoder_of(source: str) -> MMEmbR1:
+        return MMEmbR1(replace(base, manifest=base.manifest.for_source(source)), config)
+
+    hardened, report = with_hard_negatives(
+        run.pairs, encoder_of, num_negatives=run.config.num_negatives
+    )
+    rows = [(pair.pair_id, [negative.key for negative in pair.negatives]) for pair in hardened]
+    progress(len(rows))
+    (run.folder / "negatives").mkdir(exist_ok=True)
+    pl.DataFrame(
+        rows, schema={"pair_id": pl.String, "keys": pl.List(pl.String)}, orient="row"
+    ).write_parquet(run.folder / "negatives" / "negatives.parquet")
+    return {"sources": report.to_dicts()}

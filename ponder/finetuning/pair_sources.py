@@ -1,0 +1,130 @@
+"""Training pairs of a catalogue: what its sources give, split by time, and their contents."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from embedder.content import Content
+from ponder.finetuning.frozen_set import FrozenQuery
+
+MAX_GAP = timedelta(days=1)
+"""Between two likes of one user that make a pair."""
+
+LATER_SHARE = 0.1
+"""Of the positive events, the last ones, that are kept for evaluation."""
+
+
+def split_moment(positives: pl.DataFrame, before: str) -> datetime | None:
+    """The moment before which events are learned from; None where there are no events.
+
+    Args:
+        positives: events that speak for their item.
+        before: ISO 8601; empty: the time after which a tenth of the positives lies.
+    """
+    if before:
+        return datetime.fromisoformat(before)
+    if positives.is_empty():
+        return None
+    moment: datetime = positives["ts"].sort()[int((1 - LATER_SHARE) * len(positives))]
+    return moment
+
+
+def training_rows(
+    items: pl.DataFrame,
+    positives: pl.DataFrame,
+    *,
+    before: datetime | None,
+    searches: pl.DataFrame,
+    max_pairs: int,
+    seed: int,
+) -> pl.DataFrame:
+    """Rows of `embedder.finetune.pair_rows.PAIRS` from all sources, at most so many of each.
+
+    Args:
+        items: rows of `catalog.tables.ITEMS`.
+        positives: events that speak for their item.
+        before: events from here on are not looked at; None: there are none.
+        searches: request_id and text.
+        max_pairs: of each source; of more, so many are drawn.
+        seed: decides which.
+    """
+    from embedder.finetune.catalogue_pairs import title_picture_pairs
+    from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
+    from embedder.finetune.searches import search_pairs
+    from embedder.finetune.tastes import swing
+
+    found = [title_picture_pairs(items)]
+    if before is not None:
+        found += [
+            search_pairs(searches, positives, before=before),
+            consecutive_pairs(positives, before=before, max_gap=MAX_GAP),
+            neighbour_pairs(positives, swing, before=before),
+        ]
+    return pl.concat(
+        [
+            rows if len(rows) <= max_pairs else rows.sample(max_pairs, seed=seed).sort("pair_id")
+            for rows in found
+        ]
+    )
+
+
+def read_searches(folder: Path) -> pl.DataFrame:
+    """request_id and text of a folder's `searches.jsonl`; empty without the file."""
+    schema = {"request_id": pl.String, "text": pl.String}
+    path = folder / "searches.jsonl"
+    return pl.read_ndjson(path, schema=schema) if path.exists() else pl.DataFrame(schema=schema)
+
+
+def later_queries(
+    positives: pl.DataFrame, *, since: datetime, max_queries: int, seed: int
+) -> list[FrozenQuery]:
+    """What users liked next, after the split: each item asks for those that followed it.
+
+    Args:
+        positives: events that speak for their item.
+        since: the split; both likes lie after it.
+        max_queries: of more, so many are drawn.
+        seed: decides which.
+    """
+    from embedder.finetune.co_consumption import consecutive_pairs
+
+    later = positives.filter(pl.col("ts") >= since)
+    if later.is_empty():
+        return []
+    last: datetime = later["ts"].sort()[-1]
+    end = last + timedelta(microseconds=1)
+    followed = (
+        consecutive_pairs(later, before=end, max_gap=MAX_GAP)
+        .group_by("query_item")
+        .agg(pl.col("target_item").sort())
+        .sort("query_item")
+    )
+    drawn = followed.sample(min(max_queries, len(followed)), seed=seed).sort("query_item")
+    return [
+        FrozenQuery(query_id=item, item=item, relevant=answers)
+        for item, answers in drawn.iter_rows()
+    ]
+
+
+def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, Content]:
+    """The living items as an embedder reads them, by id; those with a broken picture are left out.
+
+    Args:
+        items: rows of `catalog.tables.ITEMS`.
+        images: picture bytes by `image_hash`.
+    """
+    from embedder.items import item_content
+    from embedder.pictures import PictureError, open_picture
+
+    contents = {}
+    for row in items.filter(~pl.col("deleted")).sort("item_id").iter_rows(named=True):
+        content = item_content(row, images.get(row["image_hash"]))
+        try:
+            if content.image is not None:
+                open_picture(content.image)
+        except PictureError:
+            continue
+        contents[row["item_id"]] = content
+    return contents

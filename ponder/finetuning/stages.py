@@ -1,0 +1,38 @@
+"""A fine-tune as stages in their order; what the command line and the DAG call.
+
+Every stage is a function of a run. It is skipped when it is done, and a killed one goes on where it
+stopped.
+"""
+
+from collections.abc import Callable, Mapping
+
+from ponder.finetuning import gathering, outcome, reasoning, training
+from ponder.finetuning.run import Counts, Progress, Run
+
+Stage = Callable[[Run, Progress], Counts]
+
+STAGES: Mapping[str, Stage] = {
+    "pairs": gathering.gather,
+    "negatives": gathering.mine,
+    "rationales": reasoning.write,
+    "selection": reasoning.select,
+    "joint": training.train_joint,
+    "gate": training.train_gate,
+    "evaluate": outcome.evaluate,
+    "register": outcome.register,
+}
+
+
+def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) -> Counts:
+    """What a stage has to say, after running it unless it is done.
+
+    Args:
+        run: whose earlier stages are done.
+        name: of `STAGES`.
+        progress: told how much more is done, in units of the stage.
+    """
+    counts = run.done(name)
+    if counts is None:
+        counts = STAGES[name](run, progress)
+        run.finish(name, counts)
+    return counts

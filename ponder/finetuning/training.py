@@ -1,0 +1,62 @@
+"""The stages that train: the joint model, then its gate; each leaves a version folder."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ponder.finetuning.run import Counts, Progress, Run
+
+if TYPE_CHECKING:
+    from embedder.checkpoint import Checkpoint
+    from embedder.finetune.training import Trainer
+
+MAX_STEPS_LOST = 100
+"""A kill costs at most so many steps."""
+
+
+def train_joint(run: Run, progress: Progress) -> Counts:
+    """Stage `joint`: the base learns from the pairs and from the rationales that were kept."""
+    from embedder.finetune.joint import JointTrainer
+    from embedder.finetune.selection import lessons
+
+    base = run.load(run.base)
+    learnt = lessons(run.pairs, pl.read_parquet(run.folder / "selection" / "selected.parquet"))
+    trainer = JointTrainer(base, learnt, run.config.joint())
+    _train(run, "joint", trainer, base, progress)
+    return {
+        "steps": trainer.num_steps,
+        "lessons": len(learnt),
+        "reasoned": sum(bool(one.query_paths or one.target_paths) for one in learnt),
+    }
+
+
+def train_gate(run: Run, progress: Progress) -> Counts:
+    """Stage `gate`: the joint model learns when to reason; without steps nothing is left."""
+    from embedder.finetune.gate import GateTrainer
+
+    if not run.config.gate_steps:
+        return {"steps": 0}
+    joint = run.load(run.version("joint"))
+    trainer = GateTrainer(joint, run.pairs, run.config.gate())
+    _train(run, "gate", trainer, joint, progress)
+    return {"steps": trainer.num_steps}
+
+
+def trained(run: Run) -> str:
+    """The last stage that left a version."""
+    return "gate" if run.config.gate_steps else "joint"
+
+
+def _train(
+    run: Run, stage: str, trainer: "Trainer", start: "Checkpoint", progress: Progress
+) -> None:
+    from embedder.finetune.training import train
+    from embedder.finetune.version_folder import write_version
+
+    save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
+    backbone = train(
+        trainer, run.folder / stage, save_every=save_every, stage=stage, progress=progress
+    )
+    manifest = replace(start.manifest, name=run.config.name)
+    write_version(backbone, start, run.version(stage), manifest=manifest)

@@ -1,0 +1,264 @@
+"""Tests for ponder/finetuning/stages.py: nano fine-tuned on a tiny bazaar, killed on the way."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from catalog.tables import CANDIDATES, ITEMS
+from embedder.content import Content
+from embedder.version import NANO
+from ponder import steps
+from ponder.cli import app
+from ponder.finetuning.config import FinetuneConfig
+from ponder.finetuning.frozen_set import FrozenQuery, freeze
+from ponder.finetuning.outcome import PromotionRefused, promote
+from ponder.finetuning.promotion import PromotionConfig
+from ponder.finetuning.run import Run
+from ponder.finetuning.stages import STAGES, run_stage
+from ponder.settings import Settings
+from ponder.wiring import configured_version, open_encoder
+
+BEFORE = "2026-03-09T00:00:00+00:00"
+ANYTHING = PromotionConfig(min_gain=-1, max_loss=1.1, max_literal_loss=1, min_sensitivity=0)
+REFUSED = {
+    "base": "nano",
+    "created_at": "2026-03-01",
+    "evaluation": {"promoted": False, "checks": []},
+}
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed_after(number):
+    """A progress that ends the process once so much more is done."""
+    calls = []
+
+    def progress(done):
+        calls.append(done)
+        if sum(calls) >= number:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return Settings(home=tmp_path_factory.mktemp("home"), shard_size=60, promotion=ANYTHING)
+
+
+@pytest.fixture(scope="module")
+def config(bazaar):
+    return FinetuneConfig(
+        data=str(bazaar),
+        before=BEFORE,
+        max_pairs=24,
+        steps=4,
+        gate_steps=1,
+        batch_size=8,
+        gate_batch_size=8,
+        num_drawn=2,
+        learning_rate=1e-3,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(settings, config):
+    """A run that was killed within three stages, and went on each time in another process."""
+    folder = settings.home / "finetune" / "killed"
+    for stage in STAGES:
+        if stage in ("rationales", "joint", "evaluate"):
+            with pytest.raises(Killed):
+                run_stage(Run.open(settings, config, folder), stage, progress=killed_after(2))
+            assert Run.open(settings, config, folder).done(stage) is None
+        if stage == "joint":
+            shutil.copytree(folder, settings.home / "finetune" / "before_joint")
+        run_stage(Run.open(settings, config, folder), stage)
+    return Run.open(settings, config, folder)
+
+
+@pytest.fixture(scope="module")
+def refused(settings, tmp_path_factory):
+    """A registered version whose evaluation was against it."""
+    folder = tmp_path_factory.mktemp("refused") / "nano"
+    shutil.copytree(NANO, folder)
+    return settings.registry.add(folder, lineage=REFUSED)
+
+
+def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
+    folder = settings.home / "finetune" / "whole"
+    shutil.copytree(settings.home / "finetune" / "before_joint", folder)
+    shutil.rmtree(folder / "joint")
+    run_stage(Run.open(settings, config, folder), "joint")
+    whole, killed = (
+        (path / "joint" / "version" / "model.safetensors").read_bytes()
+        for path in (folder, finished.folder)
+    )
+    assert whole == killed
+    assert whole != (NANO / "model.safetensors").read_bytes()
+
+
+def test_no_worker_was_asked_twice(finished):
+    written = finished.lake.read(CANDIDATES)
+    assert len(written) == finished.done("rationales")["rationales"]
+    assert written.select(CANDIDATES.key).is_unique().all()
+
+
+def test_a_finished_stage_is_not_run_again(finished):
+    counts = [run_stage(finished, name, progress=killed_after(0)) for name in STAGES]
+    assert counts == [finished.done(name) for name in STAGES]
+
+
+def test_a_run_with_another_configuration_is_refused(finished, settings, config):
+    with pytest.raises(ValueError, match=r"has other steps: \[4\]; choose another folder"):
+        Run.open(settings, replace(config, steps=5), finished.folder)
+
+
+def test_the_folders_questions_and_later_events_are_frozen(finished, bazaar):
+    sets = finished.done("evaluate")["sets"]
+    after, asked = sorted(sets)
+    assert asked.startswith(f"{bazaar.name}-")
+    assert after == "after-20260309T000000"
+    pairs = pl.read_parquet(finished.folder / "pairs" / "pairs.parquet")
+    assert pairs["ts"].max().isoformat() < BEFORE
+
+
+def test_what_came_after_another_runs_split_is_not_asked(settings, config, tmp_path):
+    sets = tmp_path / "home" / "evaluation"
+    for name in ("after-20200101T000000", "mine"):
+        sets.mkdir(parents=True, exist_ok=True)
+        query = FrozenQuery(query_id="q", text="mug", relevant=["a"])
+        freeze([query], {"a": Content("mug")}, sets / name)
+    run = Run.open(replace(settings, home=tmp_path / "home"), config, tmp_path / "run")
+    names = run_stage(run, "pairs")["sets"]
+    assert "mine" in names
+    assert [name for name in names if name.startswith("after-")] == ["after-20260309T000000"]
+
+
+def test_stages_learn_from_the_lake_as_it_was_and_from_their_own_workers(
+    finished, settings, config, tmp_path
+):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.open(settings, config, tmp_path / "run")
+    run.lake.delete(ITEMS, run.lake.read(ITEMS))
+    foreign = run.lake.read(CANDIDATES).with_columns(worker=pl.lit("of another run"))
+    run.lake.insert_new(CANDIDATES, foreign)
+    shutil.rmtree(run.folder / "selection")
+    assert run_stage(run, "selection") == finished.done("selection")
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    assert "of another run" not in selected["worker"]
+    assert run.items.equals(finished.items)
+
+
+def test_the_lineage_says_where_the_version_comes_from(finished):
+    registered = finished.done("register")
+    manifest = json.loads(
+        (finished.registry.path(registered["name"]) / "manifest.json").read_text()
+    )
+    lineage = manifest["lineage"]
+    assert manifest["name"] == "tuned"
+    assert lineage["base"] == configured_version(Settings())
+    assert lineage["pairs"]["pairs"]["title_picture"] == 24
+    assert lineage["stages"]["joint"]["num_steps"] == 4
+    assert lineage["stages"]["gate"]["seed"] == 0
+    digests = {
+        path.parent.name: path.read_text().strip() for path in finished.sets_folder.glob("*/digest")
+    }
+    assert lineage["evaluation"]["sets"] == digests
+
+
+def test_a_version_is_no_better_than_itself(finished, settings):
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from ponder.finetuning.comparison import compare
+    from ponder.finetuning.frozen_set import read_frozen_sets
+
+    nano = MMEmbR1.open(EmbedderConfig())
+    for frozen in read_frozen_sets(finished.sets_folder).values():
+        report = compare(frozen, nano, nano, policy="auto")
+        for slice_gain in report["gain"].values():
+            assert all(gain == {"mean": 0, "low": 0, "high": 0} for gain in slice_gain.values())
+        assert report["candidate"] == report["champion"]
+
+
+def test_the_champion_is_what_ponder_serves_while_it_is_live(
+    finished, refused, settings, bazaar, night
+):
+    chosen = promote(finished)["champion"]
+    assert chosen == finished.done("register")["name"]
+    following = replace(settings, model="registry:champion")
+    assert configured_version(following) == chosen
+    assert open_encoder(following).version == chosen
+    night(following, bazaar)
+    # Another champion: the service goes on with the one that is live.
+    settings.registry.promote(refused)
+    assert configured_version(following) == refused
+    assert steps.recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
+
+
+def test_the_registered_version_encodes_what_the_trained_one_did(finished, settings):
+    model = f"registry:{finished.done('register')['name']}"
+    trained = finished.version("gate")
+    vectors = [
+        open_encoder(replace(settings, model=name)).encode_query([Content("3 red mugs")])[0].vector
+        for name in (model, str(trained))
+    ]
+    assert np.array_equal(*vectors)
+
+
+def test_what_the_rules_are_against_is_not_promoted(finished, settings, tmp_path):
+    folder = tmp_path / "refused"
+    shutil.copytree(finished.folder, folder)
+    run = Run.open(settings, finished.config, folder)
+    checks = [{"rule": "gain", "passed": False, "says": "no better"}]
+    before = settings.registry.champion()
+    run.finish("evaluate", {"promoted": False, "checks": checks, "opponent": before})
+    with pytest.raises(PromotionRefused, match="is not promoted: no better"):
+        promote(run)
+    assert settings.registry.champion() == before
+
+
+def test_who_was_compared_with_another_champion_is_not_promoted(
+    finished, refused, settings, tmp_path
+):
+    home = tmp_path / "home"
+    shutil.copytree(settings.home / "models", home / "models")
+    run = Run(replace(settings, home=home), finished.config, finished.folder)
+    run.registry.promote(refused)
+    with pytest.raises(PromotionRefused, match=f"the present champion, {refused}, and was with"):
+        promote(run)
+    assert run.registry.champion() == refused
+
+
+def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings, bazaar):
+    def ponder(*arguments):
+        return CliRunner().invoke(app, ["--home", str(settings.home), *arguments])
+
+    config = finished.config
+    options = ["--data", str(bazaar), "--out", str(finished.folder), "--json", "--seed", "0"]
+    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
+        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    options += ["--base", config.base]
+    result = ponder("finetune", *options)
+    name = finished.done("register")["name"]
+    assert json.loads(result.stdout)["register"]["name"] == name
+    assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
+
+
+def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, settings):
+    def ponder(*arguments):
+        return CliRunner().invoke(app, ["--home", str(settings.home), "models", *arguments])
+
+    name = finished.done("register")["name"]
+    listed = json.loads(ponder("list", "--json").stdout)["versions"]
+    assert {row["name"]: row["passed"] for row in listed} == {name: True, refused: False}
+    assert ponder("promote", name).exit_code == 0
+    assert ponder("promote", refused).exit_code == 1
+    assert settings.registry.champion() == name
+    assert ponder("promote", refused, "--force").exit_code == 0
+    assert settings.registry.champion() == refused
