@@ -11,7 +11,8 @@ Shape legend:
 
 import torch
 
-COLUMN_STEP = 128  # the cache grows by so many tokens, to grow rarely
+COLUMN_STEP = 32  # the cache grows by so many tokens, to grow rarely
+SLOT_FACTOR = 4  # and to so many times the slots: one query needs not the memory of hundreds
 
 
 class SlotCache:
@@ -37,8 +38,8 @@ class SlotCache:
             room: tokens that it may still grow by.
         """
         length = past_Y2KLD.shape[3]
-        kv = self._with_columns(past_Y2KLD, length + room)
         slot = len(self._lengths)
+        kv = self._fitting(past_Y2KLD, slots=slot + 1, columns=length + room)
         kv[:, :, slot, :, :length] = past_Y2KLD
         self.lengths_S[slot] = length
         self._lengths.append(length)
@@ -88,19 +89,23 @@ class SlotCache:
         columns = torch.arange(max(self._lengths), device=self.lengths_S.device)
         return (columns < self.lengths_S[: len(self), None])[:, None, None]
 
-    def _with_columns(self, past_Y2KLD: torch.Tensor, needed: int) -> torch.Tensor:
+    def _fitting(self, past_Y2KLD: torch.Tensor, *, slots: int, columns: int) -> torch.Tensor:
+        """The cache, grown where it has fewer slots or columns."""
         old = self._kv_Y2SKCD
-        if old is not None and old.shape[4] >= needed:
-            return old
         layers, _, heads, _, size = past_Y2KLD.shape
-        columns = -(-needed // COLUMN_STEP) * COLUMN_STEP
+        num_slots, num_columns = (0, 0) if old is None else (old.shape[2], old.shape[4])
+        if old is not None and slots <= num_slots and columns <= num_columns:
+            return old
+        if slots > num_slots:
+            num_slots = min(self.num_slots, SLOT_FACTOR * slots)
+        num_columns = max(num_columns, -(-columns // COLUMN_STEP) * COLUMN_STEP)
         # Zeros, for a masked column still enters the sums, and 0 times garbage may be NaN.
         new = torch.zeros(
-            (layers, 2, self.num_slots, heads, columns, size),
+            (layers, 2, num_slots, heads, num_columns, size),
             dtype=self._dtype,
             device=past_Y2KLD.device,
         )
         if old is not None:
-            new[..., : old.shape[4], :] = old
+            new[:, :, : old.shape[2], :, : old.shape[4]] = old
         self._kv_Y2SKCD = new
         return new

@@ -20,10 +20,10 @@ actions = st.tuples(st.sampled_from(["join", "leave", "step"]), st.integers(1, 1
 
 @given(st.lists(actions, max_size=60))
 def test_whatever_joins_leaves_and_grows_each_slot_holds_its_own_columns(script):
-    cache = SlotCache(3, dtype=torch.float32, device=CPU)
+    cache = SlotCache(6, dtype=torch.float32, device=CPU)
     expected = []  # [layers, 2, heads, length, size] per busy slot
     for number, (action, size) in enumerate(script):
-        if action == "join" and len(expected) < 3:
+        if action == "join" and len(expected) < 6:
             expected.append(columns(size, number))
             cache.join(expected[-1], room=60)
         elif action == "leave" and expected:
@@ -56,3 +56,20 @@ def test_a_step_that_failed_can_be_taken_back():
     cache.grow()
     cache.shrink()
     torch.testing.assert_close(cache.take(0), past, rtol=0, atol=0)
+
+
+def test_memory_is_taken_for_the_sequences_that_are_there_and_not_for_all_slots():
+    taken = []
+
+    class Watched(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            result = function(*arguments, **(options or {}))
+            if isinstance(result, torch.Tensor):
+                taken.append(result.numel())
+            return result
+
+    cache = SlotCache(1_000, dtype=torch.float32, device=CPU)
+    with Watched():
+        cache.join(columns(5, 0), room=1)
+    # 4 slots of 32 columns, of the thousand that may come
+    assert max(taken) == LAYERS * 2 * 4 * HEADS * 32 * SIZE
