@@ -108,9 +108,17 @@ class Encoder(Protocol):
         ...
 
     def encode_query(
-        self, queries: Sequence[Content], *, policy: Policy | None = None
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        deadline_s: float | None = None,
     ) -> list[Encoding]:
-        """Encodings of queries, in order; `policy` overrules the version's own."""
+        """Encodings of queries, in order; `policy` overrules the version's own.
+
+        Those that still reason `deadline_s` seconds from now are answered directly, and their
+        `fallback` says so.
+        """
         ...
 
     def encode_items(

@@ -4,7 +4,9 @@ The gate stays the embedder's own: one prefill gives its probability and the dir
 is to be reasoned about goes to the reasoner and is read together with what came back.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
@@ -21,6 +23,8 @@ from embedder.reasoner import (
     reasoned_version,
 )
 
+TOO_LATE = "the reasoner had not answered when the deadline came"
+MAX_WAITERS = 8  # calls that may be under way after their deadline; further ones wait for them
 WINDOW = 4_096  # contents that are gated before the reasoner is asked, all of them at once
 
 
@@ -37,23 +41,35 @@ class ReasonedEncoder:
         )
         self.name, self.dim, self.dims = self._own.name, self._own.dim, self._own.dims
         self.reasoner, self.prompt_version = reasoner.name, reasoner.prompt_version
+        self._waiters = ThreadPoolExecutor(MAX_WAITERS, thread_name_prefix="reasoner")
 
     def refusal(self, content: Content) -> str | None:
         """Why the content cannot be embedded; None when it can."""
         return self._own.refusal(content)
 
     def encode_query(
-        self, queries: Sequence[Content], *, policy: Policy | None = None
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        deadline_s: float | None = None,
     ) -> list[Encoding]:
         """Encodings of queries, in order.
 
         A query whose rationale cannot be had is answered with its direct vector, and `fallback`
         says why.
 
+        Args:
+            queries: text, pictures or both.
+            policy: overrules the configured one for this call.
+            deadline_s: so many seconds from now the reasoner is no longer waited for. It is not
+                interrupted: what it still writes may be kept for the next time.
+
         Raises:
             embedder.pictures.PictureError: a picture cannot be read.
         """
-        return in_order(self.stream_queries(queries, policy=policy))
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        return in_order(self._answers(queries, policy, "query", deadline=deadline))
 
     def encode_items(
         self,
@@ -88,7 +104,12 @@ class ReasonedEncoder:
         return self._answers(items, policy, "item")
 
     def _answers(
-        self, contents: Iterable[Content], policy: Policy | None, side: Side
+        self,
+        contents: Iterable[Content],
+        policy: Policy | None,
+        side: Side,
+        *,
+        deadline: float | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         manifest, own = self.checkpoint.manifest, self._own
         is_query = side == "query"
@@ -104,7 +125,7 @@ class ReasonedEncoder:
                 else:
                     direct[numbers[place]] = answer
             read = [window[number] for number in direct]
-            outcomes = self._outcomes(read, list(direct.values()), policy, side)
+            outcomes = self._outcomes(read, list(direct.values()), policy, side, deadline)
             if not is_query:
                 self._check_up(outcomes.values())
             encodings = self._read(read, list(direct.values()), outcomes, instruction=instruction)
@@ -124,6 +145,7 @@ class ReasonedEncoder:
         direct: list[Encoding],
         policy: Policy | None,
         side: Side,
+        deadline: float | None,
     ) -> dict[int, Rationale | NoRationale]:
         """By row, what the reasoner made of the contents that are to be reasoned about."""
         policy, theta = policy or self._config.policy, self.checkpoint.manifest.theta
@@ -134,8 +156,19 @@ class ReasonedEncoder:
             for row, encoding in enumerate(direct)
             if policy == "always" or encoding.gate_probability >= theta
         ]
-        written = self._reasoner.reason([contents[row] for row in rows], side)
+        written = self._written([contents[row] for row in rows], side, deadline)
         return dict(zip(rows, written, strict=True))
+
+    def _written(
+        self, contents: list[Content], side: Side, deadline: float | None
+    ) -> Sequence[Rationale | NoRationale]:
+        if deadline is None or not contents:
+            return self._reasoner.reason(contents, side)
+        asked = self._waiters.submit(self._reasoner.reason, contents, side)
+        try:
+            return asked.result(timeout=max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return [NoRationale(TOO_LATE)] * len(contents)
 
     def _read(
         self,

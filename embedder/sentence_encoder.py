@@ -87,11 +87,16 @@ class SentenceEncoder:
         return None
 
     def encode_query(
-        self, queries: Sequence[Content], *, policy: Policy | None = None
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        deadline_s: float | None = None,
     ) -> list[Encoding]:
         """Encodings of queries, in order, with the model's query prompt.
 
-        `always` reasons as little as the other policies; the encodings say so.
+        `always` reasons as little as the other policies; the encodings say so. With no reasoning to
+        cut short, `deadline_s` changes nothing.
 
         Raises:
             ValueError: a query cannot be embedded.

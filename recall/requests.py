@@ -18,6 +18,7 @@ MAX_IMAGE_BYTES = 8 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
 MAX_BASE64_CHARS = MAX_IMAGE_BYTES * 4 // 3 + 4
 MAX_HISTORY = 10_000
+MAX_DEADLINE_MS = 60_000
 
 Kind = Literal["content", "item", "user", "history"]
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
@@ -41,6 +42,10 @@ class RecallRequest(BaseModel):
     filter: Filter = Filter()
     policy: Policy = "auto"
     """Whether a text or image may be reasoned about: the gate's choice, always or never."""
+
+    deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
+    """Reasoning that takes longer gives way to the direct embedding, and the reply's `fallback`
+    says so; null waits for it."""
 
     exclude_seen: bool = True
     """Leave the history's own items out; for a user or a history."""
@@ -126,6 +131,9 @@ class RecallReply(BaseModel):
     """What the gate chose; null when no model had to read the query."""
 
     rationale: str
+    fallback: str
+    """Why there was no reasoning although there should have been; else empty."""
+
     took_ms: float
 
     @classmethod
@@ -137,5 +145,6 @@ class RecallReply(BaseModel):
             candidates=[Candidate(item_id=i, score=s, rank=r) for i, s, r in rows],
             action=candidates.action,
             rationale=candidates.rationale,
+            fallback=candidates.fallback,
             took_ms=candidates.took_ms,
         )

@@ -57,6 +57,9 @@ class Candidates:
     rationale: str
     """What the model reasoned; empty when it did not."""
 
+    fallback: str
+    """Why the query was not reasoned about although it should have been; else empty."""
+
     took_ms: float
 
 
@@ -104,6 +107,7 @@ class Recall:
         top_k: int = 100,
         filter: Filter = NO_FILTER,
         policy: Policy = "auto",
+        deadline_s: float | None = None,
     ) -> Candidates:
         """Items that match a text, a picture, or both together.
 
@@ -112,6 +116,8 @@ class Recall:
             top_k: number of candidates, in [1, 1000]. Fewer come only when fewer items match.
             filter: what an item must meet.
             policy: `auto` lets the gate choose whether to reason, `always` and `never` force it.
+            deadline_s: reasoning that is not done by then gives way to the direct vector, and the
+                answer's `fallback` says so; None waits for it.
 
         Raises:
             InvalidQuery: the content is empty or unreadable, or `top_k` is out of range.
@@ -121,7 +127,7 @@ class Recall:
         if not content.text.strip() and content.image is None:
             raise InvalidQuery("a query must have a text or an image, got neither")
         version = self.live_version()
-        encoding = self._encode(content, version, policy=policy)
+        encoding = self._encode(content, version, policy=policy, deadline_s=deadline_s)
         return self._search(
             encoding.vector, version, top_k=top_k, filter=filter, started=started, encoding=encoding
         )
@@ -198,12 +204,14 @@ class Recall:
             filter = filter.excluding(history[:MAX_IDS])
         return self._search(profile, version, top_k=top_k, filter=filter, started=started)
 
-    def _encode(self, content: Content, version: str, *, policy: Policy) -> Encoding:
+    def _encode(
+        self, content: Content, version: str, *, policy: Policy, deadline_s: float | None
+    ) -> Encoding:
         try:
             # One at a time: a model shares its cache and its cores between calls.
             with self._encoder_lock:
                 encoder = self._encoder_of(version)
-                return encoder.encode_query([content], policy=policy)[0]
+                return encoder.encode_query([content], policy=policy, deadline_s=deadline_s)[0]
         except LookupError as error:
             raise Unavailable(f"no encoder for the live version {version!r}: {error}") from error
         except ValueError as error:
@@ -229,5 +237,6 @@ class Recall:
             version=version,
             action=encoding.action if encoding else None,
             rationale=encoding.rationale if encoding else "",
+            fallback=encoding.fallback if encoding else "",
             took_ms=1000 * (time.perf_counter() - started),
         )

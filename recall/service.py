@@ -111,7 +111,13 @@ def answer(recall: Recall, request: RecallRequest) -> Candidates:
         return recall.by_history(
             request.history, top_k=top_k, filter=filter, exclude_seen=exclude_seen
         )
-    return recall.by_content(request.content(), top_k=top_k, filter=filter, policy=request.policy)
+    return recall.by_content(
+        request.content(),
+        top_k=top_k,
+        filter=filter,
+        policy=request.policy,
+        deadline_s=None if request.deadline_ms is None else request.deadline_ms / 1000,
+    )
 
 
 _STATUS: dict[type[Exception], tuple[int, str]] = {

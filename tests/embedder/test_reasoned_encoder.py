@@ -1,6 +1,7 @@
 """Tests for embedder/reasoned_encoder.py: own gate and vectors, another's rationales."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -124,3 +125,22 @@ def test_a_changed_encoder_pays_for_no_thinking_again(checkpoint):
     assert len(writer.asked) == len(CONTENTS)
     assert [e.rationale for e in first] == [e.rationale for e in second]
     assert not np.allclose(first[0].vector, second[0].vector, atol=1e-3)
+
+
+def test_a_reasoner_that_is_too_late_is_not_waited_for_and_one_in_time_is(checkpoint):
+    class Slow(Scripted):
+        def reason(self, contents, side):
+            assert answered.wait(timeout=30)
+            return super().reason(contents, side)
+
+    answered = threading.Event()
+    model = encoder(checkpoint, Slow())
+    late = model.encode_query(CONTENTS, policy="always", deadline_s=0.05)
+    answered.set()
+    in_time = model.encode_query(CONTENTS, policy="always", deadline_s=30)
+    direct = model.encode_query(CONTENTS, policy="never")
+    for one, other, reasoned in zip(late, direct, in_time, strict=True):
+        assert "deadline" in one.fallback
+        assert one.action == "direct"
+        np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
+        assert (reasoned.action, reasoned.fallback) == ("reason", "")

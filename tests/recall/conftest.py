@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from recall.index import ItemIndex
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs expected errors with tracebacks
 
+THINKING_S = 0.5  # that the fake takes, by its own account
 WORDS = ("red", "green", "blue", "grey")
 
 
@@ -26,9 +28,16 @@ class FakeEncoder:
     dim = len(WORDS)
 
     def encode_query(
-        self, queries: Sequence[Content], *, policy: Policy = "auto"
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy = "auto",
+        deadline_s: float | None = None,
     ) -> list[Encoding]:
-        return [self._encoding(query, policy) for query in queries]
+        in_time = deadline_s is None or deadline_s >= THINKING_S
+        encodings = [self._encoding(query, policy if in_time else "never") for query in queries]
+        late = policy == "always" and not in_time
+        return [replace(e, fallback="too late") for e in encodings] if late else encodings
 
     encode_items = encode_query
 

@@ -49,7 +49,18 @@ def test_a_text_query_is_answered_in_full(client):
         "candidates": [{"item_id": "rose", "rank": 1}, {"item_id": "plum", "rank": 2}],
         "action": "reason",
         "rationale": "because",
+        "fallback": "",
     }
+
+
+@pytest.mark.parametrize(("deadline_ms", "action"), [(499, "direct"), (500, "reason")])
+def test_a_deadline_that_reasoning_would_miss_is_kept_and_the_reply_says_so(
+    client, deadline_ms, action
+):
+    query = {"text": "red", "policy": "always", "deadline_ms": deadline_ms}
+    reply = client.post("/v1/recall", json=query).json()
+    assert reply["action"] == action
+    assert bool(reply["fallback"]) == (action == "direct")
 
 
 @pytest.mark.parametrize(
