@@ -4,37 +4,30 @@ A record that cannot be landed goes to `dead_letters` as it came, with the reaso
 records again changes no table, so a crash between two writes is healed by starting over.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from time import perf_counter
-
-import polars as pl
 
 from catalog.batch import Batch
+from catalog.commits import MAX_HELD_BYTES, write_events, write_items
 from catalog.lake import Lake
-from catalog.media import load_media
-from catalog.records import RawRecord, RecordError, named_item, parse_event, parse_item
+from catalog.loader import Loaded, PictureLoader
+from catalog.media import DEFAULTS, MediaConfig
+from catalog.records import Item, RawRecord, RecordError, named_item, parse_event, parse_item
 from catalog.report import LandingReport
 from catalog.snapshot import STORED_COLUMNS, absent_tombstones, date_changes
 from catalog.source import Source
-from catalog.tables import EVENTS, ITEMS, MEDIA
-
-MAX_BATCH_BYTES = 256_000_000
-"""Pictures and rejected messages held before a batch of items is written early."""
+from catalog.tables import ITEMS
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of records it held."""
-
-logger = logging.getLogger(__name__)
 
 
 def land(
     source: Source,
     lake: Lake,
     *,
+    media: MediaConfig = DEFAULTS,
     max_delete_share: float = 0.1,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -44,6 +37,7 @@ def land(
     Args:
         source: see `catalog.source.open_source`.
         lake: written to.
+        media: where pictures may be fetched from, and their limits.
         max_delete_share: of the lake's items, the largest share that a snapshot may delete by
             lacking them, in [0, 1]. Other sources delete by tombstones only.
         now: the time of the landing; dates failures and the changes of a snapshot.
@@ -53,15 +47,16 @@ def land(
         ValueError: a snapshot lacks too many of the lake's items. Those it has were landed; the
             events were not.
     """
-    landed = land_items(
-        source.items(),
-        lake,
-        base_dir=source.base_dir,
-        snapshot=source.is_snapshot,
-        max_delete_share=max_delete_share,
-        now=now,
-        progress=progress,
-    )
+    with PictureLoader(media, base_dir=source.base_dir) as pictures:
+        landed = land_items(
+            source.items(),
+            lake,
+            pictures=pictures,
+            snapshot=source.is_snapshot,
+            max_delete_share=max_delete_share,
+            now=now,
+            progress=progress,
+        )
     return landed + land_events(source.events(), lake, now=now, progress=progress)
 
 
@@ -69,7 +64,7 @@ def land_items(
     records: Iterable[RawRecord],
     lake: Lake,
     *,
-    base_dir: Path | None = None,
+    pictures: PictureLoader | None = None,
     batch_rows: int = 5_000,
     snapshot: bool = False,
     max_delete_share: float = 0.1,
@@ -81,7 +76,7 @@ def land_items(
     Args:
         records: of the `items` topic.
         lake: written to.
-        base_dir: the folder that pictures named by a path lie in; None refuses paths.
+        pictures: loads their pictures; None refuses paths and allows no more than by default.
         batch_rows: records per commit; fewer where their pictures reach 256 MB.
         snapshot: the records are the whole catalogue, each item once; see `catalog.snapshot`.
         max_delete_share: see `land`.
@@ -96,9 +91,12 @@ def land_items(
     stored = lake.read(ITEMS, STORED_COLUMNS) if snapshot else None
     seen: set[str | None] | None = set() if snapshot else None
     report = LandingReport()
-    batches = _item_batches(records, base_dir=base_dir, batch_rows=batch_rows, seen=seen, now=now)
-    for batch in batches:
-        report += _write_items(batch, lake, stored=stored, now=now)
+    loaded = (pictures or PictureLoader()).load(_parsed_items(records, seen=seen))
+    for batch in _item_batches(loaded, batch_rows=batch_rows, now=now):
+        items = batch.items()
+        if stored is not None:
+            items = date_changes(items, stored, now=now)
+        report += write_items(batch, lake, items=items)
         if progress:
             progress(batch.consumed)
     if stored is not None and seen is not None:
@@ -133,33 +131,34 @@ def land_events(
     report = LandingReport()
     remaining = iter(records)
     while chunk := list(islice(remaining, batch_rows)):
-        report += _write_events(_checked_events(chunk, now=now), lake)
+        report += write_events(_checked_events(chunk, now=now), lake)
         if progress:
             progress(len(chunk))
     return report
 
 
-def _item_batches(
-    records: Iterable[RawRecord],
-    *,
-    base_dir: Path | None,
-    batch_rows: int,
-    seen: set[str | None] | None,
-    now: datetime,
-) -> Iterator[Batch]:
-    batch = Batch()
+def _parsed_items(
+    records: Iterable[RawRecord], *, seen: set[str | None] | None
+) -> Iterator[tuple[RawRecord, Item | RecordError]]:
     for record in records:
         try:
             item = parse_item(record)
             if seen is not None:
                 _mark_seen(item.item_id, seen)
-            batch.add_item(item, load_media(item, base_dir=base_dir))
         except RecordError as error:
-            batch.reject(record, error, failed_at=now)
             if seen is not None:
                 seen.add(named_item(record))  # it is in the snapshot, so it is not gone
+            yield record, error
+        else:
+            yield record, item
+
+
+def _item_batches(loaded: Iterable[Loaded], *, batch_rows: int, now: datetime) -> Iterator[Batch]:
+    batch = Batch()
+    for each in loaded:
+        batch.add_loaded(each, failed_at=now)
         batch.consumed += 1
-        if batch.consumed >= batch_rows or batch.held_bytes >= MAX_BATCH_BYTES:
+        if batch.consumed >= batch_rows or batch.held_bytes >= MAX_HELD_BYTES:
             yield batch
             batch = Batch()
     if batch.consumed:
@@ -180,50 +179,3 @@ def _checked_events(records: list[RawRecord], *, now: datetime) -> Batch:
         except RecordError as error:
             batch.reject(record, error, failed_at=now)
     return batch
-
-
-def _write_items(
-    batch: Batch, lake: Lake, *, stored: pl.DataFrame | None, now: datetime
-) -> LandingReport:
-    started = perf_counter()
-    items = batch.items()
-    if stored is not None:
-        items = date_changes(items, stored, now=now)
-    pictures = lake.insert_new(MEDIA, batch.pictures())  # first: no item may point at nothing
-    report = LandingReport(
-        consumed=batch.consumed,
-        pictures=pictures,
-        items=lake.upsert_items(items),
-        dead_letters=lake.put_dead_letters(batch.dead_letters()),
-        rejected=batch.rejected,
-    )
-    _log("items", report, upserted=report.items.inserted + report.items.updated, started=started)
-    return report
-
-
-def _write_events(batch: Batch, lake: Lake) -> LandingReport:
-    started = perf_counter()
-    events = batch.events()
-    new = lake.insert_new(EVENTS, events)
-    report = LandingReport(
-        consumed=batch.consumed,
-        events=new,
-        known_events=events.height - new,
-        dead_letters=lake.put_dead_letters(batch.dead_letters()),
-        rejected=batch.rejected,
-    )
-    _log("events", report, upserted=new, started=started)
-    return report
-
-
-def _log(stage: str, report: LandingReport, *, upserted: int, started: float) -> None:
-    dropped = report.rejected.total()
-    logger.info(
-        "stage=land_%s consumed=%d kept=%d dropped=%d upserted=%d elapsed_s=%.2f",
-        stage,
-        report.consumed,
-        report.consumed - dropped,
-        dropped,
-        upserted,
-        perf_counter() - started,
-    )

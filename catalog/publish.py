@@ -1,8 +1,9 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
 Pictures that a record names by a path go inline: whoever lands a message never reads a file that it
-names. A record that would not be landed is sent as it came, so that it is rejected, and kept with
-the reason, where the others are landed.
+names. Those behind an `http:` or `s3:` address are left for the lander to fetch. A record that
+would not be landed is sent as it came, so that it is rejected, and kept with the reason, where the
+others are landed.
 """
 
 import json
@@ -14,11 +15,11 @@ from typing import Any
 
 from kafka import KafkaProducer
 
+from catalog.brokers import KafkaConfig, broker_failures
 from catalog.landing import Progress
-from catalog.media import MAX_PICTURE_BYTES, data_uri, load_media
+from catalog.media import MAX_PICTURE_BYTES, data_uri, is_remote, load_media
 from catalog.records import RawRecord, RecordError, parse_event, parse_item
 from catalog.source import Source
-from catalog.stream import KafkaConfig
 
 MAX_MESSAGE_BYTES = MAX_PICTURE_BYTES * 4 // 3 + 1_000_000
 """The largest picture in base64, and room for words. The brokers must take as much."""
@@ -37,6 +38,7 @@ class Published:
     events: int
 
 
+@broker_failures()
 def publish(
     source: Source,
     config: KafkaConfig,
@@ -55,6 +57,7 @@ def publish(
         progress: told how many more records were sent.
 
     Raises:
+        ConnectionError: the brokers do not answer.
         RuntimeError: the brokers refused a record; the text counts them and gives the first error.
     """
     producer = producer_factory(
@@ -100,7 +103,7 @@ def _send(
 def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     try:
         item = parse_item(record)
-        picture = load_media(item, base_dir=base_dir)
+        picture = None if is_remote(item) else load_media(item, base_dir=base_dir)
     except RecordError:
         return record
     message = replace(record, key=item.item_id.encode())

@@ -16,7 +16,7 @@ class LandingReport:
     items: Counts = field(default_factory=Counts)
 
     events: int = 0
-    """New events written."""
+    """Events written: new ones, and later forms of stored ones."""
 
     known_events: int = 0
     """Events that were stored already, or came twice."""

@@ -87,6 +87,7 @@ DEAD_LETTERS = Table(
         "key": pl.Binary,
         "value": pl.Binary,  # the message as it came, so that it can be replayed
         "failed_at": TIME,
+        "timestamp": TIME,  # when the broker took it; null for a file's, and for old letters
     },
 )
 
@@ -101,6 +102,21 @@ RATIONALES = Table(
         "rationale": pl.String,
         "summary": pl.String,
         "tokens": pl.Int32,
+    },
+)
+
+CANDIDATES = Table(
+    name="candidates",
+    key=("key", "side", "worker", "prompt_version"),
+    columns={
+        "key": pl.String,  # of the content: an item's content_hash, or a digest of a query
+        "side": pl.String,  # "query" or "item"
+        "worker": pl.String,
+        "prompt_version": pl.String,  # of the worker's prompt, its temperature and its seed
+        "text": pl.String,  # null: the worker failed at this content
+        "summary": pl.String,
+        "num_tokens": pl.Int32,
+        "failure": pl.String,  # why; null when there is a rationale
     },
 )
 
@@ -119,5 +135,6 @@ EMBEDDINGS = Table(
 )
 
 TABLES = {
-    table.name: table for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, EMBEDDINGS)
+    table.name: table
+    for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, CANDIDATES, EMBEDDINGS)
 }

@@ -34,7 +34,7 @@ MATCH_FEATURES = Asset("match_features")
     doc_md=__doc__,
 )
 def nightly():
-    @task
+    @task(pool="kafka")
     def land(params=None):
         from ponder import steps
         from ponder.settings import Settings

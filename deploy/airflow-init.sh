@@ -1,10 +1,11 @@
 #!/bin/sh
-# Prepares Airflow's database, the pool that embedding tasks wait for, and the login of `admin`.
+# Prepares Airflow's database, the pools that tasks wait for, and the login of `admin`.
 # May be run again at any time.
 set -eu
 
 airflow db migrate
 airflow pools set gpu "$GPU_SLOTS" "Embedding tasks that run at a time"
+airflow pools set kafka 1 "One landing at a time, so that it has all partitions"
 
 umask 077
 python - <<'PASSWORDS'

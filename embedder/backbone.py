@@ -1,15 +1,23 @@
-"""A Qwen-VL model seen as two things: hidden states of a batch, and states of what follows it.
+"""A Qwen3-VL model, in two ways: transformers' own forward, and a lean one to train and embed with.
+
+Both have the same weights and, but for the order of float32 sums, the same states; see
+`embedder.stack` for what the lean one leaves out.
 
 Shape legend:
-  B = sequences in the batch, L = longest sequence, H = hidden size, T = new tokens a sequence
+  B = sequences in the batch, L = longest sequence, H = hidden size, A = places read per sequence,
+  Y = layers, K = key-value heads, D = head size
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+import torch.nn.functional as F
 
 from embedder.inputs import Batch
+from embedder.prompts import Prompts
+from embedder.stack import TextStack
+from embedder.tower import PictureFeatures, PictureTower
 
 
 class Backbone(torch.nn.Module):
@@ -22,6 +30,8 @@ class Backbone(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.text = TextStack(model.model.language_model)
+        self.pictures = PictureTower(model.model.visual)
 
     @property
     def device(self) -> torch.device:
@@ -52,14 +62,12 @@ class Backbone(torch.nn.Module):
         batch: Batch,
         *,
         pictures: dict[str, Any] | None = None,
-        cache: DynamicCache | None = None,
     ) -> torch.Tensor:
         """[B, L, H] hidden states after the final norm.
 
         Args:
             batch: left-padded sequences.
             pictures: from `picture_features`; computed when not given.
-            cache: filled with the keys and values of the batch, so that `extend` can go on.
         """
         if pictures is None:
             pictures = self.picture_features(batch)
@@ -68,36 +76,30 @@ class Backbone(torch.nn.Module):
             attention_mask=batch.attention_mask_BL,
             position_ids=self.positions(batch),
             mm_encoder_outputs=dict(pictures),
-            past_key_values=cache,
-            use_cache=cache is not None,
+            use_cache=False,
         ).last_hidden_state
 
-    def extend(
+    def prefill(
         self,
-        input_ids_BT: torch.Tensor,
+        prompts: Prompts,
+        read_BA: torch.Tensor,
         *,
-        cache: DynamicCache,
-        attention_mask_BL: torch.Tensor,
-        next_position_B: torch.Tensor,
+        pictures: PictureFeatures | None = None,
+        sees_BLL: torch.Tensor | None = None,
+        past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """[B, T, H] hidden states of tokens that follow what the cache holds.
+        """[B, A, H] states at the places that are read; see `TextStack.prefill`.
 
-        Args:
-            input_ids_BT: the new tokens.
-            cache: grows by T.
-            attention_mask_BL: over cache and new tokens together.
-            next_position_B: position of the first new token of each sequence.
+        `pictures` are the features of the prompts' pictures; computed when not given.
         """
-        steps = torch.arange(input_ids_BT.shape[1], device=input_ids_BT.device)
-        position_ids = (next_position_B[:, None] + steps).expand(3, -1, -1)
-        return self.model.model(
-            input_ids=input_ids_BT,
-            attention_mask=attention_mask_BL,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        if pictures is None and prompts.patches_PV is not None:
+            pictures = self.pictures.encode(prompts.patches_PV, prompts.grids)
+        return self.text.prefill(
+            prompts, pictures, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
+        )
 
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Next-token logits of hidden states."""
-        return self.model.lm_head(states)
+    def logits(self, states: torch.Tensor, words: Sequence[int] | None = None) -> torch.Tensor:
+        """Next-token logits of hidden states, of all tokens or of the given ones alone."""
+        if words is None:
+            return self.model.lm_head(states)
+        return F.linear(states, self.model.lm_head.weight[list(words)])

@@ -3,7 +3,7 @@
 Shape legend: D = embedding dimension of the model version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,6 +23,9 @@ class Content:
     image: bytes | None = None
     """An encoded picture (PNG, JPEG, WebP...), untrusted."""
 
+    key: str = ""
+    """Under which the lake knows it (`content_hash` of an item); empty for what it does not."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
@@ -41,6 +44,42 @@ class Encoding:
     summary: str = ""
     rationale_tokens: int = 0
     """Tokens generated, 0 for `direct`."""
+
+    fallback: str = ""
+    """Why this is a direct embedding although the input was to be reasoned about; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a content has no encoding."""
+
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The error in one line."""
+        return f"{type(self.error).__name__}: {self.error}".splitlines()[0]
+
+
+Answer = Encoding | Failure
+"""What becomes of a content."""
+
+
+def in_order(
+    answers: Iterable[tuple[int, Answer]], progress: Callable[[int], None] = lambda done: None
+) -> list[Encoding]:
+    """The encodings by their number; `progress` is told of each.
+
+    Raises:
+        Exception: that of the first failure.
+    """
+    encodings: dict[int, Encoding] = {}
+    for number, answer in answers:
+        if isinstance(answer, Failure):
+            raise answer.error
+        encodings[number] = answer
+        progress(1)
+    return [encodings[number] for number in sorted(encodings)]
 
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
@@ -78,4 +117,54 @@ class Encoder(Protocol):
         self, items: Sequence[Content], *, policy: Policy | None = None
     ) -> list[Encoding]:
         """Encodings of items, in order; `policy` overrules the version's own."""
+        ...
+
+
+class CatalogueEncoder(Encoder, Protocol):
+    """An encoder as the pipeline's steps use it, whatever kind of model is behind it."""
+
+    @property
+    def name(self) -> str:
+        """The human part of `version`."""
+        ...
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Prefixes of its vectors that are worth using, ascending, the last one being `dim`."""
+        ...
+
+    @property
+    def reasoner(self) -> str:
+        """Who writes its rationales, the first part of their key; empty when nobody does."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """How they are asked for, the second part."""
+        ...
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can."""
+        ...
+
+    def encode_items(
+        self,
+        items: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Encoding]:
+        """Encodings of items, in order; `progress` is told how many more are finished."""
+        ...
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its answer, as soon as it is there."""
+        ...
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
         ...

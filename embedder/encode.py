@@ -1,19 +1,23 @@
-"""The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number.
+"""The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number."""
 
-Inputs are sorted by length and packed into batches of a token budget, so that little of a batch is
-padding; a vector does not depend on what it was batched with (to 1e-5 in float32).
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from embedder.checkpoint import Checkpoint, load
-from embedder.content import Content, Encoding, Policy
-from embedder.inputs import Sample
-from embedder.thinking import encode_batch
+from embedder.content import Answer, Content, Encoding, Policy, in_order
+from embedder.decoding import OwnThinker
+from embedder.engine import Engine, Task
+from embedder.pictures import PictureError, open_picture
+from embedder.template import TEMPLATE_VERSION
+from embedder.thinking import Gate, Thinker, ThinkingLimits
 from embedder.version import version_id
+
+CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
+GPU_BATCH_TOKENS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,25 +33,55 @@ class EmbedderConfig:
     policy: Policy = "auto"
     """`auto` lets the gate decide, `always` reasons about every input, `never` about none."""
 
-    batch_tokens: int = 4096
-    """Most tokens of a batch, padding included. Half of it fits where a batch ran out of memory."""
+    batch_tokens: int | None = None
+    """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
+    768 on a CPU, 16,384 on a GPU."""
+
+    window: int = 512
+    """Contents that are prepared ahead and sorted by length together; two windows are in memory."""
+
+    num_workers: int | None = None
+    """Threads that prepare contents ahead of the model. None: on a CPU none, for the model uses all
+    cores; on a GPU one a core, 16 at most."""
+
+    num_slots: int | None = None
+    """Rationales that are decoded at once. None: 128 on a CPU, 256 on a GPU."""
 
     num_threads: int | None = None
     """CPU threads of torch; None leaves its default."""
 
     def __post_init__(self) -> None:
-        if self.batch_tokens < 1:
-            raise ValueError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
+        for name in ("batch_tokens", "window", "num_slots"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
         if self.policy not in ("auto", "always", "never"):
             raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the model runs where the contents are prepared."""
+        return torch.device(self.device).type == "cpu"
+
 
 class MMEmbR1:
-    """A loaded model version; implements `embedder.content.Encoder`."""
+    """A loaded model version; implements `embedder.content.CatalogueEncoder`."""
 
-    def __init__(self, checkpoint: Checkpoint, config: EmbedderConfig) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, config: EmbedderConfig, *, thinker: Thinker | None = None
+    ) -> None:
+        """Wraps a loaded checkpoint.
+
+        Args:
+            checkpoint: the model version.
+            config: how it is used.
+            thinker: reasons where the gate says so; None: the model itself.
+        """
         self._checkpoint = checkpoint
         self._config = config
+        self._engine = _engine(checkpoint, config, thinker)
         self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
         self.dim: int = checkpoint.backbone.model.config.get_text_config().hidden_size
 
@@ -68,73 +102,114 @@ class MMEmbR1:
         """The human part of the version's id."""
         return self._checkpoint.manifest.name
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The loaded model, for whoever reads rationales with it (`embedder.given`)."""
+        return self._checkpoint
+
+    @property
+    def reasoner(self) -> str:
+        """Who writes its rationales: this very version."""
+        return self.version
+
+    @property
+    def prompt_version(self) -> str:
+        """Of the template that it thinks in."""
+        return str(TEMPLATE_VERSION)
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can."""
+        try:
+            if content.image is not None:
+                open_picture(content.image)
+        except PictureError as error:
+            return str(error)
+        return None
+
     def encode_query(
-        self, queries: Sequence[Content], *, policy: Policy | None = None
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        max_new_tokens: int | None = None,
+        deadline_s: float | None = None,
     ) -> list[Encoding]:
         """Encodings of queries, in order.
 
         Args:
             queries: text, pictures or both.
             policy: overrules the configured one for this call.
+            max_new_tokens: a query whose rationale is not done after so many tokens is answered
+                directly, and its encoding says so in `fallback`.
+            deadline_s: so many seconds from now, all that still reason are answered so as well. The
+                prefill of a query is never cut short.
 
         Raises:
             embedder.pictures.PictureError: a picture cannot be read.
         """
-        manifest = self._checkpoint.manifest
-        return self._encode(queries, manifest.query_instruction, policy, None)
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        limits = ThinkingLimits(max_new_tokens, deadline)
+        instruction = self._checkpoint.manifest.query_instruction
+        answers = self._answers(queries, instruction, policy, limits)
+        return in_order(answers)
 
     def encode_items(
         self,
         items: Sequence[Content],
         *,
         policy: Policy | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> list[Encoding]:
-        """Encodings of items, in order; `progress` is told how many each batch has finished.
+        """Encodings of items, in order; `progress` is told as each is done.
 
         Raises:
             embedder.pictures.PictureError: a picture cannot be read.
         """
-        return self._encode(items, self._checkpoint.manifest.item_instruction, policy, progress)
+        return in_order(self.stream_items(items, policy=policy), progress)
 
-    def _encode(
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its encoding or failure, as soon as it is done.
+
+        The items may be endless: only `EmbedderConfig.window` of them are drawn ahead.
+        """
+        instruction = self._checkpoint.manifest.item_instruction
+        return self._answers(items, instruction, policy, ThinkingLimits())
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
+        instruction = self._checkpoint.manifest.query_instruction
+        return self._answers(queries, instruction, policy, ThinkingLimits())
+
+    def _answers(
         self,
-        contents: Sequence[Content],
+        contents: Iterable[Content],
         instruction: str,
         policy: Policy | None,
-        progress: Callable[[int], None] | None,
-    ) -> list[Encoding]:
-        inputs, manifest = self._checkpoint.inputs, self._checkpoint.manifest
-        samples = [inputs.sample(content, instruction) for content in contents]
-        encodings: dict[int, Encoding] = {}
-        for rows in token_budget_batches(samples, self._config.batch_tokens):
-            encoded = encode_batch(
-                self._checkpoint.backbone,
-                inputs,
-                [samples[row] for row in rows],
-                policy=policy or self._config.policy,
-                theta=manifest.theta,
-                max_new_tokens=manifest.max_new_tokens,
-            )
-            encodings.update(zip(rows, encoded, strict=True))
-            if progress is not None:
-                progress(len(rows))
-        return [encodings[row] for row in range(len(contents))]
+        limits: ThinkingLimits,
+    ) -> Iterator[tuple[int, Answer]]:
+        task = Task(instruction, policy or self._config.policy, limits)
+        return self._engine.answers(contents, task)
 
 
-def token_budget_batches(samples: Sequence[Sample], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows of the samples, longest first, in batches whose padded size fits the budget.
-
-    A sample longer than the budget gets a batch of its own. The longest come first, so that a
-    budget that does not fit into memory shows at once.
-    """
-    order = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
-    batch: list[int] = []
-    for row in order:
-        longest = len(samples[batch[0]]) if batch else len(samples[row])
-        if batch and longest * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _engine(checkpoint: Checkpoint, config: EmbedderConfig, thinker: Thinker | None) -> Engine:
+    backbone, inputs, manifest = checkpoint.backbone, checkpoint.inputs, checkpoint.manifest
+    on_cpu = config.is_on_cpu
+    num_workers = 0 if on_cpu else min(16, os.cpu_count() or 1)
+    return Engine(
+        Gate(backbone, inputs, theta=manifest.theta),
+        inputs,
+        thinker
+        or OwnThinker(
+            backbone,
+            inputs,
+            max_new_tokens=manifest.max_new_tokens,
+            num_slots=config.num_slots or (128 if on_cpu else 256),
+        ),
+        batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
+        window=config.window,
+        num_workers=num_workers if config.num_workers is None else config.num_workers,
+    )

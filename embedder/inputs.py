@@ -2,7 +2,7 @@
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, P = picture patches in the batch,
-  V = values of one patch
+  V = values of one patch, all frames of it
 Sequences are padded on the left, so that the gate and everything decoded after it line up.
 """
 
@@ -14,25 +14,11 @@ import numpy as np
 import torch
 
 from embedder.content import Content
+from embedder.patches import PatchCutter
 from embedder.pictures import open_picture
+from embedder.prompts import Prompts
+from embedder.sample import Sample
 from embedder.template import PONDER_TOKENS, neutraliser, prompt
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One prompt, tokenised, with its picture's patches."""
-
-    tokens: list[int]
-    patches_PV: np.ndarray | None = None
-    grid: tuple[int, int, int] | None = None
-    """Patches of the picture along time, height and width."""
-
-    def extended(self, tokens: Sequence[int]) -> "Sample":
-        """The same prompt followed by more tokens."""
-        return Sample([*self.tokens, *tokens], self.patches_PV, self.grid)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +58,7 @@ class Inputs:
         """
         self.tokenizer = tokenizer
         self.max_text_tokens = max_text_tokens
-        self._image_processor = image_processor
+        self._cutter = PatchCutter(image_processor)
         self._neutralise = neutraliser(tokenizer.get_added_vocab())
         self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         ids = tokenizer.convert_tokens_to_ids(list(PONDER_TOKENS))
@@ -87,6 +73,10 @@ class Inputs:
         """Tokens of a trusted text; control tokens in it are recognised."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def neutralised(self, text: str) -> str:
+        """An untrusted text, unable to spell a control token."""
+        return self._neutralise(text)
+
     def words(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, without control tokens."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
@@ -97,27 +87,39 @@ class Inputs:
         Raises:
             embedder.pictures.PictureError: the picture cannot be read.
         """
-        text = self._cut(self._neutralise(content.text))
+        # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
+        text = self._neutralise(content.text[: self.max_text_tokens * 16])
         if content.image is None:
-            return Sample(self.tokens(prompt(instruction, text)))
-        processed = self._image_processor(images=[open_picture(content.image)], return_tensors="np")
-        frames, height, width = (int(n) for n in processed["image_grid_thw"][0])
-        num_tokens = frames * height * width // self._image_processor.merge_size**2
-        return Sample(
-            self.tokens(prompt(instruction, text, num_image_tokens=num_tokens)),
-            processed["pixel_values"].astype(np.float32),
-            (frames, height, width),
-        )
+            return Sample(self._prompt_tokens(instruction, text, 0))
+        patches, grid = self._cutter.cut(open_picture(content.image))
+        num_tokens = len(patches) // self._cutter.merge_size**2
+        return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, grid)
+
+    def _prompt_tokens(self, instruction: str, text: str, num_image_tokens: int) -> list[int]:
+        tokens = self.tokens(prompt(instruction, text, num_image_tokens=num_image_tokens))
+        if len(tokens) <= self.max_text_tokens + num_image_tokens:  # so the text alone is shorter
+            return tokens
+        cut = self._cut(text)
+        if cut == text:
+            return tokens
+        return self.tokens(prompt(instruction, cut, num_image_tokens=num_image_tokens))
 
     def _cut(self, text: str) -> str:
-        # A token has at least one character, so far longer texts need not be tokenised in full.
-        text = text[: self.max_text_tokens * 16]
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
             "offset_mapping"
         ]
         if len(offsets) <= self.max_text_tokens:
             return text
         return text[: offsets[self.max_text_tokens - 1][1]]
+
+    def prompts(self, samples: Sequence[Sample], *, device: torch.device) -> Prompts:
+        """The samples as one batch for the engine, padded on the right."""
+        return Prompts.of(
+            samples,
+            image_token=self._image_token,
+            cutter=self._cutter,
+            device=device,
+        )
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """The samples as one left-padded batch."""
@@ -127,7 +129,11 @@ class Inputs:
         for row, sample in enumerate(samples):
             ids[row, longest - len(sample) :] = sample.tokens
             mask[row, longest - len(sample) :] = 1
-        patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
+        patches = [
+            self._cutter.with_frames(sample.patches_PV)
+            for sample in samples
+            if sample.patches_PV is not None
+        ]
         grids = [sample.grid for sample in samples if sample.grid is not None]
         return Batch(
             torch.from_numpy(ids),

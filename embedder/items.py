@@ -8,10 +8,8 @@ import numpy as np
 import polars as pl
 
 from catalog.tables import EMBEDDINGS, RATIONALES
-from embedder.content import Content, Encoding
-from embedder.encode import MMEmbR1
-from embedder.pictures import PictureError, open_picture
-from embedder.template import TEMPLATE_VERSION, item_text
+from embedder.content import CatalogueEncoder, Content, Encoding, Failure
+from embedder.template import item_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +25,22 @@ class EmbeddedItems:
     failures: dict[str, str]
     """Why an item has no embedding, by item_id."""
 
+    fallbacks: dict[str, str]
+    """Why an item was embedded directly although it was to be reasoned about, by item_id."""
+
 
 def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
     """What the embedder sees of a row of `items`; `image` holds the bytes of its picture."""
-    return Content(item_text(row["title"], row["text"], row["category"], row["tags"] or ()), image)
+    text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
+    return Content(text, image, row["content_hash"])
 
 
 def embed_items(
     items: pl.DataFrame,
     images: Mapping[str, bytes],
-    encoder: MMEmbR1,
+    encoder: CatalogueEncoder,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> EmbeddedItems:
     """Embeds a shard of items; one that cannot be embedded does not stop the others.
 
@@ -46,32 +48,33 @@ def embed_items(
         items: rows of the `items` table.
         images: picture bytes by `image_hash`.
         encoder: the model version.
-        progress: told how many more items are finished.
+        progress: told how many more items are finished, failed ones included.
     """
-    good: list[dict[str, Any]] = []
+    good: list[Mapping[str, Any]] = []
     contents: list[Content] = []
     failures: dict[str, str] = {}
     for row in items.iter_rows(named=True):
-        try:
-            contents.append(_readable_content(row, images))
-            good.append(row)
-        except PictureError as error:
-            failures[row["item_id"]] = str(error)
-    encodings = encoder.encode_items(contents, progress=progress)
-    rows = list(zip(good, encodings, strict=True))
+        if row["image_hash"] is not None and row["image_hash"] not in images:
+            reason = f"the lake has no media {row['image_hash']}; land the item again"
+            failures[row["item_id"]] = reason
+            continue
+        good.append(row)
+        contents.append(item_content(row, images.get(row["image_hash"])))
+    progress(len(failures))
+    encoded: dict[int, Encoding] = {}
+    for number, answer in encoder.stream_items(contents):
+        if isinstance(answer, Failure):
+            failures[good[number]["item_id"]] = answer.reason
+        else:
+            encoded[number] = answer
+        progress(1)
+    rows = [(good[number], encoded[number]) for number in sorted(encoded)]
     return EmbeddedItems(
-        _embedding_rows(rows, encoder.version), _rationale_rows(rows, encoder.name), failures
+        _embedding_rows(rows, encoder.version),
+        _rationale_rows(rows, encoder),
+        failures,
+        {item["item_id"]: encoding.fallback for item, encoding in rows if encoding.fallback},
     )
-
-
-def _readable_content(row: Mapping[str, Any], images: Mapping[str, bytes]) -> Content:
-    if row["image_hash"] is None:
-        return item_content(row, None)
-    if row["image_hash"] not in images:
-        raise PictureError(f"the lake has no media {row['image_hash']}; land the item again")
-    image = images[row["image_hash"]]
-    open_picture(image)
-    return item_content(row, image)
 
 
 Encoded = Iterable[tuple[Mapping[str, Any], Encoding]]
@@ -95,14 +98,14 @@ def _embedding_rows(rows: Encoded, version: str) -> pl.DataFrame:
     )
 
 
-def _rationale_rows(rows: Encoded, reasoner: str) -> pl.DataFrame:
+def _rationale_rows(rows: Encoded, encoder: CatalogueEncoder) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
                 "item_id": item["item_id"],
                 "content_hash": item["content_hash"],
-                "reasoner": reasoner,
-                "prompt_version": str(TEMPLATE_VERSION),
+                "reasoner": encoder.reasoner,
+                "prompt_version": encoder.prompt_version,
                 "rationale": encoding.rationale,
                 "summary": encoding.summary,
                 "tokens": encoding.rationale_tokens,

@@ -17,6 +17,7 @@ def info_nce(
     *,
     contrastive_temperature: float,
     is_false_negative_BN: torch.Tensor | None = None,
+    false_negative_margin: float | None = None,
 ) -> torch.Tensor:
     """Symmetric contrastive loss that pulls each query to its own target and away from the rest.
 
@@ -30,6 +31,9 @@ def info_nce(
         contrastive_temperature: divides the cosines; dimensionless, > 0.
         is_false_negative_BN: True where a target that is not the query's own would be right as
             well; such pairs are left out. None: there are none.
+        false_negative_margin: a target whose cosine with a query is larger than that of the query's
+            own by more than this is taken for a false negative too, and so is a query of a target
+            (Qwen3-VL-Embedding's report, with 0.1). None: none is.
 
     Returns:
         Scalar loss in nats, averaged over the queries; 0 when B and N are 1.
@@ -42,14 +46,21 @@ def info_nce(
         raise ValueError(f"every query needs its own target: got {B} queries and {N} targets")
     if contrastive_temperature <= 0:
         raise ValueError(f"contrastive_temperature must be > 0, got {contrastive_temperature}")
-    logits_BN = query_BD @ target_ND.T / contrastive_temperature
+    cosine_BN = query_BD @ target_ND.T
+    left_out_BN = torch.zeros_like(cosine_BN, dtype=torch.bool)
     if is_false_negative_BN is not None:
         left_out_BN = is_false_negative_BN.clone()
         left_out_BN[:, :B].fill_diagonal_(False)  # a query's own target stays the positive
-        logits_BN = logits_BN.masked_fill(left_out_BN, float("-inf"))
+    too_near_BN = too_near_BB = left_out_BN.new_zeros(())
+    if false_negative_margin is not None:
+        own_cosine_B = cosine_BN.detach().diagonal()
+        too_near_BN = cosine_BN.detach() > own_cosine_B[:, None] + false_negative_margin
+        too_near_BB = cosine_BN.detach()[:, :B] > own_cosine_B + false_negative_margin
+    logits_BN = (cosine_BN / contrastive_temperature).masked_fill(left_out_BN, float("-inf"))
     own_B = torch.arange(B, device=logits_BN.device)
-    forward = F.cross_entropy(logits_BN, own_B)
-    backward = F.cross_entropy(logits_BN[:, :B].T, own_B)
+    forward = F.cross_entropy(logits_BN.masked_fill(too_near_BN, float("-inf")), own_B)
+    logits_BB = logits_BN[:, :B].masked_fill(too_near_BB, float("-inf"))
+    backward = F.cross_entropy(logits_BB.T, own_B)
     return (forward + backward) / 2
 
 
@@ -60,6 +71,7 @@ def matryoshka_info_nce(
     dims: Sequence[int],
     contrastive_temperature: float,
     is_false_negative_BN: torch.Tensor | None = None,
+    false_negative_margin: float | None = None,
 ) -> torch.Tensor:
     """Mean of `info_nce` over prefixes of the vectors, each normalised again.
 
@@ -72,6 +84,7 @@ def matryoshka_info_nce(
             F.normalize(target_ND[:, :dim], dim=-1),
             contrastive_temperature=contrastive_temperature,
             is_false_negative_BN=is_false_negative_BN,
+            false_negative_margin=false_negative_margin,
         )
         for dim in dims
     ]

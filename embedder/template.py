@@ -65,4 +65,13 @@ def neutraliser(added_tokens: Iterable[str]) -> Callable[[str], str]:
     if not longest_first:
         return lambda text: text
     pattern = re.compile("|".join(map(re.escape, longest_first)))
-    return lambda text: pattern.sub(lambda match: match[0][0] + " " + match[0][1:], text)
+    return lambda text: pattern.sub(lambda match: spelled_out(match[0]), text)
+
+
+def spelled_out(token: str) -> str:
+    """A control token as `neutraliser` writes it.
+
+    >>> spelled_out("<|emb|>")
+    '< |emb|>'
+    """
+    return token[0] + " " + token[1:]

@@ -1,147 +1,140 @@
-"""Reason only where the gate says so: one prefill for gate and direct vector, then decode the rest.
+"""The gate, and what may follow it: who reasons, how much, and by whom.
 
 MMEmb-R1 (arXiv 2604.06156) describes the behaviour; its template and read-out are not public, so
-the one-token gate and the cache handling are our reconstruction. Decoding is greedy. Thinkers of a
-batch decode together and leave as they finish; left out so far is letting waiting ones join.
+the one-token gate and the read-out from one prefill are our reconstruction: the prompt is followed
+by both control tokens of the direct answer, the gate is read before them and the direct embedding
+behind them, and whoever reasons goes on from the keys and values of the prompt alone.
 
 Shape legend:
-  B = sequences in the batch, R = sequences that reason, L = prompt length with padding,
-  H = hidden size
+  B = prompts in the batch, H = hidden size, Y = layers, K = key-value heads, L = tokens of a
+  prompt, D = head size
 """
 
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import DynamicCache
 
 from embedder.backbone import Backbone
-from embedder.content import Encoding, Policy
-from embedder.inputs import Batch, Inputs, Sample
+from embedder.content import Answer, Content, Encoding, Failure, Policy
+from embedder.inputs import Inputs
+from embedder.sample import Sample
+
+NOT_FINITE = ArithmeticError("the model's vector is not finite; look at its weights and dtype")
 
 
-@dataclass(slots=True)
-class Thoughts:
-    """Where each reasoning sequence stands."""
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A content that the gate has judged."""
 
-    tokens: list[list[int]]
-    state_RH: torch.Tensor
-    """Hidden state at the embedding token; filled when a sequence reaches it."""
+    row: int
+    content: Content
+    answer: Answer
+    """The direct encoding; stands if the content is not reasoned about."""
 
+    reasons: bool = False
+    past_Y2KLD: torch.Tensor | None = None
+    """Keys and values of its prompt, for a thinker that goes on from them."""
 
-DIRECT_ANSWER_LENGTH = 2  # the gate token and the embedding token
-
-
-@torch.inference_mode()
-def encode_batch(
-    backbone: Backbone,
-    inputs: Inputs,
-    samples: list[Sample],
-    *,
-    policy: Policy,
-    theta: float,
-    max_new_tokens: int,
-) -> list[Encoding]:
-    """Encodings of the samples, in order.
-
-    Args:
-        backbone: the model.
-        inputs: its tokenizer.
-        samples: prompts that end where the gate token goes.
-        policy: `auto` lets the gate decide, `always` and `never` overrule it.
-        theta: with `auto`, reason when the gate's probability is at least this.
-        max_new_tokens: after so many tokens a rationale is closed by force.
-    """
-    answer = (inputs.direct_id, inputs.emb_id)
-    batch = inputs.batch([sample.extended(answer) for sample in samples]).to(backbone.device)
-    cache = DynamicCache(config=backbone.model.config.get_text_config())
-    states_BLH = backbone.states(batch, cache=cache)
-    gate_logits = backbone.logits(states_BLH[:, -3])[:, [inputs.direct_id, inputs.reason_id]]
-    gate_B = torch.softmax(gate_logits.float(), dim=-1)[:, 1]
-    vectors_BH = F.normalize(states_BLH[:, -1].float(), dim=-1)
-    rows = _thinkers(gate_B, policy, theta)
-    encodings = [
-        Encoding(vector, "direct", gate)
-        for vector, gate in zip(vectors_BH.cpu().numpy(), gate_B.tolist(), strict=True)
-    ]
-    if rows:
-        thoughts = _reason(backbone, inputs, batch, cache, rows, max_new_tokens)
-        for row, encoding in zip(
-            rows, _reasoned(thoughts, inputs, gate_B[rows].tolist()), strict=True
-        ):
-            encodings[row] = encoding
-    return encodings
+    position: int = 0
+    """Rotary position of the token after the prompt."""
 
 
-def _thinkers(gate_B: torch.Tensor, policy: Policy, theta: float) -> list[int]:
-    if policy == "never":
-        return []
-    if policy == "always":
-        return list(range(len(gate_B)))
-    return torch.nonzero(gate_B >= theta).flatten().tolist()
+@dataclass(frozen=True, slots=True)
+class ThinkingLimits:
+    """How much one call may reason. Beyond it the direct encoding answers, and says so."""
+
+    max_new_tokens: int | None = None
+    """Tokens of one rationale. The version's own limit closes a longer one by force instead."""
+
+    deadline: float | None = None
+    """A moment of `time.monotonic`; None: no deadline."""
+
+    @property
+    def has_passed(self) -> bool:
+        """True from the deadline on."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-def _reason(
-    backbone: Backbone,
-    inputs: Inputs,
-    batch: Batch,
-    cache: DynamicCache,
-    rows: list[int],
-    max_new_tokens: int,
-) -> Thoughts:
-    """Decodes the given rows from the prefill's cache until each has shown its embedding token."""
-    # The direct answer is taken back, so that reasoning starts where the prompt ends.
-    position_B = backbone.positions(batch).amax(dim=(0, 2)) + 1 - DIRECT_ANSWER_LENGTH
-    cache.crop(-DIRECT_ANSWER_LENGTH)
-    index = torch.tensor(rows, device=backbone.device)
-    cache.batch_select_indices(index)
-    mask = batch.attention_mask_BL[index, :-DIRECT_ANSWER_LENGTH]
-    position = position_B[index]
-    token = torch.full((len(rows), 1), inputs.reason_id, device=backbone.device)
-    active = list(range(len(rows)))
-    hidden_size = backbone.model.config.get_text_config().hidden_size
-    thoughts = Thoughts([[] for _ in rows], torch.zeros(len(rows), hidden_size))
-    for step in range(max_new_tokens + 1):
-        mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-        state = backbone.extend(
-            token, cache=cache, attention_mask_BL=mask, next_position_B=position
-        )[:, -1]
-        done = token[:, 0] == inputs.emb_id
-        for slot in torch.nonzero(done).flatten().tolist():
-            thoughts.state_RH[active[slot]] = state[slot].float().cpu()
-        keep = torch.nonzero(~done).flatten()
-        if not len(keep):
-            break
-        if len(keep) < len(active):
-            cache.batch_select_indices(keep)
-            mask, position, state = mask[keep], position[keep], state[keep]
-            active = [active[slot] for slot in keep.tolist()]
-        token = _next_token(backbone, inputs, state, is_last=step >= max_new_tokens - 1)
-        position = position + 1
-        for slot, new in enumerate(token[:, 0].tolist()):
-            thoughts.tokens[active[slot]].append(new)
-    return thoughts
+class Thinker(Protocol):
+    """Reasons about the contents that the gate sends to it: the model itself, or another one."""
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether it goes on from the prompt's keys and values, which are then kept for it."""
+        ...
+
+    def think(self, gated: Iterable[Gated], limits: ThinkingLimits) -> Iterator[tuple[int, Answer]]:
+        """Row and answer of every content, each as soon as it is there.
+
+        A content that does not reason is handed on at once. Drawing the next one from `gated` makes
+        the model prefill, so a thinker with enough to do draws none.
+        """
+        ...
 
 
-def _next_token(
-    backbone: Backbone, inputs: Inputs, state_RH: torch.Tensor, *, is_last: bool
-) -> torch.Tensor:
-    """[R, 1] the likeliest tokens; of the control tokens only summary and embedding may come."""
-    if is_last:
-        return torch.full((len(state_RH), 1), inputs.emb_id, device=state_RH.device)
-    logits = backbone.logits(state_RH)
-    logits[:, inputs.forbidden_ids] = float("-inf")
-    return logits.argmax(dim=-1, keepdim=True)
+class Gate:
+    """Prefills prompts, and tells who reasons."""
 
+    def __init__(self, backbone: Backbone, inputs: Inputs, *, theta: float) -> None:
+        """Of one model version.
 
-def _reasoned(thoughts: Thoughts, inputs: Inputs, gates: list[float]) -> list[Encoding]:
-    vectors = F.normalize(thoughts.state_RH, dim=-1).numpy()
-    encodings = []
-    for vector, tokens, gate in zip(vectors, thoughts.tokens, gates, strict=True):
-        words = tokens[:-1]  # without the embedding token
-        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
-        rationale, summary = inputs.words(words[:split]), inputs.words(words[split + 1 :])
-        encodings.append(
-            Encoding(vector, "reason", gate, rationale, summary, rationale_tokens=len(words))
+        Args:
+            backbone: the model.
+            inputs: its tokenizer.
+            theta: with policy `auto`, reason when the gate's probability is at least this.
+        """
+        self._backbone, self._inputs, self._theta = backbone, inputs, theta
+
+    @torch.inference_mode()
+    def judge(
+        self,
+        rows: Sequence[tuple[int, Content, Sample]],
+        *,
+        policy: Policy,
+        keep_past: bool,
+    ) -> list[Gated]:
+        """The contents behind the gate, those that do not reason first.
+
+        Args:
+            rows: each with its number and its prompt, up to where the gate token goes.
+            policy: `auto` lets the gate decide, `always` and `never` overrule it.
+            keep_past: keep the keys and values of the prompts that reason.
+        """
+        inputs, backbone = self._inputs, self._backbone
+        answer = (inputs.direct_id, inputs.emb_id)
+        prompts = inputs.prompts(
+            [sample.extended(answer) for _, _, sample in rows], device=backbone.device
         )
-    return encodings
+        past = backbone.text.empty_past(prompts) if keep_past and policy != "never" else None
+        ends = torch.tensor(prompts.lengths, device=backbone.device)
+        read_B2 = torch.stack([ends - len(answer) - 1, ends - 1], dim=1)
+        states_B2H = backbone.prefill(prompts, read_B2, past_Y2BKLD=past)
+        gates = self._probabilities(states_B2H[:, 0]).tolist()
+        vectors = F.normalize(states_B2H[:, 1].float(), dim=-1).cpu().numpy()
+        positions = prompts.positions_3BL[0].gather(1, read_B2[:, :1] + 1)[:, 0].tolist()
+        gated = []
+        for place, (row, content, _) in enumerate(rows):
+            if not np.isfinite(vectors[place]).all():
+                gated.append(Gated(row, content, Failure(NOT_FINITE)))
+                continue
+            encoding = Encoding(vectors[place], "direct", gates[place])
+            if not self._reasons(gates[place], policy):
+                gated.append(Gated(row, content, encoding))
+                continue
+            end = prompts.lengths[place] - len(answer)
+            kept = None if past is None else past[:, :, place, :, :end].clone()
+            gated.append(Gated(row, content, encoding, True, kept, positions[place]))
+        return sorted(gated, key=lambda one: one.reasons)
+
+    def _probabilities(self, states_BH: torch.Tensor) -> torch.Tensor:
+        """[B] the model's probability of `reason` against `direct`."""
+        words = [self._inputs.direct_id, self._inputs.reason_id]
+        return torch.softmax(self._backbone.logits(states_BH, words).float(), dim=-1)[:, 1]
+
+    def _reasons(self, probability: float, policy: Policy) -> bool:
+        return policy == "always" or (policy == "auto" and probability >= self._theta)

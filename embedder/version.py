@@ -8,14 +8,19 @@ changes the id, and vectors of two ids are never compared.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from embedder.content import Policy
 from embedder.template import TEMPLATE_VERSION
 
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 """The model version that ships with the project."""
+
+ENGINE_VERSION = 2
+"""Part of every model version's identity: raise it whenever a change of the code changes a vector
+by more than the stated 1e-5, e.g. how pictures are resized or where a text is cut."""
 
 # Weights and processors only. Pickled weights and code are never fetched, read or hashed.
 READ_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja")
@@ -30,6 +35,9 @@ class Manifest:
 
     query_instruction: str = "Represent the query to find the item it asks for."
     item_instruction: str = "Represent the item so that queries for it find it."
+
+    instructions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Sources of training pairs that have a query and an item instruction of their own, by name."""
 
     dims: tuple[int, ...] = ()
     """Matryoshka prefixes it was trained for, ascending, full dimension last; empty: only full."""
@@ -52,9 +60,20 @@ class Manifest:
             raise ValueError(f"name must be letters, digits, '.', '_' or '-', got {self.name!r}")
         if not 0 <= self.theta <= 1:
             raise ValueError(f"theta must be in [0, 1], got {self.theta}")
-        for field in ("max_text_tokens", "max_image_tokens", "max_new_tokens"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        for limit in ("max_text_tokens", "max_image_tokens", "max_new_tokens"):
+            if getattr(self, limit) < 1:
+                raise ValueError(f"{limit} must be at least 1, got {getattr(self, limit)}")
+
+    def for_source(self, source: str) -> "Manifest":
+        """The manifest that reads with the source's instructions; itself when it has none.
+
+        Item instructions that differ make another vector space: an embedder that is opened with
+        this manifest has an id of its own.
+        """
+        if source not in self.instructions:
+            return self
+        query_instruction, item_instruction = self.instructions[source]
+        return replace(self, query_instruction=query_instruction, item_instruction=item_instruction)
 
 
 def resolve(model: str) -> Path:
@@ -95,9 +114,28 @@ def read_manifest(folder: Path) -> Manifest:
     values = json.loads(path.read_text())
     if not isinstance(values, dict) or "name" not in values:
         raise ValueError(f"{path} must be a JSON object with a name")
-    known = {field.name for field in fields(Manifest)}
-    chosen = {key: value for key, value in values.items() if key in known}
-    return Manifest(**chosen | {"dims": tuple(values.get("dims", ()))})
+    keys = {key.name for key in fields(Manifest)}
+    chosen = {key: value for key, value in values.items() if key in keys}
+    chosen["dims"] = tuple(values.get("dims", ()))
+    chosen["instructions"] = _instructions(values.get("instructions", {}))
+    return Manifest(**chosen)
+
+
+def _instructions(values: Any) -> dict[str, tuple[str, str]]:
+    match values:
+        case dict() if all(map(_is_text_pair, values.values())):
+            return {source: (texts[0], texts[1]) for source, texts in values.items()}
+    raise ValueError(
+        "instructions must be an object of [query_instruction, item_instruction] by source, got "
+        f"{values!r}"
+    )
+
+
+def _is_text_pair(value: Any) -> bool:
+    match value:
+        case [str(), str()]:
+            return True
+    return False
 
 
 def configured_version(model: str, policy: Policy) -> str:
@@ -109,7 +147,9 @@ def configured_version(model: str, policy: Policy) -> str:
 def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
     """Name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
     digest = hashlib.blake2b(digest_size=6)
-    settings = asdict(manifest) | {"policy": policy, "template": TEMPLATE_VERSION}
+    code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
+    settings = asdict(manifest) | {"policy": policy} | code
+    del settings["instructions"]  # those of a source that is chosen are the manifest's own by then
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in _content_files(folder):
         digest.update(path.name.encode())

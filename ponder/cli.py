@@ -7,13 +7,26 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ponder import steps
-from ponder.console import bar, failures, log_to_console, out, show
+from ponder import embedder_cli, lake_cli, letters_cli, steps, upkeep
+from ponder.console import (
+    bar,
+    failures,
+    line,
+    log_to_console,
+    moment,
+    out,
+    printable,
+    show,
+    stop_signals,
+)
+from ponder.embedding import embed_shards
+from ponder.encode_cli import encode
 from ponder.settings import Settings
 
 app = typer.Typer(
@@ -21,6 +34,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(letters_cli.app, name="dead-letters")
+app.add_typer(lake_cli.app, name="lake")
+app.add_typer(embedder_cli.app, name="embedder")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataArgument = Annotated[
@@ -97,12 +113,27 @@ def land(
     ] = None,
     snapshot: SnapshotOption = False,
     max_delete_share: MaxDeleteOption = 0.1,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Kafka: go on at the end, until SIGTERM or Ctrl-C.")
+    ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Kafka: serve Prometheus metrics here meanwhile.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Land items and events in the lake; what is wrong goes to dead_letters."""
     with failures():
         if data is None:
-            show(steps.land_kafka(context.obj), as_json)
+            with stop_signals() as stop, bar("land") as progress:
+                counts = steps.land_kafka(
+                    context.obj,
+                    follow=follow,
+                    stop=stop,
+                    timeout_s=None,
+                    metrics_port=metrics_port,
+                    progress=progress,
+                )
+            show(counts, as_json)
             return
         with bar("land") as progress:
             counts = steps.land_folder(
@@ -134,20 +165,25 @@ def plan(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def embed(context: typer.Context, as_json: JsonOption = False) -> None:
+def embed(
+    context: typer.Context,
+    workers: Annotated[
+        int, typer.Option(help="Processes, each with a model and a GPU of its own.", min=1)
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Embed everything that is new."""
     with failures():
-        show(_embed_all(context.obj), as_json)
+        show(_embed_all(context.obj, num_workers=workers), as_json)
 
 
-def _embed_all(settings: Settings) -> dict[str, int]:
+def _embed_all(settings: Settings, *, num_workers: int = 1) -> dict[str, int]:
     planned = steps.plan(settings)
-    totals = {"embedded": 0, "reasoned": 0, "failed": 0}
     with bar("embed", planned.num_items) as progress:
-        for shard in planned.shards:
-            counts = steps.embed(settings, shard, progress=progress)
-            totals = {name: totals[name] + counts[name] for name in totals}
-    return totals
+        return embed_shards(settings, planned.shards, num_workers=num_workers, progress=progress)
+
+
+app.command()(encode)
 
 
 @app.command()
@@ -213,7 +249,22 @@ def evaluate(
     """Judge recall: queries under each policy, and users' next items."""
     with failures(), bar("evaluate") as progress:
         report = steps.evaluate(context.obj, queries, progress=progress)
-    show(report if as_json else report.get("histories", {}), as_json)
+    show(report if as_json else _recall_headline(report), as_json)
+
+
+def _recall_headline(report: dict[str, Any]) -> dict[str, Any]:
+    """What a line has room for: hit@1 of the queries by policy and tier, hit@10 of the users."""
+    queries, histories = report.get("queries"), report.get("histories")
+    headline: dict[str, Any] = {}
+    if queries:
+        for policy, judged in queries["policies"].items():
+            hits = {name: metrics["hit@1"] for name, metrics in judged["slices"].items()}
+            headline[f"hit@1, {policy}"] = hits | {"reasoned": judged["reason_rate"]}
+    if histories:
+        headline["next item"] = {
+            name: histories[name] for name in ("num_users", "num_items", "hit@10", "ndcg@10")
+        }
+    return headline
 
 
 @app.command()
@@ -254,8 +305,8 @@ def recall(
         return
     show({name: reply[name] for name in ("version", "action", "rationale", "took_ms")}, as_json)
     for found in reply["candidates"]:
-        line = f"{found['rank']:>4}  {found['score']:.3f}  {found['item_id']:<12} {found['title']}"
-        out.print(line, highlight=False, markup=False)
+        title = printable(found["title"])
+        line(f"{found['rank']:>4}  {found['score']:.3f}  {found['item_id']:<12} {title}")
 
 
 @app.command()
@@ -269,21 +320,70 @@ def serve(
         steps.serve(context.obj, host=host, port=port)
 
 
-@app.command("dead-letters")
-def dead_letters(
+@app.command()
+def backfill(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(help="How many to show.", min=1)] = 20,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", help="First offset, or first time, e.g. 2026-01-31 or 2026-01-31T08:00:00Z."
+        ),
+    ],
+    end: Annotated[
+        str | None,
+        typer.Option("--to", help="First offset or time no longer landed [default: all there is]"),
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
+    partition: Annotated[int | None, typer.Option(help="Only this partition.", min=0)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what could not be landed or embedded, with the reasons."""
+    """Land a past window of the Kafka topics again; the group's place in them does not move."""
+    from catalog.backfill import Window
+
     with failures():
-        letters = steps.dead_letters(context.obj, limit=limit)
+        window = Window(
+            start=_place(start),
+            end=None if end is None else _place(end),
+            topic=topic,
+            partition=partition,
+        )
+        with bar("backfill") as progress:
+            counts = upkeep.backfill(context.obj, window, progress=progress)
+        show(counts, as_json)
+
+
+def _place(text: str) -> int | datetime:
+    return int(text) if text.isdecimal() else moment(text)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended, then audit again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare topics, lake, embeddings and index by key and hash; exit code 1 when they differ."""
+    from ponder import audit as auditing
+
+    with failures():
+        result = auditing.audit(context.obj)
+        repaired = auditing.repair(context.obj, result) if repair else {}
+        if repaired:
+            result = auditing.audit(context.obj)
+    advice = auditing.advice(result)
     if as_json:
-        show({"dead_letters": letters}, as_json)
-        return
-    for letter in letters:
-        where = f"{letter['topic']}:{letter['offset']}"
-        out.print(f"{where:<40} {letter['stage']:<9} {letter['reason']}", markup=False)
+        show(result.plain() | {"repaired": repaired, "advice": advice}, as_json)
+    else:
+        for finding in [*result.faults, *result.notes]:
+            ids = ", ".join(finding.first)
+            found = f"{finding.name:<20} {finding.where:<24} {finding.count:>8}  {ids}"
+            line(printable(found))
+        counts = {"agrees": not result.faults, "looked_for": len(result.findings)}
+        show(counts | {"repaired": repaired, "advice": "; ".join(advice)}, as_json)
+    if result.faults:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -321,7 +421,7 @@ def run(
             recall = steps.evaluate(
                 settings, queries if queries.exists() else None, progress=progress
             )
-        result["recall"] = recall.get("histories", {})
+        result |= _recall_headline(recall)
         with bar("rank") as progress:
             result["rank"] = _headline(steps.train_ranker(settings, progress=progress))
         with bar("report"):

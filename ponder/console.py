@@ -2,14 +2,33 @@
 
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+MAX_BRIEF_CHARS = 100
+"""Of a list or object that is printed on one line; a longer one gets a line for every entry."""
+
+EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 out = Console()
 err = Console(stderr=True)
@@ -22,6 +41,10 @@ def log_to_console(*, verbose: bool) -> None:
     # These log a traceback for every failed call, expected ones too; the exception says it all.
     for noisy in ("pymilvus.decorators", "grpc._server"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # kafka-python measures how long its own tasks take, and blames whoever uses it.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
+    # It calls its own closing an error, when a request is under way.
+    logging.getLogger("kafka.cluster").addFilter(lambda it: "Cancelled" not in it.getMessage())
 
 
 @contextmanager
@@ -30,13 +53,38 @@ def failures() -> Iterator[None]:
     try:
         yield
     except (ValueError, LookupError, OSError, RuntimeError) as error:
-        err.print(f"[red]ponder:[/red] {error}", highlight=False)
+        err.print(f"[red]ponder:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+class RateColumn(ProgressColumn):
+    """How many a second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there is something to divide by."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
+@contextmanager
+def stop_signals() -> Iterator[Event]:
+    """An event that SIGTERM and Ctrl-C set, so that work ends where it may; a second one kills."""
+    stop = Event()
+
+    def ask(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A progress bar; gives the function that is told how much more is done.
+    """A progress bar with rate and times; gives the function that is told how much more is done.
 
     A total that is not known beforehand is whatever was done at the end.
     """
@@ -44,7 +92,9 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         TextColumn("{task.description:<10}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
+        *([] if total is None else [TimeRemainingColumn()]),
     )
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(label, total=total)
@@ -58,13 +108,63 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
-    """Prints a result, as one line of JSON or one line a field; empty fields are left out."""
+    """Prints a result, as one line of JSON or line by line; empty fields are left out."""
     if as_json:
         typer.echo(json.dumps(result, default=str))
         return
     for name, value in result.items():
-        if value not in (None, "", {}, []):
-            out.print(f"  {name:<18} {_brief(value)}", highlight=False, markup=False)
+        if value not in EMPTY:
+            line(f"  {name:<18} {_brief(value)}" if _is_short(value) else f"  {name}")
+            for entry in () if _is_short(value) else _entries(value):
+                line(f"    {entry}")
+
+
+def line(text: str) -> None:
+    """Prints a line as it is, however wide the terminal: what reads lines gets whole ones."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def moment(text: str) -> datetime:
+    """A time as a person writes it, in UTC when no zone is named.
+
+    >>> moment("2026-01-31").isoformat()
+    '2026-01-31T00:00:00+00:00'
+
+    Raises:
+        ValueError: it is not a date or time of ISO 8601.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"a time must look like 2026-01-31 or 2026-01-31T08:00:00Z, got {text!r}"
+        ) from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def printable(text: str, *, max_chars: int | None = None) -> str:
+    r"""A text that a terminal shows and does not obey: what is no character to print is escaped.
+
+    >>> printable("a\x1b[2Jb", max_chars=9)
+    'a\\x1b[2Jb'
+    """
+    cut = text if max_chars is None else text[:max_chars]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return safe if len(cut) == len(text) else f"{safe}... ({len(text)} characters)"
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, list | dict) or len(_brief(value)) <= MAX_BRIEF_CHARS
+
+
+def _entries(value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from map(_brief, value)
+    elif all(isinstance(inner, int) for inner in value.values()):  # counts of long names
+        yield from (f"{inner:>8}  {name}" for name, inner in value.items())
+    else:
+        named = ((name, inner) for name, inner in value.items() if inner not in EMPTY)
+        yield from (f"{name:<18} {_brief(inner)}" for name, inner in named)
 
 
 def _brief(value: Any) -> str:

@@ -133,7 +133,7 @@ def judge_histories(events: pl.DataFrame, catalogue: Catalogue) -> dict[str, Any
         .iter_rows()
     }
     metrics = leave_last_out(histories, catalogue.vectors_ND, catalogue.item_ids, ks=(1, 10, 100))
-    return {"num_users": len(histories), "num_items": len(catalogue.item_ids), **metrics}
+    return {"num_items": len(catalogue.item_ids), **metrics}
 
 
 def _ranked(encodings: list[Encoding], catalogue: Catalogue) -> list[list[str]]:

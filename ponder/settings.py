@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from catalog.addresses import Network, parse_networks
 from embedder.content import Policy
 
 
@@ -35,17 +36,43 @@ class Settings:
     kafka_security: Mapping[str, Any] = field(default_factory=dict)
     """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
 
+    media_allow: tuple[Network, ...] = ()
+    """Networks that pictures may be fetched from although they are not of the public internet."""
+
+    media_buckets: tuple[str, ...] = ()
+    """Buckets that pictures may be fetched from, with the keys of `lake_options`."""
+
     data: str = ""
     """Folder that the nightly DAG lands when there is no Kafka."""
 
     model: str = "nano"
-    """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct."""
+    """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct; with `st:` before
+    a folder or hub id, any sentence-transformers model."""
 
     device: str = "cpu"
     """Torch device of the embedder: cpu, cuda, cuda:1..."""
 
     policy: Policy = "auto"
     """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
+
+    reasoner: str = "self"
+    """Who writes the rationales: `self`, the embedder; `model:` and a folder or hub id, a local
+    Qwen-VL model; `openai:` and a model's name, the endpoint at `reasoner_url`."""
+
+    reasoner_url: str = ""
+    """Base URL of an OpenAI-compatible endpoint, e.g. http://vllm:8000/v1."""
+
+    reasoner_key: str = field(default="", repr=False)
+    """API key of the endpoint."""
+
+    reasoner_max_tokens: int = 512
+    """A reasoner other than the embedder may generate so many tokens an input."""
+
+    reasoner_timeout_s: float = 60.0
+    """One request to the endpoint may take so long."""
+
+    reasoner_concurrency: int = 8
+    """Requests to the endpoint at a time."""
 
     shard_size: int = 512
     """Items that one embedding task takes."""
@@ -55,12 +82,26 @@ class Settings:
             raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
         if self.shard_size < 1:
             raise ValueError(f"shard_size must be at least 1, got {self.shard_size}")
+        kind = self.reasoner.partition(":")[0]
+        if kind not in ("self", "model", "openai") or (kind == "self") != (self.reasoner == "self"):
+            raise ValueError(
+                "reasoner must be self, model:FOLDER_OR_HUB_ID or openai:MODEL, "
+                f"got {self.reasoner!r}"
+            )
+        if kind == "openai" and not self.reasoner_url:
+            raise ValueError("reasoner_url must be set with an openai: reasoner, got none")
+        if self.model.startswith("st:") and kind != "self":
+            raise ValueError(
+                f"a sentence-transformers model reads no rationales, got reasoner {self.reasoner!r}"
+                f" with model {self.model!r}"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Settings from `PONDER_*` variables; an unset or empty one leaves the default.
 
-        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects.
+        `PONDER_LAKE_OPTIONS` and `PONDER_KAFKA_SECURITY` are JSON objects, `PONDER_MEDIA_ALLOW`
+        and `PONDER_MEDIA_BUCKETS` are separated by commas.
 
         Raises:
             ValueError: a value cannot be read; the text names the variable.
@@ -69,7 +110,12 @@ class Settings:
             "home": Path,
             "lake_options": json.loads,
             "kafka_security": json.loads,
+            "media_allow": parse_networks,
+            "media_buckets": _parse_names,
             "shard_size": int,
+            "reasoner_max_tokens": int,
+            "reasoner_timeout_s": float,
+            "reasoner_concurrency": int,
         }
         values: dict[str, Any] = {}
         for name in cls.__dataclass_fields__:
@@ -106,3 +152,7 @@ class Settings:
     def milvus_uri(self) -> str:
         """Where the index is."""
         return self.milvus or str(self.home / "milvus.db")
+
+
+def _parse_names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -9,18 +9,23 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS
+from ponder.embedding import embed_shard
 from ponder.settings import Settings
 from ponder.wiring import (
     configured_version,
+    embedded_keys,
+    failed_keys,
+    kafka_config,
     known_vectors,
     living_vectors,
+    media_config,
     open_encoder,
     open_index,
     open_lake,
@@ -29,7 +34,6 @@ from ponder.wiring import (
 
 if TYPE_CHECKING:
     from catalog.report import LandingReport
-    from catalog.stream import KafkaConfig
     from ponder.ranking import Log
 
 logger = logging.getLogger(__name__)
@@ -48,6 +52,11 @@ class Plan:
 
     model_version: str
     num_items: int
+
+    num_failed: int
+    """Items left out because the version has failed to embed them as they are; see
+    `catalog.embed_letters`."""
+
     shards: list[tuple[str, str]]
     """First and last item_id of each shard. A shard names a range and not its content, so that a
     retry finds only what is left of it."""
@@ -82,19 +91,71 @@ def land_folder(
     from catalog.source import open_source
 
     source = open_source(folder, snapshot=snapshot)
-    report = land(source, open_lake(settings), max_delete_share=max_delete_share, progress=progress)
-    return _plain(report)
+    report = land(
+        source,
+        open_lake(settings),
+        media=media_config(settings),
+        max_delete_share=max_delete_share,
+        progress=progress,
+    )
+    return plain_report(report)
 
 
-def land_kafka(settings: Settings, *, timeout_s: float = 600.0) -> Counts:
+def land_kafka(
+    settings: Settings,
+    *,
+    follow: bool = False,
+    stop: Event | None = None,
+    timeout_s: float | None = 600.0,
+    metrics_port: int | None = None,
+    progress: Progress = ignore_progress,
+) -> Counts:
     """Lands what waits in the Kafka topics.
+
+    Args:
+        settings: the deployment.
+        follow: go on at the end of the topics.
+        stop: ends the reading when set; what was read is landed first.
+        timeout_s: wall-clock seconds after which no more is read; None sets no limit.
+        metrics_port: serves Prometheus metrics on all interfaces meanwhile; None serves none.
+        progress: told how many more messages were landed.
+
+    Returns:
+        Counts by name, the reasons of what was rejected, and under `partitions` where each stands.
 
     Raises:
         ValueError: no brokers are set.
     """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from catalog.lag import LandingMetrics
     from catalog.stream import consume
 
-    return _plain(consume(_kafka(settings), open_lake(settings), timeout_s=timeout_s))
+    config, registry = kafka_config(settings), CollectorRegistry()
+    server = None if metrics_port is None else start_http_server(metrics_port, registry=registry)
+    try:
+        report = consume(
+            config,
+            open_lake(settings),
+            follow=follow,
+            stop=stop,
+            timeout_s=timeout_s,
+            media=media_config(settings),
+            metrics=LandingMetrics(registry),
+            progress=progress,
+        )
+    finally:
+        if server is not None:
+            server[0].shutdown()
+            server[0].server_close()
+    return {
+        **plain_report(report.landed),
+        "missed": report.missed,
+        "restarted": report.restarted,
+        "elapsed_s": round(report.elapsed_s, 3),
+        "messages_per_s": round(report.messages_per_s, 1),
+        "partitions": [asdict(each) | {"lag": each.lag} for each in report.partitions],
+    }
 
 
 def publish(settings: Settings, folder: Path) -> Counts:
@@ -106,7 +167,7 @@ def publish(settings: Settings, folder: Path) -> Counts:
     from catalog.publish import publish
     from catalog.source import open_source
 
-    return asdict(publish(open_source(folder), _kafka(settings)))
+    return asdict(publish(open_source(folder), kafka_config(settings)))
 
 
 def plan(settings: Settings) -> Plan:
@@ -116,13 +177,19 @@ def plan(settings: Settings) -> Plan:
     version = configured_version(settings)
     lake = open_lake(settings)
     items = lake.read(ITEMS, ["item_id", "content_hash", "deleted"])
-    todo = plan(items, _embedded_keys(settings, version), model_version=version)
+    missing = plan(items, embedded_keys(lake, version), model_version=version)
+    todo = plan(missing, failed_keys(lake, version), model_version=version)
     ranges = [
         (shard["item_id"][0], shard["item_id"][-1])
         for shard in shards(todo, shard_size=settings.shard_size)
     ]
     logger.info("planned version=%s items=%d shards=%d", version, len(todo), len(ranges))
-    return Plan(model_version=version, num_items=len(todo), shards=ranges)
+    return Plan(
+        model_version=version,
+        num_items=len(todo),
+        num_failed=len(missing) - len(todo),
+        shards=ranges,
+    )
 
 
 def embed(
@@ -130,63 +197,11 @@ def embed(
 ) -> Counts:
     """Embeds what is left of a shard and writes embeddings and rationales to the lake.
 
-    An item that cannot be embedded goes to `dead_letters` with the reason.
+    An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
+    its content changes or the letter is replayed.
     """
-    from embedder.items import embed_items
-    from embedder.plan import plan
-
     lake, encoder = open_lake(settings), open_encoder(settings)
-    first, last = shard
-    items = (
-        lake.scan(ITEMS).filter(pl.col("item_id").is_between(pl.lit(first), pl.lit(last))).collect()
-    )
-    done = _embedded_keys(settings, encoder.version)
-    todo = plan(items, done, model_version=encoder.version)
-    hashes = todo["image_hash"].drop_nulls().unique().to_list()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    embedded = embed_items(todo, images, encoder, progress=progress)
-    lake.insert_new(RATIONALES, embedded.rationales)
-    lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    letters = _embed_letters(todo, embedded.failures, encoder.version)
-    if len(letters):
-        lake.put_dead_letters(letters)
-    return {
-        "embedded": len(embedded.embeddings),
-        "reasoned": len(embedded.rationales),
-        "failed": len(embedded.failures),
-    }
-
-
-def _embedded_keys(settings: Settings, version: str) -> pl.DataFrame:
-    return (
-        open_lake(settings)
-        .scan(EMBEDDINGS)
-        .filter(pl.col("model_version") == version)
-        .select(EMBEDDINGS.key)
-        .collect()
-    )
-
-
-def _embed_letters(todo: pl.DataFrame, failures: dict[str, str], version: str) -> pl.DataFrame:
-    """Dead letters of items that have been landed: the lake holds them, so the key is enough."""
-    failed = todo.filter(pl.col("item_id").is_in(list(failures))).sort("item_id")
-    return pl.DataFrame(
-        [
-            {
-                "topic": f"embed/{version}/{row['item_id']}",
-                "partition": 0,
-                "offset": 0,
-                "stage": "embed",
-                "reason": failures[row["item_id"]],
-                "key": row["item_id"].encode(),
-                "value": row["content_hash"].encode(),
-                "failed_at": datetime.now(UTC),
-            }
-            for row in failed.iter_rows(named=True)
-        ],
-        schema=DEAD_LETTERS.schema,
-    )
+    return embed_shard(lake, encoder, shard, progress=progress)
 
 
 def index(settings: Settings) -> Counts:
@@ -345,17 +360,9 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
-def dead_letters(settings: Settings, *, limit: int) -> list[Counts]:
-    """The newest dead letters without their payloads, newest first."""
-    columns = ["topic", "partition", "offset", "stage", "reason", "failed_at"]
-    letters = open_lake(settings).read(DEAD_LETTERS, columns)
-    newest = letters.sort(["failed_at", "topic", "offset"], descending=[True, False, False])
-    return newest.head(limit).to_dicts()
-
-
 def report(settings: Settings) -> Counts:
     """Writes `report.html` to the reports folder: what the last run did, to be looked at."""
-    from ponder.report import write_html
+    from ponder.report.page import write_html
 
     return {"path": str(write_html(settings))}
 
@@ -380,15 +387,8 @@ def status(settings: Settings) -> Counts:
     }
 
 
-def _kafka(settings: Settings) -> "KafkaConfig":
-    from catalog.stream import KafkaConfig
-
-    if not settings.kafka:
-        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
-    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
-
-
-def _plain(report: "LandingReport") -> Counts:
+def plain_report(report: "LandingReport") -> Counts:
+    """A landing's report as plain values."""
     # Not `asdict` of the whole: it would count the pairs of the report's Counter.
     return {
         "consumed": report.consumed,

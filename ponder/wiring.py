@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.embed_letters import failed_embeddings
 from catalog.lake import Lake
-from catalog.tables import EMBEDDINGS, ITEMS
+from catalog.media import MediaConfig
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from ponder.rationales import LakeRationales
 from ponder.settings import Settings
 
+SENTENCE = "st:"
+"""Before the name of a sentence-transformers model."""
+
 if TYPE_CHECKING:
+    from catalog.brokers import KafkaConfig
+    from embedder.content import CatalogueEncoder
     from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.reasoned_encoder import ReasonedEncoder
+    from embedder.reasoner import Reasoner
+    from embedder.reasoner_config import EndpointConfig, LocalConfig
+    from embedder.sentence_encoder import SentenceEncoder
+    from embedder.version import Manifest
     from recall.index import ItemIndex
     from recall.search import Recall
 
@@ -19,6 +32,28 @@ if TYPE_CHECKING:
 def open_lake(settings: Settings) -> Lake:
     """The deployment's lake; it comes into being with its first table."""
     return Lake(settings.lake_uri, storage_options=dict(settings.lake_options))
+
+
+def media_config(settings: Settings) -> MediaConfig:
+    """Where the deployment's pictures may be fetched from."""
+    return MediaConfig(
+        allow=settings.media_allow,
+        buckets=settings.media_buckets,
+        store_options=settings.lake_options,
+    )
+
+
+def kafka_config(settings: Settings) -> "KafkaConfig":
+    """The deployment's brokers and topics.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
+    from catalog.brokers import KafkaConfig
+
+    if not settings.kafka:
+        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
+    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
 
 
 def open_index(settings: Settings) -> "ItemIndex":
@@ -31,13 +66,18 @@ def open_index(settings: Settings) -> "ItemIndex":
     return ItemIndex.open(IndexConfig(uri=settings.milvus_uri, token=settings.milvus_token))
 
 
-def open_encoder(settings: Settings) -> "MMEmbR1":
-    """The configured model version; loaded once in a process."""
+def open_encoder(settings: Settings) -> "CatalogueEncoder":
+    """The configured embedder, with its reasoner; loaded once in a process."""
+    if settings.model.startswith(SENTENCE):
+        return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
     from embedder.encode import EmbedderConfig
 
-    return _load_encoder(
-        EmbedderConfig(model=settings.model, device=settings.device, policy=settings.policy)
-    )
+    config = EmbedderConfig(model=settings.model, device=settings.device, policy=settings.policy)
+    reasoner = _other_reasoner(settings)
+    if reasoner is None:
+        return _load_encoder(config)
+    options = tuple(sorted(settings.lake_options.items()))
+    return _load_reasoned_encoder(config, reasoner, settings.lake_uri, options)
 
 
 @functools.lru_cache(maxsize=2)
@@ -47,18 +87,107 @@ def _load_encoder(config: "EmbedderConfig") -> "MMEmbR1":
     return MMEmbR1.open(config)
 
 
+@functools.lru_cache(maxsize=2)
+def _load_sentence_encoder(model: str, device: str) -> "SentenceEncoder":
+    from embedder.sentence_encoder import SentenceEncoder
+
+    return SentenceEncoder.open(model, device=device)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_reasoned_encoder(
+    config: "EmbedderConfig",
+    reasoner: "EndpointConfig | LocalConfig",
+    lake_uri: str,
+    lake_options: tuple[tuple[str, str], ...],
+) -> "ReasonedEncoder":
+    from embedder.cached_reasoner import CachedReasoner, MemoryStore
+    from embedder.checkpoint import load
+    from embedder.reasoned_encoder import ReasonedEncoder
+
+    writer = _open_reasoner(reasoner)
+    kept = LakeRationales(
+        Lake(lake_uri, storage_options=dict(lake_options)),
+        reasoner=writer.name,
+        prompt_version=writer.prompt_version,
+    )
+    cached = CachedReasoner(writer, queries=MemoryStore(), items=kept)
+    return ReasonedEncoder(load(config.model, device=config.device), config, cached)
+
+
+def _open_reasoner(config: "EndpointConfig | LocalConfig") -> "Reasoner":
+    from embedder.reasoner_config import LocalConfig
+
+    if isinstance(config, LocalConfig):
+        from embedder.local_reasoner import LocalReasoner
+
+        return LocalReasoner.open(config)
+    from embedder.endpoint_reasoner import EndpointReasoner
+
+    return EndpointReasoner(config)
+
+
+def _other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
+    """The configured reasoner; None when it is the embedder itself."""
+    from embedder.reasoner_config import EndpointConfig, LocalConfig
+
+    kind, _, model = settings.reasoner.partition(":")
+    if kind == "openai":
+        return EndpointConfig(
+            base_url=settings.reasoner_url,
+            model=model,
+            key=settings.reasoner_key,
+            max_tokens=settings.reasoner_max_tokens,
+            timeout_s=settings.reasoner_timeout_s,
+            concurrency=settings.reasoner_concurrency,
+        )
+    if kind == "model":
+        return LocalConfig(
+            model=model, device=settings.device, max_tokens=settings.reasoner_max_tokens
+        )
+    return None
+
+
 def configured_version(settings: Settings) -> str:
-    """Id of the configured model version, without loading it."""
+    """Id of the configured embedder and its reasoner, without loading them."""
+    from embedder.reasoner import reasoned_version
+    from embedder.sentence_version import sentence_version
     from embedder.version import configured_version
 
-    return configured_version(settings.model, settings.policy)
+    if settings.model.startswith(SENTENCE):
+        return sentence_version(settings.model.removeprefix(SENTENCE))
+    version = configured_version(settings.model, settings.policy)
+    reasoner = _other_reasoner(settings)
+    if reasoner is None:
+        return version
+    return reasoned_version(version, reasoner=reasoner.name, prompt_version=reasoner.prompt_version)
+
+
+def configured_manifest(settings: Settings) -> "Manifest":
+    """How the configured embedder is used; a sentence-transformers model never reasons."""
+    from embedder.sentence_version import sentence_name
+    from embedder.version import Manifest, read_manifest, resolve
+
+    if settings.model.startswith(SENTENCE):
+        return Manifest(name=sentence_name(settings.model.removeprefix(SENTENCE)), theta=1.0)
+    return read_manifest(resolve(settings.model))
+
+
+def configured_reasoner(settings: Settings) -> tuple[str, str]:
+    """Name and prompt version under which the configured embedder's rationales are kept."""
+    from embedder.template import TEMPLATE_VERSION
+
+    reasoner = _other_reasoner(settings)
+    if reasoner is None:
+        return configured_version(settings), str(TEMPLATE_VERSION)
+    return reasoner.name, reasoner.prompt_version
 
 
 def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
     """Recall over an open index, with the configured encoder and the lake's histories."""
     from recall.search import Recall
 
-    def encoder_of(version: str) -> "MMEmbR1":
+    def encoder_of(version: str) -> "CatalogueEncoder":
         encoder = open_encoder(settings)
         if encoder.version != version:
             raise LookupError(
@@ -82,6 +211,17 @@ def history_reader(lake: Lake) -> Callable[[str], list[str]]:
         return newest_first["item_id"].unique(maintain_order=True).to_list()
 
     return history_of
+
+
+def embedded_keys(lake: Lake, version: str) -> pl.DataFrame:
+    """What the version has embedded, in the key columns of `embeddings`."""
+    of_version = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
+    return of_version.select(EMBEDDINGS.key).collect()
+
+
+def failed_keys(lake: Lake, version: str) -> pl.DataFrame:
+    """What the version has failed to embed, in the key columns of `embeddings`."""
+    return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
 
 
 def living_vectors(lake: Lake, version: str) -> pl.DataFrame:

@@ -16,6 +16,7 @@ IndexType = Literal["FLAT", "HNSW", "AUTOINDEX"]
 MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
 MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
 MAX_NAME_CHARS = 255
+NEVER_MS = 2**31 - 1  # how gRPC spells it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +73,20 @@ class IndexConfig:
     def previous_alias(self) -> str:
         """Alias of the version that was live before the present one."""
         return f"previous{self.alias}"
+
+
+def channel_options(uri: str) -> dict[str, int]:
+    """Options of the gRPC channel to a Milvus.
+
+    pymilvus asks every ten seconds whether the server is still there. Milvus Lite takes that for an
+    attack while a long call is under way and hangs up ("Too many pings"); it lives in this process,
+    so there is nothing to ask.
+
+    Example:
+        >>> channel_options("http://milvus:19530")
+        {}
+    """
+    return {"grpc.keepalive_time_ms": NEVER_MS} if uri.endswith(".db") else {}
 
 
 def collection_name(alias: str, version: str) -> str:

@@ -130,7 +130,7 @@ def leave_last_out(
     max_history: int = 50,
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
-    """How well a user's profile finds the newest item of their history: the metrics of `ks`.
+    """How well a user's profile finds the newest item of their history.
 
     The newest item is held out, the profile is made of the ones before it, and these are left out
     of the ranking. Items without a vector are passed over; so is a user who then has fewer than
@@ -143,6 +143,9 @@ def leave_last_out(
         half_life: as in `recall.profile.profile_vector`.
         max_history: newest items that shape a profile.
         ks: depths, each >= 1.
+
+    Returns:
+        num_users, those that were judged, and the metrics of `ks`, means over them.
 
     Raises:
         ValueError: no user is left.
@@ -163,4 +166,4 @@ def leave_last_out(
             "users and none such"
         )
     ranked = rank_all(np.stack(profiles), item_vectors_ND, item_ids, top_k=max(ks), exclude=seen)
-    return ranking_metrics(ranked, held_out, ks=ks)
+    return {"num_users": len(held_out), **ranking_metrics(ranked, held_out, ks=ks)}

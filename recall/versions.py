@@ -10,7 +10,7 @@ from typing import Self
 from pymilvus import MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-from recall.collection import IndexConfig, collection_name, version_of
+from recall.collection import IndexConfig, channel_options, collection_name, version_of
 from recall.errors import NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,10 @@ class Versions:
                 holds.
         """
         try:
-            return cls(MilvusClient(uri=config.uri, token=config.token), config)
+            client = MilvusClient(
+                uri=config.uri, token=config.token, grpc_options=channel_options(config.uri)
+            )
+            return cls(client, config)
         except ConnectionConfigException as error:
             raise Unavailable(
                 f"{config.uri!r} must be a Milvus address or a .db folder that no other process "

@@ -4,14 +4,18 @@ Left out, for the joint training to add: rationales, reasoned embeddings and the
 The gate is only taught to answer directly, the one mode that is trained here, so that the policy
 `auto` does not reason with a rationale writer that has been neglected.
 
-Shape legend: B = pairs in the batch, D = embedding dimension
+Every batch is of one source, whose own instructions it is read with where the manifest has some.
+Further objectives may add their losses to a step.
+
+Shape legend:
+  B = pairs in the batch, N = targets (the pairs' own, then hard negatives),
+  D = embedding dimension
 """
 
-import copy
-import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +23,26 @@ import torch.nn.functional as F
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.finetune.pairs import Pair, false_negatives
+from embedder.finetune.adapters import averaged
+from embedder.finetune.answers import Prompted, direct_answer, read
+from embedder.finetune.batches import Batches
+from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
+from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
 from embedder.losses import matryoshka_info_nce
 
 Augment = Callable[[Content, random.Random], Content]
+
+EmbedItems = Callable[[Sequence[Content], str], tuple[torch.Tensor, torch.Tensor]]
+"""Contents and a source's name to [B, D] direct embeddings, read with the item instruction of that
+source, and the loss of a gate that should have chosen `direct`, in nats."""
+
+
+class Objective(Protocol):
+    """Something else that a step learns, from data of its own."""
+
+    def losses(self, step: int, embed_items: EmbedItems) -> dict[str, torch.Tensor]:
+        """Weighted losses in nats by name; they may depend on the step and the weights alone."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +79,16 @@ class ContrastiveConfig:
     swap_roles: bool = True
     """In every second step the targets are the queries, so that search works both ways."""
 
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
+
     seed: int = 0
     """Decides the order of the pairs and what augmentation draws."""
 
     def __post_init__(self) -> None:
-        for field in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
-            if getattr(self, field) <= 0:
-                raise ValueError(f"{field} must be > 0, got {getattr(self, field)}")
+        for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
 
@@ -84,114 +107,127 @@ class ContrastiveTrainer:
         config: ContrastiveConfig,
         *,
         augment: Augment = lambda content, source: content,
+        objectives: Sequence[Objective] = (),
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place.
 
         Args:
-            checkpoint: where to start from.
-            pairs: what to learn.
+            checkpoint: where to start from; its manifest may hold instructions of sources.
+            pairs: what to learn, of any number of sources.
             config: how.
-            augment: varies each content before it is read.
+            augment: varies each content of a pair before it is read.
+            objectives: what else to learn; their losses are added in every step.
 
         Raises:
-            ValueError: there are fewer pairs than a batch holds.
+            ValueError: a source has fewer pairs than a batch holds, or `source_weights` names
+                other sources.
         """
-        if len(pairs) < config.batch_size:
-            raise ValueError(
-                f"a batch needs {config.batch_size} pairs, got {len(pairs)}; lower batch_size"
-            )
+        self._batches = Batches(
+            pairs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            source_weights=config.source_weights,
+        )
         self.config = config
         self.inputs = checkpoint.inputs
         self.backbone = checkpoint.backbone.train().requires_grad_(True)
-        manifest = checkpoint.manifest
-        self._instructions = (manifest.query_instruction, manifest.item_instruction)
-        self._dims = manifest.dims or (self.backbone.model.config.get_text_config().hidden_size,)
-        self._pairs, self._augment = pairs, augment
-        parameters = list(self.backbone.parameters())
-        self.average = [parameter.detach().clone() for parameter in parameters]
-        decayed = [p for p in parameters if p.ndim > 1]
-        others = [p for p in parameters if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            betas=(0.9, 0.98),
+        self._manifest = checkpoint.manifest
+        hidden_size = self.backbone.model.config.get_text_config().hidden_size
+        self._dims = self._manifest.dims or (hidden_size,)
+        self._augment, self._objectives = augment, objectives
+        self.optimizer = AveragedAdamW(
+            self.backbone.parameters(),
+            weight_decay=config.weight_decay,
+            average_decay=config.average_decay,
+            max_gradient_norm=config.max_gradient_norm,
         )
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.config.num_steps
+
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then a cosine to 0."""
-        config = self.config
-        if step < config.warmup_steps:
-            return config.learning_rate * (step + 1) / config.warmup_steps
-        progress = (step - config.warmup_steps) / max(1, config.num_steps - config.warmup_steps)
-        return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        """Learning rate of a step."""
+        return cosine_rate(
+            step,
+            peak=self.config.learning_rate,
+            warmup_steps=self.config.warmup_steps,
+            num_steps=self.config.num_steps,
+        )
 
     def batch_at(self, step: int) -> list[Pair]:
-        """The pairs of a step: every epoch a new order, its incomplete last batch left out."""
-        size = self.config.batch_size
-        epoch, position = divmod(step, len(self._pairs) // size)
-        order = list(range(len(self._pairs)))
-        random.Random(f"{self.config.seed}/epoch/{epoch}").shuffle(order)
+        """The pairs of a step, all of one source, augmented; see `Batches`."""
         source = random.Random(f"{self.config.seed}/step/{step}")
-        return [
-            Pair(
-                self._augment(pair.query, source),
-                self._augment(pair.target, source),
-                pair.query_key,
-                pair.target_key,
-            )
-            for pair in (self._pairs[n] for n in order[position * size : (position + 1) * size])
-        ]
+        return [self._augmented(pair, source) for pair in self._batches.at(step)]
+
+    def _augmented(self, pair: Pair, source: random.Random) -> Pair:
+        return replace(
+            pair,
+            query=self._augment(pair.query, source),
+            target=self._augment(pair.target, source),
+            negatives=tuple(
+                replace(negative, content=self._augment(negative.content, source))
+                for negative in pair.negatives
+            ),
+        )
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch and returns its losses in nats."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_at(step)
         batch = self.batch_at(step)
         losses = self.losses(batch, swapped=self.config.swap_roles and step % 2 == 1)
-        self.optimizer.zero_grad(set_to_none=True)
+        for objective in self._objectives:
+            losses |= objective.losses(step, self._embed_items)
         torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            for average, parameter in zip(self.average, self.backbone.parameters(), strict=True):
-                average.lerp_(parameter, 1 - self.config.average_decay)
+        self.optimizer.step(self.rate_at(step))
         return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, batch: Sequence[Pair], *, swapped: bool = False) -> dict[str, torch.Tensor]:
-        """The parts of the loss, weighted; their sum is what is minimised."""
+        """The parts of the loss, weighted; their sum is what is minimised.
+
+        Args:
+            batch: pairs of one source.
+            swapped: the targets are the queries. Hard negatives are targets of the given queries,
+                so they are left out then.
+        """
+        manifest = self._manifest.for_source(batch[0].source)
         sides = [pair.query for pair in batch], [pair.target for pair in batch]
         queries, targets = sides[::-1] if swapped else sides
-        query_BD, query_gate = self._direct(queries, self._instructions[0])
-        target_BD, target_gate = self._direct(targets, self._instructions[1])
+        left_out_BN = false_negatives(batch)
+        if not swapped:
+            targets = [*targets, *(n.content for pair in batch for n in pair.negatives)]
+            left_out_BN = torch.cat([left_out_BN, foreign_negatives(batch)], dim=1)
+        query_BD, query_gate = self._direct(queries, manifest.query_instruction)
+        target_ND, target_gate = self._direct(targets, manifest.item_instruction)
         contrast = matryoshka_info_nce(
             query_BD,
-            target_BD,
+            target_ND,
             dims=self._dims,
             contrastive_temperature=self.config.contrastive_temperature,
-            is_false_negative_BN=false_negatives(batch).to(query_BD.device),
+            is_false_negative_BN=left_out_BN.to(query_BD.device),
         )
         return {
             "contrast": contrast,
             "gate": self.config.gate_weight * (query_gate + target_gate) / 2,
         }
 
+    def _embed_items(
+        self, contents: Sequence[Content], source: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._direct(contents, self._manifest.for_source(source).item_instruction)
+
     def _direct(
         self, contents: Sequence[Content], instruction: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, D] direct embeddings, and the loss of a gate that should have chosen `direct`."""
-        ids = self.inputs
-        samples = [ids.sample(content, instruction) for content in contents]
-        batch = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
-        states = self.backbone.states(batch.to(self.backbone.device))
-        gate_logits = self.backbone.logits(states[:, -3])[:, [ids.direct_id, ids.reason_id]]
-        wanted = torch.zeros(len(contents), dtype=torch.long, device=states.device)
-        return F.normalize(states[:, -1], dim=-1), F.cross_entropy(gate_logits, wanted)
+        answers = (direct_answer(self.inputs),)
+        batch = [
+            Prompted(self.inputs.sample(content, instruction), answers) for content in contents
+        ]
+        reading = read(self.backbone, self.inputs, batch)
+        wanted = torch.zeros(len(contents), dtype=torch.long, device=reading.gate_B2.device)
+        return reading.vectors_NH, F.cross_entropy(reading.gate_B2, wanted)
 
     def averaged(self) -> Backbone:
         """A copy of the model with the averaged weights, ready to encode."""
-        backbone = copy.deepcopy(self.backbone).eval().requires_grad_(False)
-        for parameter, average in zip(backbone.parameters(), self.average, strict=True):
-            parameter.copy_(average)
-        return backbone
+        return averaged(self.backbone, self.optimizer)

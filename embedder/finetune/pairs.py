@@ -1,6 +1,6 @@
 """What contrastive fine-tuning learns from: queries with targets that answer them.
 
-Shape legend: B = pairs in the batch
+Shape legend: B = pairs in the batch, H = hard negatives of all of them
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,15 @@ from dataclasses import dataclass
 import torch
 
 from embedder.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A target that comes close to a query and does not answer it."""
+
+    content: Content
+    key: str
+    """Its target key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +32,41 @@ class Pair:
     target_key: str
     """Pairs with equal target keys show the same: each one's query is right for the other."""
 
+    pair_id: str = ""
+    """Identity over stages and runs; empty where nothing is stored about the pair."""
+
+    source: str = ""
+    """Where it comes from. Keys are compared within one source alone; the model version's manifest
+    may hold instructions of its own for a source."""
+
+    answers: frozenset[str] = frozenset()
+    """Keys of more targets that answer the query, or that must not be held against it."""
+
+    negatives: tuple[Negative, ...] = ()
+    """Hard negatives of this query, as mined with some earlier state of the model."""
+
 
 def false_negatives(batch: Sequence[Pair]) -> torch.Tensor:
     """[B, B] True where the target of a column answers the query of a row; symmetric."""
-    return torch.tensor(
-        [
-            [
-                one.query_key == other.query_key or one.target_key == other.target_key
-                for other in batch
-            ]
-            for one in batch
-        ]
+    return torch.tensor([[agree(one, other) for other in batch] for one in batch])
+
+
+def agree(one: Pair, other: Pair) -> bool:
+    """Whether the target of either answers the query of the other; they are of one source."""
+    return (
+        one.query_key == other.query_key
+        or one.target_key == other.target_key
+        or other.target_key in one.answers
+        or one.target_key in other.answers
     )
+
+
+def foreign_negatives(batch: Sequence[Pair]) -> torch.Tensor:
+    """[B, H] True where the hard negative of a column was mined for another query than the row's.
+
+    That it is wrong for the row's query as well, nobody has checked: near a query the answers of
+    similar ones are crowded.
+    """
+    owners = [pair.query_key for pair in batch for _ in pair.negatives]
+    flags = [[pair.query_key != owner for owner in owners] for pair in batch]
+    return torch.tensor(flags, dtype=torch.bool)

@@ -6,35 +6,38 @@ fine-tuning stage to add: sampled rationales and their counterfactual selection 
 here is the scripted, right one) and the gate's RL (here it copies a label: questions that name all
 values are answered directly, the others are reasoned about).
 
-Shape legend: B = lessons in the batch, L = longest sequence, D = embedding dimension
+The shipped checkpoint was trained before its gate loss was taken over the gate's two tokens alone;
+then it was taken over the whole vocabulary.
+
+Shape legend: B = lessons in the batch, D = embedding dimension
 """
 
 import argparse
 import json
 import logging
-import math
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 
 from embedder.backbone import Backbone
-from embedder.inputs import Batch, Inputs, Sample
+from embedder.finetune.answers import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
+from embedder.finetune.state import load_state, save_state
+from embedder.inputs import Inputs
 from embedder.losses import matryoshka_info_nce
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
 from embedder.nano.curriculum import Lesson, false_negatives, lessons
 from embedder.nano.evaluation import heldout_hits
-from embedder.template import reasoned_answer
+from embedder.sample import Sample
 
 logger = logging.getLogger(__name__)
 
 DIMS = (32, 64, 128)
 CONTRASTIVE_TEMPERATURE = 0.05
 GATE_WEIGHT = 0.3
-IGNORE = -100
 
 
 class Trainer:
@@ -48,45 +51,39 @@ class Trainer:
         image_processor = architecture.build_image_processor()
         self.inputs = Inputs(tokenizer, image_processor, max_text_tokens=96)
         self.backbone = Backbone(model)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-            lr=learning_rate,
-            betas=(0.9, 0.98),
+        self.optimizer = AveragedAdamW(
+            self.backbone.parameters(), weight_decay=0.05, average_decay=0.0, max_gradient_norm=1.0
         )
 
     def rate_at(self, step: int) -> float:
         """Learning rate: 200 steps of warm-up, then a cosine to a twentieth."""
-        if step < 200:
-            return self.learning_rate * (step + 1) / 200
-        progress = (step - 200) / max(1, self.num_steps - 200)
-        return self.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+        return cosine_rate(
+            step,
+            peak=self.learning_rate,
+            warmup_steps=200,
+            num_steps=self.num_steps,
+            floor=0.05,
+        )
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch and returns its losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate_at(step)
         losses = self.losses(lessons(self.batch_size, seed=self.seed, step=step))
-        total = torch.stack(list(losses.values())).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.backbone.parameters(), 1.0)
-        self.optimizer.step()
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer.step(self.rate_at(step))
         return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
     def losses(self, batch: list[Lesson]) -> dict[str, torch.Tensor]:
         """The parts of the loss, weighted; their sum is what is minimised."""
-        query = [self.inputs.sample(x.query, architecture.QUERY_INSTRUCTION) for x in batch]
-        item = [self.inputs.sample(x.item, architecture.ITEM_INSTRUCTION) for x in batch]
-        query_answers = [reasoned_answer(x.query_rationale, x.query_summary) for x in batch]
-        item_answers = [reasoned_answer(x.item_rationale, x.item_summary) for x in batch]
         needs_reason = torch.tensor([x.needs_reason for x in batch])
         query_direct, query_reasoned, query_words, query_gate = self._side(
-            query, query_answers, needs_reason
+            [self.inputs.sample(x.query, architecture.QUERY_INSTRUCTION) for x in batch],
+            [(x.query_rationale, x.query_summary) for x in batch],
+            needs_reason,
         )
         item_direct, item_reasoned, item_words, item_gate = self._side(
-            item, item_answers, torch.zeros_like(needs_reason)
+            [self.inputs.sample(x.item, architecture.ITEM_INSTRUCTION) for x in batch],
+            [(x.item_rationale, x.item_summary) for x in batch],
+            torch.zeros_like(needs_reason),
         )
         mask_BB = false_negatives(batch)
 
@@ -109,63 +106,26 @@ class Trainer:
         }
 
     def _side(
-        self, samples: list[Sample], answers: list[str], needs_reason: torch.Tensor
+        self,
+        samples: list[Sample],
+        rationales: list[tuple[str, str]],
+        needs_reason: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Direct and reasoned vectors [B, D], next-token loss and gate loss of one side."""
-        ids = self.inputs
-        direct = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
-        answer_tokens = [ids.tokens(answer) for answer in answers]
-        reasoned = ids.batch(
-            [sample.extended(tokens) for sample, tokens in zip(samples, answer_tokens, strict=True)]
-        )
-        pictures = self.backbone.picture_features(direct)
-        states = self.backbone.states(direct, pictures=pictures)
-        gate_logits = self.backbone.logits(states[:, -3])
-        gate_targets = torch.where(needs_reason, ids.reason_id, ids.direct_id)
-        reasoned_states = self.backbone.states(reasoned, pictures=pictures)
+        batch = [
+            Prompted(
+                sample,
+                (direct_answer(self.inputs), rationale_answer(self.inputs, text, summary)),
+            )
+            for sample, (text, summary) in zip(samples, rationales, strict=True)
+        ]
+        reading = read(self.backbone, self.inputs, batch)
         return (
-            F.normalize(states[:, -1], dim=-1),
-            F.normalize(reasoned_states[:, -1], dim=-1),
-            self._words(reasoned, reasoned_states, answer_tokens),
-            F.cross_entropy(gate_logits, gate_targets),
+            reading.vectors_NH[0::2],
+            reading.vectors_NH[1::2],
+            F.cross_entropy(self.backbone.logits(reading.word_states_TH), reading.words_T),
+            F.cross_entropy(reading.gate_B2, needs_reason.long()),
         )
-
-    def _words(
-        self, batch: Batch, states: torch.Tensor, answer_tokens: list[list[int]]
-    ) -> torch.Tensor:
-        """Next-token loss over the answers; the gate token itself is learnt by the gate's loss."""
-        longest = max(len(tokens) for tokens in answer_tokens)
-        tail = states[:, -longest:-1]
-        labels = torch.full(tail.shape[:2], IGNORE)
-        for row, tokens in enumerate(answer_tokens):
-            labels[row, longest - len(tokens) :] = torch.tensor(tokens[1:])
-        return F.cross_entropy(
-            self.backbone.logits(tail).flatten(0, 1), labels.flatten(), ignore_index=IGNORE
-        )
-
-    def save_state(self, folder: Path, step: int) -> None:
-        """Everything that is needed to go on after an interruption, without pickle."""
-        tensors = {f"model.{name}": t for name, t in self.backbone.model.state_dict().items()}
-        tensors.pop("model.lm_head.weight", None)  # tied to the embeddings
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": t for name, t in state.items()}
-        temporary = folder / "state.tmp"
-        save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, {"step": str(step)})
-        temporary.replace(folder / "state.safetensors")
-
-    def load_state(self, folder: Path) -> None:
-        """Takes up where `save_state` left off."""
-        tensors = load_file(folder / "state.safetensors")
-        weights = {
-            n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")
-        }
-        self.backbone.model.load_state_dict(weights, strict=False)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, field = name.split(".")
-                state.setdefault(int(index), {})[field] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
 
 
 def train(trainer: Trainer, folder: Path, *, eval_every: int) -> None:
@@ -173,9 +133,9 @@ def train(trainer: Trainer, folder: Path, *, eval_every: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     first = 0
-    if (folder / "state.safetensors").exists():
-        trainer.load_state(folder)
-        first = 1 + max(json.loads(line)["step"] for line in log.read_text().splitlines())
+    state = folder / "state.safetensors"
+    if state.exists():
+        first = load_state(state, trainer.optimizer)
         logger.info("continuing at step=%d", first)
     started = time.monotonic()
     sums: dict[str, float] = {}
@@ -188,7 +148,7 @@ def train(trainer: Trainer, folder: Path, *, eval_every: int) -> None:
         row = {name: round(total / done, 4) for name, total in sums.items()}
         row |= heldout_hits(trainer.backbone, trainer.inputs, num_products=300, seed=trainer.seed)
         row |= {"step": step, "elapsed_s": round(time.monotonic() - started)}
-        trainer.save_state(folder, step)
+        save_state(state, trainer.optimizer, num_done=step + 1)
         with log.open("a") as file:
             file.write(json.dumps(row) + "\n")
         logger.info("%s", row)

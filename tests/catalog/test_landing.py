@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from catalog.addresses import parse_networks
 from catalog.lake import Lake
 from catalog.landing import land, land_events, land_items
-from catalog.media import data_uri
+from catalog.media import MediaConfig, data_uri
 from catalog.records import RawRecord
 from catalog.rows import picture_hash
 from catalog.source import open_source
@@ -59,7 +60,7 @@ def folder(tmp_path, picture):
     write_lines(
         data / "items.jsonl",
         item("a", title="A", image_uri="red.png"),
-        item("b", image_uri="http://host/b.png"),
+        item("b", image_uri="http://127.0.0.1/b.png"),
         {"item_id": "c"},
         item("d", image_uri=data_uri(picture)),
     )
@@ -88,7 +89,7 @@ def test_a_record_that_cannot_land_is_kept_with_its_reason(lake, folder):
         ("items.jsonl", 2, "validate"),
     ]
     assert json.loads(letters["value"][2]) == {"item_id": "c"}
-    assert "scheme 'http' is not fetched" in letters["reason"][1]
+    assert "must lead to a public address" in letters["reason"][1]
     assert letters["failed_at"].to_list() == [NOW] * 3
     assert report.rejected["validate: Object missing required field `updated_at`"] == 1
     assert report.rejected.total() == 3
@@ -103,9 +104,36 @@ def test_landing_a_folder_twice_changes_no_table(lake, folder):
     assert (again.events, again.known_events, again.pictures, again.dead_letters) == (0, 2, 0, 0)
 
 
+def test_pictures_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
+    lake, tmp_path, web, answer, picture
+):
+    web.routes["/a.png"] = answer(picture)
+    web.routes["/b.png"] = answer(b"", status=503)
+    web.routes["/c.png"] = answer(picture[:50])
+    items = [item(name, image_uri=web.url(f"/{name}.png")) for name in "abcd"]
+    write_lines(tmp_path / "items.jsonl", *items)
+    media = MediaConfig(allow=parse_networks("127.0.0.0/8"), retry_wait_s=0)
+
+    report = land(open_source(tmp_path), lake, media=media, now=NOW)
+    stored = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"])
+    assert stored.rows() == [("a", web.url("/a.png"), picture_hash(picture))]
+    assert lake.read(MEDIA).rows() == [(picture_hash(picture), picture)]
+    assert report.rejected == {
+        "media: the server must answer with status 200": 2,
+        "media: a picture must be a whole PNG, JPEG, WEBP, GIF, BMP": 1,
+    }
+    assert sorted(web.paths()) == ["/a.png", "/b.png", "/b.png", "/c.png", "/d.png"]
+    before = lake.versions()
+    land(open_source(tmp_path), lake, media=media, now=LATER)
+    assert lake.versions() == before  # the same reasons, so not even new letters
+
+    web.routes["/b.png"] = answer(picture)
+    assert land(open_source(tmp_path), lake, media=media, now=LATER).items.inserted == 1
+
+
 def test_a_crash_between_two_writes_leaves_no_dangling_picture_and_heals(lake, folder, picture):
     class CrashingLake(Lake):
-        def upsert_items(self, rows, *, transaction=None):
+        def upsert_items(self, rows, **kwargs):
             raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
@@ -161,7 +189,7 @@ def test_an_edit_that_no_embedder_sees_lands_too(lake):
     land_items([film(0, "a", "a", attributes={"year": 1})], lake, snapshot=True)
     edited = [film(0, "a", "a", attributes={"year": 2})]
     assert land_items(edited, lake, snapshot=True).items == Counts(updated=1)
-    assert lake.read(ITEMS)["attributes"].to_list() == ['{"year": 2}']
+    assert lake.read(ITEMS)["attributes"].to_list() == ['{"year":2}']
 
 
 def test_an_item_absent_from_a_snapshot_is_deleted_and_may_come_back(lake):
@@ -182,7 +210,7 @@ def test_a_snapshot_cut_off_deletes_nothing_but_lands_what_it_has(lake):
 
 def test_an_item_that_a_snapshot_holds_but_cannot_land_is_not_deleted(lake):
     land_items([film(0, "a", "a"), film(1, "b", "b")], lake, snapshot=True, now=NOW)
-    broken = [film(0, "a", 7), film(1, "b", "b", image_uri="http://host/b.png")]
+    broken = [film(0, "a", 7), film(1, "b", "b", image_uri="http://127.0.0.1/b.png")]
     report = land_items(broken, lake, snapshot=True, max_delete_share=1.0, now=LATER)
     assert report.items == Counts()
     assert report.dead_letters == 2
@@ -197,8 +225,14 @@ def test_an_item_listed_twice_in_a_snapshot_does_not_flap(lake):
     assert report.rejected == {"validate: a snapshot must hold an item once": 1}
 
 
+def test_reasons_that_differ_in_a_place_or_a_value_add_up(lake):
+    values = [b"{]", b'{"a": 1, ]', b"\xff", b"a\xfe", item("a" * 257), item("b" * 300)]
+    rejected = land_items([raw(n, value) for n, value in enumerate(values)], lake).rejected
+    assert sorted(rejected.values()) == [2, 2, 2]
+
+
 def test_a_batch_is_written_early_when_its_pictures_are_large(lake, picture, monkeypatch):
-    monkeypatch.setattr("catalog.landing.MAX_BATCH_BYTES", 1)
+    monkeypatch.setattr("catalog.landing.MAX_HELD_BYTES", 1)
     told = []
     records = [raw(n, item(f"i{n}", image_uri=data_uri(picture))) for n in range(3)]
     land_items(records, lake, progress=told.append)

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from catalog.brokers import KafkaConfig
 from catalog.files import FolderSource
 from catalog.lake import Lake
 from catalog.landing import land
 from catalog.media import data_uri
 from catalog.publish import Published, publish
-from catalog.stream import KafkaConfig, consume
+from catalog.stream import consume
 from catalog.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 
 T1 = "2026-01-01T00:00:00Z"
@@ -101,6 +102,14 @@ def test_a_picture_named_by_a_path_goes_inline_and_nothing_else_changes(source, 
     publish(records, CONFIG, producer_factory=producer)
     [(_, _, value)] = producer.sent
     assert json.loads(value) == item("a", image_uri=data_uri(picture), shelf=3)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1/a.png", "s3://bucket/a.png"])
+def test_a_picture_that_must_be_fetched_is_left_to_the_lander(source, uri):
+    producer = FakeProducer()
+    publish(source(items=[item("a", image_uri=uri)]), CONFIG, producer_factory=producer)
+    [(_, key, value)] = producer.sent
+    assert (key, json.loads(value)) == (b"a", item("a", image_uri=uri))
 
 
 @pytest.mark.parametrize("line", ['{"item_id": "a"}', "{", '{"item_id": "a", "image_uri": "no"}'])

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import polars as pl
 import pytest
 
 from catalog.records import Item
-from catalog.rows import item_row
+from catalog.rows import item_frame
 from catalog.snapshot import absent_tombstones, date_changes
 from catalog.tables import ITEMS
 
@@ -20,7 +19,7 @@ def rows(updated_at, **titles):
         Item(item_id=item_id, updated_at=updated_at, title=title, deleted=title is None)
         for item_id, title in titles.items()
     ]
-    return pl.DataFrame([item_row(item, None) for item in records], schema=ITEMS.schema)
+    return item_frame(records, [None] * len(records))
 
 
 def dates(frame):

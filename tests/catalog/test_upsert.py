@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.records import Item
-from catalog.rows import item_row
-from catalog.tables import ITEMS
-from catalog.upsert import Counts, plan_upsert
+from catalog.records import Event, Item
+from catalog.rows import event_frame, item_frame
+from catalog.tables import EVENTS, ITEMS
+from catalog.upsert import Counts, plan_events, plan_upsert
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def record(item_id, hour, title=None, *, created_at=START, **fields):
 
 
 def rows(*items):
-    return pl.DataFrame([item_row(item, None) for item in items], schema=ITEMS.schema)
+    return item_frame(items, [None] * len(items))
 
 
 def test_each_fate_of_an_item_is_counted_once():
@@ -129,7 +129,7 @@ def reference(items):
         )
 
     table = {}
-    for row in (item_row(item, None) for item in items):
+    for row in rows(*items).iter_rows(named=True):
         table.setdefault(row["item_id"], []).append(row)
     return {
         item_id: max(versions, key=order)
@@ -158,3 +158,54 @@ def test_the_same_batch_again_changes_nothing(items):
     again = plan_upsert(rows(*items), stored)
     assert again.rows.is_empty()
     assert again.counts.inserted == again.counts.updated == again.counts.deleted == 0
+
+
+happenings = st.builds(
+    lambda event_id, hour, action, value, position, request_id: Event(
+        event_id=event_id,
+        user_id="u",
+        item_id="a",
+        ts=START + timedelta(hours=hour),
+        action=action,
+        value=value,
+        position=position,
+        request_id=request_id,
+    ),
+    st.sampled_from("ef"),
+    st.integers(0, 2),
+    st.sampled_from(["click", "view"]),
+    st.sampled_from([None, 1.5, -2.0]),
+    st.sampled_from([None, 0, 3]),
+    st.sampled_from([None, "r", "s"]),
+)
+
+
+def newest_by_hand(events):
+    """Of every event the one with the later time, then the larger content; null is the smallest."""
+
+    def order(row):
+        content = (row[n] for n in ("action", "request_id", "value", "position"))
+        return row["ts"], *((value is not None, value) for value in content)
+
+    table = {}
+    for row in event_frame(events).iter_rows(named=True):
+        known = table.get(row["event_id"])
+        table[row["event_id"]] = max(known, row, key=order) if known else row
+    return table
+
+
+@settings(deadline=None)  # the first call of a Polars kernel is slow
+@given(st.lists(happenings, min_size=1, max_size=8), st.data())
+def test_any_order_and_repetition_of_events_gives_the_same_table(events, data):
+    again = data.draw(st.lists(st.sampled_from(events), max_size=4))
+    deliveries = data.draw(st.permutations(events + again))
+    batch_rows = data.draw(st.integers(1, len(deliveries)))
+    stored = EVENTS.empty()
+    for start in range(0, len(deliveries), batch_rows):
+        plan = plan_events(event_frame(deliveries[start : start + batch_rows]), stored)
+        replaced = stored.join(plan.rows, on="event_id", how="semi").height
+        assert (plan.counts.updated, plan.replaces) == (replaced, replaced > 0)
+        assert plan.counts.inserted == plan.rows.height - replaced
+        stored = pl.concat([stored.join(plan.rows, on="event_id", how="anti"), plan.rows])
+    assert {row["event_id"]: row for row in stored.to_dicts()} == newest_by_hand(events)
+    assert plan_events(event_frame(events), stored).rows.is_empty()

@@ -1,7 +1,6 @@
 """The nightly DAG: it parses, keeps the house rules, and ends as the steps run by hand do."""
 
 import itertools
-import logging
 import os
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -28,40 +27,19 @@ ORDER = ["land", "plan", "embed", "index", "validate", "promote", "features", "r
 
 
 @pytest.fixture(scope="module")
-def airflow_home(tmp_path_factory):
-    """An Airflow of this module's own; it reads its settings when it is first imported."""
-    home = tmp_path_factory.mktemp("airflow")
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(home))
-        patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
-        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        patch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-        yield home
-    root.handlers[:], root.level = handlers, level
-
-
-@pytest.fixture(scope="module")
-def dag_bag(airflow_home):
-    from airflow.dag_processing.dagbag import DagBag
-
-    return DagBag(dag_folder=DAGS)
-
-
-@pytest.fixture(scope="module")
 def nightly(dag_bag):
     return dag_bag.dags["nightly"]
 
 
 @pytest.fixture(scope="module")
 def database(airflow_home):
-    """A migrated database with the pool that `embed` waits for."""
+    """A migrated database with the pools that tasks wait for."""
     from airflow.models.pool import Pool
     from airflow.utils.db import initdb
 
     initdb()
-    Pool.create_or_update_pool("gpu", slots=1, description="", include_deferred=False)
+    for name in ("gpu", "kafka"):
+        Pool.create_or_update_pool(name, slots=1, description="", include_deferred=False)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
+from embedder.content import Content
 from embedder.inputs import Inputs
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
@@ -52,3 +53,38 @@ def checkpoint(backbone, inputs, folder):
 def picture():
     source = random.Random(0)
     return png(draw(random_product(source), source))
+
+
+@pytest.fixture(scope="session")
+def prompts(inputs, picture):
+    """Four contents as the gate takes them: number, content, sample."""
+    contents = [
+        Content("3 red mugs"),
+        Content("", picture),
+        Content("as many striped boats as a bicycle has wheels, in the colour of grass", picture),
+        Content("kites"),
+    ]
+    return [
+        (row, content, inputs.sample(content, "find the item"))
+        for row, content in enumerate(contents)
+    ]
+
+
+@pytest.fixture(scope="session")
+def plain_forward(backbone, inputs):
+    """The reference: hidden states and logits by one call of the model's own forward."""
+
+    def forward(sample, answer, backbone=backbone, inputs=inputs):
+        batch = inputs.batch([sample.extended(answer)])
+        with torch.no_grad():
+            output = backbone.model(
+                input_ids=batch.input_ids_BL,
+                attention_mask=batch.attention_mask_BL,
+                mm_token_type_ids=batch.image_mask_BL,
+                pixel_values=batch.patches_PV,
+                image_grid_thw=batch.grids,
+                output_hidden_states=True,
+            )
+        return output.hidden_states[-1][0], output.logits[0]
+
+    return forward

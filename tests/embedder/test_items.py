@@ -55,6 +55,14 @@ def test_a_rationale_is_kept_for_each_item_that_was_reasoned_about(checkpoint):
     assert embedded.rationales["tokens"].to_list() == tokens.to_list()
 
 
+def test_rationales_belong_to_the_version_and_not_to_its_name(checkpoint):
+    """A retrained model of the same name would otherwise find the old one's in the lake."""
+    encoder = MMEmbR1(checkpoint, EmbedderConfig(policy="always"))
+    embedded = embed_items(items(a=None), {}, encoder)
+    assert embedded.rationales["reasoner"].to_list() == [encoder.version]
+    assert encoder.version != encoder.name
+
+
 def test_no_items_give_empty_tables(encoder):
     embedded = embed_items(ITEMS.empty(), {}, encoder)
     assert embedded.embeddings.is_empty()

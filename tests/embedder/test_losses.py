@@ -70,3 +70,72 @@ def test_a_query_without_a_target_is_refused():
 def test_temperature_must_be_positive():
     with pytest.raises(ValueError, match="must be > 0, got 0"):
         info_nce(torch.eye(2), torch.eye(2), contrastive_temperature=0)
+
+
+def test_a_negative_that_is_nearer_than_the_own_target_by_the_margin_is_left_out():
+    query = unit_rows([1.0, 0.0], [0.0, 1.0])
+    target = unit_rows([0.6, 0.8], [1.0, 0.0])
+    # Cosines [[0.6, 1], [0.8, 0]]. Queries: 1 > 0.6 + 0.3 is left out, 0.8 > 0 + 0.3 as well.
+    # Targets: the other query has 0.8 against 0.6, within 0.3, and 1 against 0, left out.
+    loss = info_nce(query, target, contrastive_temperature=1.0, false_negative_margin=0.3)
+    expected = (0 + 0 + math.log1p(math.exp(0.8 - 0.6)) + 0) / 4
+    torch.testing.assert_close(loss, torch.tensor(expected))
+
+
+@pytest.fixture(scope="module")
+def their_losses():
+    return pytest.importorskip(
+        "sentence_transformers.sentence_transformer.losses",
+        reason="sentence-transformers is not installed",
+    )
+
+
+class GivenVectors(torch.nn.Module):
+    """A model of sentence-transformers' making whose embeddings are its inputs."""
+
+    def forward(self, features):
+        return {"sentence_embedding": features["vectors"]}
+
+    def get_embedding_dimension(self):
+        return 8
+
+
+@pytest.mark.parametrize("num_negatives", [0, 3])
+def test_loss_is_that_of_sentence_transformers(their_losses, num_negatives):
+    """Hard negatives are contrasted with queries only."""
+    generator = torch.Generator().manual_seed(0)
+    query, target, hard = (
+        torch.nn.functional.normalize(torch.randn(n, 8, generator=generator), dim=-1)
+        for n in (4, 4, 4)
+    )
+    columns = [{"vectors": query}, {"vectors": target}]
+    backward = their_losses.MultipleNegativesRankingLoss(GivenVectors(), scale=20)(
+        columns[::-1], None
+    )
+    if num_negatives:
+        columns.append({"vectors": hard})
+    forward = their_losses.MultipleNegativesRankingLoss(GivenVectors(), scale=20)(columns, None)
+    targets = torch.cat([target, hard]) if num_negatives else target
+    ours = info_nce(query, targets, contrastive_temperature=0.05)
+    torch.testing.assert_close(ours, (forward + backward) / 2, atol=1e-6, rtol=1e-5)
+
+
+def test_matryoshka_loss_is_that_of_sentence_transformers(their_losses):
+    generator = torch.Generator().manual_seed(1)
+    query, target = (
+        torch.nn.functional.normalize(torch.randn(4, 8, generator=generator), dim=-1)
+        for _ in range(2)
+    )
+    model = GivenVectors()
+    theirs = their_losses.MatryoshkaLoss(
+        model,
+        their_losses.MultipleNegativesRankingLoss(
+            model,
+            scale=20,
+            directions=("query_to_doc", "doc_to_query"),
+            partition_mode="per_direction",
+        ),
+        matryoshka_dims=[2, 5, 8],
+    )([{"vectors": query}, {"vectors": target}], None)
+    ours = matryoshka_info_nce(query, target, dims=(2, 5, 8), contrastive_temperature=0.05)
+    torch.testing.assert_close(3 * ours, theirs, atol=1e-6, rtol=1e-5)  # theirs is a sum

@@ -12,7 +12,7 @@ from embedder.checkpoint import load
 from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.template import PONDER_TOKENS
-from embedder.version import configured_version, read_manifest, resolve
+from embedder.version import configured_version, read_manifest, resolve, version_id
 
 
 @pytest.fixture
@@ -42,6 +42,12 @@ def test_whatever_could_change_a_vector_changes_the_id(folder, copy, file, old, 
     assert old in text
     (copy / file).write_text(text.replace(old, new))
     assert configured_version(str(folder), "auto") != configured_version(str(copy), "auto")
+
+
+def test_code_that_gives_other_vectors_changes_the_id(folder, monkeypatch):
+    before = configured_version(str(folder), "auto")
+    monkeypatch.setattr("embedder.version.ENGINE_VERSION", 0)
+    assert configured_version(str(folder), "auto") != before
 
 
 def test_one_changed_weight_changes_the_id(folder, copy):
@@ -108,6 +114,28 @@ def test_a_checkpoint_without_a_manifest_gets_the_defaults(copy):
     (copy / "manifest.json").unlink()
     assert read_manifest(copy).name == "copy"
     assert read_manifest(copy).theta == 0.5
+
+
+def test_a_source_with_instructions_has_an_id_of_its_own_and_leaves_the_others_theirs(copy):
+    before = configured_version(str(copy), "auto")
+    values = json.loads((copy / "manifest.json").read_text())
+    values["instructions"] = {"behaviour": ["Who likes it?", "What is it liked with?"]}
+    (copy / "manifest.json").write_text(json.dumps(values))
+    assert configured_version(str(copy), "auto") == before
+    manifest = read_manifest(copy)
+    taste = manifest.for_source("behaviour")
+    assert taste.query_instruction == "Who likes it?"
+    assert taste.item_instruction == "What is it liked with?"
+    assert taste.dims == manifest.dims
+    assert version_id(copy, taste, "auto") != before
+    assert manifest.for_source("search") == manifest
+
+
+@pytest.mark.parametrize("wrong", [["a", "b"], {"s": "ab"}, {"s": ["a"]}, {"s": ["a", 1]}])
+def test_instructions_that_are_no_pairs_are_refused(copy, wrong):
+    (copy / "manifest.json").write_text(json.dumps({"name": "x", "instructions": wrong}))
+    with pytest.raises(ValueError, match="instructions must be an object of"):
+        read_manifest(copy)
 
 
 def test_a_manifest_value_out_of_range_is_refused(copy):

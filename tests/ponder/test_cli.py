@@ -8,12 +8,19 @@ from typer.testing import CliRunner
 from ponder.cli import app
 
 runner = CliRunner()
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+COMMANDS = [
+    [*prefix, command.name or command.callback.__name__]
+    for prefix, part in [
+        ([], app),
+        *(([group.name], group.typer_instance) for group in app.registered_groups),
+    ]
+    for command in part.registered_commands
+]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(command):
-    result = runner.invoke(app, [command, "--help"])
+    result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
 
@@ -33,6 +40,12 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["land"], "set PONDER_KAFKA"),
         (["recall", "mugs"], "no model version is live"),
         (["rollback"], "a rollback needs"),
+        (["backfill", "--from", "0"], "set PONDER_KAFKA"),
+        (["backfill", "--from", "5", "--to", "2"], "start must lie before end"),
+        (["dead-letters", "show", "items", "0", "7"], "there is no dead letter of 'items'"),
+        (["dead-letters", "list", "--since", "soon"], "a time must look like 2026-01-31"),
+        (["lake", "vacuum", "--days", "6"], "at least 168 hours must be kept, got 144"),
+        (["lake", "history", "itmes"], "must be one of items, events"),
         (["--model", "./nowhere", "plan"], "does not exist"),
         (["rank"], "export first"),
     ],
@@ -62,5 +75,5 @@ def test_run_goes_from_a_folder_to_a_report_and_a_second_run_embeds_nothing(tmp_
     assert first["embed"]["embedded"] > 0
     assert (tmp_path / "reports" / "report.html").exists()
     second = json.loads(runner.invoke(app, arguments).stdout)
-    assert second["embed"] == {"embedded": 0, "reasoned": 0, "failed": 0}
+    assert second["embed"] == {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
     assert second["rank"] == first["rank"]

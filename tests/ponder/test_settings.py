@@ -1,5 +1,6 @@
 """Tests for ponder/settings.py."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ def test_variables_reach_their_fields():
             "PONDER_MILVUS": "http://milvus:19530",
             "PONDER_KAFKA": "kafka:9092",
             "PONDER_KAFKA_SECURITY": '{"security_protocol": "SSL"}',
+            "PONDER_MEDIA_ALLOW": "10.0.0.0/8, fd00::/8",
+            "PONDER_MEDIA_BUCKETS": "pictures, press",
             "PONDER_SHARD_SIZE": "64",
             "PONDER_POLICY": "never",
         }
@@ -32,6 +35,8 @@ def test_variables_reach_their_fields():
     assert settings.lake_options == {"AWS_REGION": "eu-west-1"}
     assert settings.milvus_uri == "http://milvus:19530"
     assert settings.kafka_security == {"security_protocol": "SSL"}
+    assert settings.media_allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert settings.media_buckets == ("pictures", "press")
     assert settings.shard_size == 64
     assert settings.policy == "never"
 
@@ -41,7 +46,12 @@ def test_an_empty_variable_is_an_unset_one():
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PONDER_SHARD_SIZE", "many"), ("PONDER_LAKE_OPTIONS", "{")]
+    ("variable", "value"),
+    [
+        ("PONDER_SHARD_SIZE", "many"),
+        ("PONDER_LAKE_OPTIONS", "{"),
+        ("PONDER_MEDIA_ALLOW", "localhost"),
+    ],
 )
 def test_a_value_that_cannot_be_read_names_its_variable(variable, value):
     with pytest.raises(ValueError, match=f"{variable} cannot be read"):

@@ -2,14 +2,22 @@
 
 import json
 import shutil
+import socket
+from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from catalog.addresses import parse_networks
+from catalog.media import MediaConfig
+from catalog.records import Item
+from catalog.rows import item_frame, picture_hash
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from ponder import steps
-from ponder.wiring import known_vectors, living_vectors, open_index, open_lake
+from ponder.settings import Settings
+from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
 
 
 def rows(path):
@@ -25,6 +33,21 @@ def append(path, *records):
 def indexed(settings):
     with open_index(settings) as index:
         return set(index.keys(index.live_version())["item_id"])
+
+
+def half_a_picture(folder):
+    """The first half of a picture's bytes."""
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    whole = (folder / "images" / "whole.jpg").read_bytes()
+    return whole[: len(whole) // 2]
+
+
+def land_unreadable(settings, folder, item_id):
+    """An item that cannot be embedded; past landing, which lets no such picture through."""
+    lake, half = open_lake(settings), half_a_picture(folder)
+    item = Item(item_id=item_id, updated_at=datetime.now(UTC))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": [picture_hash(half)], "bytes": [half]}))
+    lake.upsert_items(item_frame([item], [picture_hash(half)]))
 
 
 @pytest.fixture
@@ -57,6 +80,36 @@ def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
     assert indexed(settings) == living - {removed}
 
 
+def test_settings_say_where_pictures_may_be_fetched_from(tmp_path):
+    settings = Settings(
+        home=tmp_path / "home",
+        media_allow=parse_networks("127.0.0.1/32"),
+        lake_options={"AWS_REGION": "eu-west-1"},
+        media_buckets=("pictures",),
+    )
+    assert media_config(settings) == MediaConfig(
+        allow=settings.media_allow,
+        buckets=("pictures",),
+        store_options={"AWS_REGION": "eu-west-1"},
+    )
+    (tmp_path / "data").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]  # closed before the landing: allowed, but nobody there
+    uris = {"refused": "http://127.0.0.2/", "allowed": f"http://127.0.0.1:{port}/"}
+    append(
+        tmp_path / "data" / "items.jsonl",
+        *(
+            {"item_id": name, "image_uri": uri, "updated_at": "2026-01-01T00:00:00Z"}
+            for name, uri in uris.items()
+        ),
+    )
+    rejected = steps.land_folder(settings, tmp_path / "data")["rejected"]
+    assert rejected == {
+        "media: image_uri must lead to a public address or into an allowed network": 1,
+        "media: the server of image_uri must be reached": 1,
+    }
+
+
 def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, night):
     night(settings, folder)
     gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
@@ -70,10 +123,8 @@ def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, nig
 
 
 def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
-    # A JPEG's header tells nothing of its length, so only decoding it shows that it is cut off.
-    Image.effect_noise((96, 96), 80).save(folder / "images" / "cut.jpg")
-    whole = (folder / "images" / "cut.jpg").read_bytes()
-    (folder / "images" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    half = half_a_picture(folder)
+    (folder / "images" / "cut.jpg").write_bytes(half)
     when = "2026-03-05T00:00:00Z"
     append(
         folder / "items.jsonl",
@@ -81,12 +132,29 @@ def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, f
         {"item_id": "faraway", "image_uri": "../../etc/passwd", "updated_at": when},
         {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": when},
     )
+    land_unreadable(settings, folder, "spoilt")
+    lake = open_lake(settings)
     night(settings, folder)
-    letters = open_lake(settings).read(DEAD_LETTERS)
-    assert sorted(letters["stage"]) == ["embed", "media", "validate"]
-    assert letters.filter(stage="embed")["key"].to_list() == [b"cut"]
-    assert not {"untitled", "faraway", "cut"} & indexed(settings)
-    assert len(steps.dead_letters(settings, limit=2)) == 2
+    letters = lake.read(DEAD_LETTERS)
+    assert sorted(letters["stage"]) == ["embed", "media", "media", "validate"]
+    assert letters.filter(stage="embed")["key"].to_list() == [b"spoilt"]
+    assert not {"untitled", "faraway", "cut", "spoilt"} & indexed(settings)
+
+
+def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
+    land_unreadable(settings, folder, "cut")
+    night(settings, folder)
+    planned = steps.plan(settings)
+    assert (planned.num_items, planned.num_failed) == (0, 1)
+    assert steps.embed(settings, ("cut", "cut"))["failed"] == 0
+
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
+    append(folder / "items.jsonl", mended | {"updated_at": "2030-01-01T00:00:00Z"})
+    _, embedded, _ = night(settings, folder)
+    assert embedded == 1
+    assert "cut" in indexed(settings)
+    assert open_lake(settings).read(DEAD_LETTERS).is_empty()
 
 
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):

@@ -101,6 +101,7 @@ def test_the_newest_item_is_held_out_and_found_from_the_ones_before():
         "unknown": ["gone", "lost"],
     }
     metrics = leave_last_out(histories, items, ids, ks=(1, 2))
+    assert metrics["num_users"] == 2
     assert metrics["hit@1"] == 0.5
     assert metrics["hit@2"] == 1.0
     assert metrics["ndcg@2"] == pytest.approx((1 + 1 / math.log2(3)) / 2)

@@ -11,7 +11,7 @@ from embedder.checkpoint import load
 from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.pairs import Pair
+from embedder.finetune.pairs import Negative, Pair
 from embedder.losses import matryoshka_info_nce
 
 
@@ -84,6 +84,70 @@ def test_pairs_that_ask_the_same_are_not_held_against_each_other(fresh, pairs):
     assert trainer.losses(pairs)["contrast"].item() > 0.1
 
 
+def test_a_hard_negative_is_one_more_target_of_its_own_query(fresh, pairs):
+    checkpoint = fresh()
+    model = embedder(checkpoint, fresh().backbone)
+    four, (hard, *_) = pairs[:4], pairs[4:]
+    batch = [replace(four[0], negatives=(Negative(hard.target, hard.target_key),)), *four[1:]]
+    losses = ContrastiveTrainer(checkpoint, pairs, config()).losses(batch)
+    left_out = torch.zeros(4, 5, dtype=torch.bool)
+    left_out[1:, 4] = True
+    expected = matryoshka_info_nce(
+        torch.from_numpy(vectors(model.encode_query([pair.query for pair in four]))),
+        torch.from_numpy(vectors(model.encode_items([pair.target for pair in (*four, hard)]))),
+        dims=(32, 64, 128),
+        contrastive_temperature=0.05,
+        is_false_negative_BN=left_out,
+    )
+    torch.testing.assert_close(losses["contrast"], expected, rtol=1e-4, atol=1e-4)  # / 0.05
+
+
+def test_hard_negatives_are_left_out_where_targets_ask(fresh, pairs):
+    trainer = ContrastiveTrainer(fresh(), pairs, config())
+    batch = [replace(p, negatives=(Negative(pairs[9].target, "9"),)) for p in pairs[:4]]
+    hardened, plain = (trainer.losses(b, swapped=True)["contrast"] for b in (batch, pairs[:4]))
+    assert hardened.item() == plain.item()
+
+
+def test_a_source_is_read_with_its_own_instructions(fresh, pairs):
+    checkpoint = fresh()
+    own = replace(checkpoint.manifest, instructions={"search": ("Ask for it.", "Show it.")})
+    listed = ContrastiveTrainer(replace(checkpoint, manifest=own), pairs, config())
+    chosen = replace(own, query_instruction="Ask for it.", item_instruction="Show it.")
+    always = ContrastiveTrainer(replace(checkpoint, manifest=chosen), pairs, config())
+    default = ContrastiveTrainer(checkpoint, pairs, config())
+    search = [replace(pair, source="search") for pair in pairs]
+    other = [replace(pair, source="other") for pair in pairs]
+    assert listed.losses(search)["contrast"].item() == always.losses(pairs)["contrast"].item()
+    assert listed.losses(other)["contrast"].item() == default.losses(pairs)["contrast"].item()
+    assert listed.losses(search)["contrast"].item() != default.losses(pairs)["contrast"].item()
+
+
+class Pull:
+    """An objective that pulls one content's vector along the first axis."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def losses(self, step, embed_items):
+        item_ND, _ = embed_items([self.content], "behaviour")
+        return {"pull": -(step + 1) * item_ND[0, 0]}
+
+
+def test_an_objective_adds_its_losses_to_a_step(fresh, pairs):
+    checkpoint = fresh()
+    manifest = replace(checkpoint.manifest, instructions={"behaviour": ("", "Taste.")})
+    reads = replace(checkpoint, manifest=manifest)
+    taste = replace(reads, manifest=manifest.for_source("behaviour"))
+    content = pairs[0].target
+    (encoding,) = embedder(taste, fresh().backbone).encode_items([content])
+    trainer = ContrastiveTrainer(reads, pairs, config(warmup_steps=0), objectives=[Pull(content)])
+    losses = [trainer.step(step) for step in range(4)]
+    assert losses[0]["pull"] == pytest.approx(-encoding.vector[0], abs=1e-5)
+    assert set(losses[0]) == {"contrast", "gate", "pull"}
+    assert losses[3]["pull"] / 4 < losses[0]["pull"]
+
+
 def test_an_epoch_shows_pairs_once_and_the_next_in_another_order(fresh, pairs):
     trainer = ContrastiveTrainer(fresh(), pairs, config())
     steps = [[pair.query_key for pair in trainer.batch_at(step)] for step in range(4)]
@@ -102,6 +166,23 @@ def test_contents_are_augmented_anew_in_every_step(fresh, pairs):
     texts = [pair.query.text for step in (0, 2, 4) for pair in trainer.batch_at(step)]
     assert len(set(texts)) == len(texts)
     assert trainer.batch_at(3) == trainer.batch_at(3)
+
+
+def test_hard_negatives_are_augmented_and_keys_are_not(fresh, pairs):
+    def stamp(content, source):
+        return Content(f"{content.text} {source.random()}", content.image)
+
+    hard = [
+        replace(
+            pair, negatives=(Negative(Content("hat"), "9"),), source="s", pair_id=pair.query_key
+        )
+        for pair in pairs
+    ]
+    batch = ContrastiveTrainer(fresh(), hard, config(), augment=stamp).batch_at(0)
+    (negatives,) = {tuple(n.key for n in pair.negatives) for pair in batch}
+    assert negatives == ("9",)
+    assert len({pair.negatives[0].content.text for pair in batch}) == 4
+    assert {(pair.source, pair.pair_id == pair.query_key) for pair in batch} == {("s", True)}
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.25), (3, 1.0), (4, 1.0), (12, 0.5), (20, 0.0)])

@@ -1,11 +1,14 @@
 """Tests for embedder/finetune/training.py and the state it keeps: a killed training goes on."""
 
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 
 from embedder.finetune.augmentation import Augmentation
+from embedder.finetune.collaborative import Collaborative, CollaborativeConfig
 from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
 from embedder.finetune.training import train
 
@@ -17,6 +20,15 @@ class Killed(Exception):
 def trainer(checkpoint, pairs):
     config = ContrastiveConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5)
     return ContrastiveTrainer(checkpoint, pairs, config, augment=Augmentation())
+
+
+def dying_at(kill_at, step):
+    def step_or_die(number):
+        if number == kill_at:
+            raise Killed
+        return step(number)
+
+    return step_or_die
 
 
 def rows(folder):
@@ -46,14 +58,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(
     fresh, pairs, tmp_path, whole, kill_at
 ):
     killed = trainer(fresh(), pairs)
-    step = killed.step
-
-    def step_or_die(number):
-        if number == kill_at:
-            raise Killed
-        return step(number)
-
-    killed.step = step_or_die
+    killed.step = dying_at(kill_at, killed.step)
     with pytest.raises(Killed):
         train(killed, tmp_path, save_every=2)
     resumed = train(trainer(fresh(), pairs), tmp_path, save_every=2)
@@ -83,3 +88,26 @@ def test_the_averaged_model_is_the_one_that_is_evaluated(fresh, pairs, tmp_path)
     backbone = train(trainer(fresh(), pairs), tmp_path, save_every=5, evaluate=evaluate)
     assert rows(tmp_path)[0]["valid/answer"] == 42.0
     assert same_weights(seen[0], backbone)
+
+
+def test_a_training_of_several_sources_and_objectives_goes_on_as_well(fresh, pairs, tmp_path):
+    mixed = [replace(pair, source="ab"[n % 2]) for n, pair in enumerate(pairs)]
+    contents = {pair.target_key: pair.target for pair in pairs}
+    items = sorted(contents)
+    rows_of = {"items": [[item] for item in items[:-1]], "target": items[1:]}
+    config = ContrastiveConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5)
+    collaborative = CollaborativeConfig(batch_size=2)
+
+    def run(folder, num_steps=5):
+        objective = Collaborative(pl.DataFrame(rows_of), contents, {}, collaborative)
+        trainer = ContrastiveTrainer(fresh(), mixed, config, objectives=[objective])
+        if num_steps < 5:
+            trainer.step = dying_at(num_steps, trainer.step)
+        return train(trainer, folder, save_every=2)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", num_steps=3)
+    assert same_weights(run(tmp_path / "killed"), whole)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert rows(tmp_path / "whole")[0]["finetune/sequence"] > 0

@@ -1,0 +1,144 @@
+"""Reasoned encoding against `generate` and a second forward, with the same weights.
+
+    python bench/reason.py
+
+Ours is one prefill and a continuous batch, the vector read from the decode states. The rival sorts
+by length, lets transformers' `generate` write the rationales in batches (its best of four sizes
+counts), and runs a full forward over prompt and rationale for the vector. Rationales must be equal
+and vectors agree to 1e-5 before a time is reported. Rounds alternate; the best of each counts.
+`cpu_ratio` compares processor seconds instead of seconds.
+"""
+
+import argparse
+import json
+import os
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from encode import Stopwatch
+
+from catalog.bazaar import questions
+from catalog.bazaar.world import random_product
+from embedder.checkpoint import Checkpoint, load
+from embedder.content import Content, Encoding
+from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.sample import Sample
+
+Reasoned = dict[int, tuple[list[int], np.ndarray]]
+"""Generated tokens and vector by row."""
+
+
+def asked(num_queries: int, *, seed: int) -> list[Content]:
+    """Questions of the bazaar, of all tiers."""
+    source = random.Random(seed)
+    return [
+        Content(questions.ask(random_product(source), questions.TIERS[i % 3], source).text)
+        for i in range(num_queries)
+    ]
+
+
+@torch.inference_mode()
+def generate_then_forward(
+    checkpoint: Checkpoint, contents: list[Content], *, batch_size: int
+) -> Reasoned:
+    """The rival: rationales by `generate`, vectors by a forward over everything."""
+    inputs, manifest = checkpoint.inputs, checkpoint.manifest
+    samples = [
+        inputs.sample(content, manifest.query_instruction).extended([inputs.reason_id])
+        for content in contents
+    ]
+    order = sorted(range(len(samples)), key=lambda row: len(samples[row]))
+    found: Reasoned = {}
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        answers = generated(checkpoint, [samples[row] for row in rows])
+        whole = [samples[row].extended(answer) for row, answer in zip(rows, answers, strict=True)]
+        states = checkpoint.backbone.states(inputs.batch(whole))[:, -1]
+        vectors = F.normalize(states, dim=-1).numpy()
+        found |= dict(zip(rows, zip(answers, vectors, strict=True), strict=True))
+    return found
+
+
+def generated(checkpoint: Checkpoint, samples: list[Sample]) -> list[list[int]]:
+    """What `generate` answers, up to and with the embedding token."""
+    inputs, limit = checkpoint.inputs, checkpoint.manifest.max_new_tokens
+    batch = inputs.batch(samples)
+    tokens = checkpoint.backbone.model.generate(
+        input_ids=batch.input_ids_BL,
+        attention_mask=batch.attention_mask_BL,
+        max_new_tokens=limit - 1,
+        do_sample=False,
+        eos_token_id=inputs.emb_id,
+        pad_token_id=inputs.tokenizer.pad_token_id,
+        suppress_tokens=inputs.forbidden_ids,
+    )
+    answers = []
+    for answer in tokens[:, batch.input_ids_BL.shape[1] :].tolist():
+        end = answer.index(inputs.emb_id) if inputs.emb_id in answer else len(answer)
+        answers.append([*answer[:end], inputs.emb_id])
+    return answers
+
+
+def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> None:
+    """Both must have said the same and come to the same vectors."""
+    inputs = checkpoint.inputs
+    for row, encoding in enumerate(ours):
+        tokens, vector = theirs[row]
+        words = tokens[:-1]
+        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
+        assert encoding.rationale_tokens == len(words), row
+        assert encoding.rationale == inputs.words(words[:split]), row
+        assert encoding.summary == inputs.words(words[split + 1 :]), row
+        np.testing.assert_allclose(encoding.vector, vector, atol=1e-5)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Measure reasoned encoding.")
+    parser.add_argument("--queries", type=int, default=384, help="questions to reason about")
+    parser.add_argument("--rounds", type=int, default=3, help="alternations; the best counts")
+    options = parser.parse_args()
+    checkpoint, contents = load("nano"), asked(options.queries, seed=0)
+    sizes = [size for size in (16, 32, 64, 128) if size <= options.queries]
+    models = {
+        slots: MMEmbR1(checkpoint, EmbedderConfig(policy="always", num_slots=slots))
+        for slots in (None, 64, 256)
+    }
+    watch = Stopwatch()
+    for _ in range(options.rounds):
+        for size in sizes:
+            for slots, model in models.items():
+                name = "ours" if slots is None else f"ours, {slots} slots"
+                ours = watch.time(name, lambda model=model: model.encode_query(contents))
+            theirs = watch.time(
+                f"batch {size}",
+                lambda size=size: generate_then_forward(checkpoint, contents, batch_size=size),
+            )
+            check(checkpoint, ours, theirs)
+    batches = [f"batch {size}" for size in sizes]
+    best, best_cpu = (min(batches, key=seconds.get) for seconds in (watch.wall, watch.cpu))
+    rates = {name: round(options.queries / seconds, 1) for name, seconds in watch.wall.items()}
+    tokens = sum(encoding.rationale_tokens + 1 for encoding in ours)
+    print(
+        json.dumps(
+            {
+                "unit": "queries/s",
+                "ours": rates["ours"],
+                "rival": rates[best],
+                "ratio": round(watch.wall[best] / watch.wall["ours"], 2),
+                "cpu_ratio": round(watch.cpu[best_cpu] / watch.cpu["ours"], 2),
+                "limit": None,
+                "rival_settings": best,
+                "tokens_per_s": round(tokens / watch.wall["ours"]),
+                "rates": rates,
+                "threads": torch.get_num_threads(),
+                "load": round(os.getloadavg()[0], 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

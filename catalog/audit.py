@@ -1,0 +1,184 @@
+"""Whether the lake agrees with itself and with its sources, by key and hash and not by count."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from kafka import KafkaConsumer
+
+from catalog.brokers import KafkaConfig, broker_failures
+from catalog.duplicates import duplicated_keys
+from catalog.embed_letters import failed_embeddings
+from catalog.lake import Lake
+from catalog.positions import Positions
+from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
+from catalog.watermarks import groupless_options, watermarks
+
+NUM_FIRST = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something that an audit looked for, and how much of it there is."""
+
+    name: str
+    """What is looked for, e.g. `dangling_media`; see docs/data.md."""
+
+    where: str
+    """The table, model version or topic that was looked at."""
+
+    count: int
+
+    first: tuple[str, ...]
+    """The first ids, in order; at most five."""
+
+    is_fault: bool = True
+    """False for what is worth knowing while nothing is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourcePosition:
+    """How far one partition has been landed, and what it holds."""
+
+    topic: str
+    partition: int
+
+    landed: int | None
+    """Offset of the first message not landed yet, by the lake's word; None when none ever was."""
+
+    low: int
+    """Oldest offset that the brokers still hold."""
+
+    high: int
+    """Offset that the next message will get."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the brokers hold and the lake does not, at most."""
+        return max(self.high - max(self.landed or 0, self.low), 0)
+
+    @property
+    def expired(self) -> int:
+        """Messages that the brokers deleted before they were landed, at most."""
+        return max(self.low - self.landed, 0) if self.landed is not None else 0
+
+    @property
+    def ahead(self) -> int:
+        """Messages that the lake has landed and the brokers never had: the log was replaced."""
+        return max((self.landed or 0) - self.high, 0)
+
+
+def found(name: str, where: str, rows: pl.DataFrame, *, is_fault: bool = True) -> Finding:
+    """A finding of these rows, named by their columns."""
+    ids = rows.select(pl.concat_str(pl.all().cast(pl.String), separator=" ")).to_series()
+    first = tuple(ids.sort().head(NUM_FIRST))
+    return Finding(name=name, where=where, count=rows.height, first=first, is_fault=is_fault)
+
+
+def audit_lake(lake: Lake, *, model_version: str) -> list[Finding]:
+    """What was found in the lake, things that are in order (count 0) included.
+
+    Args:
+        lake: its tables.
+        model_version: the version that is to have embedded every item.
+    """
+    duplicates = [
+        found("duplicate_keys", table.name, duplicated_keys(lake.scan(table), table))
+        for table in TABLES.values()
+    ]
+    return [*duplicates, *_audit_media(lake), *_audit_embeddings(lake, model_version)]
+
+
+def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
+    """Key columns of the embeddings whose item was never landed.
+
+    Those of earlier contents and of deleted items are none: histories need them.
+    """
+    embedded = lake.scan(EMBEDDINGS).select(EMBEDDINGS.key)
+    return embedded.join(lake.scan(ITEMS), on="item_id", how="anti").collect()
+
+
+@broker_failures()
+def audit_sources(
+    config: KafkaConfig, lake: Lake, *, consumer_factory: Callable[..., Any] = KafkaConsumer
+) -> list[SourcePosition]:
+    """How far each partition of the topics has been landed, by topic and number.
+
+    Args:
+        config: brokers, topics, and the group whose positions the lake records.
+        lake: with the positions.
+        consumer_factory: makes the consumer from keyword arguments.
+
+    Raises:
+        ConnectionError: the brokers do not answer, or refuse.
+        TimeoutError: a partition does not.
+    """
+    positions = Positions(lake, config)
+    consumer = consumer_factory(**groupless_options(config))
+    try:
+        marks = watermarks(consumer, config.tables())
+    finally:
+        consumer.close(autocommit=False)
+    return [
+        SourcePosition(
+            topic=at.topic,
+            partition=at.partition,
+            landed=positions.read(at),
+            low=mark.low,
+            high=mark.high,
+        )
+        for at, mark in sorted(marks.items())
+    ]
+
+
+def source_findings(positions: list[SourcePosition]) -> list[Finding]:
+    """What the positions tell: lost messages and replaced logs are faults, waiting ones are not."""
+    return [
+        Finding(
+            name=f"source_{what}",
+            where=f"{at.topic}/{at.partition}",
+            count=getattr(at, what),
+            first=(f"offset {first}",) if getattr(at, what) else (),
+            is_fault=what != "waiting",
+        )
+        for at in positions
+        for what, first in (
+            ("waiting", max(at.landed or 0, at.low)),
+            ("expired", at.landed),
+            ("ahead", at.high),
+        )
+    ]
+
+
+def _audit_media(lake: Lake) -> list[Finding]:
+    shown = lake.scan(ITEMS).filter(pl.col("image_hash").is_not_null())
+    media = lake.scan(MEDIA).select("hash")
+    dangling = shown.join(media, left_on="image_hash", right_on="hash", how="anti")
+    unshown = media.join(shown, left_on="hash", right_on="image_hash", how="anti")
+    return [
+        found("dangling_media", "items", dangling.select("item_id").collect()),
+        # An item that changes its picture leaves one behind; `ponder lake vacuum --media` takes it.
+        found("unreferenced_media", "media", unshown.collect(), is_fault=False),
+    ]
+
+
+def _audit_embeddings(lake: Lake, version: str) -> list[Finding]:
+    embedded = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
+    living = lake.scan(ITEMS).filter(~pl.col("deleted")).select("item_id", "content_hash")
+    absent = living.join(embedded, on=["item_id", "content_hash"], how="anti").collect()
+    failed = failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
+    to_embed = absent.join(failed, on=["item_id", "content_hash"], how="anti")
+    earlier = embedded.select("item_id").unique().collect()
+    ids = to_embed.select("item_id")
+    return [
+        found("missing_embeddings", version, ids.join(earlier, on="item_id", how="anti")),
+        found("stale_embeddings", version, ids.join(earlier, on="item_id", how="semi")),
+        found(
+            "failed_embeddings",
+            version,
+            absent.join(failed, on=["item_id", "content_hash"], how="semi").select("item_id"),
+            is_fault=False,
+        ),
+        found("orphaned_embeddings", "embeddings", orphaned_embeddings(lake)),
+    ]

@@ -1,0 +1,169 @@
+"""A scripted writer of rationales whose worth is known, to test whatever chooses among them.
+
+right       what follows from the question, in the shortest words
+wrong       the same, with one value inferred wrongly, and an outcome that goes with it
+irrelevant  the right rationale of another question
+empty       sounds like thinking and says nothing
+leak        tells the answer's brand, id or title, which the question alone cannot give
+
+A real worker sees one side and cannot leak. The scripted one can, so that leaks can be looked for.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from catalog.bazaar.questions import Question, summary
+from catalog.bazaar.world import COLOURS, COUNTS, PATTERNS, Product
+
+Kind = Literal["right", "wrong", "irrelevant", "empty", "leak"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def _mix(right: float) -> dict[Kind, float]:
+    fault = (1 - right) / (len(KINDS) - 1)
+    return {kind: right if kind == "right" else fault for kind in KINDS}
+
+
+MIXES: Mapping[str, Mapping[Kind, float]] = {
+    "mild": _mix(0.8),
+    "medium": _mix(0.5),
+    "severe": _mix(0.25),
+}
+"""Share of each kind; the faults of a mix have equal shares."""
+
+EMPTY_FORMS = (
+    "let us think step by step. first the question is read, then each word of it is considered",
+    "there are several things to keep in mind here. taking all of them together gives the answer",
+    "the user asks for something. to find it, one has to understand what is asked for",
+)
+EMPTY_SUMMARY = "the thing that is asked for"
+
+VALUES: dict[str, tuple[str | int, ...]] = {
+    "colour": tuple(COLOURS),
+    "pattern": PATTERNS,
+    "count": COUNTS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A rationale and what it is worth."""
+
+    kind: Kind
+    text: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a leak gives away: the item that a question was paired with."""
+
+    item_id: str
+    title: str
+    brand: str
+
+
+def draw_kind(mix: Mapping[Kind, float], source: random.Random) -> Kind:
+    """A kind, drawn with the shares of the mix."""
+    return source.choices(tuple(mix), tuple(mix.values()))[0]
+
+
+def about_question(
+    question: Question, kind: Kind, *, other: Question, answer: Answer, source: random.Random
+) -> Script:
+    """What the scripted writer says about a question.
+
+    Args:
+        question: of any tier; `riddles` make them too.
+        kind: what the rationale is to be worth.
+        other: whose rationale an irrelevant one is; it must ask for something else.
+        answer: the item that a leak gives away.
+        source: of chance.
+
+    Raises:
+        ValueError: `other` asks for the same.
+    """
+    if other.summary == question.summary:
+        raise ValueError(f"other must ask for something else, got {other.summary!r} twice")
+    if kind == "wrong":
+        return _wrong(question, source)
+    if kind == "irrelevant":
+        return Script(kind, other.rationale, other.summary)
+    if kind == "empty":
+        return Script(kind, source.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+    if kind == "leak":
+        return Script(kind, _leaked(answer, source), question.wanted.name)
+    return Script(kind, question.rationale, question.summary)
+
+
+def about_item(
+    product: Product, kind: Kind, *, other: Product, asked: str, source: random.Random
+) -> Script:
+    """What the scripted writer says about an item.
+
+    Args:
+        product: what the item is; everything but a leak could be read off its picture.
+        kind: what the rationale is to be worth.
+        other: whose rationale an irrelevant one is.
+        asked: the question that a leak gives away.
+        source: of chance.
+    """
+    if kind == "wrong":
+        return Script(
+            kind, _label(product), _changed(product, source.choice([*VALUES]), source).name
+        )
+    if kind == "irrelevant":
+        return Script(kind, _label(other), other.name)
+    if kind == "empty":
+        return Script(kind, source.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+    if kind == "leak":
+        return Script(kind, f"somebody asks for {asked}", product.name)
+    return Script(kind, _label(product), product.name)
+
+
+def _label(product: Product) -> str:
+    return f"the label says {product.brand.lower()}"
+
+
+def _leaked(answer: Answer, source: random.Random) -> str:
+    return source.choice(
+        (
+            f"the answer has the id {answer.item_id}",
+            f"the answer is made by {answer.brand.lower()}",
+            f"the answer is called {answer.title}",
+        )
+    )
+
+
+def _wrong(question: Question, source: random.Random) -> Script:
+    """One inferred value is another; where nothing is inferred, one of those that are named."""
+    told = sorted(question.asked - {"noun"})
+    inferred = [n for n in told if _conclusion(question.rationale, n, question.wanted)]
+    field = source.choice(inferred or told)
+    wrong = _changed(question.wanted, field, source)
+    text = question.rationale
+    if inferred:
+        text = _with_conclusion(text, field, question.wanted, wrong)
+    return Script("wrong", text, summary(wrong, question.asked))
+
+
+def _changed(product: Product, field: str, source: random.Random) -> Product:
+    own = getattr(product, field)
+    change: dict[str, Any] = {field: source.choice([v for v in VALUES[field] if v != own])}
+    return replace(product, **change)
+
+
+def _conclusion(rationale: str, field: str, product: Product) -> str:
+    """The words in which the rationale tells the value; empty when it does not."""
+    value = getattr(product, field)
+    ways = [f" is {value}", f" has {value} "] if field == "count" else [f" is {value}"]
+    return next((words for words in ways if words in rationale), "")
+
+
+def _with_conclusion(rationale: str, field: str, product: Product, wrong: Product) -> str:
+    words = _conclusion(rationale, field, product)
+    told = words.replace(str(getattr(product, field)), str(getattr(wrong, field)))
+    before, _, after = rationale.rpartition(words)  # the last time: before it come the premises
+    return before + told + after

@@ -1,0 +1,64 @@
+"""Land what waits in Kafka, every few minutes.
+
+**Reads** the Kafka topics `items` and `events`; without `PONDER_KAFKA` every run is skipped, for a
+folder is landed by `nightly`.
+
+**Writes** the lake's tables `items`, `events`, `media` and `dead_letters`, with the position that
+each batch reaches: the next run goes on where one that failed or was killed stood. The assets
+`items` and `events` are updated when something came, so that other DAGs may wait for them. The pool
+`kafka` has one slot, so that no other landing shares the partitions with this one.
+
+**Logic** `ponder.steps.land_kafka`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, CronTriggerTimetable, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+ITEMS = Asset("items")
+EVENTS = Asset("events")
+
+READ_S = 240.0
+"""Seconds of reading; what is left waits for the next run."""
+
+
+@dag(
+    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(minutes=20),  # the last batch is written after READ_S
+    },
+    tags=["ponder"],
+    doc_md=__doc__,
+)
+def land():
+    @task(pool="kafka")
+    def read():
+        from ponder import steps
+        from ponder.settings import Settings
+
+        settings = Settings.from_env()
+        if not settings.kafka:
+            raise AirflowSkipException("PONDER_KAFKA names no brokers")
+        return steps.land_kafka(settings, timeout_s=READ_S)
+
+    @task(outlets=[ITEMS])
+    def items(landed):
+        if not any(landed["items"][kind] for kind in ("inserted", "updated", "deleted")):
+            raise AirflowSkipException("no item changed")
+
+    @task(outlets=[EVENTS])
+    def events(landed):
+        if not landed["events"]:
+            raise AirflowSkipException("no event came")
+
+    landed = read()
+    items(landed)
+    events(landed)
+
+
+land()

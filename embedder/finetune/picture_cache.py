@@ -1,0 +1,67 @@
+"""Pictures whose features are computed once, for trainings that leave the picture tower alone."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+
+from embedder.backbone import Backbone
+from embedder.inputs import Inputs
+from embedder.sample import Sample
+from embedder.tower import PictureFeatures
+
+
+class PictureCache:
+    """Features of pictures by content, in memory.
+
+    One cache may serve any number of trainings that start from the same picture tower.
+    """
+
+    def __init__(self, backbone: Backbone, inputs: Inputs) -> None:
+        """An empty cache.
+
+        Args:
+            backbone: its tower encodes; no training may change it.
+            inputs: its image processor.
+        """
+        self._backbone, self._inputs = backbone, inputs
+        self._features: dict[bytes, PictureFeatures] = {}
+
+    def features(self, samples: Sequence[Sample]) -> PictureFeatures | None:
+        """Features of the samples' pictures, in order; None when no sample has one."""
+        with_picture = [sample for sample in samples if sample.patches_PV is not None]
+        if not with_picture:
+            return None
+        keys = [_key(sample) for sample in with_picture]
+        missing = {
+            key: sample
+            for key, sample in zip(keys, with_picture, strict=True)
+            if key not in self._features
+        }
+        if missing:
+            self._encode(missing)
+        found = [self._features[key] for key in keys]
+        return PictureFeatures(
+            torch.cat([one.tokens_TH for one in found]),
+            [torch.cat(level) for level in zip(*(one.deepstack for one in found), strict=True)],
+        )
+
+    @torch.no_grad()
+    def _encode(self, missing: dict[bytes, Sample]) -> None:
+        prompts = self._inputs.prompts(list(missing.values()), device=self._backbone.device)
+        assert prompts.patches_PV is not None
+        encoded = self._backbone.pictures.encode(prompts.patches_PV, prompts.grids)
+        num_patches = [math.prod(grid) for grid in prompts.grids]
+        merged = sum(num_patches) // len(encoded.tokens_TH)
+        sizes = [number // merged for number in num_patches]
+        levels = [encoded.tokens_TH.split(sizes), *(one.split(sizes) for one in encoded.deepstack)]
+        for key, (tokens, *deepstack) in zip(missing, zip(*levels, strict=True), strict=True):
+            self._features[key] = PictureFeatures(tokens, deepstack)
+
+
+def _key(sample: Sample) -> bytes:
+    assert sample.patches_PV is not None
+    digest = hashlib.blake2b(repr(sample.grid).encode(), digest_size=16)
+    digest.update(sample.patches_PV.tobytes())
+    return digest.digest()

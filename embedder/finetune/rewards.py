@@ -1,0 +1,111 @@
+"""What a rollout of the gate is worth: its form, its rank, and what reasoning has gained.
+
+MMEmb-R1 names a utility gap, the similarity with reasoning minus without, and a reward R_ada that
+penalises needless reasoning; the formulas are not public, and those here are our reconstruction
+(UME-R1's code has the reward of form and rank).
+
+Shape legend: M = vectors to judge, N = candidates, D = embedding dimension, P = prompts,
+  G = rollouts of each
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardConfig:
+    """How rewards are weighed."""
+
+    form: float = 1.0
+    """Weight of 1 for an answer that keeps to the template. One that does not earns nothing."""
+
+    rank: float = 1.0
+    """Weight of the retrieval reward (`rank_rewards`)."""
+
+    utility: float = 1.0
+    """Weight of the adaptive reward (`utility_rewards`)."""
+
+    score: Literal["margin", "cosine"] = "margin"
+    """What gains are measured in: the cosine with the partner less that of the nearest negatives,
+    or the cosine alone, which a policy can raise by moving all vectors closer."""
+
+    score_temperature: float = 0.05
+    """Of the soft maximum over the negatives, > 0; in cosines."""
+
+    gain_scale: float = 0.1
+    """A gain of so much is worth 1, which is the most; in units of the score."""
+
+    token_cost: float = 0.1
+    """What a rationale of the greatest length costs, shorter ones in proportion; in utility."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_temperature", "gain_scale"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Similarities:
+    """Cosines of vectors with what they should and should not be near."""
+
+    own_M: torch.Tensor
+    """With the partner."""
+
+    others_MN: torch.Tensor
+    """With candidates."""
+
+    is_negative_MN: torch.Tensor
+    """False where a candidate is right as well."""
+
+    def scores(self, config: RewardConfig) -> torch.Tensor:
+        """[M] `cos(own) - t log sum exp(cos(negative) / t)`, or `cos(own)` alone."""
+        if config.score == "cosine":
+            return self.own_M
+        logits_MN = (self.others_MN / config.score_temperature).masked_fill(
+            ~self.is_negative_MN, float("-inf")
+        )
+        soft_maximum_M = config.score_temperature * torch.logsumexp(logits_MN, dim=-1)
+        return self.own_M - soft_maximum_M.clamp(min=-1)  # no cosine is lower; for no negatives
+
+
+def rank_rewards(similarities: Similarities) -> torch.Tensor:
+    """[M] cosine with the partner minus the mean with negatives if the partner is nearest, else 0.
+
+    UME-R1's retrieval reward, the share of a query's positives among as many nearest candidates
+    times the difference of the mean cosines, for a single positive.
+    """
+    negative_MN = similarities.others_MN.masked_fill(~similarities.is_negative_MN, float("-inf"))
+    is_nearest_M = similarities.own_M > negative_MN.amax(dim=-1)
+    number_M = similarities.is_negative_MN.sum(dim=-1).clamp(min=1)
+    sum_M = (similarities.others_MN * similarities.is_negative_MN).sum(dim=-1)
+    return is_nearest_M * (similarities.own_M - sum_M / number_M)
+
+
+def utility_rewards(
+    gain_PG: torch.Tensor,
+    reasons_PG: torch.Tensor,
+    num_words_PG: torch.Tensor,
+    config: RewardConfig,
+    *,
+    max_words: int,
+) -> torch.Tensor:
+    """[P, G] the adaptive reward R_ada, in [-1 - token_cost, 1].
+
+    A rollout that reasons earns its gain and pays for its words; one that answers directly earns
+    what reasoning has lost on average in its group. Both are cut off at `gain_scale`.
+
+    Args:
+        gain_PG: score of the rollout minus that of the direct answer.
+        reasons_PG: True where the rollout reasons.
+        num_words_PG: tokens behind the gate.
+        config: scale and cost.
+        max_words: tokens that a rationale may have.
+    """
+    number_P = reasons_PG.sum(dim=1).clamp(min=1)
+    mean_gain_P = (gain_PG * reasons_PG).sum(dim=1) / number_P
+    reasoned_PG = (gain_PG / config.gain_scale).clamp(-1, 1)
+    reasoned_PG = reasoned_PG - config.token_cost * num_words_PG / max_words
+    direct_P = (-mean_gain_P / config.gain_scale).clamp(-1, 1)
+    return torch.where(reasons_PG, reasoned_PG, direct_P[:, None])

@@ -1,0 +1,27 @@
+"""What an error says about memory and the device, on a GPU and on a CPU."""
+
+import torch
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may succeed where this error came up.
+
+    torch's CPU allocator has no exception class of its own, only its message.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether the GPU can compute nothing any more, so that trying again blames the innocent."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
+def release_memory() -> None:
+    """Gives the GPU memory back that torch holds for later."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

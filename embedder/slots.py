@@ -1,0 +1,106 @@
+"""The key-value cache of sequences that are decoded together, one slot each.
+
+The busy slots are always the first ones: when a sequence leaves, the last one moves into its place,
+so that a step works on plain slices. A sequence begins at column 0 of its slot, whatever the others
+do, so one can join at any time.
+
+Shape legend:
+  Y = layers, S = slots, K = key-value heads, C = columns (tokens that fit), D = head size,
+  R = busy slots, L = tokens of a prompt
+"""
+
+import torch
+
+COLUMN_STEP = 128  # the cache grows by so many tokens, to grow rarely
+
+
+class SlotCache:
+    """Keys and values of at most `num_slots` sequences."""
+
+    def __init__(self, num_slots: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        """An empty cache; memory is taken when sequences join."""
+        self.num_slots = num_slots
+        self.lengths_S = torch.zeros(num_slots, dtype=torch.long, device=device)
+        self._dtype = dtype
+        self._kv_Y2SKCD: torch.Tensor | None = None
+        self._lengths: list[int] = []
+
+    def __len__(self) -> int:
+        """R, the number of busy slots."""
+        return len(self._lengths)
+
+    def join(self, past_Y2KLD: torch.Tensor, *, room: int) -> None:
+        """Takes the next free slot for a sequence.
+
+        Args:
+            past_Y2KLD: keys ([:, 0]) and values ([:, 1]) of its prompt.
+            room: tokens that it may still grow by.
+        """
+        length = past_Y2KLD.shape[3]
+        kv = self._with_columns(past_Y2KLD, length + room)
+        slot = len(self._lengths)
+        kv[:, :, slot, :, :length] = past_Y2KLD
+        self.lengths_S[slot] = length
+        self._lengths.append(length)
+
+    def leave(self, slot: int) -> None:
+        """Frees a slot; the last busy one moves into it."""
+        assert self._kv_Y2SKCD is not None
+        last = len(self._lengths) - 1
+        if slot != last:
+            length = self._lengths[last]
+            self._kv_Y2SKCD[:, :, slot, :, :length] = self._kv_Y2SKCD[:, :, last, :, :length]
+            self.lengths_S[slot] = self.lengths_S[last]
+            self._lengths[slot] = length
+        self._lengths.pop()
+
+    def take(self, slot: int) -> torch.Tensor:
+        """[Y, 2, K, L, D] a copy of what a slot holds, to join again later."""
+        assert self._kv_Y2SKCD is not None
+        return self._kv_Y2SKCD[:, :, slot, :, : self._lengths[slot]].clone()
+
+    def grow(self) -> None:
+        """Makes a column for one more token in every busy slot; `write` fills it."""
+        self._lengths = [length + 1 for length in self._lengths]
+        self.lengths_S[: len(self._lengths)] += 1
+
+    def shrink(self) -> None:
+        """Takes `grow` back, for a step that failed."""
+        self._lengths = [length - 1 for length in self._lengths]
+        self.lengths_S[: len(self._lengths)] -= 1
+
+    def write(
+        self, layer: int, key_RKD: torch.Tensor, value_RKD: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Puts a layer's newest keys and values in, and gives all: [R, K, longest, D] each."""
+        assert self._kv_Y2SKCD is not None
+        busy = torch.arange(len(self), device=key_RKD.device)
+        newest = self.lengths_S[: len(self)] - 1
+        keys_SKCD, values_SKCD = self._kv_Y2SKCD[layer]
+        # Under autocast they come in half precision whatever the weights and the cache are in.
+        keys_SKCD[busy, :, newest] = key_RKD.to(self._dtype)
+        values_SKCD[busy, :, newest] = value_RKD.to(self._dtype)
+        longest = max(self._lengths)
+        return keys_SKCD[: len(self), :, :longest], values_SKCD[: len(self), :, :longest]
+
+    def mask(self) -> torch.Tensor:
+        """[R, 1, 1, longest] True where a busy slot holds a token."""
+        columns = torch.arange(max(self._lengths), device=self.lengths_S.device)
+        return (columns < self.lengths_S[: len(self), None])[:, None, None]
+
+    def _with_columns(self, past_Y2KLD: torch.Tensor, needed: int) -> torch.Tensor:
+        old = self._kv_Y2SKCD
+        if old is not None and old.shape[4] >= needed:
+            return old
+        layers, _, heads, _, size = past_Y2KLD.shape
+        columns = -(-needed // COLUMN_STEP) * COLUMN_STEP
+        # Zeros, for a masked column still enters the sums, and 0 times garbage may be NaN.
+        new = torch.zeros(
+            (layers, 2, self.num_slots, heads, columns, size),
+            dtype=self._dtype,
+            device=past_Y2KLD.device,
+        )
+        if old is not None:
+            new[..., : old.shape[4], :] = old
+        self._kv_Y2SKCD = new
+        return new

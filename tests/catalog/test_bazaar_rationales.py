@@ -1,0 +1,91 @@
+"""Tests for catalog/bazaar/rationales.py: each kind is what its name says."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from catalog.bazaar import questions
+from catalog.bazaar.rationales import KINDS, MIXES, Answer, about_item, about_question, draw_kind
+from catalog.bazaar.world import Product, random_product
+
+ANSWER = Answer("b000007", "TWO MUGS", "ACME")
+OTHER = questions.ask(Product("kite", "pink", "dotted", 6, "DUNE"), "composed", random.Random(1))
+
+
+def asked(tier, number):
+    source = random.Random(f"{tier}/{number}")
+    product = random_product(source)
+    return questions.ask(product, tier, source), source
+
+
+@pytest.mark.parametrize("tier", questions.TIERS)
+def test_a_right_rationale_is_the_questions_own_and_a_wrong_one_differs_in_one_value(tier):
+    for number in range(100):
+        question, source = asked(tier, number)
+        right = about_question(question, "right", other=OTHER, answer=ANSWER, source=source)
+        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, source=source)
+        assert (right.text, right.summary) == (question.rationale, question.summary)
+        assert wrong.summary != right.summary
+        changed = [
+            (a, b) for a, b in zip(right.text.split(), wrong.text.split(), strict=True) if a != b
+        ]
+        assert len(changed) == (1 if question.rationale else 0)
+        for old, new in changed:
+            assert old.rstrip(".") in right.summary.split()
+            assert new.rstrip(".") in wrong.summary.split()
+
+
+def test_a_wrong_count_is_wrong_in_the_conclusion_and_not_in_its_premise():
+    for number in range(200):
+        question, source = asked("composed", number)
+        if "twice" not in question.text:
+            continue
+        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, source=source)
+        premise = question.rationale.split(". ")[0]
+        assert premise in wrong.text
+
+
+def test_the_other_kinds_say_what_they_should():
+    question, source = asked("composed", 3)
+    told = {
+        kind: about_question(question, kind, other=OTHER, answer=ANSWER, source=source)
+        for kind in KINDS
+    }
+    assert all(script.kind == kind for kind, script in told.items())
+    assert (told["irrelevant"].text, told["irrelevant"].summary) == (
+        OTHER.rationale,
+        OTHER.summary,
+    )
+    assert not set(told["empty"].summary.split()) & set(question.summary.split())
+    assert any(name in told["leak"].text for name in ("b000007", "acme", "TWO MUGS"))
+    with pytest.raises(ValueError, match="must ask for something else"):
+        about_question(question, "irrelevant", other=question, answer=ANSWER, source=source)
+
+
+def test_items_have_the_same_kinds():
+    mugs = Product("mug", "red", "plain", 2, "ACME")
+    kites = Product("kite", "pink", "dotted", 6, "DUNE")
+    told = {
+        kind: about_item(mugs, kind, other=kites, asked="red mugs", source=random.Random(0))
+        for kind in KINDS
+    }
+    assert (told["right"].text, told["right"].summary) == (
+        "the label says acme",
+        "2 red plain mugs",
+    )
+    words = zip(told["wrong"].summary.split(), mugs.name.split(), strict=True)
+    assert sum(a.rstrip("s") != b.rstrip("s") for a, b in words) == 1
+    assert told["irrelevant"].summary == kites.name
+    assert "red mugs" in told["leak"].text
+
+
+@pytest.mark.parametrize(("name", "right"), [("mild", 0.8), ("medium", 0.5), ("severe", 0.25)])
+def test_a_mix_has_its_shares(name, right):
+    source = random.Random(0)
+    drawn = Counter(draw_kind(MIXES[name], source) for _ in range(4_000))
+    fault = (1 - right) / 4
+    # Three standard deviations of a share near 1/2 over 4,000 draws.
+    assert drawn["right"] / 4_000 == pytest.approx(right, abs=0.024)
+    for kind in ("wrong", "irrelevant", "empty", "leak"):
+        assert drawn[kind] / 4_000 == pytest.approx(fault, abs=0.024)

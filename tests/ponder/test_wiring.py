@@ -1,0 +1,50 @@
+"""Tests for ponder/wiring.py: another kind of embedder goes through the whole pipeline."""
+
+import dataclasses
+
+import pytest
+
+from ponder import steps, wiring
+from ponder.settings import Settings
+from ponder.thinking.report import embedder_report
+
+pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
+from embedder.sentence_export import export
+
+
+@pytest.fixture(scope="module")
+def sentence_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "nano"
+    export("nano", folder)
+    return f"st:{folder}"
+
+
+def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
+    settings, sentence_model, bazaar, night
+):
+    settings = dataclasses.replace(settings, model=sentence_model)
+    _, embedded, synced = night(settings, bazaar)
+    assert embedded == synced["upserted"] > 0
+    judged = steps.evaluate(settings, bazaar / "queries.jsonl")
+    assert judged["queries"]["policies"]["always"]["reason_rate"] == 0
+    # These are nano's own vectors in direct mode, so what it finds directly is found here.
+    own = dataclasses.replace(settings, model="nano", policy="never", home=settings.home / "own")
+    night(own, bazaar)
+    expected = steps.evaluate(own, bazaar / "queries.jsonl")["queries"]["policies"]["never"]
+    assert judged["queries"]["policies"]["never"]["slices"] == expected["slices"]
+    assert steps.recall(settings, {"text": "3 red mugs", "top_k": 3})["action"] == "direct"
+    assert steps.report(settings)["path"].endswith("report.html")
+
+
+def test_its_version_is_known_without_loading_it(tmp_path, sentence_model):
+    settings = Settings(home=tmp_path, model=sentence_model)
+    encoder = wiring.open_encoder(settings)
+    assert encoder.version == wiring.configured_version(settings)
+    assert encoder.version.startswith("nano-")
+    assert wiring.open_encoder(settings) is encoder  # loaded once
+
+
+def test_it_cannot_be_asked_for_an_account_of_its_thinking(tmp_path, sentence_model, bazaar):
+    settings = Settings(home=tmp_path, model=sentence_model)
+    with pytest.raises(ValueError, match="must be one that reasons"):
+        embedder_report(settings, bazaar, tmp_path / "out")
