@@ -8,15 +8,16 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.reasoning_gains import gains
 from bench.reasoning_outcomes import outcomes
 from bench.reasoning_rationales import judgements, lessons_of, written
 from bench.reasoning_variants import TRAININGS, Training
-from bench.reasoning_world import World, WorldSize, world
+from bench.reasoning_world import WorldSize, world
 from embedder.checkpoint import Checkpoint, load
 from embedder.finetune.gate import GateTrainer
 from embedder.finetune.joint import JointTrainer
@@ -55,7 +56,7 @@ class RunSettings:
     gate_steps: int = 100
     """Of every training of a gate."""
 
-    size: WorldSize = WorldSize()
+    size: WorldSize = field(default_factory=WorldSize)
     """Of the world."""
 
 
@@ -132,7 +133,20 @@ class Runs:
         checkpoint = self._trained(cell, folder)
         trained_s = time.monotonic() - started
         found, seconds = outcomes(checkpoint, self._world(cell.seed))
+        judged = (
+            gains(
+                checkpoint,
+                self._judge,
+                self._world(cell.seed),
+                self._judged(cell, "test"),
+                mix=cell.mix,
+                seed=cell.seed,
+            )
+            if cell.training == "selected"
+            else []
+        )
         return {
+            "gains": judged,
             "theta": checkpoint.manifest.theta,
             "trained_s": round(trained_s, 1),  # since the last kill, if there was one
             "seconds": seconds,
@@ -166,11 +180,15 @@ class Runs:
                 world.asked,
                 rows,
                 self._judge,
-                self._folder / cell.mix / f"seed{cell.seed}" / "judged",
+                self._judged(cell, "train"),
                 seed=cell.seed,
             )
             lessons = lessons_of(training.taught, world.asked, rows, judged, seed=cell.seed)
         return JointTrainer(checkpoint, lessons, config, pictures=self._pictures)
+
+    def _judged(self, cell: Cell, what: str) -> Path:
+        """Where judgements are kept: one place for all trainings of a mix and seed."""
+        return self._folder / cell.mix / f"seed{cell.seed}" / f"judged_{what}"
 
     def _gate_trainer(self, training: Training, checkpoint: Checkpoint, cell: Cell) -> GateTrainer:
         pairs = [one.pair for one in self._world(cell.seed).asked]

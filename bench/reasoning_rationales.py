@@ -70,9 +70,7 @@ def written(asked: Sequence[Asked], mix: str, *, seed: int) -> pl.DataFrame:
         workers.append(ScriptedWorker(scripts, name=name))
     frames: list[pl.DataFrame] = []
     contents = contents_of([one.pair for one in asked], "query")
-    write_rationales(
-        contents, "query", workers, written=CANDIDATES.empty(), append=frames.append
-    )
+    write_rationales(contents, "query", workers, written=CANDIDATES.empty(), append=frames.append)
     return pl.concat(frames)
 
 
@@ -84,9 +82,14 @@ def _other(one: Asked, asked: Sequence[Asked], source: random.Random) -> Asked:
 
 
 def judgements(
-    asked: Sequence[Asked], candidate_rows: pl.DataFrame, judge: SelfJudge, folder: Path, *, seed: int
+    asked: Sequence[Asked],
+    candidate_rows: pl.DataFrame,
+    judge: SelfJudge,
+    folder: Path,
+    *,
+    seed: int,
 ) -> pl.DataFrame:
-    """What the judge says of every rationale on its pair; what is in the folder is not judged again.
+    """What the judge says of every rationale on its pair; what lies in the folder is not redone.
 
     Rationales that tell id or brand of the target are flagged as leaks and not judged.
     """

@@ -77,9 +77,7 @@ TRAININGS: Mapping[str, Training] = {
     "plain_delta": Training(
         taught="selected", parent="selected", gate={"rewards": RewardConfig(score="cosine")}
     ),
-    "no_forced_groups": Training(
-        taught="selected", parent="selected", gate={"forces_both": False}
-    ),
+    "no_forced_groups": Training(taught="selected", parent="selected", gate={"forces_both": False}),
     "closed_form": Training(
         taught="selected", parent="selected", gate={"estimator": "closed_form"}
     ),

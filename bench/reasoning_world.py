@@ -75,7 +75,7 @@ def world(seed: int, size: WorldSize) -> World:
         product = random_product(source)
         riddle = riddles.ask(product, source.choices(TIERS, TIER_WEIGHTS)[0], source)
         if not riddle.is_held_out and not product.is_held_out:
-            asked.append(_asked(f"p{len(asked):05d}", riddle, source))
+            asked.append(paired(f"p{len(asked):05d}", riddle, source))
     source = random.Random(f"test/{seed}")
     products = _candidates(size.num_candidates, source)
     items = [_shown(product, wording_of(product, source), source) for product in products]
@@ -87,6 +87,28 @@ def world(seed: int, size: WorldSize) -> World:
     )
     assert not shared, f"combinations of facts are both learned and tested: {sorted(shared)[:3]}"
     return World(asked, products, items, questions)
+
+
+def paired(pair_id: str, riddle: Riddle, source: random.Random) -> Asked:
+    """The riddle with the product that it was made from, shown as an item.
+
+    Args:
+        pair_id: of the pair; the leaks of the scripted writer tell it as the item's id.
+        riddle: any.
+        source: of chance, for title and picture.
+    """
+    question = riddle.question
+    product = question.wanted
+    title = wording_of(product, source)
+    values = sorted((name, str(getattr(product, name))) for name in question.asked)
+    pair = Pair(
+        Content(question.text),
+        _shown(product, title, source),
+        query_key=" ".join(f"{name}={value}" for name, value in values),
+        target_key=product.name,
+        pair_id=pair_id,
+    )
+    return Asked(riddle, Answer(pair_id, title, product.brand), pair)
 
 
 def with_near_misses(asked: list[Asked], *, seed: int) -> list[Pair]:
@@ -113,21 +135,6 @@ def with_near_misses(asked: list[Asked], *, seed: int) -> list[Pair]:
 def wording_of(product: Product, source: random.Random) -> str:
     """A title that leaves most of the product to its picture."""
     return wording.title(product, source, keep=source.choice(TITLE_KEEPS))
-
-
-def _asked(pair_id: str, riddle: Riddle, source: random.Random) -> Asked:
-    question = riddle.question
-    product = question.wanted
-    title = wording_of(product, source)
-    values = sorted((name, str(getattr(product, name))) for name in question.asked)
-    pair = Pair(
-        Content(question.text),
-        _shown(product, title, source),
-        query_key=" ".join(f"{name}={value}" for name, value in values),
-        target_key=product.name,
-        pair_id=pair_id,
-    )
-    return Asked(riddle, Answer(pair_id, title, product.brand), pair)
 
 
 def _shown(product: Product, title: str, source: random.Random) -> Content:
