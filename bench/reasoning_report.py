@@ -70,7 +70,10 @@ def mix_report(
 
 
 def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
-    """Of one seed: by group hit@1 and reason_rate, both shares of questions, and the seconds."""
+    """Of one seed: by group shares of questions, and the seconds that all of them take.
+
+    `right_summaries` is about what the model writes when it must, however it is asked.
+    """
     theta, found = result["theta"], result["outcomes"]
     measured: dict[str, Any] = {"seconds": result["seconds"].get(SECONDS.get(asking))}
     for group in GROUPS:
@@ -78,6 +81,7 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
         measured[group] = {
             "hit@1": fmean(rank(one, asking, theta=theta) == 1 for one in rows),
             "reason_rate": fmean(reasons(one, asking, theta=theta) for one in rows),
+            "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
         }
     return measured
 
@@ -88,6 +92,7 @@ def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         group: {
             "hit@1": mean_and_sd([one[group]["hit@1"] for one in measured]),
             "reason_rate": round(fmean(one[group]["reason_rate"] for one in measured), 4),
+            "right_summaries": round(fmean(one[group]["right_summaries"] for one in measured), 4),
         }
         for group in GROUPS
     }

@@ -132,7 +132,8 @@ def test_the_first_candidate_that_fits_gives_the_rank_and_ties_go_by_id():
 
 def outcome(tier, gate, direct, reasoned, given):
     ranks = {"rank_direct": direct, "rank_reasoned": reasoned, "rank_given": given}
-    return {"tier": tier, "gate": gate, **ranks}
+    told = {"summary": "3 mugs" if reasoned == 1 else "2 mugs", "right_summary": "3 mugs"}
+    return {"tier": tier, "gate": gate, **told, **ranks}
 
 
 RESULT = {
@@ -163,6 +164,7 @@ def test_each_way_of_asking_takes_its_own_ranks(asking, literal, composed, overa
     hits = [measured[group]["hit@1"] for group in ("literal", "composed", "overall")]
     assert hits == [literal, composed, overall]
     assert (measured["overall"]["reason_rate"], measured["seconds"]) == (rate, seconds)
+    assert measured["overall"]["right_summaries"] == 3 / 4
 
 
 def test_deviations_are_those_of_a_sample_and_one_seed_has_none():
