@@ -3,8 +3,8 @@
     python -m bench.reasoning --out FOLDER --seeds 0 1 2
 
 runs every training that FOLDER does not hold yet; killed, it goes on where it was. `--table` trains
-nothing: it prints the table of what is finished and writes `docs/reasoning.json` from it. What is
-fixed and what the variants mean stands in docs/reasoning.md.
+nothing: it prints the table of what is finished and writes `docs/reasoning.json` and the
+curve over theta from it. What is fixed and what the variants mean stands in docs/reasoning.md.
 """
 
 import argparse
@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +26,7 @@ from bench.reasoning_cells import (
     run_missing,
     with_parents,
 )
+from bench.reasoning_plot import write_theta_plot
 from bench.reasoning_report import report, table_lines
 from bench.reasoning_variants import VARIANTS
 from bench.reasoning_world import WorldSize
@@ -73,13 +76,27 @@ def commit() -> str:
     return described.stdout.strip()
 
 
+def write_plot(made: Mapping[str, Any], path: Path) -> None:
+    """The theta curve beside the variants that it is held against, of the headline mix."""
+    if made.get("theta_curve"):
+        levels = {
+            name: made["variants"][name]["overall"]["hit@1"][0]
+            for name in ("direct", "always_selected", "oracle_gate")
+            if name in made["variants"]
+        }
+        write_theta_plot(path, made["theta_curve"], levels)
+
+
 def main() -> None:
     """Trains what is missing, or prints the table."""
     args = arguments()
     if args.table:
         made = report(args.out, args.variants, args.mixes, args.seeds)
         print("\n".join(table_lines(made)))
-        args.json.write_text(json.dumps({**made, "command": command(args), "commit": commit()}))
+        args.json.write_text(
+            json.dumps({**made, "command": command(args), "commit": commit()}, indent=1)
+        )
+        write_plot(made, args.json.with_suffix(".svg"))
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(args.threads)
