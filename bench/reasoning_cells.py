@@ -133,25 +133,25 @@ class Runs:
         checkpoint = self._trained(cell, folder)
         trained_s = time.monotonic() - started
         found, seconds = outcomes(checkpoint, self._world(cell.seed))
-        judged = (
-            gains(
-                checkpoint,
-                self._judge,
-                self._world(cell.seed),
-                self._judged(cell, "test"),
-                mix=cell.mix,
-                seed=cell.seed,
-            )
-            if cell.training == "selected"
-            else []
-        )
-        return {
-            "gains": judged,
+        result = {
             "theta": checkpoint.manifest.theta,
             "trained_s": round(trained_s, 1),  # since the last kill, if there was one
             "seconds": seconds,
             "outcomes": found,
         }
+        if cell.training == "selected":
+            result["gains"] = self._gains(checkpoint, cell)
+        return result
+
+    def _gains(self, checkpoint: Checkpoint, cell: Cell) -> list[dict[str, Any]]:
+        return gains(
+            checkpoint,
+            self._judge,
+            self._world(cell.seed),
+            self._judged(cell, "test"),
+            mix=cell.mix,
+            seed=cell.seed,
+        )
 
     def _trained(self, cell: Cell, folder: Path) -> Checkpoint:
         training = TRAININGS[cell.training]
