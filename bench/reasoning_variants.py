@@ -62,9 +62,9 @@ class Training:
 
     def gate_config(self, *, num_steps: int, seed: int) -> GateConfig:
         """Stage 2, of queries alone: items are direct at test time."""
-        settings = {"sides": ("query",), "learning_rate": 1e-4, "seed": seed, **self.gate}
         # At test time words are the likeliest ones; drawn at 1, rationales are worse than those.
-        return GateConfig(num_steps=num_steps, **{"temperature": 0.3, **settings})
+        settings = {"sides": ("query",), "temperature": 0.3, "seed": seed, **self.gate}
+        return GateConfig(num_steps=num_steps, **settings)
 
 
 TRAININGS: Mapping[str, Training] = {
