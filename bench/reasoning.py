@@ -1,0 +1,123 @@
+"""When does reasoning pay? Variants of training and gate on riddles of three tiers.
+
+    python -m bench.reasoning --out FOLDER --seeds 0 1 2
+
+runs every training that FOLDER does not hold yet; killed, it goes on where it was. `--table` trains
+nothing: it prints the table of what is finished and writes `docs/reasoning.json` and the
+curve over theta from it. What is fixed and what the variants mean stands in docs/reasoning.md.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.reasoning_cells import (
+    Runs,
+    RunSettings,
+    cell_of,
+    check_settings,
+    run_missing,
+    with_parents,
+)
+from bench.reasoning_plot import write_theta_plot
+from bench.reasoning_report import report, table_lines
+from bench.reasoning_variants import VARIANTS
+from bench.reasoning_world import WorldSize
+from catalog.bazaar.rationales import MIXES
+
+REPORT = Path(__file__).resolve().parent.parent / "docs" / "reasoning.json"
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--mixes", nargs="+", default=["medium"], choices=list(MIXES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600, help="of every stage 1")
+    parser.add_argument("--gate-steps", type=int, default=100, help="of every gate's training")
+    parser.add_argument("--num-pairs", type=int, default=6_000)
+    parser.add_argument("--num-candidates", type=int, default=2_000)
+    parser.add_argument("--num-questions", type=int, default=200, help="of each tier")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
+    parser.add_argument("--device", default="cpu", help="a torch device")
+    parser.add_argument("--table", action="store_true", help="of what is finished; trains nothing")
+    parser.add_argument("--json", type=Path, default=REPORT, help="where --table writes")
+    return parser.parse_args()
+
+
+def command(args: argparse.Namespace) -> str:
+    """The command that made the run, without where it lies."""
+    seeds = " ".join(map(str, args.seeds))
+    return (
+        f"python -m bench.reasoning --variants {' '.join(args.variants)} "
+        f"--mixes {' '.join(args.mixes)} --seeds {seeds} --steps {args.steps} "
+        f"--gate-steps {args.gate_steps}"
+    )
+
+
+def commit() -> str:
+    """The commit that is checked out, with a plus when files differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--exclude=*", "--dirty=+"],
+        cwd=REPORT.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return described.stdout.strip()
+
+
+def write_plot(made: Mapping[str, Any], path: Path) -> None:
+    """The theta curve beside the variants that it is held against, of the headline mix."""
+    if made.get("theta_curve"):
+        levels = {
+            name: made["variants"][name]["overall"]["hit@1"][0]
+            for name in ("direct", "always_selected", "oracle_gate")
+            if name in made["variants"]
+        }
+        write_theta_plot(path, made["theta_curve"], levels)
+
+
+def main() -> None:
+    """Trains what is missing, or prints the table."""
+    args = arguments()
+    if args.table:
+        made = report(args.out, args.variants, args.mixes, args.seeds)
+        print("\n".join(table_lines(made)))
+        args.json.write_text(
+            json.dumps({**made, "command": command(args), "commit": commit()}, indent=1)
+        )
+        write_plot(made, args.json.with_suffix(".svg"))
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    torch.set_num_threads(args.threads)
+    settings = RunSettings(
+        steps=args.steps,
+        gate_steps=args.gate_steps,
+        size=WorldSize(
+            num_pairs=args.num_pairs,
+            num_candidates=args.num_candidates,
+            num_questions=args.num_questions,
+        ),
+    )
+    check_settings(args.out, settings)
+    cells = [
+        cell_of(VARIANTS[variant].training, mix, seed)
+        for seed in args.seeds
+        for mix in args.mixes
+        for variant in args.variants
+    ]
+    run_missing(args.out, with_parents(cells), Runs(args.out, settings, device=args.device).result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Cells of the reasoning benchmark: one training of one worker mix and seed, done once.
+
+A cell is a folder with the training's state and log and, when it is finished, `result.json`. A
+killed run goes on after the last saved step; a finished cell is not touched again.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.reasoning_gains import gains
+from bench.reasoning_outcomes import outcomes
+from bench.reasoning_rationales import judgements, lessons_of, written
+from bench.reasoning_variants import TRAININGS, Training
+from bench.reasoning_world import WorldSize, world
+from embedder.checkpoint import Checkpoint, load
+from embedder.finetune.gate import GateTrainer
+from embedder.finetune.joint import JointTrainer
+from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.records import Lesson
+from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
+from embedder.finetune.training import Trainer, train
+
+logger = logging.getLogger(__name__)
+
+BASE = "nano"
+ANY_MIX = "any"  # where a training stands that no mix makes a difference to
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A training of one mix and seed."""
+
+    training: str
+    mix: str
+    seed: int
+
+    @property
+    def place(self) -> str:
+        """Its folder within the run's."""
+        return f"{self.mix}/seed{self.seed}/{self.training}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """What all cells of a run folder have in common."""
+
+    steps: int = 600
+    """Of every stage-1 training."""
+
+    gate_steps: int = 100
+    """Of every training of a gate."""
+
+    size: WorldSize = field(default_factory=WorldSize)
+    """Of the world."""
+
+
+def cell_of(training: str, mix: str, seed: int) -> Cell:
+    """The cell that a training stands in; one place for all mixes if they make no difference."""
+    return Cell(training, mix if TRAININGS[training].depends_on_mix else ANY_MIX, seed)
+
+
+def with_parents(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells, each once and behind the one whose gate it trains."""
+    ordered: dict[Cell, None] = {}
+    for cell in cells:
+        parent = TRAININGS[cell.training].parent
+        if parent:
+            ordered.setdefault(cell_of(parent, cell.mix, cell.seed))
+        ordered.setdefault(cell)
+    return list(ordered)
+
+
+def run_missing(
+    folder: Path, cells: Iterable[Cell], result_of: Callable[[Cell, Path], Mapping[str, Any]]
+) -> None:
+    """Writes the `result.json` of every cell that has none.
+
+    Args:
+        folder: of the run.
+        cells: in the order in which they are to be run.
+        result_of: trains a cell in its folder and returns what is to be kept.
+    """
+    for cell in cells:
+        path = folder / cell.place / "result.json"
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = result_of(cell, path.parent)
+        path.with_suffix(".tmp").write_text(json.dumps(result))
+        path.with_suffix(".tmp").replace(path)
+        logger.info("finished %s", cell.place)
+
+
+def check_settings(folder: Path, settings: RunSettings) -> None:
+    """Keeps the settings in the folder, or holds them against those that are kept there.
+
+    Raises:
+        ValueError: the folder was begun with others.
+    """
+    path = folder / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != asdict(settings):
+        raise ValueError(
+            f"all cells of a run must have the same settings, got {asdict(settings)} for a run "
+            f"with {path.read_text()}; choose another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(settings)))
+
+
+class Runs:
+    """Trains cells; worlds, judge and picture features are made once for all of them."""
+
+    def __init__(self, folder: Path, settings: RunSettings, *, device: str) -> None:
+        """Loads nothing yet.
+
+        Args:
+            folder: of the run.
+            settings: of all its cells.
+            device: a torch device.
+        """
+        self._folder, self._settings, self._device = folder, settings, device
+        self._world = cache(lambda seed: world(seed, settings.size))
+
+    def result(self, cell: Cell, folder: Path) -> dict[str, Any]:
+        """Trains the cell, or goes on with it, and asks its model all test questions."""
+        started = time.monotonic()
+        checkpoint = self._trained(cell, folder)
+        trained_s = time.monotonic() - started
+        found, seconds = outcomes(checkpoint, self._world(cell.seed))
+        result = {
+            "theta": checkpoint.manifest.theta,
+            "trained_s": round(trained_s, 1),  # since the last kill, if there was one
+            "seconds": seconds,
+            "outcomes": found,
+        }
+        if cell.training == "selected":
+            result["gains"] = self._gains(checkpoint, cell)
+        return result
+
+    def _gains(self, checkpoint: Checkpoint, cell: Cell) -> list[dict[str, Any]]:
+        return gains(
+            checkpoint,
+            self._judge,
+            self._world(cell.seed),
+            self._judged(cell, "test"),
+            mix=cell.mix,
+            seed=cell.seed,
+        )
+
+    def _trained(self, cell: Cell, folder: Path) -> Checkpoint:
+        training = TRAININGS[cell.training]
+        trainer: Trainer
+        if training.parent:
+            parent = cell_of(training.parent, cell.mix, cell.seed)
+            checkpoint = self._trained(parent, self._folder / parent.place)
+            trainer = self._gate_trainer(training, checkpoint, cell)
+            backbone = train(trainer, folder, save_every=20, stage="gate")
+        else:
+            checkpoint = load(BASE, device=self._device)
+            trainer = self._joint_trainer(training, checkpoint, cell)
+            backbone = train(trainer, folder, save_every=50, stage="joint")
+        return replace(checkpoint, backbone=backbone)
+
+    def _joint_trainer(
+        self, training: Training, checkpoint: Checkpoint, cell: Cell
+    ) -> JointTrainer:
+        world = self._world(cell.seed)
+        config = training.joint_config(num_steps=self._settings.steps, seed=cell.seed)
+        if not training.depends_on_mix:
+            lessons = [Lesson(one.pair) for one in world.asked]
+        else:
+            rows = written(world.asked, cell.mix, seed=cell.seed)
+            judged = judgements(
+                world.asked,
+                rows,
+                self._judge,
+                self._judged(cell, "train"),
+                seed=cell.seed,
+            )
+            lessons = lessons_of(training.taught, world.asked, rows, judged, seed=cell.seed)
+        return JointTrainer(checkpoint, lessons, config, pictures=self._pictures)
+
+    def _judged(self, cell: Cell, what: str) -> Path:
+        """Where judgements are kept: one place for all trainings of a mix and seed."""
+        return self._folder / cell.mix / f"seed{cell.seed}" / f"judged_{what}"
+
+    def _gate_trainer(self, training: Training, checkpoint: Checkpoint, cell: Cell) -> GateTrainer:
+        pairs = [one.pair for one in self._world(cell.seed).asked]
+        config = training.gate_config(num_steps=self._settings.gate_steps, seed=cell.seed)
+        return GateTrainer(checkpoint, pairs, config, pictures=self._pictures)
+
+    @cached_property
+    def _base(self) -> Checkpoint:
+        return load(BASE, device=self._device)
+
+    @cached_property
+    def _judge(self) -> SelfJudge:
+        return SelfJudge(self._base, SelfJudgeConfig())
+
+    @cached_property
+    def _pictures(self) -> PictureCache:
+        return PictureCache(self._base.backbone, self._base.inputs)

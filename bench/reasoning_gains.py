@@ -1,0 +1,74 @@
+"""Does what the judge calls a gain move the rank? Asked of a trained model, on test questions.
+
+The judge is the base model, as in the selection; the ranks are those that the trained model gives
+when it reads the same rationale. Neither the questions nor the rationales were trained on.
+
+Shape legend: O = offers, N = candidates, D = embedding dimension
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.reasoning_outcomes import first_ranks
+from bench.reasoning_rationales import MIN_GAIN, judgements, written
+from bench.reasoning_world import World, paired
+from embedder.checkpoint import Checkpoint
+from embedder.content import Content
+from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.finetune.selection import SelectionConfig, select
+from embedder.finetune.self_judge import SelfJudge
+from embedder.given import encode_given
+from embedder.reasoner import Rationale
+
+
+def gains(
+    checkpoint: Checkpoint, judge: SelfJudge, world: World, folder: Path, *, mix: str, seed: int
+) -> list[dict[str, Any]]:
+    """Of every judged rationale: tier, gain (nats), kept, rank_direct and rank_given.
+
+    Args:
+        checkpoint: trained; ranks the candidates.
+        judge: the base.
+        world: its questions are asked.
+        folder: where judgements are kept, so that a killed run goes on.
+        mix: of the workers.
+        seed: of the workers.
+    """
+    source = random.Random(f"gains/{seed}")
+    asked = {
+        f"t{number:05d}": paired(f"t{number:05d}", riddle, source)
+        for number, riddle in enumerate(world.questions)
+    }
+    rows = written([*asked.values()], mix, seed=seed)
+    judged = judgements([*asked.values()], rows, judge, folder, seed=seed)
+    offered = select(judged, SelectionConfig(min_gain=MIN_GAIN)).filter(
+        pl.col("gain").is_not_null()
+    )
+    encoder = MMEmbR1(
+        checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
+    )
+    items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
+    questions = [asked[pair_id].riddle.question for pair_id in offered["pair_id"]]
+    contents = [Content(question.text) for question in questions]
+    told = zip(offered["text"], offered["summary"], strict=True)
+    given_OD = encode_given(
+        checkpoint,
+        contents,
+        [Rationale(text, summary) for text, summary in told],
+        instruction=checkpoint.manifest.query_instruction,
+    )
+    direct_OD = np.stack([one.vector for one in encoder.encode_query(contents)])
+    fits_ON = np.array([[q.fits(product) for product in world.products] for q in questions])
+    return (
+        offered.select("gain", "kept")
+        .with_columns(
+            tier=pl.Series([question.tier for question in questions]),
+            rank_direct=first_ranks(direct_OD @ items_ND.T, fits_ON),
+            rank_given=first_ranks(given_OD @ items_ND.T, fits_ON),
+        )
+        .to_dicts()
+    )

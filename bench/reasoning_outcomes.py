@@ -1,0 +1,107 @@
+"""What a model does with every test question: its rank directly, by its own rationale, by ours.
+
+Shape legend: Q = questions, N = candidates, D = embedding dimension
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.reasoning_variants import Asking
+from bench.reasoning_world import World
+from embedder.checkpoint import Checkpoint
+from embedder.content import Content, Encoding, Policy
+from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.given import encode_given
+from embedder.reasoner import Rationale
+
+NUM_TIMED = 3
+POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
+
+Outcome = Mapping[str, Any]
+"""Of one question: tier, query, wanted; gate (probability of `reason`), rank_direct, rank_reasoned
+and rank_given (of the first candidate that fits, from 1), rationale, summary, right_rationale,
+right_summary, tokens."""
+
+
+def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """An outcome for every question, and the seconds that all of them take by policy.
+
+    Items are embedded directly. Seconds are the best of three rounds in which policies alternate.
+    """
+    encoder = MMEmbR1(
+        checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
+    )
+    items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
+    questions = [riddle.question for riddle in world.questions]
+    contents = [Content(question.text) for question in questions]
+    encodings, seconds = _timed(encoder, contents)
+    given_QD = encode_given(
+        checkpoint,
+        contents,
+        [Rationale(question.rationale, question.summary) for question in questions],
+        instruction=checkpoint.manifest.query_instruction,
+    )
+    fits_QN = np.array([[q.fits(product) for product in world.products] for q in questions])
+    direct, reasoned = encodings["never"], encodings["always"]
+    ranks = {
+        "rank_direct": first_ranks(_vectors(direct) @ items_ND.T, fits_QN),
+        "rank_reasoned": first_ranks(_vectors(reasoned) @ items_ND.T, fits_QN),
+        "rank_given": first_ranks(given_QD @ items_ND.T, fits_QN),
+    }
+    found = [
+        {
+            "tier": question.tier,
+            "query": question.text,
+            "gate": one.gate_probability,
+            "rationale": one.rationale,
+            "summary": one.summary,
+            "right_rationale": question.rationale,
+            "right_summary": question.summary,
+            "tokens": one.rationale_tokens,
+            **{name: int(rank_Q[number]) for name, rank_Q in ranks.items()},
+        }
+        for number, (question, one) in enumerate(zip(questions, reasoned, strict=True))
+    ]
+    return found, seconds
+
+
+def _timed(
+    encoder: MMEmbR1, contents: Sequence[Content]
+) -> tuple[dict[Policy, list[Encoding]], dict[str, float]]:
+    encodings: dict[Policy, list[Encoding]] = {}
+    seconds = dict.fromkeys(POLICIES, float("inf"))
+    for _ in range(NUM_TIMED):
+        for policy in POLICIES:
+            started = time.perf_counter()
+            encodings[policy] = encoder.encode_query(contents, policy=policy)
+            seconds[policy] = min(seconds[policy], time.perf_counter() - started)
+    return encodings, {policy: round(value, 3) for policy, value in seconds.items()}
+
+
+def _vectors(encodings: Sequence[Encoding]) -> np.ndarray:
+    return np.stack([one.vector for one in encodings])
+
+
+def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
+    """[Q] the rank, from 1, of the first candidate that fits; equal scores in the order of N."""
+    order_QN = np.argsort(-scores_QN, axis=1, kind="stable")
+    return np.take_along_axis(fits_QN, order_QN, axis=1).argmax(axis=1) + 1
+
+
+def reasons(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
+    """Whether the question is reasoned about when it is asked in this way."""
+    if asking == "auto":
+        return outcome["gate"] >= theta
+    if asking == "better":
+        return outcome["rank_reasoned"] < outcome["rank_direct"]
+    return asking != "direct"
+
+
+def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
+    """The rank that the question's answer gets when it is asked in this way."""
+    if asking == "given":
+        return outcome["rank_given"]
+    return outcome["rank_reasoned" if reasons(outcome, asking, theta=theta) else "rank_direct"]

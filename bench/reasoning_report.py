@@ -1,0 +1,192 @@
+"""The table of the reasoning benchmark, and what else is read off the outcomes of its cells."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from bench.reasoning_cells import cell_of
+from bench.reasoning_outcomes import Outcome, rank, reasons
+from bench.reasoning_variants import VARIANTS, Asking
+from catalog.bazaar.questions import TIERS
+
+HEADLINE = "medium"
+GROUPS = (*TIERS, "overall")
+SECONDS: Mapping[Asking, str] = {"direct": "never", "auto": "auto", "reasoned": "always"}
+"""By asking, the policy that takes as long; oracles have no time of their own."""
+
+COMPARED = (
+    ("always_selected", "always_unselected"),
+    ("adaptive", "direct"),
+    ("adaptive", "always_selected"),
+    ("adaptive", "oracle_gate"),
+    ("no_cross_mode", "always_selected"),
+    ("one_worker", "always_selected"),
+    ("shuffled_control", "always_selected"),
+    ("plain_delta", "adaptive"),
+    ("no_forced_groups", "adaptive"),
+    ("closed_form", "adaptive"),
+)
+
+Measured = Mapping[str, Mapping[int, dict[str, Any]]]
+"""By variant and seed, what `measures` says."""
+
+
+def report(
+    folder: Path, variants: Sequence[str], mixes: Sequence[str], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """All that is finished, laid out as docs/reasoning.json; the headline is the medium mix."""
+    by_mix = {mix: mix_report(folder, variants, mix, seeds) for mix in mixes}
+    return {**by_mix.get(HEADLINE, {"variants": {}}), "seeds": list(seeds), "mixes": by_mix}
+
+
+def mix_report(
+    folder: Path, variants: Sequence[str], mix: str, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Rows, paired differences, theta curve and gains of one mix."""
+    measured: dict[str, dict[int, dict[str, Any]]] = {}
+    adaptive, gains = [], []
+    for name in variants:
+        for seed in seeds:
+            variant = VARIANTS[name]
+            path = folder / cell_of(variant.training, mix, seed).place / "result.json"
+            if not path.exists():
+                continue
+            result = json.loads(path.read_text())
+            measured.setdefault(name, {})[seed] = measures(result, variant.asking)
+            if name == "adaptive":
+                adaptive.append(result["outcomes"])
+            if name == "always_selected":
+                gains += result["gains"]
+    return {
+        "variants": {name: row(list(by_seed.values())) for name, by_seed in measured.items()},
+        "differences": differences(measured),
+        "theta_curve": theta_curve(adaptive),
+        "gains": gain_effects(gains),
+    }
+
+
+def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
+    """Of one seed: by group shares of questions, and the seconds that all of them take.
+
+    `right_summaries` is about what the model writes when it must, however it is asked.
+    """
+    theta, found = result["theta"], result["outcomes"]
+    measured: dict[str, Any] = {"seconds": result["seconds"].get(SECONDS.get(asking))}
+    for group in GROUPS:
+        rows = [one for one in found if group in ("overall", one["tier"])]
+        measured[group] = {
+            "hit@1": fmean(rank(one, asking, theta=theta) == 1 for one in rows),
+            "reason_rate": fmean(reasons(one, asking, theta=theta) for one in rows),
+            "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
+        }
+    return measured
+
+
+def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of a variant: [mean, sample s.d.] over seeds; the s.d. of one seed is None."""
+    made: dict[str, Any] = {
+        group: {
+            "hit@1": mean_and_sd([one[group]["hit@1"] for one in measured]),
+            "reason_rate": round(fmean(one[group]["reason_rate"] for one in measured), 4),
+            "right_summaries": round(fmean(one[group]["right_summaries"] for one in measured), 4),
+        }
+        for group in GROUPS
+    }
+    seconds = [one["seconds"] for one in measured]
+    made["reason_rate"] = made["overall"]["reason_rate"]
+    made["seconds"] = None if None in seconds else round(fmean(seconds), 3)
+    made["num_seeds"] = len(measured)
+    return made
+
+
+def mean_and_sd(values: Sequence[float]) -> list[float | None]:
+    """[mean, sample standard deviation]; None for the deviation of a single value."""
+    return [round(fmean(values), 4), round(stdev(values), 4) if len(values) > 1 else None]
+
+
+def differences(measured: Measured) -> dict[str, dict[str, list[float]]]:
+    """By names and group, hit@1 of the one less that of the other, for every seed both have."""
+    found = {}
+    for one, other in COMPARED:
+        seeds = sorted({*measured.get(one, ())} & {*measured.get(other, ())})
+        if seeds:
+            found[f"{one} - {other}"] = {
+                group: [
+                    round(
+                        measured[one][seed][group]["hit@1"] - measured[other][seed][group]["hit@1"],
+                        4,
+                    )
+                    for seed in seeds
+                ]
+                for group in GROUPS
+            }
+    return found
+
+
+def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
+    """Rate of reasoning and hit@1 of the adaptive model by theta, means over the seeds."""
+    every = [outcome for run in runs for outcome in run]
+    if not every:
+        return []
+    thetas = [step / 20 for step in range(21)] + [1.01]  # the last one: nothing is reasoned about
+    return [
+        {
+            "theta": theta,
+            "reason_rate": round(fmean(reasons(one, "auto", theta=theta) for one in every), 4),
+            "hit@1": round(fmean(rank(one, "auto", theta=theta) == 1 for one in every), 4),
+        }
+        for theta in thetas
+    ]
+
+
+def gain_effects(gains: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of kept and of refused rationales: how many, and the shares that moved the rank up or down.
+
+    `spearman` is the rank correlation of the gain with log(rank_direct / rank_given).
+    """
+    rows = list(gains)
+    found: dict[str, Any] = {}
+    for name, chosen in (
+        ("kept", [one for one in rows if one["kept"]]),
+        ("refused", [one for one in rows if not one["kept"]]),
+    ):
+        if chosen:
+            found[name] = {
+                "num": len(chosen),
+                "up": round(fmean(one["rank_given"] < one["rank_direct"] for one in chosen), 4),
+                "down": round(fmean(one["rank_given"] > one["rank_direct"] for one in chosen), 4),
+            }
+    if len(found) == 2:
+        moved = [one["rank_direct"] / one["rank_given"] for one in rows]
+        correlation = spearmanr([one["gain"] for one in rows], moved).statistic
+        found["spearman"] = round(float(correlation), 4)
+    return found
+
+
+def table_lines(made: Mapping[str, Any]) -> list[str]:
+    """The report as Markdown."""
+    lines = []
+    for mix, of_mix in made["mixes"].items():
+        lines += [f"**{mix}**", "", "| variant | literal | indirect | composed | overall "]
+        lines[-1] += "| reasons (literal, composed) | seconds | seeds |"
+        lines.append("|---|---|---|---|---|---|---|---|")
+        for name, one in of_mix["variants"].items():
+            hits = " | ".join(_hit(one[group]["hit@1"]) for group in GROUPS)
+            rates = [one["reason_rate"]] + [one[g]["reason_rate"] for g in ("literal", "composed")]
+            rate = "{:.2f} ({:.2f}, {:.2f})".format(*rates)
+            lines.append(f"| {name} | {hits} | {rate} | {one['seconds']} | {one['num_seeds']} |")
+        lines.append("")
+        for pair, by_group in of_mix["differences"].items():
+            told = ", ".join(f"{group} {values}" for group, values in by_group.items())
+            lines.append(f"- {pair}: {told}")
+        lines += ["", f"Gains: {json.dumps(of_mix['gains'])}", ""]
+    return lines
+
+
+def _hit(mean_sd: Sequence[float | None]) -> str:
+    mean, sd = mean_sd
+    return f"{mean:.3f}" if sd is None else f"{mean:.3f} ± {sd:.3f}"
