@@ -38,7 +38,7 @@ def write_figure(report: Mapping[str, Any], path: Path) -> None:
         _draw_curve(curve, report)
         _draw_policies(policies, report["policies"])
         _draw_cosines(cosines, report["sensitivity"])
-        # Undated, so that equal reports are equal files.
+        # Undated, so that equal reports are equal pictures.
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=160, facecolor="white", metadata=metadata)
 
