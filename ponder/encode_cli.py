@@ -54,4 +54,6 @@ def encode(
             )
             errors = write_rows(rows, out, progress=progress)
         if errors:
-            raise ValueError(f"{errors} lines could not be encoded; their rows hold the error")
+            raise ValueError(
+                f"lines that could not be encoded: {errors}; their rows hold the error"
+            )

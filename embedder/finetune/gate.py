@@ -26,7 +26,7 @@ from embedder.finetune.joint_objective import DrawnLesson, JointObjective, Objec
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair
 from embedder.finetune.partners import Partners
-from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.finetune.policy import (
     clipped_gain,
     expected_gain,
@@ -66,11 +66,7 @@ class GateTrainer:
             ValueError: a source has fewer pairs than a batch holds, `source_weights` names other
                 sources, or features are given for a tower that is to be trained.
         """
-        if pictures is not None and config.train_pictures and config.lora is None:
-            raise ValueError(
-                "picture features must come from a tower that is not trained; set train_pictures "
-                "to False or give no cache"
-            )
+        require_fixed_tower(pictures, is_trained=config.train_pictures and config.lora is None)
         self.config, self.backbone = config, checkpoint.backbone
         self._inputs, self._manifest = checkpoint.inputs, checkpoint.manifest
         self._batches = Batches(

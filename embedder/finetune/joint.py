@@ -15,7 +15,7 @@ from embedder.finetune.adapters import Lora, averaged, make_trainable
 from embedder.finetune.batches import Batches
 from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
-from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.finetune.ranks import Ranks
 from embedder.finetune.reader import Reader
 from embedder.finetune.records import Lesson, Path
@@ -102,11 +102,7 @@ class JointTrainer:
             ValueError: a source has fewer lessons than a batch holds, `source_weights` names other
                 sources, or features are given for a tower that is to be trained.
         """
-        if pictures is not None and config.train_pictures and config.lora is None:
-            raise ValueError(
-                "picture features must come from a tower that is not trained; set train_pictures "
-                "to False or give no cache"
-            )
+        require_fixed_tower(pictures, is_trained=config.train_pictures and config.lora is None)
         self.config, self.backbone = config, checkpoint.backbone
         self._batches = Batches(
             lessons,

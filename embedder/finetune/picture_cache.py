@@ -60,6 +60,19 @@ class PictureCache:
             self._features[key] = PictureFeatures(tokens, deepstack)
 
 
+def require_fixed_tower(pictures: PictureCache | None, *, is_trained: bool) -> None:
+    """Refuses features that a training would make stale.
+
+    Raises:
+        ValueError: there is a cache, and the tower that it was filled by is to be trained.
+    """
+    if pictures is not None and is_trained:
+        raise ValueError(
+            "picture features must come from a tower that is not trained; set train_pictures "
+            "to False or give no cache"
+        )
+
+
 def _key(sample: Sample) -> bytes:
     assert sample.patches_PV is not None
     digest = hashlib.blake2b(repr(sample.grid).encode(), digest_size=16)

@@ -108,7 +108,7 @@ def test_the_command_fails_when_a_line_did_and_still_writes_the_others(tmp_path)
     arguments = ["encode", str(tmp_path / "in.jsonl"), "--out", str(out), "--policy", "never"]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 1
-    assert "1 lines could not be encoded" in " ".join(result.stderr.split())
+    assert "lines that could not be encoded: 1" in " ".join(result.stderr.split())
     table = pl.read_parquet(out)
     assert set(table["id"]) == {"good", "bad"}
     assert table.filter(id="good")["action"].to_list() == ["direct"]
