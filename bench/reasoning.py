@@ -42,7 +42,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--mixes", nargs="+", default=["medium"], choices=list(MIXES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=600, help="of every stage 1")
+    parser.add_argument("--school-steps", type=int, default=1_000, help="of the base")
+    parser.add_argument("--steps", type=int, default=400, help="of every stage 1")
     parser.add_argument("--gate-steps", type=int, default=100, help="of every gate's training")
     parser.add_argument("--num-pairs", type=int, default=6_000)
     parser.add_argument("--num-candidates", type=int, default=2_000)
@@ -59,7 +60,8 @@ def command(args: argparse.Namespace) -> str:
     seeds = " ".join(map(str, args.seeds))
     return (
         f"python -m bench.reasoning --variants {' '.join(args.variants)} "
-        f"--mixes {' '.join(args.mixes)} --seeds {seeds} --steps {args.steps} "
+        f"--mixes {' '.join(args.mixes)} --seeds {seeds} --school-steps {args.school_steps} "
+        f"--steps {args.steps} "
         f"--gate-steps {args.gate_steps}"
     )
 
@@ -101,6 +103,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(args.threads)
     settings = RunSettings(
+        school_steps=args.school_steps,
         steps=args.steps,
         gate_steps=args.gate_steps,
         size=WorldSize(

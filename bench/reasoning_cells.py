@@ -13,14 +13,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.reasoning_base import schooled
 from bench.reasoning_gains import gains
 from bench.reasoning_outcomes import outcomes
 from bench.reasoning_rationales import judgements, lessons_of, written
-from bench.reasoning_variants import TRAININGS, Training
+from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
 from embedder.checkpoint import Checkpoint, load
 from embedder.finetune.gate import GateTrainer
-from embedder.finetune.joint import JointTrainer
+from embedder.finetune.gate_config import GateConfig
+from embedder.finetune.joint import JointConfig, JointTrainer
 from embedder.finetune.picture_cache import PictureCache
 from embedder.finetune.records import Lesson
 from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
@@ -28,7 +30,6 @@ from embedder.finetune.training import Trainer, train
 
 logger = logging.getLogger(__name__)
 
-BASE = "nano"
 ANY_MIX = "any"  # where a training stands that no mix makes a difference to
 
 
@@ -50,7 +51,10 @@ class Cell:
 class RunSettings:
     """What all cells of a run folder have in common."""
 
-    steps: int = 600
+    school_steps: int = 1_000
+    """Of what is done to nano before; every training starts from the result."""
+
+    steps: int = 400
     """Of every stage-1 training."""
 
     gate_steps: int = 100
@@ -133,7 +137,10 @@ class Runs:
         checkpoint = self._trained(cell, folder)
         trained_s = time.monotonic() - started
         found, seconds = outcomes(checkpoint, self._world(cell.seed))
+        is_gate = bool(TRAININGS[cell.training].parent)
+        config = self._gate_config(cell) if is_gate else self._joint_config(cell)
         result = {
+            "config": asdict(config),
             "theta": checkpoint.manifest.theta,
             "trained_s": round(trained_s, 1),  # since the last kill, if there was one
             "seconds": seconds,
@@ -159,45 +166,51 @@ class Runs:
         if training.parent:
             parent = cell_of(training.parent, cell.mix, cell.seed)
             checkpoint = self._trained(parent, self._folder / parent.place)
-            trainer = self._gate_trainer(training, checkpoint, cell)
+            trainer = self._gate_trainer(checkpoint, self._gate_config(cell), cell.seed)
             backbone = train(trainer, folder, save_every=20, stage="gate")
         else:
-            checkpoint = load(BASE, device=self._device)
-            trainer = self._joint_trainer(training, checkpoint, cell)
+            checkpoint = self._schooled()
+            trainer = JointTrainer(
+                checkpoint, self._lessons(cell), self._joint_config(cell), pictures=self._pictures
+            )
             backbone = train(trainer, folder, save_every=50, stage="joint")
         return replace(checkpoint, backbone=backbone)
 
-    def _joint_trainer(
-        self, training: Training, checkpoint: Checkpoint, cell: Cell
-    ) -> JointTrainer:
-        world = self._world(cell.seed)
-        config = training.joint_config(num_steps=self._settings.steps, seed=cell.seed)
+    def _joint_config(self, cell: Cell) -> JointConfig:
+        training = TRAININGS[cell.training]
+        return training.joint_config(num_steps=self._settings.steps, seed=cell.seed)
+
+    def _gate_config(self, cell: Cell) -> GateConfig:
+        training = TRAININGS[cell.training]
+        return training.gate_config(num_steps=self._settings.gate_steps, seed=cell.seed)
+
+    def _lessons(self, cell: Cell) -> list[Lesson]:
+        training, asked = TRAININGS[cell.training], self._world(cell.seed).asked
         if not training.depends_on_mix:
-            lessons = [Lesson(one.pair) for one in world.asked]
-        else:
-            rows = written(world.asked, cell.mix, seed=cell.seed)
-            judged = judgements(
-                world.asked,
-                rows,
-                self._judge,
-                self._judged(cell, "train"),
-                seed=cell.seed,
-            )
-            lessons = lessons_of(training.taught, world.asked, rows, judged, seed=cell.seed)
-        return JointTrainer(checkpoint, lessons, config, pictures=self._pictures)
+            return [Lesson(one.pair) for one in asked]
+        rows = written(asked, cell.mix, seed=cell.seed)
+        folder = self._judged(cell, "train")
+        judged = judgements(asked, rows, self._judge, folder, seed=cell.seed)
+        return lessons_of(training.taught, asked, rows, judged, seed=cell.seed)
+
+    def _gate_trainer(self, checkpoint: Checkpoint, config: GateConfig, seed: int) -> GateTrainer:
+        pairs = [one.pair for one in self._world(seed).asked]
+        return GateTrainer(checkpoint, pairs, config, pictures=self._pictures)
 
     def _judged(self, cell: Cell, what: str) -> Path:
         """Where judgements are kept: one place for all trainings of a mix and seed."""
         return self._folder / cell.mix / f"seed{cell.seed}" / f"judged_{what}"
 
-    def _gate_trainer(self, training: Training, checkpoint: Checkpoint, cell: Cell) -> GateTrainer:
-        pairs = [one.pair for one in self._world(cell.seed).asked]
-        config = training.gate_config(num_steps=self._settings.gate_steps, seed=cell.seed)
-        return GateTrainer(checkpoint, pairs, config, pictures=self._pictures)
+    def _schooled(self) -> Checkpoint:
+        """The base, fresh: a training changes the one that it is given."""
+        version = schooled(
+            self._folder / "base", num_steps=self._settings.school_steps, device=self._device
+        )
+        return load(str(version), device=self._device)
 
     @cached_property
     def _base(self) -> Checkpoint:
-        return load(BASE, device=self._device)
+        return self._schooled()
 
     @cached_property
     def _judge(self) -> SelfJudge:

@@ -4,9 +4,9 @@ They are for measuring when thinking pays. The tiers have the same names:
 
 literal   names the values
 indirect  one value through one fact: "mugs in the colour of a brick"
-composed  the count by arithmetic over two facts, and half the time a colour or pattern besides, the
-          colour perhaps by a chain: "as many mugs as a cat has legs without the wings of a fly, in
-          the colour of what a rabbit eats"
+composed  the count by arithmetic over three facts, and mostly a colour or pattern besides, the
+          colour perhaps by a chain: "as many mugs as a cat has legs without the wings of a fly with
+          the humps of a camel, in the colour of what a wolf eats"
 
 Every fact is met in training; a part of the combinations of facts is held out of it, so that an
 answer has to be worked out and cannot be remembered.
@@ -87,6 +87,54 @@ class Riddle:
         return digest[0] < 256 * HELD_OUT_SHARE
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that riddles take for known, as a rationale tells it."""
+
+    question: str
+    """What is to be known, e.g. "the wings of a fly"."""
+
+    sentence: str
+    """E.g. "a fly has 2 wings"."""
+
+    value: str
+    """E.g. "2"."""
+
+
+def facts() -> list[Fact]:
+    """Every fact that a riddle can take, sums and differences of two counts included."""
+    colours = [
+        Fact(f"the colour of {thing}", f"{thing} is {colour}", colour)
+        for colour, things in COLOUR_THINGS.items()
+        for thing in things
+    ]
+    patterns = [
+        Fact(f"the pattern of {thing}", f"{thing} is {pattern}", pattern)
+        for pattern, things in PATTERN_THINGS.items()
+        for thing in things
+    ]
+    counts = [
+        Fact(f"the {parts} of {owner}", f"{owner} has {count} {parts}", str(count))
+        for count, owners in COUNT_THINGS.items()
+        for owner, parts in owners
+    ]
+    foods = [
+        Fact(f"what {eater} eats", f"{eater} eats {food}", food) for eater, food in EATERS.items()
+    ]
+    sums = [
+        Fact(f"{first} {word} {second}", f"{first} {word} {second} is {count}", str(count))
+        for count in COUNTS
+        for first, second, word in ways(count)
+    ]
+    return [*colours, *patterns, *counts, *foods, *sums]
+
+
+def ways(count: int) -> list[tuple[int, int, str]]:
+    """Two counts and the word between them that make the count."""
+    sums = [(a, b, "with") for a in COUNTS for b in COUNTS if a + b == count]
+    return sums + [(a, b, "without") for a in COUNTS for b in COUNTS if a - b == count]
+
+
 def ask(product: Product, tier: Tier, random: random.Random) -> Riddle:
     """A riddle of the given tier to which the product is an answer."""
     if tier == "literal":
@@ -135,21 +183,26 @@ def _count(count: int, things: str, random: random.Random, *, is_sum: bool) -> _
         owner, parts = random.choice(COUNT_THINGS[count])
         fact = f"{owner} has {count} {parts}"
         return _Clue(f"as many {things} as {owner} has {parts}", [fact], [fact])
-    sums = [(a, b, "with") for a in COUNTS for b in COUNTS if a + b == count]
-    differences = [(a, b, "without") for a in COUNTS for b in COUNTS if a - b == count]
-    first, second, word = random.choice(sums + differences)
-    (owner, parts), (other, pieces) = _two_owners(first, second, random)
-    facts = [f"{owner} has {first} {parts}", f"{other} has {second} {pieces}"]
-    text = f"as many {things} as {owner} has {parts} {word} the {pieces} of {other}"
-    return _Clue(text, facts, [*facts, f"{first} {word} {second} is {count}"])
+    subtotal, third, last = random.choice(ways(count))
+    first, second, word = random.choice(ways(subtotal))
+    counts = (first, second, third)
+    owners = _owners(counts, random)
+    facts = [f"{who} has {n} {what}" for n, (who, what) in zip(counts, owners, strict=True)]
+    (owner, parts), (other, pieces), (another, bits) = owners
+    text = (
+        f"as many {things} as {owner} has {parts} {word} the {pieces} of {other} "
+        f"{last} the {bits} of {another}"
+    )
+    sums = [f"{first} {word} {second} is {subtotal}", f"{subtotal} {last} {third} is {count}"]
+    return _Clue(text, facts, [facts[0], facts[1], sums[0], facts[2], sums[1]])
 
 
-def _two_owners(
-    first: int, second: int, random: random.Random
-) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Owners of so many parts; not the same one twice."""
-    one = random.choice(COUNT_THINGS[first])
-    return one, random.choice([other for other in COUNT_THINGS[second] if other != one])
+def _owners(counts: tuple[int, ...], random: random.Random) -> list[tuple[str, str]]:
+    """Owners of so many parts each; no one twice."""
+    chosen: list[tuple[str, str]] = []
+    for count in counts:
+        chosen.append(random.choice([one for one in COUNT_THINGS[count] if one not in chosen]))
+    return chosen
 
 
 def _colour(colour: str, random: random.Random, *, is_chain: bool) -> _Clue:

@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from catalog.bazaar.riddles import COLOUR_THINGS, COUNT_THINGS, EATERS, PATTERN_THINGS, ask
+from catalog.bazaar.riddles import (
+    COLOUR_THINGS,
+    COUNT_THINGS,
+    EATERS,
+    PATTERN_THINGS,
+    ask,
+    facts,
+)
 from catalog.bazaar.world import COLOURS, COUNTS, PATTERNS, random_product
 
 COLOUR_OF = {thing: colour for colour, things in COLOUR_THINGS.items() for thing in things}
@@ -38,18 +45,34 @@ def test_the_facts_give_the_values_that_the_riddle_asks_for(tier):
             assert COLOUR_OF[match[1]] == wanted.colour
         if match := re.search(r"patterned like (.+)$", text):
             assert PATTERN_OF[match[1]] == wanted.pattern
-        if match := re.search(
-            r" as (an? \w+) has (\w+)(?: (with|without) the (\w+) of (an? \w+))?", text
-        ):
-            owner, parts, word, pieces, other = match.groups()
-            count = COUNT_OF[owner, parts]
-            if word:
-                count += COUNT_OF[other, pieces] * (1 if word == "with" else -1)
+        if match := re.search(r" as (an? \w+) has (\w+)", text):
+            count = COUNT_OF[match[1], match[2]]
+            for word, parts, owner in re.findall(r"(with|without) the (\w+) of (an? \w+)", text):
+                count += COUNT_OF[owner, parts] * (1 if word == "with" else -1)
             assert count == wanted.count
 
 
-def test_a_composed_riddle_takes_at_least_two_facts_and_an_indirect_one_takes_one():
-    assert min(len(riddle.clues) for riddle in riddles("composed", 300)) == 2
+def test_every_sentence_of_a_rationale_is_a_fact():
+    known = {fact.sentence for fact in facts()}
+    for riddle in riddles("composed", 300):
+        assert {*riddle.clues} <= known
+        assert {*riddle.question.rationale.split(". ")} <= known
+
+
+def test_sums_among_the_facts_are_right_and_stay_among_the_counts():
+    sums = [fact for fact in facts() if re.match(r"\d", fact.question)]
+    # 1 to 6 less 1 to 6 that is at least 1: 15 ways; two of 1 to 6 that are at most 6: 15 ways.
+    assert len(sums) == len({fact.question for fact in sums}) == 30
+    for fact in sums:
+        first, word, second = fact.question.split()
+        expected = int(first) + int(second) * (1 if word == "with" else -1)
+        assert expected in COUNTS
+        assert fact.sentence == f"{fact.question} is {expected}"
+        assert fact.value == str(expected)
+
+
+def test_a_composed_riddle_takes_at_least_three_facts_and_an_indirect_one_takes_one():
+    assert min(len(riddle.clues) for riddle in riddles("composed", 300)) == 3
     assert {len(riddle.clues) for riddle in riddles("indirect", 300)} == {1}
     assert {len(riddle.clues) for riddle in riddles("literal", 50)} == {0}
 

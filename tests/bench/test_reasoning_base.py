@@ -1,0 +1,33 @@
+"""Tests for bench/reasoning_base.py: what school teaches, and what it leaves as it was."""
+
+from bench.reasoning_base import MAX_TOKENS, exercises, sentences, shop_lessons
+from bench.reasoning_world import WorldSize, world
+from catalog.bazaar import riddles
+from embedder.checkpoint import load
+from embedder.finetune.vocabulary import with_vocabulary
+
+
+def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
+    sentence_of = {fact.question: fact.sentence for fact in riddles.facts()}
+    for lesson in exercises(50, seed=1):
+        asked = lesson.pair.query.text.split(", ")
+        assert 1 <= len(asked) <= 4
+        assert lesson.query_paths[0].text == ". ".join(sentence_of[one] for one in asked)
+
+
+def test_the_shop_goes_on_without_products_that_are_held_out():
+    names = {
+        product.name for product in world(0, WorldSize(num_pairs=1)).products if product.is_held_out
+    }
+    assert names
+    assert not names & {lesson.pair.target_key for lesson in shop_lessons(200, seed=0)}
+
+
+def test_every_word_of_a_fact_is_one_token_behind_another_word():
+    extended = with_vocabulary(
+        load("nano"), sentences(seed=0), num_tokens=MAX_TOKENS, min_count=1
+    ).inputs.tokenizer
+    for fact in riddles.facts():
+        for word in fact.sentence.split():
+            if not word.isdigit():  # digits stand apart from the space before them
+                assert len(extended.tokenize(f" {word}")) == 1, word
