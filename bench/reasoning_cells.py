@@ -166,7 +166,10 @@ class Runs:
         if training.parent:
             parent = cell_of(training.parent, cell.mix, cell.seed)
             checkpoint = self._trained(parent, self._folder / parent.place)
-            trainer = self._gate_trainer(checkpoint, self._gate_config(cell), cell.seed)
+            pairs = [one.pair for one in self._world(cell.seed).asked]
+            trainer = GateTrainer(
+                checkpoint, pairs, self._gate_config(cell), pictures=self._pictures
+            )
             backbone = train(trainer, folder, save_every=20, stage="gate")
         else:
             checkpoint = self._schooled()
@@ -192,10 +195,6 @@ class Runs:
         folder = self._judged(cell, "train")
         judged = judgements(asked, rows, self._judge, folder, seed=cell.seed)
         return lessons_of(training.taught, asked, rows, judged, seed=cell.seed)
-
-    def _gate_trainer(self, checkpoint: Checkpoint, config: GateConfig, seed: int) -> GateTrainer:
-        pairs = [one.pair for one in self._world(seed).asked]
-        return GateTrainer(checkpoint, pairs, config, pictures=self._pictures)
 
     def _judged(self, cell: Cell, what: str) -> Path:
         """Where judgements are kept: one place for all trainings of a mix and seed."""

@@ -32,7 +32,7 @@ class WorldSize:
     num_candidates: int = 2_000
     """Items among which a test question must find its answer."""
 
-    num_questions: int = 200
+    num_questions: int = 400
     """Test questions of each tier."""
 
     def __post_init__(self) -> None:
