@@ -170,7 +170,7 @@ class Runs:
             trainer = GateTrainer(
                 checkpoint, pairs, self._gate_config(cell), pictures=self._pictures
             )
-            backbone = train(trainer, folder, save_every=20, stage="gate")
+            backbone = train(trainer, folder, save_every=10, stage="gate")
         else:
             checkpoint = self._schooled()
             trainer = JointTrainer(

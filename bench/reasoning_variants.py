@@ -63,7 +63,13 @@ class Training:
     def gate_config(self, *, num_steps: int, seed: int) -> GateConfig:
         """Stage 2, of queries alone: items are direct at test time."""
         # At test time words are the likeliest ones; drawn at 1, rationales are worse than those.
-        settings = {"sides": ("query",), "temperature": 0.3, "seed": seed, **self.gate}
+        settings = {
+            "sides": ("query",),
+            "temperature": 0.3,
+            "learning_rate": 5e-5,
+            "seed": seed,
+            **self.gate,
+        }
         return GateConfig(num_steps=num_steps, **settings)
 
 
