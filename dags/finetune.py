@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 STAGES = (
     *("pairs", "negatives", "rationales", "selection"),
-    *("joint", "gate", "evaluate", "register"),
+    *("joint", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
 

@@ -57,7 +57,7 @@ class FinetuneConfig:
     """Peak rate of joint training."""
 
     num_negatives: int = 2
-    """Hard negatives of a query, mined with the base."""
+    """Hard negatives of a query; mined with the base, and again with the joint model."""
 
     lora_rank: int = 0
     """Of low-rank adapters; 0 trains all weights of the text layers."""

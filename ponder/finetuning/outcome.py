@@ -91,7 +91,7 @@ def lineage(run: Run) -> dict[str, Any]:
     """Where the version comes from: enough to make it again, and to know why it was trusted."""
     from embedder.version import configured_version
 
-    stages = {name: run.done(name) for name in ("pairs", "negatives", "rationales", "selection")}
+    told = ("pairs", "negatives", "rationales", "selection", "fresh_negatives")
     judged = run.done("evaluate")
     assert judged is not None
     configs = {"joint": asdict(run.config.joint())}
@@ -103,7 +103,7 @@ def lineage(run: Run) -> dict[str, Any]:
         "code": {"ponder": installed("ponder"), "commit": _commit()},
         "config": asdict(run.config),
         "stages": configs,
-        **stages,
+        **{name: run.done(name) for name in told},
         "evaluation": {
             "promoted": judged["promoted"],
             "checks": judged["checks"],

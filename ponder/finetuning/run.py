@@ -113,26 +113,11 @@ class Run:
 
     @cached_property
     def pairs(self) -> "list[Pair]":
-        """The pairs to learn from, with the hard negatives that were mined."""
+        """The pairs to learn from, without hard negatives."""
         from embedder.finetune.pair_rows import read_pairs
-        from embedder.finetune.pairs import Negative
 
         rows = pl.read_parquet(self.folder / "pairs" / "pairs.parquet")
-        pairs = read_pairs(rows, self.contents).pairs
-        path = self.folder / "negatives" / "negatives.parquet"
-        if not path.exists():
-            return pairs
-        targets = {(pair.source, pair.target_key): pair.target for pair in pairs}
-        hard = dict(pl.read_parquet(path).iter_rows())
-        return [
-            replace(
-                pair,
-                negatives=tuple(
-                    Negative(targets[pair.source, key], key) for key in hard[pair.pair_id]
-                ),
-            )
-            for pair in pairs
-        ]
+        return read_pairs(rows, self.contents).pairs
 
     @property
     def events(self) -> pl.DataFrame:

@@ -6,17 +6,18 @@ stopped.
 
 from collections.abc import Callable, Mapping
 
-from ponder.finetuning import gathering, outcome, reasoning, training
+from ponder.finetuning import gathering, negatives, outcome, reasoning, training
 from ponder.finetuning.run import Counts, Progress, Run
 
 Stage = Callable[[Run, Progress], Counts]
 
 STAGES: Mapping[str, Stage] = {
     "pairs": gathering.gather,
-    "negatives": gathering.mine,
+    "negatives": negatives.mine,
     "rationales": reasoning.write,
     "selection": reasoning.select,
     "joint": training.train_joint,
+    "fresh_negatives": negatives.mine_again,
     "gate": training.train_gate,
     "evaluate": outcome.evaluate,
     "register": outcome.register,

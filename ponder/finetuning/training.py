@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def train_joint(run: Run, progress: Progress) -> Counts:
     from embedder.finetune.selection import lessons
 
     base = run.load(run.base)
-    learnt = lessons(run.pairs, pl.read_parquet(run.folder / "selection" / "selected.parquet"))
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    learnt = lessons(hardened(run, "negatives"), selected)
     trainer = JointTrainer(base, learnt, run.config.joint())
     _train(run, "joint", trainer, base, progress)
     return {
@@ -38,7 +40,7 @@ def train_gate(run: Run, progress: Progress) -> Counts:
     if not run.config.gate_steps:
         return {"steps": 0}
     joint = run.load(run.version("joint"))
-    trainer = GateTrainer(joint, run.pairs, run.config.gate())
+    trainer = GateTrainer(joint, hardened(run, "fresh_negatives"), run.config.gate())
     _train(run, "gate", trainer, joint, progress)
     return {"steps": trainer.num_steps}
 

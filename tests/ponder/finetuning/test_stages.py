@@ -16,6 +16,7 @@ from ponder import steps
 from ponder.cli import app
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
+from ponder.finetuning.negatives import hardened
 from ponder.finetuning.outcome import PromotionRefused, promote
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
@@ -102,6 +103,32 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
     )
     assert whole == killed
     assert whole != (NANO / "model.safetensors").read_bytes()
+
+
+def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.finetune.mining import with_hard_negatives
+
+    for stage, model in (("negatives", "nano"), ("fresh_negatives", finished.version("joint"))):
+        encoder = MMEmbR1.open(EmbedderConfig(model=str(model)))
+        expected, _ = with_hard_negatives(finished.pairs, lambda _, e=encoder: e, num_negatives=2)
+        assert [pair.negatives for pair in hardened(finished, stage)] == [
+            pair.negatives for pair in expected
+        ]
+    assert hardened(finished, "negatives") != hardened(finished, "fresh_negatives")
+
+
+def test_the_gates_training_replays_the_fresh_negatives(finished, settings, config, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.open(settings, config, tmp_path / "run")
+    mined = run.folder / "fresh_negatives" / "negatives.parquet"
+    pl.read_parquet(mined).with_columns(keys=pl.lit([], pl.List(pl.String))).write_parquet(mined)
+    shutil.rmtree(run.folder / "gate")
+    run_stage(run, "gate")
+    logs = [json.loads((x.folder / "gate" / "log.jsonl").read_text()) for x in (finished, run)]
+    # Fewer negatives to be told from, and everything else is the same.
+    assert logs[1]["gate/replay_loss"] < logs[0]["gate/replay_loss"]
+    assert logs[1]["gate/query/reward"] == logs[0]["gate/query/reward"]
 
 
 def test_no_worker_was_asked_twice(finished):
