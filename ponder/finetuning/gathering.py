@@ -32,7 +32,7 @@ def gather(run: Run, progress: Progress) -> Counts:
     already stays as it is.
 
     Raises:
-        ValueError: no source has a batch of pairs.
+        ValueError: no source has a batch of pairs, or a wording of attributes asks for nothing.
     """
     from ponder.finetuning.pair_sources import contents_of, split_moment
 
@@ -74,14 +74,16 @@ def _readable_rows(
 ) -> tuple[pl.DataFrame, int]:
     """Rows of pairs whose contents there are, and how many others there were."""
     from embedder.finetune.pair_rows import read_pairs
-    from ponder.finetuning.pair_sources import read_searches, training_rows
+    from ponder.finetuning.pair_sources import read_searches, read_wordings, training_rows
 
     config = run.config
+    beside = Path(config.data) if config.data != LAKE else run.settings.home
     rows = training_rows(
         items,
         positives,
         before=before,
-        searches=read_searches(Path(config.data) if config.data != LAKE else run.settings.home),
+        searches=read_searches(beside),
+        wordings=read_wordings(beside),
         max_pairs=config.max_pairs,
         seed=config.seed,
     )

@@ -16,7 +16,7 @@ from ponder.finetuning.run import Counts, Progress, Run
 if TYPE_CHECKING:
     from embedder.finetune.pairs import Pair
 
-SCHEMA = pl.Schema({"pair_id": pl.String, "keys": pl.List(pl.String)})
+SCHEMA = pl.Schema([("pair_id", pl.String()), ("keys", pl.List(pl.String))])
 
 
 def mine(run: Run, progress: Progress) -> Counts:
