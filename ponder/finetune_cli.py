@@ -1,5 +1,6 @@
 """`ponder finetune`: from data to a registered version, in as many pieces as it is killed into."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,9 @@ def finetune(
     batch_size: Annotated[int, typer.Option(help="Pairs a step.", min=1)] = DEFAULTS.batch_size,
     max_pairs: Annotated[int, typer.Option(help="Of each source.", min=1)] = DEFAULTS.max_pairs,
     learning_rate: Annotated[float, typer.Option(help="Peak.")] = DEFAULTS.learning_rate,
+    behaviour: Annotated[
+        bool, typer.Option(help="Learn a behaviour space beside the content's.")
+    ] = DEFAULTS.behaviour,
     lora_rank: Annotated[
         int, typer.Option(help="Low-rank adapters; 0: all weights.", min=0)
     ] = DEFAULTS.lora_rank,
@@ -67,6 +71,7 @@ def finetune(
             gate_batch_size=min(batch_size, DEFAULTS.gate_batch_size),
             max_pairs=max_pairs,
             learning_rate=learning_rate,
+            behaviour=behaviour,
             lora_rank=lora_rank,
             seed=seed,
         )
@@ -80,8 +85,17 @@ def finetune(
         show(result, as_json)
     else:
         show({stage: result[stage] for stage in ("pairs", "selection", "register")}, as_json)
-        for check in result["evaluate"]["checks"]:
-            line(printable(f"{'passed' if check['passed'] else 'FAILED':<8} {check['says']}"))
+        for text in _findings(result["evaluate"], metric=settings.promotion.metric):
+            line(printable(text))
     if promote:
         with failures():
             promoted(run)
+
+
+def _findings(evaluated: Mapping[str, Any], *, metric: str) -> Iterator[str]:
+    """What the evaluation says, a line for every rule and for every set of later behaviour."""
+    for check in evaluated["checks"]:
+        yield f"{'passed' if check['passed'] else 'FAILED':<8} {check['says']}"
+    for name, found in evaluated["behaviour"].items():
+        means = [f"{space} {values[metric]:.4f}" for space, values in found["metrics"].items()]
+        yield f"{'seen':<8} {name}: what was liked next, {metric} by space: {', '.join(means)}"

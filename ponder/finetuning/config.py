@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
+    from embedder.finetune.collaborative import CollaborativeConfig
     from embedder.finetune.gate_config import GateConfig
     from embedder.finetune.joint import JointConfig
 
@@ -59,6 +60,10 @@ class FinetuneConfig:
     num_negatives: int = 2
     """Hard negatives of a query; mined with the base, and again with the joint model."""
 
+    behaviour: bool = True
+    """Whether the version also learns a behaviour space, from what users liked one after the other.
+    It does not where there are too few likes."""
+
     lora_rank: int = 0
     """Of low-rank adapters; 0 trains all weights of the text layers."""
 
@@ -107,6 +112,17 @@ class FinetuneConfig:
             lora=Lora(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.lora_rank else None,
             train_pictures=False,
             seed=self.seed,
+        )
+
+    def collaborative(self, dims: tuple[int, ...]) -> "CollaborativeConfig":
+        """Of the behaviour space, which stage 1 learns beside the content.
+
+        A step reads a quarter as many sequences as pairs, because each has up to 11 items.
+        """
+        from embedder.finetune.collaborative import CollaborativeConfig
+
+        return CollaborativeConfig(
+            batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
         )
 
     def gate(self) -> "GateConfig":

@@ -6,7 +6,7 @@ stopped.
 
 from collections.abc import Callable, Mapping
 
-from ponder.finetuning import gathering, negatives, outcome, reasoning, training
+from ponder.finetuning import behaviour, gathering, negatives, outcome, reasoning, training
 from ponder.finetuning.run import Counts, Progress, Run
 
 Stage = Callable[[Run, Progress], Counts]
@@ -14,6 +14,7 @@ Stage = Callable[[Run, Progress], Counts]
 STAGES: Mapping[str, Stage] = {
     "pairs": gathering.gather,
     "negatives": negatives.mine,
+    "behaviour": behaviour.gather_likes,
     "rationales": reasoning.write,
     "selection": reasoning.select,
     "joint": training.train_joint,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ponder.finetuning.behaviour import is_learnt, objectives, offering
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 
@@ -17,14 +18,18 @@ MAX_STEPS_LOST = 100
 
 
 def train_joint(run: Run, progress: Progress) -> Counts:
-    """Stage `joint`: the base learns from the pairs and from the rationales that were kept."""
+    """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
     from embedder.finetune.joint import JointTrainer
     from embedder.finetune.selection import lessons
 
     base = run.load(run.base)
+    if is_learnt(run):
+        base = replace(base, manifest=offering(base.manifest))
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
     learnt = lessons(hardened(run, "negatives"), selected)
-    trainer = JointTrainer(base, learnt, run.config.joint())
+    trainer = JointTrainer(
+        base, learnt, run.config.joint(), objectives=objectives(run, base.manifest)
+    )
     _train(run, "joint", trainer, base, progress)
     return {
         "steps": trainer.num_steps,

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,15 @@ from typer.testing import CliRunner
 
 from catalog.tables import CANDIDATES, ITEMS
 from embedder.content import Content
-from embedder.version import NANO
+from embedder.version import NANO, read_manifest
+from features.histories import HistoryConfig, positive_events
 from ponder import steps
 from ponder.cli import app
+from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
 from ponder.finetuning.negatives import hardened
-from ponder.finetuning.outcome import PromotionRefused, promote
+from ponder.finetuning.outcome import PromotionRefused, lineage, promote
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
@@ -129,6 +132,49 @@ def test_the_gates_training_replays_the_fresh_negatives(finished, settings, conf
     # Fewer negatives to be told from, and everything else is the same.
     assert logs[1]["gate/replay_loss"] < logs[0]["gate/replay_loss"]
     assert logs[1]["gate/query/reward"] == logs[0]["gate/query/reward"]
+
+
+def test_the_version_offers_a_content_space_and_a_behaviour_space(finished):
+    manifest = finished.registry.manifest(finished.done("register")["name"])
+    assert list(manifest["instructions"]) == ["behaviour"]
+    (line, *_) = (finished.folder / "joint" / "log.jsonl").read_text().splitlines()
+    assert {"joint/sequence", "joint/id", "joint/behaviour_gate"} <= set(json.loads(line))
+    lineage = manifest["lineage"]
+    assert lineage["stages"]["behaviour"]["batch_size"] == 2
+    assert lineage["behaviour"]["is_learnt"]
+    (name,) = lineage["evaluation"]["behaviour"]
+    assert name == "after-20260309T000000"
+    spaces = lineage["evaluation"]["behaviour"][name]["metrics"]
+    assert set(spaces) == {"behaviour", "content"}  # nano, which it met, has no such space
+
+
+def test_behaviour_is_learnt_from_what_lies_before_the_split(finished):
+    likes = pl.read_parquet(finished.folder / "behaviour" / "sequences.parquet")
+    assert likes["ts"].max().isoformat() < BEFORE
+    assert set(likes["target"]) <= set(finished.contents)
+
+
+def test_an_items_place_has_the_cosines_of_behaviour(finished):
+    from embedder.finetune.behaviour import behaviour_vectors
+
+    places = pl.read_parquet(finished.folder / "behaviour" / "places.parquet")
+    positives = positive_events(finished.events, config=HistoryConfig())
+    before = datetime.fromisoformat(BEFORE)
+    num_liked = positives.filter(pl.col("ts") < before)["item_id"].n_unique()
+    expected = behaviour_vectors(positives, before=before, dim=num_liked - 1)
+    expected = places.select("item_id").join(expected, on="item_id", maintain_order="left")
+    found, wanted = (np.array(frame["vector"].to_list()) for frame in (places, expected))
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"behaviour": False}, {"max_pairs": 1}])
+def test_without_likes_or_the_wish_no_behaviour_is_learnt(finished, settings, tmp_path, change):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "behaviour")
+    run = Run(settings, replace(finished.config, **change), tmp_path / "run")
+    assert run_stage(run, "behaviour")["is_learnt"] is False
+    assert objectives(run, read_manifest(finished.version("joint"))) == []
+    assert lineage(run)["stages"].keys() == {"joint", "gate"}
 
 
 def test_no_worker_was_asked_twice(finished):
@@ -274,6 +320,11 @@ def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings
     result = ponder("finetune", *options)
     name = finished.done("register")["name"]
     assert json.loads(result.stdout)["register"]["name"] == name
+    options.remove("--json")
+    assert (
+        "after-20260309T000000: what was liked next, ndcg@10 by space: behaviour 0."
+        in ponder("finetune", *options).stdout
+    )
     assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
 
 
