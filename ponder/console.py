@@ -107,6 +107,12 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         progress.update(task, total=completed, completed=completed)
 
 
+@contextmanager
+def silence() -> Iterator[Callable[[int], None]]:
+    """In place of `bar`, for a process that does not talk."""
+    yield lambda done: None
+
+
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Prints a result, as one line of JSON or line by line; empty fields are left out."""
     if as_json:

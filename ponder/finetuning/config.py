@@ -147,7 +147,9 @@ def keep_config(config: FinetuneConfig, folder: Path) -> None:
     path = folder / "config.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(config), indent=1) + "\n")
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(config), indent=1) + "\n")
+        temporary.replace(path)
         return
     earlier: dict[str, Any] = json.loads(path.read_text())
     changed = [f.name for f in fields(config) if earlier.get(f.name) != getattr(config, f.name)]

@@ -25,6 +25,10 @@ STAGES: Mapping[str, Stage] = {
 }
 
 
+SHARED = {"joint"}
+"""What all processes of a run do together; the first one does the rest and the others wait."""
+
+
 def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) -> Counts:
     """What a stage has to say, after running it unless it is done.
 
@@ -33,8 +37,11 @@ def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) ->
         name: of `STAGES`.
         progress: told how much more is done, in units of the stage.
     """
+    if run.done(name) is None and (run.is_first or name in SHARED):
+        found = STAGES[name](run, progress)
+        if run.is_first:
+            run.finish(name, found)
+    run.wait()
     counts = run.done(name)
-    if counts is None:
-        counts = STAGES[name](run, progress)
-        run.finish(name, counts)
+    assert counts is not None
     return counts

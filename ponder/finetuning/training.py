@@ -28,11 +28,16 @@ def train_joint(run: Run, progress: Progress) -> Counts:
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
     learnt = lessons(hardened(run, "negatives"), selected)
     trainer = JointTrainer(
-        base, learnt, run.config.joint(), objectives=objectives(run, base.manifest)
+        base,
+        learnt,
+        run.config.joint(),
+        objectives=objectives(run, base.manifest),
+        ranks=run.ranks,
     )
     _train(run, "joint", trainer, base, progress)
     return {
         "steps": trainer.num_steps,
+        "processes": 1 if run.ranks is None else run.ranks.size,
         "lessons": len(learnt),
         "reasoned": sum(bool(one.query_paths or one.target_paths) for one in learnt),
     }
@@ -63,7 +68,13 @@ def _train(
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
     backbone = train(
-        trainer, run.folder / stage, save_every=save_every, stage=stage, progress=progress
+        trainer,
+        run.folder / stage,
+        save_every=save_every,
+        stage=stage,
+        ranks=run.ranks,
+        progress=progress,
     )
-    manifest = replace(start.manifest, name=run.config.name)
-    write_version(backbone, start, run.version(stage), manifest=manifest)
+    if run.is_first:
+        manifest = replace(start.manifest, name=run.config.name)
+        write_version(backbone, start, run.version(stage), manifest=manifest)

@@ -24,6 +24,9 @@ from embedder.finetune.reader import Reader
 from embedder.finetune.records import Path as Rationale
 
 EXCHANGE = """
+import time
+from pathlib import Path
+
 import torch
 from embedder.finetune.ranks import Ranks
 
@@ -38,20 +41,28 @@ if ranks.is_first:
 ranks.sum_gradients([one, other])
 assert one.grad.tolist() == [2, 10]
 assert other.grad.tolist() == [1, 1]
+if ranks.is_first:
+    time.sleep(0.3)
+    Path("here").touch()
+ranks.wait()
+assert Path("here").exists()
+ranks.leave()
+assert not torch.distributed.is_initialized()
 """
 
 
-def test_processes_exchange_rows_and_sum_gradients():
+def test_processes_exchange_rows_sum_gradients_and_wait(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     root = Path(__file__).resolve().parents[3]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    shared["OMP_NUM_THREADS"] = "1"
     children = [
         subprocess.Popen(
             [sys.executable, "-c", EXCHANGE],
-            cwd=root,
-            env=os.environ | shared | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+            env=os.environ | shared | {"RANK": str(rank), "PYTHONPATH": str(root)},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,13 +1,19 @@
 """Tests for ponder/finetuning/stages.py: nano fine-tuned on a tiny bazaar, killed on the way."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from catalog.tables import CANDIDATES, ITEMS
@@ -308,24 +314,54 @@ def test_who_was_compared_with_another_champion_is_not_promoted(
     assert run.registry.champion() == refused
 
 
-def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings, bazaar):
+def options_of(config, folder):
+    """The command line of a run."""
+    options = ["finetune", "--data", config.data, "--out", str(folder), "--base", config.base]
+    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
+        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    return options
+
+
+def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings):
     def ponder(*arguments):
         return CliRunner().invoke(app, ["--home", str(settings.home), *arguments])
 
-    config = finished.config
-    options = ["--data", str(bazaar), "--out", str(finished.folder), "--json", "--seed", "0"]
-    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
-        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
-    options += ["--base", config.base]
-    result = ponder("finetune", *options)
+    options = options_of(finished.config, finished.folder)
     name = finished.done("register")["name"]
-    assert json.loads(result.stdout)["register"]["name"] == name
-    options.remove("--json")
+    assert json.loads(ponder(*options, "--json").stdout)["register"]["name"] == name
     assert (
         "after-20260309T000000: what was liked next, ndcg@10 by space: behaviour 0."
-        in ponder("finetune", *options).stdout
+        in ponder(*options).stdout
     )
     assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
+
+
+def test_two_processes_train_what_one_does(finished, settings, tmp_path):
+    """Started as documented; all that is left to do is the joint training."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / "joint")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ponder = ["--module", "ponder", "--home", str(settings.home)]
+    started = subprocess.run(
+        [*torchrun, *ponder, *options_of(finished.config, folder), "--json"],
+        cwd=Path(__file__).resolve().parents[3],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert started.returncode == 0, started.stderr
+    (result,) = map(json.loads, started.stdout.splitlines())  # one of the two talks
+    assert result["joint"] == finished.done("joint") | {"processes": 2}
+    alone, together = (
+        load_file(path / "joint" / "version" / "model.safetensors")
+        for path in (finished.folder, folder)
+    )
+    # A weight moves by up to 3e-3 here; sums in another order moved it by 1e-6.
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, atol=1e-5, rtol=0)
 
 
 def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, settings):
