@@ -89,7 +89,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
     A total that is not known beforehand is whatever was done at the end.
     """
     columns = (
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description:<15}"),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),

@@ -31,9 +31,11 @@ MAX_DIM = 64
 
 def gather_likes(run: Run, progress: Progress) -> Counts:
     """Stage `behaviour`: what users liked one after the other, and where that puts the items."""
-    rows = _sequences(run) if run.config.behaviour else None
-    if rows is None or len(rows) < run.config.collaborative(()).batch_size:
-        return {"sequences": 0 if rows is None else len(rows), "is_learnt": False}
+    if not run.config.behaviour:
+        return {"is_learnt": False}
+    rows = _sequences(run)
+    if len(rows) < run.config.collaborative(()).batch_size:
+        return {"sequences": len(rows), "is_learnt": False}
     places = _places(run)
     progress(len(rows))
     folder = run.folder / BEHAVIOUR

@@ -137,10 +137,10 @@ def lineage(run: Run) -> dict[str, Any]:
     told = ("pairs", "negatives", "behaviour", "rationales", "selection", "fresh_negatives")
     judged = run.done("evaluate")
     assert judged is not None
-    manifest = read_manifest(run.version("joint"))
     configs = {"joint": asdict(run.config.joint())}
     if is_learnt(run):
-        configs["behaviour"] = asdict(run.config.collaborative(manifest.dims))
+        dims = read_manifest(run.version("joint")).dims
+        configs["behaviour"] = asdict(run.config.collaborative(dims))
     if run.config.gate_steps:
         configs["gate"] = asdict(run.config.gate())
     return {
