@@ -112,7 +112,7 @@ class RolloutSource:
     def _seeds(
         self, keys: Sequence[str], bare: Sequence[Prompted], *, seed: str
     ) -> list[list[str]]:
-        """Of each group, the seeds of its rollouts that reason."""
+        """Of each group, the seeds of its rollouts that reason; equal contents draw the same."""
         numbers = range(self._config.num_generations)
         if self._config.forces_both:
             half = numbers[: len(numbers) // 2]
