@@ -19,8 +19,8 @@ from airflow.sdk import Param, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 STAGES = (
-    *("pairs", "negatives", "rationales", "selection"),
-    *("joint", "gate", "evaluate", "register"),
+    *("pairs", "negatives", "behaviour", "rationales", "selection"),
+    *("joint", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
 
@@ -54,6 +54,7 @@ def open_run(params, run_id):
         "gate_steps": Param(100, type="integer", minimum=0),
         "batch_size": Param(32, type="integer", minimum=1),
         "gate_batch_size": Param(16, type="integer", minimum=1),
+        "behaviour": Param(True, type="boolean", title="Learn a behaviour space as well"),
         "lora_rank": Param(0, type="integer", minimum=0),
     },
     tags=["ponder"],

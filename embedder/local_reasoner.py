@@ -16,7 +16,7 @@ from embedder.pictures import PictureError
 from embedder.reasoner import NoRationale, Rationale, Side
 from embedder.reasoner_config import LocalConfig
 from embedder.reasoning_prompt import INSTRUCTIONS, read_answer
-from embedder.sampling import GumbelDraw
+from embedder.sampling import SeededDraw
 from embedder.template import TURN_END
 
 
@@ -103,7 +103,7 @@ class LocalReasoner:
         if temperature == 0:
             return LogitsProcessorList()
         seeds = [f"{seed}/{key}" for key in keys]
-        return LogitsProcessorList([GumbelDraw(seeds, temperature=temperature)])
+        return LogitsProcessorList([SeededDraw(seeds, temperature=temperature)])
 
     def _read(self, tokens: list[int]) -> Rationale | NoRationale:
         inputs = self._checkpoint.inputs

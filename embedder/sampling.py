@@ -1,44 +1,48 @@
-"""Drawing tokens so that what a sequence gets does not depend on its batch.
+"""Drawing tokens so that what a sequence gets depends on its seed and not on its batch.
 
 Shape legend: B = sequences in the batch, V = vocabulary
 """
 
-import hashlib
+import random
 from collections.abc import Sequence
 
 import torch
 from transformers import LogitsProcessor
 
 
-class GumbelDraw(LogitsProcessor):
-    """Turns greedy decoding into drawing from softmax(logits / temperature).
+def drawn_tokens(logits_BV: torch.Tensor, sources: Sequence[random.Random]) -> list[int]:
+    """A token of each row, drawn from softmax(logits): inversion of its cumulative probability.
 
-    The token with the largest sum of scaled logit and Gumbel noise is distributed as if drawn from
-    the softmax (Gumbel 1954; Maddison et al. 2014). Every sequence has a source of noise of its
-    own, where `do_sample` of transformers has one for the whole batch.
+    One number a token is asked of each row's own source, where `do_sample` of transformers has one
+    source for the whole batch.
+
+    Args:
+        logits_BV: divided by the temperature, -inf where a token must not be drawn.
+        sources: of the rows; equal ones draw equal tokens.
     """
+    cumulative_BV = torch.softmax(logits_BV.double(), dim=-1).cumsum(dim=-1)
+    uniforms = [source.random() for source in sources]
+    threshold = torch.tensor(uniforms, dtype=torch.float64, device=logits_BV.device)
+    # Scaled by the sum, which rounding keeps from 1, so that the last token can be passed.
+    threshold = threshold[:, None] * cumulative_BV[:, -1:]
+    return torch.searchsorted(cumulative_BV, threshold, right=True)[:, 0].tolist()
+
+
+class SeededDraw(LogitsProcessor):
+    """Turns greedy decoding by transformers into drawing; see `drawn_tokens`."""
 
     def __init__(self, seeds: Sequence[str], *, temperature: float) -> None:
-        """Starts a source of noise for each sequence.
+        """Starts a source for each sequence.
 
         Args:
-            seeds: one for each sequence of the batch; equal ones draw equal noise.
+            seeds: one for each sequence of the batch; equal ones draw equal tokens.
             temperature: divides the logits; > 0.
         """
         self._temperature = temperature
-        self._sources = [torch.Generator().manual_seed(_number(seed)) for seed in seeds]
+        self._sources = [random.Random(seed) for seed in seeds]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """[B, V] scores whose argmax is the drawn token; impossible tokens stay impossible."""
-        uniform_BV = torch.stack(
-            [
-                torch.rand(scores.shape[1], generator=source, dtype=torch.float64)
-                for source in self._sources
-            ]
-        )
-        noise_BV = -torch.log(-torch.log(uniform_BV.clamp_min(torch.finfo(torch.float64).tiny)))
-        return scores / self._temperature + noise_BV.to(scores)
-
-
-def _number(seed: str) -> int:
-    return int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=7).digest())
+        """[B, V] scores that leave the drawn token alone possible."""
+        tokens = drawn_tokens(scores.float() / self._temperature, self._sources)
+        tokens_B1 = torch.tensor(tokens, device=scores.device)[:, None]
+        return torch.full_like(scores, float("-inf")).scatter(1, tokens_B1, 0.0)

@@ -89,7 +89,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
     A total that is not known beforehand is whatever was done at the end.
     """
     columns = (
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description:<15}"),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
@@ -105,6 +105,12 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         yield advance
         completed = progress.tasks[0].completed or 1
         progress.update(task, total=completed, completed=completed)
+
+
+@contextmanager
+def silence() -> Iterator[Callable[[int], None]]:
+    """In place of `bar`, for a process that does not talk."""
+    yield lambda done: None
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:

@@ -1,11 +1,12 @@
 """`ponder finetune`: from data to a registered version, in as many pieces as it is killed into."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ponder.console import bar, failures, line, printable, show
+from ponder.console import bar, failures, line, printable, show, silence
 from ponder.finetuning.config import LAKE, FinetuneConfig
 
 DEFAULTS = FinetuneConfig()
@@ -15,28 +16,37 @@ def finetune(
     context: typer.Context,
     base: Annotated[
         str | None,
-        typer.Option(help="What to start from [default: the champion, or the configured model]"),
+        typer.Option(
+            help="What to start from.", show_default="the champion, or the configured model"
+        ),
     ] = None,
     data: Annotated[str, typer.Option(help="A folder to learn from, or the deployment's lake.")] = (
         LAKE
     ),
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run [default: finetune/NAME in the home]"),
+        typer.Option(help="Folder of the run.", show_default="finetune/NAME in the home"),
     ] = None,
     name: Annotated[str, typer.Option(help="Of the version, before its id.")] = DEFAULTS.name,
     before: Annotated[
-        str, typer.Option(help="Later events are for evaluation [default: the last tenth]")
+        str, typer.Option(help="Later events are for evaluation.", show_default="the last tenth")
     ] = "",
-    steps: Annotated[int, typer.Option(help="Of joint training.", min=1)] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(help="Steps of joint training.", min=1)] = DEFAULTS.steps,
     gate_steps: Annotated[
-        int, typer.Option(help="Of the gate's training; 0: none.", min=0)
+        int, typer.Option(help="Steps of the gate's training; 0: none.", min=0)
     ] = DEFAULTS.gate_steps,
     batch_size: Annotated[int, typer.Option(help="Pairs a step.", min=1)] = DEFAULTS.batch_size,
-    max_pairs: Annotated[int, typer.Option(help="Of each source.", min=1)] = DEFAULTS.max_pairs,
-    learning_rate: Annotated[float, typer.Option(help="Peak.")] = DEFAULTS.learning_rate,
+    max_pairs: Annotated[
+        int, typer.Option(help="Pairs of each source, at most.", min=1)
+    ] = DEFAULTS.max_pairs,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak rate of joint training.")
+    ] = DEFAULTS.learning_rate,
+    behaviour: Annotated[
+        bool, typer.Option(help="Learn what is liked together, as a second space.")
+    ] = DEFAULTS.behaviour,
     lora_rank: Annotated[
-        int, typer.Option(help="Low-rank adapters; 0: all weights.", min=0)
+        int, typer.Option(help="Of low-rank adapters; 0 trains all weights.", min=0)
     ] = DEFAULTS.lora_rank,
     seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = DEFAULTS.seed,
     promote: Annotated[
@@ -47,7 +57,11 @@ def finetune(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Fine-tune the embedder and register the version; the same command goes on after a kill."""
+    """Fine-tune the embedder and register the version; the same command goes on after a kill.
+
+    On several GPUs: torchrun --nproc-per-node 2 --module ponder finetune ...
+    """
+    from embedder.finetune.ranks import Ranks
     from ponder.finetuning.outcome import promote as promoted
     from ponder.finetuning.run import Run
     from ponder.finetuning.stages import STAGES, run_stage
@@ -67,21 +81,34 @@ def finetune(
             gate_batch_size=min(batch_size, DEFAULTS.gate_batch_size),
             max_pairs=max_pairs,
             learning_rate=learning_rate,
+            behaviour=behaviour,
             lora_rank=lora_rank,
             seed=seed,
         )
-        run = Run.open(settings, config, folder)
+        run = Run.open(settings, config, folder, ranks=Ranks.joined())
         totals = {"joint": steps, "gate": gate_steps}
         result: dict[str, Any] = {}
         for stage in STAGES:
-            with bar(stage, totals.get(stage)) as progress:
+            with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
                 result[stage] = run_stage(run, stage, progress=progress)
+        Ranks.leave()
+    if not run.is_first:
+        return
     if as_json:
         show(result, as_json)
     else:
         show({stage: result[stage] for stage in ("pairs", "selection", "register")}, as_json)
-        for check in result["evaluate"]["checks"]:
-            line(printable(f"{'passed' if check['passed'] else 'FAILED':<8} {check['says']}"))
+        for text in _findings(result["evaluate"], metric=settings.promotion.metric):
+            line(printable(text))
     if promote:
         with failures():
             promoted(run)
+
+
+def _findings(evaluated: Mapping[str, Any], *, metric: str) -> Iterator[str]:
+    """What the evaluation says, a line for every rule and for every set of later behaviour."""
+    for check in evaluated["checks"]:
+        yield f"{'passed' if check['passed'] else 'FAILED':<8} {check['says']}"
+    for name, found in evaluated["behaviour"].items():
+        means = [f"{space} {values[metric]:.4f}" for space, values in found["metrics"].items()]
+        yield f"{'seen':<8} {name}: what was liked next, {metric} by space: {', '.join(means)}"

@@ -22,8 +22,10 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.batches import epoch_rows
-from embedder.finetune.contrastive import EmbedItems
 from embedder.losses import info_nce
+
+Followed = tuple[list[str], str]
+"""Items that a user liked, and the one that followed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +65,7 @@ class CollaborativeConfig:
 
 
 class Collaborative:
-    """Adds sequence-to-item and ID-to-item losses to a step; an `Objective` of the trainer."""
+    """Sequence-to-item and ID-to-item losses; an `embedder.finetune.objectives.Objective`."""
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Collaborative:
             ValueError: fewer sequences are left than a batch holds.
         """
         self._config, self._contents, self._id_vectors = config, contents, id_vectors
-        self._sequences = [
+        self._sequences: list[Followed] = [
             (known, target)
             for items, target in sequences.select("items", "target").iter_rows()
             if target in contents and (known := [item for item in items if item in contents])
@@ -97,16 +99,24 @@ class Collaborative:
                 f"{len(self._sequences)}; lower batch_size or leave the objective out"
             )
 
-    def losses(self, step: int, embed_items: EmbedItems) -> dict[str, torch.Tensor]:
-        """`sequence`, `id` and `behaviour_gate`, weighted, in nats and (id) in 1 - cosine."""
-        config = self._config
-        rows = epoch_rows(
-            len(self._sequences), config.batch_size, step, seed=f"{config.seed}/{config.source}"
-        )
-        batch = [self._sequences[row] for row in rows]
-        item_ids = sorted({item for items, target in batch for item in (*items, target)})
-        contents = [self._contents[item] for item in item_ids]
-        item_ND, gate = embed_items(contents, config.source)
+    @property
+    def source(self) -> str:
+        """Name of its instructions in the manifest."""
+        return self._config.source
+
+    @property
+    def gate_weight(self) -> float:
+        """Weight of the loss that teaches the gate to answer directly."""
+        return self._config.gate_weight
+
+    def contents_at(self, step: int) -> list[Content]:
+        """The items of the step's sequences, by id."""
+        return [self._contents[item] for item in _items(self._batch_at(step))]
+
+    def losses(self, step: int, item_ND: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`sequence`, weighted, in nats, and `id`, weighted, in 1 - cosine."""
+        config, batch = self._config, self._batch_at(step)
+        item_ids = _items(batch)
         row_of = {item: row for row, item in enumerate(item_ids)}
         sequence = sequence_loss(
             item_ND,
@@ -118,8 +128,14 @@ class Collaborative:
         return {
             "sequence": config.sequence_weight * sequence,
             "id": config.id_weight * self._id_loss(item_ids, item_ND),
-            "behaviour_gate": config.gate_weight * gate,
         }
+
+    def _batch_at(self, step: int) -> list[Followed]:
+        config = self._config
+        rows = epoch_rows(
+            len(self._sequences), config.batch_size, step, seed=f"{config.seed}/{config.source}"
+        )
+        return [self._sequences[row] for row in rows]
 
     def _id_loss(self, item_ids: Sequence[str], item_ND: torch.Tensor) -> torch.Tensor:
         known = [row for row, item in enumerate(item_ids) if item in self._id_vectors]
@@ -127,6 +143,10 @@ class Collaborative:
         if not vectors:
             return item_ND.new_zeros(())
         return id_loss(item_ND[known], torch.stack(vectors).to(item_ND))
+
+
+def _items(batch: Sequence[Followed]) -> list[str]:
+    return sorted({item for items, target in batch for item in (*items, target)})
 
 
 def sequence_loss(

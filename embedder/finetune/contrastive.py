@@ -15,7 +15,6 @@ Shape legend:
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,23 +25,13 @@ from embedder.content import Content
 from embedder.finetune.adapters import averaged
 from embedder.finetune.answers import Prompted, direct_answer, read
 from embedder.finetune.batches import Batches
+from embedder.finetune.objectives import Objective, backward
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
+from embedder.finetune.reader import Reader
 from embedder.losses import matryoshka_info_nce
 
 Augment = Callable[[Content, random.Random], Content]
-
-EmbedItems = Callable[[Sequence[Content], str], tuple[torch.Tensor, torch.Tensor]]
-"""Contents and a source's name to [B, D] direct embeddings, read with the item instruction of that
-source, and the loss of a gate that should have chosen `direct`, in nats."""
-
-
-class Objective(Protocol):
-    """Something else that a step learns, from data of its own."""
-
-    def losses(self, step: int, embed_items: EmbedItems) -> dict[str, torch.Tensor]:
-        """Weighted losses in nats by name; they may depend on the step and the weights alone."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +105,7 @@ class ContrastiveTrainer:
             pairs: what to learn, of any number of sources.
             config: how.
             augment: varies each content of a pair before it is read.
-            objectives: what else to learn; their losses are added in every step.
+            objectives: what else to learn in every step; their items are not augmented.
 
         Raises:
             ValueError: a source has fewer pairs than a batch holds, or `source_weights` names
@@ -135,6 +124,7 @@ class ContrastiveTrainer:
         hidden_size = self.backbone.model.config.get_text_config().hidden_size
         self._dims = self._manifest.dims or (hidden_size,)
         self._augment, self._objectives = augment, objectives
+        self._reader = Reader(self.backbone, self.inputs)
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=config.weight_decay,
@@ -176,11 +166,12 @@ class ContrastiveTrainer:
         """Learns one batch and returns its losses in nats."""
         batch = self.batch_at(step)
         losses = self.losses(batch, swapped=self.config.swap_roles and step % 2 == 1)
-        for objective in self._objectives:
-            losses |= objective.losses(step, self._embed_items)
         torch.stack(list(losses.values())).sum().backward()
+        logged = {name: loss.item() for name, loss in losses.items()}
+        for objective in self._objectives:
+            logged |= backward(objective, step, self._reader, self._manifest)
         self.optimizer.step(self.rate_at(step))
-        return {name: loss.item() for name, loss in losses.items()}
+        return logged
 
     def losses(self, batch: Sequence[Pair], *, swapped: bool = False) -> dict[str, torch.Tensor]:
         """The parts of the loss, weighted; their sum is what is minimised.
@@ -210,11 +201,6 @@ class ContrastiveTrainer:
             "contrast": contrast,
             "gate": self.config.gate_weight * (query_gate + target_gate) / 2,
         }
-
-    def _embed_items(
-        self, contents: Sequence[Content], source: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._direct(contents, self._manifest.for_source(source).item_instruction)
 
     def _direct(
         self, contents: Sequence[Content], instruction: str

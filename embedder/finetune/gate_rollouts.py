@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from embedder.cached_reasoner import content_key
 from embedder.finetune.answers import Prompted, direct_answer
 from embedder.finetune.gate_config import GateConfig
 from embedder.finetune.pairs import Pair
@@ -89,6 +90,7 @@ class RolloutSource:
         else:
             sided = [(pair.target, manifest.item_instruction) for pair in pairs]
         samples = [self._reader.sample(content, instruction) for content, instruction in sided]
+        keys = [content_key(content) for content, _ in sided]
         direct = direct_answer(self._inputs)
         bare = [Prompted(sample, (direct,)) for sample in samples]
         pictures = self._reader.pictures
@@ -96,10 +98,9 @@ class RolloutSource:
             self._reader.backbone,
             self._inputs,
             samples,
-            self._num_reasoning(bare, seed=seed),
+            self._seeds(keys, bare, seed=seed),
             max_words=manifest.max_new_tokens,
             temperature=self._config.temperature,
-            seed=seed,
             pictures=None if pictures is None else pictures.features(samples),
         )
         prompted = [
@@ -108,16 +109,24 @@ class RolloutSource:
         ]
         return self._judged(pairs, side, prompted)
 
-    def _num_reasoning(self, bare: Sequence[Prompted], *, seed: str) -> list[int]:
-        """How many rollouts of each group reason."""
+    def _seeds(
+        self, keys: Sequence[str], bare: Sequence[Prompted], *, seed: str
+    ) -> list[list[str]]:
+        """Of each group, the seeds of its rollouts that reason; equal contents draw the same."""
+        numbers = range(self._config.num_generations)
         if self._config.forces_both:
-            return [self._config.num_generations // 2] * len(bare)
+            half = numbers[: len(numbers) // 2]
+            return [[f"{seed}/{key}/{number}" for number in half] for key in keys]
         with torch.no_grad():
             gate_P2 = self._reader.read(bare, with_words=False).gate_B2
-        source = random.Random(f"{seed}/gate")
+        probabilities = torch.softmax(gate_P2, dim=-1)[:, 1].tolist()
         return [
-            sum(source.random() < p for _ in range(self._config.num_generations))
-            for p in torch.softmax(gate_P2, dim=-1)[:, 1].tolist()
+            [
+                f"{seed}/{key}/{number}"
+                for number in numbers
+                if random.Random(f"{seed}/gate/{key}/{number}").random() < p
+            ]
+            for key, p in zip(keys, probabilities, strict=True)
         ]
 
     @torch.no_grad()

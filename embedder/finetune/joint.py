@@ -14,6 +14,7 @@ from embedder.checkpoint import Checkpoint
 from embedder.finetune.adapters import Lora, averaged, make_trainable
 from embedder.finetune.batches import Batches
 from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.objectives import Objective, backward
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.finetune.ranks import Ranks
@@ -86,6 +87,7 @@ class JointTrainer:
         lessons: Sequence[Lesson],
         config: JointConfig,
         *,
+        objectives: Sequence[Objective] = (),
         pictures: PictureCache | None = None,
         ranks: Ranks | None = None,
     ) -> None:
@@ -95,6 +97,7 @@ class JointTrainer:
             checkpoint: where to start from; its manifest may hold instructions of sources.
             lessons: what to learn, of any number of sources.
             config: how.
+            objectives: what else to learn in every step.
             pictures: features by the checkpoint's tower, which is then not trained.
             ranks: the processes that train together; None: this one alone.
 
@@ -118,11 +121,10 @@ class JointTrainer:
             seed=config.seed,
         )
         self._ranks = ranks or Ranks()
+        self._reader = Reader(self.backbone, checkpoint.inputs, pictures=pictures)
+        self._manifest, self._objectives = checkpoint.manifest, objectives
         self.objective = JointObjective(
-            Reader(self.backbone, checkpoint.inputs, pictures=pictures),
-            checkpoint.manifest,
-            config.objective,
-            ranks=self._ranks,
+            self._reader, self._manifest, config.objective, ranks=self._ranks
         )
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
@@ -156,8 +158,17 @@ class JointTrainer:
         return source.choices(paths, [path.weight for path in paths])[0]
 
     def step(self, step: int) -> dict[str, float]:
-        """Learns one batch and returns its weighted losses in nats."""
+        """Learns one batch, and what else there is to learn, and returns the weighted losses."""
         losses = self.objective.backward(self.batch_at(step))
+        for objective in self._objectives:
+            losses |= backward(
+                objective,
+                step,
+                self._reader,
+                self._manifest,
+                chunk_size=self.config.objective.chunk_size,
+                ranks=self._ranks,
+            )
         self._ranks.sum_gradients(self.optimizer.parameters)
         rate = cosine_rate(
             step,

@@ -12,12 +12,17 @@ Shape legend: N = rows of all processes, D = numbers of a row
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=7)
+"""Processes that wait for the first one's own work give up after this; when one dies, `torchrun`
+ends the others at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +34,35 @@ class Ranks:
 
     @classmethod
     def joined(cls) -> "Ranks":
-        """Joins the processes that `torchrun` started; alone without it."""
+        """Joins the processes that `torchrun` started; alone without it.
+
+        Each gets a GPU of its own, which the device "cuda" then means.
+        """
         if "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            backend = "gloo"
+            if torch.cuda.is_available():
+                backend = "cpu:gloo,cuda:nccl"
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            dist.init_process_group(backend, timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
+
+    @staticmethod
+    def leave() -> None:
+        """Ends the exchange, after which this process is alone."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
         """Whether this is the process that keeps log and state."""
         return self.rank == 0
+
+    def wait(self) -> None:
+        """Returns when every process has come here."""
+        if self.size > 1:
+            dist.all_reduce(torch.zeros(1))  # not `barrier`, which keeps a GPU spinning
 
     def own(self, rows: Sequence[T]) -> Sequence[T]:
         """This process's share: every `size`-th row."""

@@ -14,6 +14,7 @@ from embedder.finetune.answers import Reading, half_precision, word_logits
 from embedder.finetune.reader import Reader
 from embedder.inputs import Inputs
 from embedder.sample import Sample
+from embedder.sampling import drawn_tokens
 from embedder.slots import SlotCache
 from embedder.tower import PictureFeatures
 
@@ -26,42 +27,44 @@ def roll_out(
     backbone: Backbone,
     inputs: Inputs,
     samples: Sequence[Sample],
-    num_rollouts: Sequence[int],
+    seeds: Sequence[Sequence[str]],
     *,
     max_words: int,
     temperature: float,
-    seed: str,
     pictures: PictureFeatures | None = None,
 ) -> list[list[Answer]]:
-    """Reasoned answers of each prompt, as many as are asked for.
+    """Reasoned answers of each prompt, one for each of its seeds.
 
-    What is drawn for a prompt depends on the seed and the prompt's and the rollout's number, not on
-    what the other prompts are or get.
+    What is drawn depends on prompt and seed, not on the other prompts and rollouts. (An
+    `embedder.local_reasoner.LocalReasoner` that draws with the same seed writes the same.)
 
     Args:
         backbone: the policy.
         inputs: its tokenizer.
         samples: prompts that end where the gate token goes.
-        num_rollouts: of each prompt, >= 0.
+        seeds: of each prompt, those of its rollouts; may be none.
         max_words: the embedding token closes an answer by force as its word of this number.
         temperature: divides the logits; > 0.
-        seed: of the draws.
         pictures: features of the prompts' pictures; computed when not given.
     """
     with half_precision(backbone.device):
         cache, positions, owners = _joined(
-            backbone, inputs, samples, num_rollouts, max_words=max_words, pictures=pictures
+            backbone,
+            inputs,
+            samples,
+            [len(own) for own in seeds],
+            max_words=max_words,
+            pictures=pictures,
         )
-        places = [(row, number) for row, many in enumerate(num_rollouts) for number in range(many)]
-        sources = [random.Random(f"{seed}/{row}/{number}") for row, number in places]
-        answers = [[inputs.reason_id] for _ in places]
-        active = list(range(len(places)))
+        sources = [random.Random(seed) for own in seeds for seed in own]
+        answers = [[inputs.reason_id] for _ in sources]
+        active = list(range(len(sources)))
         while active:
             newest = torch.tensor([answers[n][-1] for n in active], device=backbone.device)
             at = [positions[owners[n]] + len(answers[n]) - 1 for n in active]
             states = backbone.text.step(newest, torch.tensor(at, device=backbone.device), cache)
             logits_RV = masked_logits(backbone.logits(states), inputs, temperature=temperature)
-            drawn = _drawn(logits_RV, [sources[n].random() for n in active])
+            drawn = drawn_tokens(logits_RV, [sources[n] for n in active])
             for slot in reversed(range(len(active))):  # a leaving one moves only later slots
                 answer = answers[active[slot]]
                 answer.append(inputs.emb_id if len(answer) == max_words else drawn[slot])
@@ -71,7 +74,7 @@ def roll_out(
                     if slot < len(active):
                         active[slot] = last
     of: list[list[Answer]] = [[] for _ in samples]
-    for (row, _), answer in zip(places, answers, strict=True):
+    for row, answer in zip(owners, answers, strict=True):
         of[row].append(tuple(answer))
     return of
 
@@ -117,12 +120,3 @@ def _joined(
     for row in owners:
         cache.join(past_Y2BKLD[:, :, row, :, : prompts.lengths[row]], room=max_words)
     return cache, positions, owners
-
-
-def _drawn(logits_RV: torch.Tensor, uniforms: list[float]) -> list[int]:
-    """The token at which each row's cumulative probability passes its uniform number."""
-    cumulative_RV = torch.softmax(logits_RV.double(), dim=-1).cumsum(dim=-1)
-    threshold = torch.tensor(uniforms, dtype=torch.float64, device=logits_RV.device)
-    # Scaled by the sum, which rounding keeps from 1, so that the last token can be passed.
-    threshold = threshold[:, None] * cumulative_RV[:, -1:]
-    return torch.searchsorted(cumulative_RV, threshold, right=True)[:, 0].tolist()

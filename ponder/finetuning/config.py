@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
+    from embedder.finetune.collaborative import CollaborativeConfig
     from embedder.finetune.gate_config import GateConfig
     from embedder.finetune.joint import JointConfig
 
@@ -57,7 +58,11 @@ class FinetuneConfig:
     """Peak rate of joint training."""
 
     num_negatives: int = 2
-    """Hard negatives of a query, mined with the base."""
+    """Hard negatives of a query; mined with the base, and again with the joint model."""
+
+    behaviour: bool = True
+    """Whether the version also learns a behaviour space, from what users liked one after the other.
+    It does not where there are too few likes."""
 
     lora_rank: int = 0
     """Of low-rank adapters; 0 trains all weights of the text layers."""
@@ -109,6 +114,17 @@ class FinetuneConfig:
             seed=self.seed,
         )
 
+    def collaborative(self, dims: tuple[int, ...]) -> "CollaborativeConfig":
+        """Of the behaviour space, which stage 1 learns beside the content.
+
+        A step reads a quarter as many sequences as pairs, because each has up to 11 items.
+        """
+        from embedder.finetune.collaborative import CollaborativeConfig
+
+        return CollaborativeConfig(
+            batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
+        )
+
     def gate(self) -> "GateConfig":
         """Of stage 2."""
         from embedder.finetune.adapters import Lora
@@ -131,7 +147,9 @@ def keep_config(config: FinetuneConfig, folder: Path) -> None:
     path = folder / "config.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(config), indent=1) + "\n")
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(config), indent=1) + "\n")
+        temporary.replace(path)
         return
     earlier: dict[str, Any] = json.loads(path.read_text())
     changed = [f.name for f in fields(config) if earlier.get(f.name) != getattr(config, f.name)]

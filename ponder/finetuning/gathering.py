@@ -1,8 +1,7 @@
-"""The stages that gather what is learned from: pairs, evaluation sets, hard negatives."""
+"""The stage that gathers what is learned from: pairs, and the evaluation sets of the same data."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ def gather(run: Run, progress: Progress) -> Counts:
     already stays as it is.
 
     Raises:
-        ValueError: no source has a batch of pairs.
+        ValueError: no source has a batch of pairs, or a wording of attributes asks for nothing.
     """
     from ponder.finetuning.pair_sources import contents_of, split_moment
 
@@ -75,14 +74,16 @@ def _readable_rows(
 ) -> tuple[pl.DataFrame, int]:
     """Rows of pairs whose contents there are, and how many others there were."""
     from embedder.finetune.pair_rows import read_pairs
-    from ponder.finetuning.pair_sources import read_searches, training_rows
+    from ponder.finetuning.pair_sources import read_searches, read_wordings, training_rows
 
     config = run.config
+    beside = Path(config.data) if config.data != LAKE else run.settings.home
     rows = training_rows(
         items,
         positives,
         before=before,
-        searches=read_searches(Path(config.data) if config.data != LAKE else run.settings.home),
+        searches=read_searches(beside),
+        wordings=read_wordings(beside),
         max_pairs=config.max_pairs,
         seed=config.seed,
     )
@@ -131,28 +132,3 @@ def _freeze_sets(
     found = sorted(path.parent.name for path in run.sets_folder.glob("[!.]*/digest"))
     # What came after another run's split, this one may have learned from.
     return [name for name in found if name in asked or not name.startswith(AFTER)]
-
-
-def mine(run: Run, progress: Progress) -> Counts:
-    """Stage `negatives`: each query's hard negatives, as the base sees them."""
-    from embedder.encode import EmbedderConfig, MMEmbR1
-    from embedder.finetune.mining import with_hard_negatives
-
-    if not run.config.num_negatives:
-        return {}
-    base = run.load(run.base)
-    config = EmbedderConfig(device=run.settings.device)
-
-    def encoder_of(source: str) -> MMEmbR1:
-        return MMEmbR1(replace(base, manifest=base.manifest.for_source(source)), config)
-
-    hardened, report = with_hard_negatives(
-        run.pairs, encoder_of, num_negatives=run.config.num_negatives
-    )
-    rows = [(pair.pair_id, [negative.key for negative in pair.negatives]) for pair in hardened]
-    progress(len(rows))
-    (run.folder / "negatives").mkdir(exist_ok=True)
-    pl.DataFrame(
-        rows, schema={"pair_id": pl.String, "keys": pl.List(pl.String)}, orient="row"
-    ).write_parquet(run.folder / "negatives" / "negatives.parquet")
-    return {"sources": report.to_dicts()}

@@ -5,11 +5,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ponder.finetuning.behaviour import in_behaviour_space, is_learnt
+from ponder.finetuning.gathering import AFTER
 from ponder.finetuning.promotion import verdict
 from ponder.finetuning.run import Counts, Progress, Run
 from ponder.finetuning.training import trained
+
+if TYPE_CHECKING:
+    from embedder.encode import MMEmbR1
 
 
 class PromotionRefused(RuntimeError):
@@ -30,31 +35,69 @@ def evaluate(run: Run, progress: Progress) -> Counts:
 
     settings, registry = run.settings, run.registry
     champion = str(registry.path("champion")) if registry.champion() else run.base
-    pairs = run.done("pairs")
-    assert pairs is not None
-    versions = [
+    candidate, served = (
         MMEmbR1.open(EmbedderConfig(model=model, device=settings.device, policy=settings.policy))
         for model in (str(run.version(trained(run))), champion)
-    ]
+    )
     report = {
         name: compare(
             read_frozen_set(run.sets_folder / name),
-            *versions,
+            candidate,
+            served,
             policy=settings.policy,
             seed=run.config.seed,
             progress=progress,
         )
-        for name in pairs["sets"]
+        for name in _sets(run)
     }
     judged = verdict(report, settings.promotion)
     return {
         "promoted": judged.promoted,
         "checks": [asdict(check) for check in judged.checks],
         "thresholds": asdict(settings.promotion),
-        "champion": versions[1].version,
+        "champion": served.version,
         "opponent": registry.champion(),
         "sets": report,
+        "behaviour": _behaviour(run, candidate, served, progress),
     }
+
+
+def _behaviour(
+    run: Run, candidate: "MMEmbR1", champion: "MMEmbR1", progress: Progress
+) -> dict[str, Any]:
+    """The candidate's behaviour space on what users did later; empty when it has none.
+
+    It is told and not judged: promotion is about the space that is served.
+    """
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from ponder.finetuning.frozen_set import read_frozen_set
+    from ponder.finetuning.space_comparison import compare_spaces
+
+    config = EmbedderConfig(device=run.settings.device, policy="never")
+    own, other = (in_behaviour_space(one.checkpoint) for one in (candidate, champion))
+    if own is None:
+        return {}
+    others = {"content": candidate}
+    if other is not None:
+        others["champion"] = MMEmbR1(other, config)
+    return {
+        name: compare_spaces(
+            read_frozen_set(run.sets_folder / name),
+            MMEmbR1(own, config),
+            others,
+            seed=run.config.seed,
+            progress=progress,
+        )
+        for name in _sets(run)
+        if name.startswith(AFTER)
+    }
+
+
+def _sets(run: Run) -> list[str]:
+    pairs = run.done("pairs")
+    assert pairs is not None
+    names: list[str] = pairs["sets"]
+    return names
 
 
 def register(run: Run, progress: Progress) -> Counts:
@@ -89,12 +132,15 @@ def promote(run: Run) -> Counts:
 
 def lineage(run: Run) -> dict[str, Any]:
     """Where the version comes from: enough to make it again, and to know why it was trusted."""
-    from embedder.version import configured_version
+    from embedder.version import configured_version, read_manifest
 
-    stages = {name: run.done(name) for name in ("pairs", "negatives", "rationales", "selection")}
+    told = ("pairs", "negatives", "behaviour", "rationales", "selection", "fresh_negatives")
     judged = run.done("evaluate")
     assert judged is not None
     configs = {"joint": asdict(run.config.joint())}
+    if is_learnt(run):
+        dims = read_manifest(run.version("joint")).dims
+        configs["behaviour"] = asdict(run.config.collaborative(dims))
     if run.config.gate_steps:
         configs["gate"] = asdict(run.config.gate())
     return {
@@ -103,13 +149,14 @@ def lineage(run: Run) -> dict[str, Any]:
         "code": {"ponder": installed("ponder"), "commit": _commit()},
         "config": asdict(run.config),
         "stages": configs,
-        **stages,
+        **{name: run.done(name) for name in told},
         "evaluation": {
             "promoted": judged["promoted"],
             "checks": judged["checks"],
             "thresholds": judged["thresholds"],
             "champion": judged["champion"],
             "sets": {name: one["digest"] for name, one in judged["sets"].items()},
+            "behaviour": judged["behaviour"],
         },
     }
 

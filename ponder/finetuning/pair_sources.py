@@ -1,6 +1,6 @@
 """Training pairs of a catalogue: what its sources give, split by time, and their contents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from ponder.finetuning.frozen_set import FrozenQuery
 
 MAX_GAP = timedelta(days=1)
 """Between two likes of one user that make a pair."""
+
+ATTRIBUTES = "attributes"
+"""Before a wording, the name of its source."""
 
 LATER_SHARE = 0.1
 """Of the positive events, the last ones, that are kept for evaluation."""
@@ -37,6 +40,7 @@ def training_rows(
     *,
     before: datetime | None,
     searches: pl.DataFrame,
+    wordings: Iterable[str],
     max_pairs: int,
     seed: int,
 ) -> pl.DataFrame:
@@ -47,15 +51,20 @@ def training_rows(
         positives: events that speak for their item.
         before: events from here on are not looked at; None: there are none.
         searches: request_id and text.
+        wordings: of attributes, see `embedder.finetune.catalogue_pairs.attribute_pairs`; each is a
+            source of its own.
         max_pairs: of each source; of more, so many are drawn.
         seed: decides which.
+
+    Raises:
+        ValueError: a wording names nothing, or no item has all that it names.
     """
     from embedder.finetune.catalogue_pairs import title_picture_pairs
     from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
     from embedder.finetune.searches import search_pairs
     from embedder.finetune.tastes import swing
 
-    found = [title_picture_pairs(items)]
+    found = [title_picture_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]
     if before is not None:
         found += [
             search_pairs(searches, positives, before=before),
@@ -68,6 +77,25 @@ def training_rows(
             for rows in found
         ]
     )
+
+
+def _worded_pairs(items: pl.DataFrame, wording: str) -> pl.DataFrame:
+    from embedder.finetune.catalogue_pairs import attribute_pairs
+
+    rows = attribute_pairs(items, wording, source=f"{ATTRIBUTES} {wording}")
+    if rows.is_empty():
+        raise ValueError(
+            f"a wording must name attributes that items have, or category, got {wording!r}, and no "
+            "item has all of these; mend or remove its line in wordings.txt"
+        )
+    return rows
+
+
+def read_wordings(folder: Path) -> list[str]:
+    """The lines of a folder's `wordings.txt` without blank and repeated ones; none without it."""
+    path = folder / "wordings.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def read_searches(folder: Path) -> pl.DataFrame:

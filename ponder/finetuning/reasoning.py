@@ -10,6 +10,7 @@ import polars as pl
 from catalog.tables import CANDIDATES
 from embedder.finetune.records import Candidate
 from embedder.reasoner import Side
+from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 from ponder.wiring import other_reasoner
 
@@ -102,7 +103,7 @@ def _judge(run: Run, parts: Path, progress: Progress) -> str:
     from embedder.finetune.offers import offers
     from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
 
-    base, pairs = run.load(run.base), run.pairs
+    base, pairs = run.load(run.base), hardened(run, "negatives")
     known = [JUDGED.to_frame(), *map(pl.read_parquet, sorted(parts.glob("*.parquet")))]
     judged = pl.concat(known)
     contrast_of = contrasts(pairs, num_others=NUM_OTHERS, seed=run.config.seed)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from embedder.checkpoint import Checkpoint
     from embedder.content import Content
     from embedder.finetune.pairs import Pair
+    from embedder.finetune.ranks import Ranks
 
 Counts = dict[str, Any]
 Progress = Callable[[int], None]
@@ -40,15 +41,37 @@ class Run:
     config: FinetuneConfig
     folder: Path
 
+    ranks: "Ranks | None" = None
+    """The processes that run it together, in one folder; None: this one alone."""
+
     @classmethod
-    def open(cls, settings: Settings, config: FinetuneConfig, folder: Path) -> "Run":
+    def open(
+        cls,
+        settings: Settings,
+        config: FinetuneConfig,
+        folder: Path,
+        *,
+        ranks: "Ranks | None" = None,
+    ) -> "Run":
         """The run of a folder, which is created when missing.
 
         Raises:
             ValueError: it was started with another configuration.
         """
-        keep_config(config, folder)
-        return cls(settings, config, folder)
+        run = cls(settings, config, folder, ranks)
+        if run.is_first:
+            keep_config(config, folder)
+        return run
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes, and does what only one can do."""
+        return self.ranks is None or self.ranks.is_first
+
+    def wait(self) -> None:
+        """Returns when every process has come here."""
+        if self.ranks is not None:
+            self.ranks.wait()
 
     @staticmethod
     def base_of(folder: Path) -> str | None:
@@ -113,26 +136,11 @@ class Run:
 
     @cached_property
     def pairs(self) -> "list[Pair]":
-        """The pairs to learn from, with the hard negatives that were mined."""
+        """The pairs to learn from, without hard negatives."""
         from embedder.finetune.pair_rows import read_pairs
-        from embedder.finetune.pairs import Negative
 
         rows = pl.read_parquet(self.folder / "pairs" / "pairs.parquet")
-        pairs = read_pairs(rows, self.contents).pairs
-        path = self.folder / "negatives" / "negatives.parquet"
-        if not path.exists():
-            return pairs
-        targets = {(pair.source, pair.target_key): pair.target for pair in pairs}
-        hard = dict(pl.read_parquet(path).iter_rows())
-        return [
-            replace(
-                pair,
-                negatives=tuple(
-                    Negative(targets[pair.source, key], key) for key in hard[pair.pair_id]
-                ),
-            )
-            for pair in pairs
-        ]
+        return read_pairs(rows, self.contents).pairs
 
     @property
     def events(self) -> pl.DataFrame:

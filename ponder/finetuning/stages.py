@@ -6,21 +6,27 @@ stopped.
 
 from collections.abc import Callable, Mapping
 
-from ponder.finetuning import gathering, outcome, reasoning, training
+from ponder.finetuning import behaviour, gathering, negatives, outcome, reasoning, training
 from ponder.finetuning.run import Counts, Progress, Run
 
 Stage = Callable[[Run, Progress], Counts]
 
 STAGES: Mapping[str, Stage] = {
     "pairs": gathering.gather,
-    "negatives": gathering.mine,
+    "negatives": negatives.mine,
+    "behaviour": behaviour.gather_likes,
     "rationales": reasoning.write,
     "selection": reasoning.select,
     "joint": training.train_joint,
+    "fresh_negatives": negatives.mine_again,
     "gate": training.train_gate,
     "evaluate": outcome.evaluate,
     "register": outcome.register,
 }
+
+
+SHARED = {"joint"}
+"""What all processes of a run do together; the first one does the rest and the others wait."""
 
 
 def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) -> Counts:
@@ -31,8 +37,11 @@ def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) ->
         name: of `STAGES`.
         progress: told how much more is done, in units of the stage.
     """
+    if run.done(name) is None and (run.is_first or name in SHARED):
+        found = STAGES[name](run, progress)
+        if run.is_first:
+            run.finish(name, found)
+    run.wait()
     counts = run.done(name)
-    if counts is None:
-        counts = STAGES[name](run, progress)
-        run.finish(name, counts)
+    assert counts is not None
     return counts

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ponder.finetuning.behaviour import is_learnt, objectives, offering
+from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
@@ -16,16 +18,26 @@ MAX_STEPS_LOST = 100
 
 
 def train_joint(run: Run, progress: Progress) -> Counts:
-    """Stage `joint`: the base learns from the pairs and from the rationales that were kept."""
+    """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
     from embedder.finetune.joint import JointTrainer
     from embedder.finetune.selection import lessons
 
     base = run.load(run.base)
-    learnt = lessons(run.pairs, pl.read_parquet(run.folder / "selection" / "selected.parquet"))
-    trainer = JointTrainer(base, learnt, run.config.joint())
+    if is_learnt(run):
+        base = replace(base, manifest=offering(base.manifest))
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    learnt = lessons(hardened(run, "negatives"), selected)
+    trainer = JointTrainer(
+        base,
+        learnt,
+        run.config.joint(),
+        objectives=objectives(run, base.manifest),
+        ranks=run.ranks,
+    )
     _train(run, "joint", trainer, base, progress)
     return {
         "steps": trainer.num_steps,
+        "processes": 1 if run.ranks is None else run.ranks.size,
         "lessons": len(learnt),
         "reasoned": sum(bool(one.query_paths or one.target_paths) for one in learnt),
     }
@@ -38,7 +50,7 @@ def train_gate(run: Run, progress: Progress) -> Counts:
     if not run.config.gate_steps:
         return {"steps": 0}
     joint = run.load(run.version("joint"))
-    trainer = GateTrainer(joint, run.pairs, run.config.gate())
+    trainer = GateTrainer(joint, hardened(run, "fresh_negatives"), run.config.gate())
     _train(run, "gate", trainer, joint, progress)
     return {"steps": trainer.num_steps}
 
@@ -56,7 +68,13 @@ def _train(
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
     backbone = train(
-        trainer, run.folder / stage, save_every=save_every, stage=stage, progress=progress
+        trainer,
+        run.folder / stage,
+        save_every=save_every,
+        stage=stage,
+        ranks=run.ranks,
+        progress=progress,
     )
-    manifest = replace(start.manifest, name=run.config.name)
-    write_version(backbone, start, run.version(stage), manifest=manifest)
+    if run.is_first:
+        manifest = replace(start.manifest, name=run.config.name)
+        write_version(backbone, start, run.version(stage), manifest=manifest)

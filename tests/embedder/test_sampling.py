@@ -2,7 +2,7 @@
 
 import torch
 
-from embedder.sampling import GumbelDraw
+from embedder.sampling import SeededDraw
 
 IDS = torch.zeros(1, 1, dtype=torch.long)
 
@@ -11,7 +11,7 @@ def test_tokens_are_drawn_with_the_softmax_of_the_scaled_logits():
     logits = torch.tensor([[0.0, 1.0, 2.0, float("-inf")]])
     temperature, num_draws = 2.0, 4_000
     rows = [f"seed {n}" for n in range(num_draws)]
-    drawn = GumbelDraw(rows, temperature=temperature)(IDS, logits.expand(num_draws, -1))
+    drawn = SeededDraw(rows, temperature=temperature)(IDS, logits.expand(num_draws, -1))
     shares = torch.bincount(drawn.argmax(dim=1), minlength=4) / num_draws
     expected = torch.softmax(logits[0] / temperature, dim=0)
     # Three standard deviations of a share near 1/2 over 4,000 draws.
@@ -21,7 +21,7 @@ def test_tokens_are_drawn_with_the_softmax_of_the_scaled_logits():
 
 def test_a_sequence_draws_the_same_in_any_batch():
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    together = GumbelDraw(["a", "b", "c"], temperature=1.0)
-    alone = GumbelDraw(["b"], temperature=1.0)
+    together = SeededDraw(["a", "b", "c"], temperature=1.0)
+    alone = SeededDraw(["b"], temperature=1.0)
     for _ in range(3):
         assert torch.equal(together(IDS, logits)[1:2], alone(IDS, logits[1:2]))

@@ -75,18 +75,6 @@ def test_the_id_loss_is_one_minus_the_cosine():
     torch.testing.assert_close(id_loss(items, targets), torch.tensor(0.5))
 
 
-class Table:
-    """Embeds the item whose text is `n` by a row of a table; counts what it is asked."""
-
-    def __init__(self, table):
-        self.table, self.asked = table, []
-
-    def __call__(self, contents, source):
-        self.asked.append(([content.text for content in contents], source))
-        rows = torch.stack([self.table[int(content.text)] for content in contents])
-        return F.normalize(rows, dim=-1), torch.tensor(3.0)
-
-
 CONTENTS = {f"i{n}": Content(str(n)) for n in range(6)}
 
 
@@ -95,40 +83,45 @@ def objective(sequences, id_vectors=None, **changes):
     return Collaborative(sequences, CONTENTS, id_vectors or {}, config)
 
 
-def test_each_item_of_a_batch_is_embedded_once_under_the_sources_name():
-    embed = Table(torch.eye(6))
-    collaborative = objective(rows((["i0", "i1"], "i2"), (["i1", "i2"], "i3")), source="taste")
-    collaborative.losses(0, embed)
-    assert embed.asked == [(["0", "1", "2", "3"], "taste")]
+def texts(collaborative, step=0):
+    return [content.text for content in collaborative.contents_at(step)]
+
+
+def losses_on(table, collaborative):
+    """At step 0, when the item whose text is `n` has row n of the table as its vector."""
+    rows = [int(text) for text in texts(collaborative)]
+    return collaborative.losses(0, F.normalize(table[rows], dim=-1))
+
+
+def test_each_item_of_a_batch_is_embedded_once():
+    both = rows((["i0", "i1"], "i2"), (["i1", "i2"], "i3"))
+    assert texts(objective(both)) == ["0", "1", "2", "3"]
 
 
 def test_the_losses_are_those_of_its_parts_weighted():
     table = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     unit = F.normalize(table, dim=-1)
     id_vectors = {"i0": np.eye(4, dtype=np.float32)[0], "i3": np.eye(4, dtype=np.float32)[2]}
-    weights = {"sequence_weight": 0.5, "id_weight": 2.0, "gate_weight": 0.1}
+    weights = {"sequence_weight": 0.5, "id_weight": 2.0}
     both = rows((["i0", "i1"], "i2"), (["i1"], "i3"))
-    losses = objective(both, id_vectors, dims=(2, 4), **weights).losses(0, Table(table))
+    losses = losses_on(table, objective(both, id_vectors, dims=(2, 4), **weights))
     expected = sequence_loss(
         unit, [[0, 1], [1]], [2, 3], dims=(2, 4), contrastive_temperature=1.0
     )  # symmetric, so the order of the two does not matter
     torch.testing.assert_close(losses["sequence"], 0.5 * expected)
     distance = ((1 - unit[0, 0]) + (1 - unit[3, 2])) / 2
     torch.testing.assert_close(losses["id"], 2.0 * distance)
-    torch.testing.assert_close(losses["behaviour_gate"], torch.tensor(0.3))
 
 
 def test_items_without_behaviour_only_take_part_in_sequences():
-    losses = objective(rows((["i0"], "i1"), (["i2"], "i3"))).losses(0, Table(torch.eye(6)))
+    losses = losses_on(torch.eye(6), objective(rows((["i0"], "i1"), (["i2"], "i3"))))
     assert losses["id"].item() == 0.0
     assert losses["sequence"].item() > 0.0
 
 
 def test_sequences_without_contents_are_left_out():
-    embed = Table(torch.eye(6))
     mixed = rows((["gone", "i0"], "i1"), (["gone"], "i2"), (["i3"], "gone"), (["i4"], "i5"))
-    objective(mixed).losses(0, embed)
-    assert embed.asked[0][0] == ["0", "1", "4", "5"]
+    assert texts(objective(mixed)) == ["0", "1", "4", "5"]
     with pytest.raises(ValueError, match=r"needs 3 sequences .* got 2; lower batch_size"):
         objective(mixed, batch_size=3)
 
@@ -137,10 +130,8 @@ def test_a_step_depends_on_its_number_alone():
     many = rows(*[([f"i{n}"], f"i{(n + 1) % 6}") for n in range(6)])
 
     def asked(steps, **changes):
-        embed, collaborative = Table(torch.eye(6)), objective(many, **changes)
-        for step in steps:
-            collaborative.losses(step, embed)
-        return embed.asked
+        collaborative = objective(many, **changes)
+        return [texts(collaborative, step) for step in steps]
 
     assert asked([0, 1, 2, 3])[3] == asked([3])[0]
     assert asked(range(6)) != asked(range(6), seed=1)

@@ -123,31 +123,6 @@ def test_a_source_is_read_with_its_own_instructions(fresh, pairs):
     assert listed.losses(search)["contrast"].item() != default.losses(pairs)["contrast"].item()
 
 
-class Pull:
-    """An objective that pulls one content's vector along the first axis."""
-
-    def __init__(self, content):
-        self.content = content
-
-    def losses(self, step, embed_items):
-        item_ND, _ = embed_items([self.content], "behaviour")
-        return {"pull": -(step + 1) * item_ND[0, 0]}
-
-
-def test_an_objective_adds_its_losses_to_a_step(fresh, pairs):
-    checkpoint = fresh()
-    manifest = replace(checkpoint.manifest, instructions={"behaviour": ("", "Taste.")})
-    reads = replace(checkpoint, manifest=manifest)
-    taste = replace(reads, manifest=manifest.for_source("behaviour"))
-    content = pairs[0].target
-    (encoding,) = embedder(taste, fresh().backbone).encode_items([content])
-    trainer = ContrastiveTrainer(reads, pairs, config(warmup_steps=0), objectives=[Pull(content)])
-    losses = [trainer.step(step) for step in range(4)]
-    assert losses[0]["pull"] == pytest.approx(-encoding.vector[0], abs=1e-5)
-    assert set(losses[0]) == {"contrast", "gate", "pull"}
-    assert losses[3]["pull"] / 4 < losses[0]["pull"]
-
-
 def test_an_epoch_shows_pairs_once_and_the_next_in_another_order(fresh, pairs):
     trainer = ContrastiveTrainer(fresh(), pairs, config())
     steps = [[pair.query_key for pair in trainer.batch_at(step)] for step in range(4)]

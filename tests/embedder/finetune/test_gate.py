@@ -53,6 +53,16 @@ def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer
     assert rollouts.reasons_PG.float().mean() == pytest.approx(p.mean().item(), abs=0.23)
 
 
+@pytest.mark.parametrize("forces_both", [True, False])
+def test_what_is_drawn_for_a_content_does_not_depend_on_its_batch(trainer, pairs, forces_both):
+    source = trainer(forces_both=forces_both).source
+    together = source.rolled_out(pairs[:4], "query", seed="a")
+    alone = source.rolled_out(pairs[2:3], "query", seed="a")
+    assert alone.prompted[0].answers == together.prompted[2].answers
+    again = source.rolled_out(pairs[:4], "query", seed="b")
+    assert [one.answers for one in again.prompted] != [one.answers for one in together.prompted]
+
+
 @pytest.mark.parametrize("side", ["query", "item"])
 def test_gains_are_scores_against_the_embedders_own_vectors(trainer, fresh, pairs, side):
     """Plain cosines, so that the expected values need nothing but encodings."""

@@ -12,15 +12,21 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
+from embedder.finetune.collaborative import Collaborative, CollaborativeConfig
 from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.objectives import backward
 from embedder.finetune.ranks import Ranks
 from embedder.finetune.reader import Reader
 from embedder.finetune.records import Path as Rationale
 
 EXCHANGE = """
+import time
+from pathlib import Path
+
 import torch
 from embedder.finetune.ranks import Ranks
 
@@ -35,20 +41,28 @@ if ranks.is_first:
 ranks.sum_gradients([one, other])
 assert one.grad.tolist() == [2, 10]
 assert other.grad.tolist() == [1, 1]
+if ranks.is_first:
+    time.sleep(0.3)
+    Path("here").touch()
+ranks.wait()
+assert Path("here").exists()
+ranks.leave()
+assert not torch.distributed.is_initialized()
 """
 
 
-def test_processes_exchange_rows_and_sum_gradients():
+def test_processes_exchange_rows_sum_gradients_and_wait(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     root = Path(__file__).resolve().parents[3]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    shared["OMP_NUM_THREADS"] = "1"
     children = [
         subprocess.Popen(
             [sys.executable, "-c", EXCHANGE],
-            cwd=root,
-            env=os.environ | shared | {"RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            cwd=tmp_path,
+            env=os.environ | shared | {"RANK": str(rank), "PYTHONPATH": str(root)},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -100,6 +114,35 @@ def test_the_gradients_of_two_ranks_add_up_to_those_of_one(fresh, pairs, chunk_s
         )
         losses = objective.backward(lessons)
         return losses, torch.cat([p.grad.flatten() for p in backbone.parameters()])
+
+    expected_losses, expected = trained(Ranks())
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(trained, [ThreadRanks(0, 2), ThreadRanks(1, 2)]))
+    for losses, _ in shares:
+        assert losses == pytest.approx(expected_losses, rel=1e-5)
+    total = shares[0][1] + shares[1][1]
+    torch.testing.assert_close(
+        total / expected.norm(), expected / expected.norm(), atol=1e-5, rtol=0
+    )
+
+
+def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
+    contents = {pair.target_key: pair.target for pair in pairs}
+    items = sorted(contents)
+    likes = pl.DataFrame({"items": [[item] for item in items[:-1]], "target": items[1:]})
+    objective = Collaborative(likes, contents, {}, CollaborativeConfig(batch_size=4))
+
+    def trained(ranks):
+        checkpoint = fresh()
+        backbone = checkpoint.backbone.requires_grad_(True)
+        reader = Reader(backbone, checkpoint.inputs)
+        losses = backward(objective, 0, reader, checkpoint.manifest, ranks=ranks)
+        return losses, torch.cat(
+            [
+                (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
+                for p in backbone.parameters()
+            ]
+        )
 
     expected_losses, expected = trained(Ranks())
     with ThreadPoolExecutor(2) as pool:

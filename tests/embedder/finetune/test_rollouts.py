@@ -6,11 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from embedder.cached_reasoner import content_key
 from embedder.checkpoint import load
 from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.finetune.answers import rationale_answer
 from embedder.finetune.rollouts import is_well_formed, roll_out
+from embedder.local_reasoner import LocalReasoner
+from embedder.reasoner_config import LocalConfig
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +22,13 @@ def samples(inputs, picture):
     return [inputs.sample(content, "find the item") for content in contents]
 
 
-def rolled(backbone, inputs, samples, counts, **changes):
-    options = {"max_words": 6, "temperature": 1.0, "seed": "0"} | changes
-    return roll_out(backbone, inputs, samples, counts, **options)
+def rolled(backbone, inputs, samples, counts, *, seed="0", **changes):
+    options = {"max_words": 6, "temperature": 1.0} | changes
+    seeds = [
+        [f"{seed}/{sample.tokens}/{n}" for n in range(many)]
+        for sample, many in zip(samples, counts, strict=True)
+    ]
+    return roll_out(backbone, inputs, samples, seeds, **options)
 
 
 def test_the_first_word_is_drawn_from_the_models_own_distribution(backbone, inputs, samples):
@@ -67,6 +74,22 @@ def test_at_a_low_temperature_the_model_says_what_it_says_when_it_chooses():
         said = rationale_answer(nano.inputs, encoding.rationale, encoding.summary)
         assert nano.inputs.words(answer) == nano.inputs.words(said)
         assert len(answer) - 2 == encoding.rationale_tokens
+
+
+def test_a_rollout_is_what_the_same_model_writes_as_a_worker_with_the_same_seed():
+    """Two decoders, the slots' and that of transformers, draw with one function."""
+    nano, seed = load("nano"), 7
+    contents = [Content("3 red mugs"), Content("as many hats as a bicycle has wheels")]
+    config = LocalConfig(model="nano", max_tokens=64, temperature=1.5, seed=seed)
+    written = LocalReasoner(nano, config).reason(contents, "query")
+    samples = [nano.inputs.sample(x, nano.manifest.query_instruction) for x in contents]
+    seeds = [[f"{seed}/{content_key(content)}"] for content in contents]
+    rolled_out = roll_out(nano.backbone, nano.inputs, samples, seeds, max_words=64, temperature=1.5)
+    for (answer,), rationale in zip(rolled_out, written, strict=True):
+        said = nano.inputs.words(answer)
+        assert said == nano.inputs.words(
+            rationale_answer(nano.inputs, rationale.text, rationale.summary)
+        )
 
 
 def test_form_needs_one_summary_and_an_end_of_its_own(inputs):

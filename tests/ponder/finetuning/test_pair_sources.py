@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from catalog.tables import ITEMS
 from ponder.finetuning.pair_sources import (
     later_queries,
     read_searches,
+    read_wordings,
     split_moment,
     training_rows,
 )
@@ -34,9 +36,9 @@ def likes(*rows):
 
 
 def rows_of(positives, **options):
-    defaults = {"before": START + timedelta(hours=5), "searches": NO_SEARCHES}
-    options = {**defaults, "max_pairs": 100, "seed": 0} | options
-    return training_rows(ITEMS.empty(), positives, **options)
+    defaults = {"before": START + timedelta(hours=5), "searches": NO_SEARCHES, "wordings": ()}
+    options = {**defaults, "items": ITEMS.empty(), "max_pairs": 100, "seed": 0} | options
+    return training_rows(options.pop("items"), positives, **options)
 
 
 def test_the_last_tenth_of_the_positives_is_kept_unless_a_moment_is_named():
@@ -68,6 +70,40 @@ def test_what_was_searched_and_then_taken_is_a_pair(tmp_path):
         ("search", "red mugs", "a")
     ]
     assert read_searches(tmp_path / "nowhere").is_empty()
+
+
+def coloured(*colours):
+    """Items 0, 1, ... of these colours."""
+    rows = [
+        {
+            "item_id": str(n),
+            "category": "mugs",
+            "attributes": f'{{"color": "{c}"}}',
+            "deleted": False,
+        }
+        for n, c in enumerate(colours)
+    ]
+    return pl.DataFrame(rows, schema_overrides=ITEMS.schema).match_to_schema(
+        ITEMS.schema, missing_columns="insert"
+    )
+
+
+def test_every_line_of_wordings_is_a_source_that_asks_by_attributes(tmp_path):
+    (tmp_path / "wordings.txt").write_text("{color} {category}\n\nin {color}\n in {color} \n")
+    wordings = read_wordings(tmp_path)
+    learned = rows_of(likes(), items=coloured("red", "blue"), wordings=wordings, before=None)
+    assert learned.select("source", "query_text", "target_item").rows() == [
+        ("attributes {color} {category}", "blue mugs", "1"),
+        ("attributes {color} {category}", "red mugs", "0"),
+        ("attributes in {color}", "in blue", "1"),
+        ("attributes in {color}", "in red", "0"),
+    ]
+    assert read_wordings(tmp_path / "nowhere") == []
+
+
+def test_a_wording_of_what_no_item_has_is_refused():
+    with pytest.raises(ValueError, match=r"got '\{colour\}', and no item has all of these"):
+        rows_of(likes(), items=coloured("red"), wordings=["{colour}"])
 
 
 def test_of_a_source_with_too_many_pairs_the_same_ones_are_drawn():

@@ -1,22 +1,32 @@
 """Tests for ponder/finetuning/stages.py: nano fine-tuned on a tiny bazaar, killed on the way."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from catalog.tables import CANDIDATES, ITEMS
 from embedder.content import Content
-from embedder.version import NANO
+from embedder.version import NANO, read_manifest
+from features.histories import HistoryConfig, positive_events
 from ponder import steps
 from ponder.cli import app
+from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
-from ponder.finetuning.outcome import PromotionRefused, promote
+from ponder.finetuning.negatives import hardened
+from ponder.finetuning.outcome import PromotionRefused, lineage, promote
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
@@ -102,6 +112,75 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
     )
     assert whole == killed
     assert whole != (NANO / "model.safetensors").read_bytes()
+
+
+def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
+    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.finetune.mining import with_hard_negatives
+
+    for stage, model in (("negatives", "nano"), ("fresh_negatives", finished.version("joint"))):
+        encoder = MMEmbR1.open(EmbedderConfig(model=str(model)))
+        expected, _ = with_hard_negatives(finished.pairs, lambda _, e=encoder: e, num_negatives=2)
+        assert [pair.negatives for pair in hardened(finished, stage)] == [
+            pair.negatives for pair in expected
+        ]
+    assert hardened(finished, "negatives") != hardened(finished, "fresh_negatives")
+
+
+def test_the_gates_training_replays_the_fresh_negatives(finished, settings, config, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.open(settings, config, tmp_path / "run")
+    mined = run.folder / "fresh_negatives" / "negatives.parquet"
+    pl.read_parquet(mined).with_columns(keys=pl.lit([], pl.List(pl.String))).write_parquet(mined)
+    shutil.rmtree(run.folder / "gate")
+    run_stage(run, "gate")
+    logs = [json.loads((x.folder / "gate" / "log.jsonl").read_text()) for x in (finished, run)]
+    # Fewer negatives to be told from, and everything else is the same.
+    assert logs[1]["gate/replay_loss"] < logs[0]["gate/replay_loss"]
+    assert logs[1]["gate/query/reward"] == logs[0]["gate/query/reward"]
+
+
+def test_the_version_offers_a_content_space_and_a_behaviour_space(finished):
+    manifest = finished.registry.manifest(finished.done("register")["name"])
+    assert list(manifest["instructions"]) == ["behaviour"]
+    (line, *_) = (finished.folder / "joint" / "log.jsonl").read_text().splitlines()
+    assert {"joint/sequence", "joint/id", "joint/behaviour_gate"} <= set(json.loads(line))
+    lineage = manifest["lineage"]
+    assert lineage["stages"]["behaviour"]["batch_size"] == 2
+    assert lineage["behaviour"]["is_learnt"]
+    (name,) = lineage["evaluation"]["behaviour"]
+    assert name == "after-20260309T000000"
+    spaces = lineage["evaluation"]["behaviour"][name]["metrics"]
+    assert set(spaces) == {"behaviour", "content"}  # nano, which it met, has no such space
+
+
+def test_behaviour_is_learnt_from_what_lies_before_the_split(finished):
+    likes = pl.read_parquet(finished.folder / "behaviour" / "sequences.parquet")
+    assert likes["ts"].max().isoformat() < BEFORE
+    assert set(likes["target"]) <= set(finished.contents)
+
+
+def test_an_items_place_has_the_cosines_of_behaviour(finished):
+    from embedder.finetune.behaviour import behaviour_vectors
+
+    places = pl.read_parquet(finished.folder / "behaviour" / "places.parquet")
+    positives = positive_events(finished.events, config=HistoryConfig())
+    before = datetime.fromisoformat(BEFORE)
+    num_liked = positives.filter(pl.col("ts") < before)["item_id"].n_unique()
+    expected = behaviour_vectors(positives, before=before, dim=num_liked - 1)
+    expected = places.select("item_id").join(expected, on="item_id", maintain_order="left")
+    found, wanted = (np.array(frame["vector"].to_list()) for frame in (places, expected))
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"behaviour": False}, {"max_pairs": 1}])
+def test_without_likes_or_the_wish_no_behaviour_is_learnt(finished, settings, tmp_path, change):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "behaviour")
+    run = Run(settings, replace(finished.config, **change), tmp_path / "run")
+    assert run_stage(run, "behaviour")["is_learnt"] is False
+    assert objectives(run, read_manifest(finished.version("joint"))) == []
+    assert lineage(run)["stages"].keys() == {"joint", "gate"}
 
 
 def test_no_worker_was_asked_twice(finished):
@@ -235,19 +314,56 @@ def test_who_was_compared_with_another_champion_is_not_promoted(
     assert run.registry.champion() == refused
 
 
-def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings, bazaar):
+def options_of(config, folder):
+    """The command line of a run."""
+    options = ["finetune", "--data", config.data, "--out", str(folder), "--base", config.base]
+    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
+        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    return options
+
+
+def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings):
     def ponder(*arguments):
         return CliRunner().invoke(app, ["--home", str(settings.home), *arguments])
 
-    config = finished.config
-    options = ["--data", str(bazaar), "--out", str(finished.folder), "--json", "--seed", "0"]
-    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
-        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
-    options += ["--base", config.base]
-    result = ponder("finetune", *options)
+    options = options_of(finished.config, finished.folder)
     name = finished.done("register")["name"]
-    assert json.loads(result.stdout)["register"]["name"] == name
+    assert json.loads(ponder(*options, "--json").stdout)["register"]["name"] == name
+    assert (
+        "after-20260309T000000: what was liked next, ndcg@10 by space: behaviour 0."
+        in ponder(*options).stdout
+    )
     assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
+
+
+def test_two_processes_train_what_one_does(finished, settings, tmp_path):
+    """Started as documented; all that is left to do is the joint training."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    shutil.rmtree(folder / "joint")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ponder = ["--module", "ponder", "--home", str(settings.home)]
+    started = subprocess.run(
+        [*torchrun, *ponder, *options_of(finished.config, folder), "--json"],
+        cwd=Path(__file__).resolve().parents[3],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert started.returncode == 0, started.stderr
+    (result,) = map(json.loads, started.stdout.splitlines())  # one of the two talks
+    assert result["joint"] == finished.done("joint") | {"processes": 2}
+    alone, together = (
+        load_file(path / "joint" / "version" / "model.safetensors")
+        for path in (finished.folder, folder)
+    )
+    # That each had a share shows in the last bits: sums in another order move a weight by 1e-6,
+    # where the training moves it by up to 3e-3.
+    assert any(not torch.equal(together[name], weight) for name, weight in alone.items())
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, atol=1e-5, rtol=0)
 
 
 def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, settings):
