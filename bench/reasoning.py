@@ -4,7 +4,7 @@
 
 runs every training that FOLDER does not hold yet; killed, it goes on where it was. `--table` trains
 nothing: it prints the table of what is finished and writes `docs/reasoning.json` and the
-curve over theta from it. What is fixed and what the variants mean stands in docs/reasoning.md.
+pictures from it. What is fixed and what the variants mean stands in docs/reasoning.md.
 """
 
 import argparse
@@ -26,12 +26,16 @@ from bench.reasoning_cells import (
     run_missing,
     with_parents,
 )
-from bench.reasoning_plot import write_theta_plot
-from bench.reasoning_report import report, table_lines
+from bench.reasoning_plot import write_gate_plot, write_theta_plot, write_tier_plot
+from bench.reasoning_report import HEADLINE, report, table_lines
 from bench.reasoning_variants import VARIANTS
 from bench.reasoning_world import WorldSize
 from catalog.bazaar.rationales import MIXES
 
+SHOWN = (
+    *("direct", "always_unselected", "always_selected"),
+    *("adaptive", "oracle_gate", "oracle_rationale"),
+)
 REPORT = Path(__file__).resolve().parent.parent / "docs" / "reasoning.json"
 
 
@@ -78,15 +82,27 @@ def commit() -> str:
     return described.stdout.strip()
 
 
-def write_plot(made: Mapping[str, Any], path: Path) -> None:
-    """The theta curve beside the variants that it is held against, of the headline mix."""
-    if made.get("theta_curve"):
-        levels = {
-            name: made["variants"][name]["overall"]["hit@1"][0]
-            for name in ("direct", "always_selected", "oracle_gate")
-            if name in made["variants"]
-        }
-        write_theta_plot(path, made["theta_curve"], levels)
+def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
+    """The pictures of the headline mix, beside the table; those that there is data for."""
+    rows, path = made["variants"], args.json
+    write_tier_plot(
+        path.with_name(f"{path.stem}_tiers.svg"),
+        {name: rows[name] for name in SHOWN if name in rows},
+    )
+    if not made.get("theta_curve"):
+        return
+    levels = {
+        name: rows[name]["overall"]["hit@1"][0]
+        for name in ("direct", "always_selected", "oracle_gate")
+        if name in rows
+    }
+    write_theta_plot(path.with_suffix(".svg"), made["theta_curve"], levels)
+    logs = {}
+    for seed in args.seeds:
+        log = args.out / cell_of("adaptive", HEADLINE, seed).place / "log.jsonl"
+        if log.exists():
+            logs[f"seed {seed}"] = [json.loads(line) for line in log.read_text().splitlines()]
+    write_gate_plot(path.with_name(f"{path.stem}_gate.svg"), logs)
 
 
 def main() -> None:
@@ -98,7 +114,7 @@ def main() -> None:
         args.json.write_text(
             json.dumps({**made, "command": command(args), "commit": commit()}, indent=1)
         )
-        write_plot(made, args.json.with_suffix(".svg"))
+        write_plots(args, made)
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(args.threads)
