@@ -355,15 +355,18 @@ def test_two_processes_train_what_one_does(finished, settings, tmp_path):
     assert started.returncode == 0, started.stderr
     (result,) = map(json.loads, started.stdout.splitlines())  # one of the two talks
     assert result["joint"] == finished.done("joint") | {"processes": 2}
-    alone, together = (
-        load_file(path / "joint" / "version" / "model.safetensors")
-        for path in (finished.folder, folder)
+    alone, together, base = (
+        torch.cat([weight.flatten() for _, weight in sorted(load_file(path).items())])
+        for path in (
+            finished.version("joint") / "model.safetensors",
+            folder / "joint" / "version" / "model.safetensors",
+            NANO / "model.safetensors",
+        )
     )
-    # That each had a share shows in the last bits: sums in another order move a weight by 1e-6,
-    # where the training moves it by up to 3e-3.
-    assert any(not torch.equal(together[name], weight) for name, weight in alone.items())
-    for name, weight in alone.items():
-        torch.testing.assert_close(together[name], weight, atol=1e-5, rtol=0)
+    # Sums in another order show in the last bits, and that each had a share shows there too.
+    # A distance, because AdamW moves a weight as far where its gradient is nothing but rounding.
+    apart = (together - alone).norm() / (alone - base).norm()
+    assert 0 < apart < 1e-3
 
 
 def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, settings):
