@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.finetune.adapters import averaged
+from embedder.finetune.adapters import averaged, make_trainable
 from embedder.finetune.answers import Prompted, direct_answer, read
 from embedder.finetune.batches import Batches
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
+from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.losses import matryoshka_info_nce
 
 Augment = Callable[[Content, random.Random], Content]
@@ -79,6 +80,9 @@ class ContrastiveConfig:
     swap_roles: bool = True
     """In every second step the targets are the queries, so that search works both ways."""
 
+    train_pictures: bool = True
+    """Whether the picture tower is trained."""
+
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
@@ -108,6 +112,7 @@ class ContrastiveTrainer:
         *,
         augment: Augment = lambda content, source: content,
         objectives: Sequence[Objective] = (),
+        pictures: PictureCache | None = None,
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place.
 
@@ -117,11 +122,14 @@ class ContrastiveTrainer:
             config: how.
             augment: varies each content of a pair before it is read.
             objectives: what else to learn; their losses are added in every step.
+            pictures: features by the checkpoint's tower, which is then not trained. Worth it where
+                pictures are not augmented, for each is then computed once.
 
         Raises:
-            ValueError: a source has fewer pairs than a batch holds, or `source_weights` names
-                other sources.
+            ValueError: a source has fewer pairs than a batch holds, `source_weights` names other
+                sources, or features are given for a tower that is to be trained.
         """
+        require_fixed_tower(pictures, is_trained=config.train_pictures)
         self._batches = Batches(
             pairs,
             batch_size=config.batch_size,
@@ -130,11 +138,18 @@ class ContrastiveTrainer:
         )
         self.config = config
         self.inputs = checkpoint.inputs
-        self.backbone = checkpoint.backbone.train().requires_grad_(True)
+        self.backbone = checkpoint.backbone.train()
+        make_trainable(
+            self.backbone,
+            self.inputs,
+            lora=None,
+            train_pictures=config.train_pictures,
+            seed=config.seed,
+        )
         self._manifest = checkpoint.manifest
         hidden_size = self.backbone.model.config.get_text_config().hidden_size
         self._dims = self._manifest.dims or (hidden_size,)
-        self._augment, self._objectives = augment, objectives
+        self._augment, self._objectives, self._pictures = augment, objectives, pictures
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=config.weight_decay,
@@ -221,10 +236,10 @@ class ContrastiveTrainer:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, D] direct embeddings, and the loss of a gate that should have chosen `direct`."""
         answers = (direct_answer(self.inputs),)
-        batch = [
-            Prompted(self.inputs.sample(content, instruction), answers) for content in contents
-        ]
-        reading = read(self.backbone, self.inputs, batch)
+        samples = [self.inputs.sample(content, instruction) for content in contents]
+        pictures = None if self._pictures is None else self._pictures.features(samples)
+        batch = [Prompted(sample, answers) for sample in samples]
+        reading = read(self.backbone, self.inputs, batch, pictures=pictures)
         wanted = torch.zeros(len(contents), dtype=torch.long, device=reading.gate_B2.device)
         return reading.vectors_NH, F.cross_entropy(reading.gate_B2, wanted)
 

@@ -1,0 +1,178 @@
+"""Fine-tunes nano on films: what they say, what goes with what, and what is liked together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bench.films_data import Films
+from bench.films_split import Split
+from embedder.checkpoint import Checkpoint, load
+from embedder.content import Content
+from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.finetune.behaviour import behaviour_vectors, turned_towards, with_popularity
+from embedder.finetune.catalogue_pairs import title_picture_pairs
+from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
+from embedder.finetune.collaborative import Collaborative, CollaborativeConfig
+from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
+from embedder.finetune.pair_rows import read_pairs
+from embedder.finetune.pairs import Pair
+from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.sequences import sequences
+from embedder.finetune.tastes import swing
+from embedder.finetune.training import train
+from embedder.finetune.version_folder import write_version
+from embedder.finetune.vocabulary import with_vocabulary
+
+BEHAVIOUR = "behaviour"
+INSTRUCTIONS = {BEHAVIOUR: ("what next", "who likes it")}
+MAX_GAP = timedelta(days=1)
+SAVE_EVERY = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How nano is fine-tuned."""
+
+    num_steps: int
+    """Optimiser steps."""
+
+    learning_rate: float = 2e-3
+    """Peak of the schedule."""
+
+    batch_size: int = 24
+    """Pairs of contents a step."""
+
+    num_sequences: int = 16
+    """Users' sequences a step, of up to ten films and the one that followed."""
+
+    id_weight: float = 5.0
+    """Of the distance to where behaviour puts a film."""
+
+    sequence_weight: float = 0.5
+    """Of finding the film that followed a sequence."""
+
+    popularity_share: float = 0.75
+    """How much of the most popular film's behaviour vector says that it is popular."""
+
+    num_tokens: int = 2000
+    """New tokens of the vocabulary, learnt from the films' texts."""
+
+    max_text_tokens: int = 48
+    """A film's text is cut after so many."""
+
+    seed: int = 0
+    """Order of pairs and sequences, solver of the behaviour vectors."""
+
+    @property
+    def source_weights(self) -> dict[str, float]:
+        """How often each source of pairs fills a batch."""
+        return {"co_consumption": 2.0, "consecutive": 2.0, "title_picture": 1.0}
+
+
+def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path:
+    """The version folder of nano after the recipe; goes on where a killed call was.
+
+    Nothing of `split` is read but its `likes` and `at`, and no film that is not among them, so a
+    film without a like before `at` is new to the model in every respect.
+    """
+    version = folder / "nano-films"
+    if (version / "manifest.json").exists():
+        return version
+    liked = set(split.likes["item_id"])
+    contents = {
+        item: content
+        for item, content in zip(films.item_ids, films.contents, strict=True)
+        if item in liked
+    }
+    start = _start(contents, recipe)
+    trainer = ContrastiveTrainer(
+        start,
+        _pairs(films, split, contents),
+        ContrastiveConfig(
+            num_steps=recipe.num_steps,
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            source_weights=recipe.source_weights,
+            train_pictures=False,
+            seed=recipe.seed,
+        ),
+        objectives=[_behaviour(split, contents, start, recipe)],
+        pictures=PictureCache(start.backbone, start.inputs),
+    )
+    backbone = train(trainer, folder, save_every=SAVE_EVERY)
+    write_version(backbone, start, version, manifest=start.manifest)
+    return version
+
+
+def vectors(
+    checkpoint: Checkpoint, contents: Sequence[Content], *, source: str = "", as_query: bool = False
+) -> np.ndarray:
+    """[N, D] direct vectors of contents as items, or as queries, in the space of a source."""
+    read = replace(checkpoint, manifest=checkpoint.manifest.for_source(source))
+    embedder = MMEmbR1(read, EmbedderConfig(policy="never"))
+    encode = embedder.encode_query if as_query else embedder.encode_items
+    return np.stack([encoding.vector for encoding in encode(contents)])
+
+
+def _start(contents: dict[str, Content], recipe: Recipe) -> Checkpoint:
+    """nano with words of films, which reads as the manifest of the new version says."""
+    texts = [content.text for content in contents.values()]
+    start = with_vocabulary(load("nano"), texts, num_tokens=recipe.num_tokens)
+    start.inputs.max_text_tokens = recipe.max_text_tokens
+    manifest = replace(
+        start.manifest,
+        name="nano-films",
+        instructions=INSTRUCTIONS,
+        max_text_tokens=recipe.max_text_tokens,
+    )
+    return replace(start, manifest=manifest)
+
+
+def _pairs(films: Films, split: Split, contents: dict[str, Content]) -> list[Pair]:
+    catalogue = pl.DataFrame(
+        {
+            "item_id": films.item_ids,
+            "title": films.titles,
+            "image_hash": [None if c.image is None else "kept elsewhere" for c in films.contents],
+            "deleted": False,
+        }
+    ).filter(pl.col("item_id").is_in(list(contents)))
+    rows = [
+        title_picture_pairs(catalogue),
+        consecutive_pairs(split.likes, before=split.at, max_gap=MAX_GAP),
+        neighbour_pairs(split.likes, swing, before=split.at),
+    ]
+    return read_pairs(pl.concat(rows), contents).pairs
+
+
+def _behaviour(
+    split: Split, contents: dict[str, Content], start: Checkpoint, recipe: Recipe
+) -> Collaborative:
+    behaviour = with_popularity(
+        behaviour_vectors(
+            split.likes, before=split.at, dim=start.hidden_size - 1, seed=recipe.seed
+        ),
+        split.likes,
+        before=split.at,
+        share=recipe.popularity_share,
+    )
+    item_ids = behaviour["item_id"].to_list()
+    before = vectors(start, [contents[item] for item in item_ids], source=BEHAVIOUR)
+    targets = turned_towards(np.array(behaviour["vector"].to_list()), before)
+    return Collaborative(
+        sequences(split.likes, before=split.at),
+        contents,
+        dict(zip(item_ids, targets, strict=True)),
+        CollaborativeConfig(
+            source=BEHAVIOUR,
+            batch_size=recipe.num_sequences,
+            dims=start.manifest.dims,
+            sequence_weight=recipe.sequence_weight,
+            id_weight=recipe.id_weight,
+            seed=recipe.seed,
+        ),
+    )
