@@ -4,7 +4,6 @@ Shape legend: Q = questions, B = questions of a block, N = films, D = embedding 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,17 +18,6 @@ K = 10
 
 Scores = Callable[[list[list[int]]], np.ndarray]
 """From the histories of B questions to [B, N] scores of all films, larger is better."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Per question, in the order of the questions that were asked."""
-
-    hit_Q: np.ndarray
-    """1.0 where the answer is among the first ten; with one answer that is recall@10 too."""
-
-    ndcg_Q: np.ndarray
-    """1 / log2(rank + 1) there, else 0."""
 
 
 def ranks(scores: Scores, questions: Questions, candidate_N: np.ndarray) -> np.ndarray:
@@ -57,10 +45,10 @@ def ranks(scores: Scores, questions: Questions, candidate_N: np.ndarray) -> np.n
     return rank_Q
 
 
-def measured(rank_Q: np.ndarray) -> Measured:
-    """The metrics of ranks."""
+def metrics(rank_Q: np.ndarray) -> dict[str, np.ndarray]:
+    """[Q] by name: hit@10, which with one right answer is recall@10 too, and NDCG@10."""
     hit_Q = (rank_Q <= K).astype(np.float64)
-    return Measured(hit_Q, hit_Q / np.log2(rank_Q + 1))
+    return {f"hit@{K}": hit_Q, f"ndcg@{K}": hit_Q / np.log2(rank_Q + 1)}
 
 
 def by_vectors(item_ND: np.ndarray, query_ND: np.ndarray | None = None) -> Scores:

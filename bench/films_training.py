@@ -30,7 +30,8 @@ from embedder.finetune.vocabulary import with_vocabulary
 BEHAVIOUR = "behaviour"
 INSTRUCTIONS = {BEHAVIOUR: ("what next", "who likes it")}
 MAX_GAP = timedelta(days=1)
-SAVE_EVERY = 100
+DIM = 128  # of nano's vectors
+SAVE_EVERY = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,16 +83,11 @@ def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path
     version = folder / "nano-films"
     if (version / "manifest.json").exists():
         return version
-    liked = set(split.likes["item_id"])
-    contents = {
-        item: content
-        for item, content in zip(films.item_ids, films.contents, strict=True)
-        if item in liked
-    }
+    contents = _known_contents(films, split)
     start = _start(contents, recipe)
     trainer = ContrastiveTrainer(
         start,
-        _pairs(films, split, contents),
+        training_pairs(films, split),
         ContrastiveConfig(
             num_steps=recipe.num_steps,
             batch_size=recipe.batch_size,
@@ -118,8 +114,26 @@ def vectors(
     return np.stack([encoding.vector for encoding in encode(contents)])
 
 
+def taught(films: Films, split: Split, recipe: Recipe) -> np.ndarray:
+    """[N, D] where behaviour puts the films: 0 where it knows nothing of a film.
+
+    The behaviour space can at best come to be like this for the films that were learnt from.
+    """
+    behaviour = _behaviour_vectors(split, recipe)
+    row_of = films.row_of
+    vector_ND = np.zeros((len(films.item_ids), DIM))
+    vector_ND[[row_of[item] for item in behaviour["item_id"]]] = behaviour["vector"].to_list()
+    return vector_ND
+
+
+def _behaviour_vectors(split: Split, recipe: Recipe) -> pl.DataFrame:
+    likes, at = split.likes, split.at
+    vectors = behaviour_vectors(likes, before=at, dim=DIM - 1, seed=recipe.seed)
+    return with_popularity(vectors, likes, before=at, share=recipe.popularity_share)
+
+
 def _start(contents: dict[str, Content], recipe: Recipe) -> Checkpoint:
-    """nano with words of films, which reads as the manifest of the new version says."""
+    """A nano with words of films, which reads as the manifest of the new version says."""
     texts = [content.text for content in contents.values()]
     start = with_vocabulary(load("nano"), texts, num_tokens=recipe.num_tokens)
     start.inputs.max_text_tokens = recipe.max_text_tokens
@@ -132,7 +146,9 @@ def _start(contents: dict[str, Content], recipe: Recipe) -> Checkpoint:
     return replace(start, manifest=manifest)
 
 
-def _pairs(films: Films, split: Split, contents: dict[str, Content]) -> list[Pair]:
+def training_pairs(films: Films, split: Split) -> list[Pair]:
+    """What asks for what: titles for posters, films for those liked next or by the same users."""
+    contents = _known_contents(films, split)
     catalogue = pl.DataFrame(
         {
             "item_id": films.item_ids,
@@ -149,17 +165,16 @@ def _pairs(films: Films, split: Split, contents: dict[str, Content]) -> list[Pai
     return read_pairs(pl.concat(rows), contents).pairs
 
 
+def _known_contents(films: Films, split: Split) -> dict[str, Content]:
+    liked = set(split.likes["item_id"])
+    found = zip(films.item_ids, films.contents, strict=True)
+    return {item: content for item, content in found if item in liked}
+
+
 def _behaviour(
     split: Split, contents: dict[str, Content], start: Checkpoint, recipe: Recipe
 ) -> Collaborative:
-    behaviour = with_popularity(
-        behaviour_vectors(
-            split.likes, before=split.at, dim=start.hidden_size - 1, seed=recipe.seed
-        ),
-        split.likes,
-        before=split.at,
-        share=recipe.popularity_share,
-    )
+    behaviour = _behaviour_vectors(split, recipe)
     item_ids = behaviour["item_id"].to_list()
     before = vectors(start, [contents[item] for item in item_ids], source=BEHAVIOUR)
     targets = turned_towards(np.array(behaviour["vector"].to_list()), before)
