@@ -12,7 +12,7 @@ there, and the answers of the test are read by the last run alone.
 import argparse
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,36 +31,38 @@ from embedder.checkpoint import load
 Vectors = dict[str, np.ndarray]
 
 
-def all_vectors(films: Films, version: Path, folder: Path) -> Vectors:
+def all_vectors(films: Films, asking: Sequence[int], version: Path, folder: Path) -> Vectors:
     """[films, D] by name: of nano and of the fine-tuned version in both of its spaces.
 
-    Each is kept in the folder as soon as it is there.
+    Each is kept in the folder as soon as it is there. As queries only the asking films are read;
+    the rows of the others are 0.
     """
+    everything = range(len(films.item_ids))
     wanted = {
-        "nano": ("nano", "", False),
-        "nano-query": ("nano", "", True),
-        "content": (str(version), "", False),
-        "content-query": (str(version), "", True),
-        "behaviour": (str(version), BEHAVIOUR, False),
+        "nano": ("nano", "", False, everything),
+        "nano-query": ("nano", "", True, asking),
+        "content": (str(version), "", False, everything),
+        "content-query": (str(version), "", True, asking),
+        "behaviour": (str(version), BEHAVIOUR, False, everything),
     }
-    return {
-        name: _kept(
-            folder / f"{name}.npy",
-            lambda model=model, source=source, as_query=as_query: vectors(
-                load(model), films.contents, source=source, as_query=as_query
-            ),
-        )
-        for name, (model, source, as_query) in wanted.items()
-    }
+    found = {}
+    for name, (model, source, as_query, rows) in wanted.items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            contents = [films.contents[row] for row in rows]
+            part_ND = vectors(load(model), contents, source=source, as_query=as_query)
+            vector_ND = np.zeros((len(films.item_ids), part_ND.shape[1]), np.float32)
+            vector_ND[list(rows)] = part_ND
+            _save(vector_ND, path)
+        found[name] = np.load(path)
+    return found
 
 
-def _kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, compute())
-        temporary.replace(path)
-    return np.load(path)
+def _save(vector_ND: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, vector_ND)
+    temporary.replace(path)
 
 
 def last_film_entries(
@@ -157,7 +159,8 @@ def main() -> None:
     if options.valid:
         parts = split(films, parts.known, share=options.share)
     version = fine_tuned(films, parts, options.out, recipe)
-    found = all_vectors(films, version, options.out / "vectors")
+    asking = sorted({film for history in parts.next_films.histories for film in history})
+    found = all_vectors(films, asking, version, options.out / "vectors")
     teacher_ND = taught(films, parts, recipe)
     last = judged(
         last_film_entries(films, parts, found, teacher_ND, blend=options.blend),

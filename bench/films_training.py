@@ -44,7 +44,10 @@ class Recipe:
     learning_rate: float = 2e-3
     """Peak of the schedule."""
 
-    batch_size: int = 24
+    warmup_steps: int = 50
+    """Steps over which the rate grows."""
+
+    batch_size: int = 16
     """Pairs of contents a step."""
 
     num_sequences: int = 16
@@ -62,7 +65,7 @@ class Recipe:
     num_tokens: int = 2000
     """New tokens of the vocabulary, learnt from the films' texts."""
 
-    max_text_tokens: int = 48
+    max_text_tokens: int = 40
     """A film's text is cut after so many."""
 
     seed: int = 0
@@ -92,6 +95,7 @@ def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path
             num_steps=recipe.num_steps,
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
+            warmup_steps=recipe.warmup_steps,
             source_weights=recipe.source_weights,
             train_pictures=False,
             seed=recipe.seed,
