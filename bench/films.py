@@ -141,7 +141,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--valid", action="store_true", help="train and judge before the split")
     parser.add_argument("--steps", type=int, default=900, help="optimiser steps")
     parser.add_argument("--share", type=float, default=0.9, help="of likes before the split")
-    parser.add_argument("--blend", type=float, default=0.1, help="weight of cosines beside kNN")
+    parser.add_argument("--blend", type=float, default=0.2, help="weight of cosines beside kNN")
     parser.add_argument("--seed", type=int, default=0, help="order of pairs and sequences")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     return parser.parse_args()
