@@ -3,7 +3,7 @@
 Shape legend: Q = questions, B = questions of a block, N = films, D = embedding dimension
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -20,29 +20,34 @@ Scores = Callable[[list[list[int]]], np.ndarray]
 """From the histories of B questions to [B, N] scores of all films, larger is better."""
 
 
-def ranks(scores: Scores, questions: Questions, candidate_N: np.ndarray) -> np.ndarray:
-    """[Q] place of each answer among the candidates that are not left out, from 1.
+def ranks(
+    scores: Scores, questions: Questions, candidates: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """[Q] by candidates: place of each answer among those that are not left out, from 1.
 
     Scores that agree to six decimals are equal, as in recall; equal films stand in order of id. A
     question without a history, or whose answer is no candidate, has rank infinity.
+
+    Args:
+        scores: of all films.
+        questions: what is asked.
+        candidates: [N] by name, whether a film may be recommended.
     """
-    rank_Q = np.full(len(questions.answers), np.inf)
-    asked = [
-        q
-        for q, answer in enumerate(questions.answers)
-        if questions.histories[q] and candidate_N[answer]
-    ]
+    rank_of = {name: np.full(len(questions.answers), np.inf) for name in candidates}
+    asked = [q for q, history in enumerate(questions.histories) if history]
     for start in range(0, len(asked), BLOCK):
         block = asked[start : start + BLOCK]
         score_BN = scores([questions.histories[q] for q in block])
         score_BN = np.round(score_BN.astype(np.float64), SCORE_DECIMALS)
-        score_BN[:, ~candidate_N] = -np.inf
         for row_N, q in zip(score_BN, block, strict=True):
             answer = questions.answers[q]
             row_N[questions.left_out[q]] = -np.inf
-            above = (row_N > row_N[answer]).sum() + (row_N[:answer] == row_N[answer]).sum()
-            rank_Q[q] = above + 1
-    return rank_Q
+            above_N = row_N > row_N[answer]
+            above_N[:answer] |= row_N[:answer] == row_N[answer]
+            for name, candidate_N in candidates.items():
+                if candidate_N[answer]:
+                    rank_of[name][q] = (above_N & candidate_N).sum() + 1
+    return rank_of
 
 
 def metrics(rank_Q: np.ndarray) -> dict[str, np.ndarray]:

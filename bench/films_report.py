@@ -45,11 +45,10 @@ def judged(
     """
     questions = next(iter(entries.values())).questions
     users = np.array(questions.users)
+    found = {name: ranks(one.scores, one.questions, candidates) for name, one in entries.items()}
     report: dict[str, Any] = {}
     for name, candidate_N in candidates.items():
-        rank_of = {
-            entry: ranks(one.scores, one.questions, candidate_N) for entry, one in entries.items()
-        }
+        rank_of = {entry: ranks_by[name] for entry, ranks_by in found.items()}
         asked = {part: in_Q & candidate_N[questions.answers] for part, in_Q in slices.items()}
         report[name] = {
             part: _sliced({entry: rank_Q[in_Q] for entry, rank_Q in rank_of.items()}, users[in_Q])

@@ -154,13 +154,17 @@ def test_ranks_are_those_of_the_recall_package_brute_force_with_ties_by_id():
         row.index(ids[answer]) + 1 if candidate_N[answer] else np.inf
         for row, answer in zip(order, asked.answers, strict=True)
     ]
-    np.testing.assert_array_equal(ranks(by_vectors(item_ND), asked, candidate_N), expected)
+    found = ranks(by_vectors(item_ND), asked, {"some": candidate_N, "all": np.ones(30, bool)})
+    np.testing.assert_array_equal(found["some"], expected)
+    assert (found["all"] >= 1).all()
+    assert (found["all"] <= 25).all()  # of 30, five are left out
 
 
 def test_a_question_without_history_is_not_answered():
     rng = np.random.default_rng(0)
     asked = replace(questions(3, 10, rng), histories=[[1], [], [2]])
-    rank_Q = ranks(lambda histories: np.zeros((len(histories), 10)), asked, np.ones(10, bool))
+    everything = {"all": np.ones(10, bool)}
+    rank_Q = ranks(lambda histories: np.zeros((len(histories), 10)), asked, everything)["all"]
     assert np.isinf(rank_Q).tolist() == [False, True, False]
     assert metrics(rank_Q)["hit@10"][1] == metrics(rank_Q)["ndcg@10"][1] == 0
 
