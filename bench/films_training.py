@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from bench.films_data import Films
+from bench.films_placement import Placement, PlacementConfig
 from bench.films_split import Split
 from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content
@@ -16,12 +17,10 @@ from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.finetune.behaviour import behaviour_vectors, turned_towards, with_popularity
 from embedder.finetune.catalogue_pairs import title_picture_pairs
 from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
-from embedder.finetune.collaborative import Collaborative, CollaborativeConfig
 from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
 from embedder.finetune.pair_rows import read_pairs
 from embedder.finetune.pairs import Pair
 from embedder.finetune.picture_cache import PictureCache
-from embedder.finetune.sequences import sequences
 from embedder.finetune.tastes import swing
 from embedder.finetune.training import train
 from embedder.finetune.version_folder import write_version
@@ -50,14 +49,8 @@ class Recipe:
     batch_size: int = 16
     """Pairs of contents a step."""
 
-    num_sequences: int = 16
-    """Users' sequences a step, of up to ten films and the one that followed."""
-
-    id_weight: float = 5.0
-    """Of the distance to where behaviour puts a film."""
-
-    sequence_weight: float = 0.5
-    """Of finding the film that followed a sequence."""
+    num_placed: int = 128
+    """Films a step that are taught where behaviour puts them."""
 
     popularity_share: float = 0.75
     """How much of the most popular film's behaviour vector says that it is popular."""
@@ -69,7 +62,7 @@ class Recipe:
     """A film's text is cut after so many."""
 
     seed: int = 0
-    """Order of pairs and sequences, solver of the behaviour vectors."""
+    """Order of pairs, films that are drawn, solver of the behaviour vectors."""
 
     @property
     def source_weights(self) -> dict[str, float]:
@@ -100,7 +93,7 @@ def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path
             train_pictures=False,
             seed=recipe.seed,
         ),
-        objectives=[_behaviour(split, contents, start, recipe)],
+        objectives=[_placement(split, contents, start, recipe)],
         pictures=PictureCache(start.backbone, start.inputs),
     )
     backbone = train(trainer, folder, save_every=SAVE_EVERY)
@@ -175,23 +168,22 @@ def _known_contents(films: Films, split: Split) -> dict[str, Content]:
     return {item: content for item, content in found if item in liked}
 
 
-def _behaviour(
+def _placement(
     split: Split, contents: dict[str, Content], start: Checkpoint, recipe: Recipe
-) -> Collaborative:
+) -> Placement:
     behaviour = _behaviour_vectors(split, recipe)
     item_ids = behaviour["item_id"].to_list()
-    before = vectors(start, [contents[item] for item in item_ids], source=BEHAVIOUR)
-    targets = turned_towards(np.array(behaviour["vector"].to_list()), before)
-    return Collaborative(
-        sequences(split.likes, before=split.at),
+    before_ID = vectors(start, [contents[item] for item in item_ids], source=BEHAVIOUR)
+    given_ID = np.array(behaviour["vector"].to_list(), dtype=np.float32)
+    place_ID = turned_towards(given_ID, before_ID)
+    turn_DD, *_ = np.linalg.lstsq(given_ID, place_ID)
+    taste_ID = given_ID[:, :-1] @ turn_DD[:-1]  # the last number is popularity
+    taste_ID /= np.linalg.norm(taste_ID, axis=1, keepdims=True)
+    num_users = split.likes.group_by("item_id").agg(pl.col("user_id").n_unique())
+    return Placement(
         contents,
-        dict(zip(item_ids, targets, strict=True)),
-        CollaborativeConfig(
-            source=BEHAVIOUR,
-            batch_size=recipe.num_sequences,
-            dims=start.manifest.dims,
-            sequence_weight=recipe.sequence_weight,
-            id_weight=recipe.id_weight,
-            seed=recipe.seed,
-        ),
+        dict(zip(item_ids, place_ID, strict=True)),
+        dict(zip(item_ids, taste_ID, strict=True)),
+        dict(num_users.iter_rows()),
+        PlacementConfig(source=BEHAVIOUR, batch_size=recipe.num_placed, seed=recipe.seed),
     )

@@ -97,11 +97,11 @@ def test_behaviour_vectors_longer_than_the_models_are_refused():
 
 
 def test_popularity_is_one_direction_more():
-    likes = positives(("u", "abbc"), ("v", "a"), ("w", "a"))
+    likes = positives(("t", "abbc"), *((user, "a") for user in "uvwxyz"))
     behaviour = pl.DataFrame({"item_id": ["b", "a"], "vector": [[0.6, 0.8], [1.0, 0.0]]})
     found = with_popularity(behaviour, likes, before=NOON + timedelta(1), share=0.5)
     assert found["item_id"].to_list() == ["b", "a"]
-    part = 0.5 * math.log(2) / math.log(4)  # one user of b, three of a, the most
+    part = 0.5 * (2 * math.log(2) / math.log(8) - 1)  # one user of b, seven of a, the most
     size = math.sqrt(1 - part**2)
     expected = [[0.6 * size, 0.8 * size, part], [math.sqrt(0.75), 0, 0.5]]
     np.testing.assert_allclose(found["vector"].to_list(), expected, atol=1e-6)
