@@ -85,7 +85,7 @@ def with_popularity(
     )
     counted = behaviour.join(num_users, on="item_id", maintain_order="left")["num_users"]
     size_I = np.log1p(counted.to_numpy().astype(np.float64))
-    part_I = share * (2 * size_I / np.log1p(num_users["num_users"].max()) - 1)
+    part_I = share * (2 * size_I / np.log1p(num_users["num_users"].to_numpy().max()) - 1)
     unit_IK = np.array(behaviour["vector"].to_list()) * np.sqrt(1 - part_I**2)[:, None]
     longer_IK = np.column_stack([unit_IK, part_I]).astype(np.float32)
     return behaviour.with_columns(vector=pl.Series(longer_IK.tolist(), dtype=pl.List(pl.Float32)))
