@@ -22,12 +22,13 @@ import torch.nn.functional as F
 from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.finetune.adapters import averaged
-from embedder.finetune.answers import Prompted, direct_answer, read
+from embedder.finetune.adapters import averaged, make_trainable
+from embedder.finetune.answers import Prompted, direct_answer
 from embedder.finetune.batches import Batches
 from embedder.finetune.objectives import Objective, backward
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
+from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.finetune.reader import Reader
 from embedder.losses import matryoshka_info_nce
 
@@ -68,6 +69,9 @@ class ContrastiveConfig:
     swap_roles: bool = True
     """In every second step the targets are the queries, so that search works both ways."""
 
+    train_pictures: bool = True
+    """Whether the picture tower is trained."""
+
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
@@ -97,6 +101,7 @@ class ContrastiveTrainer:
         *,
         augment: Augment = lambda content, source: content,
         objectives: Sequence[Objective] = (),
+        pictures: PictureCache | None = None,
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place.
 
@@ -106,11 +111,14 @@ class ContrastiveTrainer:
             config: how.
             augment: varies each content of a pair before it is read.
             objectives: what else to learn in every step; their items are not augmented.
+            pictures: features by the checkpoint's tower, which is then not trained. Worth it where
+                pictures are not augmented, for each is then computed once.
 
         Raises:
-            ValueError: a source has fewer pairs than a batch holds, or `source_weights` names
-                other sources.
+            ValueError: a source has fewer pairs than a batch holds, `source_weights` names other
+                sources, or features are given for a tower that is to be trained.
         """
+        require_fixed_tower(pictures, is_trained=config.train_pictures)
         self._batches = Batches(
             pairs,
             batch_size=config.batch_size,
@@ -119,12 +127,19 @@ class ContrastiveTrainer:
         )
         self.config = config
         self.inputs = checkpoint.inputs
-        self.backbone = checkpoint.backbone.train().requires_grad_(True)
+        self.backbone = checkpoint.backbone.train()
+        make_trainable(
+            self.backbone,
+            self.inputs,
+            lora=None,
+            train_pictures=config.train_pictures,
+            seed=config.seed,
+        )
         self._manifest = checkpoint.manifest
         hidden_size = self.backbone.model.config.get_text_config().hidden_size
         self._dims = self._manifest.dims or (hidden_size,)
         self._augment, self._objectives = augment, objectives
-        self._reader = Reader(self.backbone, self.inputs)
+        self._reader = Reader(self.backbone, self.inputs, pictures=pictures)
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=config.weight_decay,
@@ -207,10 +222,9 @@ class ContrastiveTrainer:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, D] direct embeddings, and the loss of a gate that should have chosen `direct`."""
         answers = (direct_answer(self.inputs),)
-        batch = [
-            Prompted(self.inputs.sample(content, instruction), answers) for content in contents
-        ]
-        reading = read(self.backbone, self.inputs, batch)
+        # Not by the reader's own samples: an augmented content hardly comes a second time.
+        samples = [self.inputs.sample(content, instruction) for content in contents]
+        reading = self._reader.read([Prompted(sample, answers) for sample in samples])
         wanted = torch.zeros(len(contents), dtype=torch.long, device=reading.gate_B2.device)
         return reading.vectors_NH, F.cross_entropy(reading.gate_B2, wanted)
 

@@ -1,5 +1,6 @@
 """Tests for embedder/finetune/behaviour.py."""
 
+import math
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedder.finetune.behaviour import behaviour_vectors, turned_towards
+from embedder.finetune.behaviour import behaviour_vectors, turned_towards, with_popularity
 from embedder.finetune.tastes import ppmi, tastes
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -93,3 +94,22 @@ def test_turning_brings_vectors_nearer_than_other_turns_do():
 def test_behaviour_vectors_longer_than_the_models_are_refused():
     with pytest.raises(ValueError, match="must not be longer than the model's, 2, got 3"):
         turned_towards(np.eye(3), np.eye(3)[:, :2])
+
+
+def test_popularity_is_one_direction_more():
+    likes = positives(("t", "abbc"), *((user, "a") for user in "uvwxyz"))
+    behaviour = pl.DataFrame({"item_id": ["b", "a"], "vector": [[0.6, 0.8], [1.0, 0.0]]})
+    found = with_popularity(behaviour, likes, before=NOON + timedelta(1), share=0.5)
+    assert found["item_id"].to_list() == ["b", "a"]
+    part = 0.5 * (2 * math.log(2) / math.log(8) - 1)  # one user of b, seven of a, the most
+    size = math.sqrt(1 - part**2)
+    expected = [[0.6 * size, 0.8 * size, part], [math.sqrt(0.75), 0, 0.5]]
+    np.testing.assert_allclose(found["vector"].to_list(), expected, atol=1e-6)
+
+
+def test_popularity_after_the_split_is_not_counted():
+    behaviour = pl.DataFrame({"item_id": ["a", "b"], "vector": [[1.0], [1.0]]})
+    split = NOON + timedelta(1)
+    likes = pl.concat([positives(("u", "a"), ("v", "b")), positives(("w", "a"), ts=split)])
+    found = with_popularity(behaviour, likes, before=split, share=0.5)
+    assert found["vector"][0].to_list() == found["vector"][1].to_list()

@@ -12,6 +12,7 @@ from embedder.content import Content
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
 from embedder.finetune.pairs import Negative, Pair
+from embedder.finetune.picture_cache import PictureCache
 from embedder.losses import matryoshka_info_nce
 
 
@@ -173,6 +174,25 @@ def test_the_average_moves_by_a_share_of_the_distance(fresh, pairs):
     kept = trainer.averaged().parameters()
     for old, new, average in zip(before, trainer.backbone.parameters(), kept, strict=True):
         torch.testing.assert_close(average, 0.75 * old + 0.25 * new.detach())
+
+
+def test_kept_pictures_change_no_loss_and_the_tower_stays(fresh, pairs):
+    checkpoint, fixed = fresh(), config(train_pictures=False)
+    pictures = PictureCache(checkpoint.backbone, checkpoint.inputs)
+    trainer = ContrastiveTrainer(checkpoint, pairs, fixed, pictures=pictures)
+    plain = ContrastiveTrainer(fresh(), pairs, fixed)
+    tower = [p.clone() for p in checkpoint.backbone.model.model.visual.parameters()]
+    for step in range(3):
+        assert trainer.step(step) == pytest.approx(plain.step(step), abs=1e-5)
+    for old, new in zip(tower, checkpoint.backbone.model.model.visual.parameters(), strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=0)
+
+
+def test_kept_pictures_of_a_tower_that_is_trained_are_refused(fresh, pairs):
+    checkpoint = fresh()
+    pictures = PictureCache(checkpoint.backbone, checkpoint.inputs)
+    with pytest.raises(ValueError, match="set train_pictures"):
+        ContrastiveTrainer(checkpoint, pairs, config(), pictures=pictures)
 
 
 def test_fewer_pairs_than_a_batch_are_refused(fresh, pairs):

@@ -1,0 +1,199 @@
+"""Fine-tunes nano on films and asks what users watched next, and last.
+
+    python -m bench.films --data FOLDER --out FOLDER
+
+`--data` is the data set `movielens_posters`; `--out` gets the log, the state (a killed run goes
+on), the version folder `nano-films` and all vectors. The split and its two questions are in
+`bench.films_split`, the recipe in `bench.films_training`, the rivals in `bench.films_rivals`. With
+`--valid` the same is done one level deeper, within what the training may know: a recipe is picked
+there, and the answers of the test are read by the last run alone.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.films_data import Films, read_films
+from bench.films_measure import blended, by_vectors
+from bench.films_report import Entry, judged, table
+from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
+from bench.films_split import Questions, Split, split
+from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
+from embedder.checkpoint import load
+
+Vectors = dict[str, np.ndarray]
+
+
+def all_vectors(films: Films, asking: Sequence[int], version: Path, folder: Path) -> Vectors:
+    """[films, D] by name: of nano and of the fine-tuned version in both of its spaces.
+
+    Each is kept in the folder as soon as it is there. As queries only the asking films are read;
+    the rows of the others are 0.
+    """
+    everything = range(len(films.item_ids))
+    wanted = {
+        "nano": ("nano", "", False, everything),
+        "nano-query": ("nano", "", True, asking),
+        "content": (str(version), "", False, everything),
+        "content-query": (str(version), "", True, asking),
+        "behaviour": (str(version), BEHAVIOUR, False, everything),
+    }
+    found = {}
+    for name, (model, source, as_query, rows) in wanted.items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            contents = [films.contents[row] for row in rows]
+            part_ND = vectors(load(model), contents, source=source, as_query=as_query)
+            vector_ND = np.zeros((len(films.item_ids), part_ND.shape[1]), np.float32)
+            vector_ND[list(rows)] = part_ND
+            _save(vector_ND, path)
+        found[name] = np.load(path)
+    return found
+
+
+def _save(vector_ND: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, vector_ND)
+    temporary.replace(path)
+
+
+def last_film_entries(
+    films: Films, parts: Split, found: Vectors, teacher_ND: np.ndarray, *, blend: float
+) -> dict[str, Entry]:
+    """What recommends a user's last film; the floors of the README are the first two."""
+    asked = parts.last_films
+    by_rated = replace(asked, histories=asked.left_out)
+    neighbours = item_knn(films, parts.likes, weights=profile_weights)
+    behaviour = by_vectors(found["behaviour"])
+    return {
+        "popularity": Entry(popularity(films, parts.rated), by_rated),
+        "item-kNN": Entry(item_knn(films, parts.rated, weights=equal_weights), by_rated),
+        "item-kNN, as recall weights": Entry(
+            item_knn(films, parts.rated, weights=profile_weights), asked
+        ),
+        "item-kNN of the same likes": Entry(neighbours, asked),
+        "nano": Entry(by_vectors(found["nano"]), asked),
+        "nano-films, content": Entry(by_vectors(found["content"]), asked),
+        "nano-films, behaviour": Entry(behaviour, asked),
+        "item-kNN of the same likes + behaviour": Entry(
+            blended(neighbours, behaviour, weight=blend), asked
+        ),
+        "what behaviour was taught": Entry(by_vectors(teacher_ND), asked),
+    }
+
+
+def next_film_entries(
+    films: Films, parts: Split, found: Vectors, *, blend: float
+) -> dict[str, Entry]:
+    """What finds the film liked next by the one before."""
+    asked = parts.next_films
+    neighbours = item_knn(films, parts.likes, weights=profile_weights)
+    behaviour = by_vectors(found["behaviour"])
+    scores = {
+        "popularity": popularity(films, parts.likes),
+        "item-kNN of the same likes": neighbours,
+        "nano": by_vectors(found["nano"], found["nano-query"]),
+        "nano-films, content": by_vectors(found["content"], found["content-query"]),
+        "nano-films, behaviour": behaviour,
+        "item-kNN of the same likes + behaviour": blended(neighbours, behaviour, weight=blend),
+    }
+    return {name: Entry(one, asked) for name, one in scores.items()}
+
+
+def slices(films: Films, parts: Split, asked: Questions) -> dict[str, np.ndarray]:
+    """Kinds of questions: by whether anyone was known to like the answer, and whether it was."""
+    known = set(parts.likes["item_id"])
+    is_warm_N = np.array([item in known for item in films.item_ids])
+    warm = is_warm_N[asked.answers]
+    kinds = {"all": np.ones_like(warm), "warm": warm, "cold": ~warm}
+    return kinds if asked.is_liked.all() else kinds | {"liked": asked.is_liked}
+
+
+def check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Keeps the settings in the folder, or holds them against those that are kept there.
+
+    Raises:
+        ValueError: the folder was begun with others.
+    """
+    path = folder / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        raise ValueError(
+            f"a run must go on with its settings, {path.read_text()}, got {settings}; choose "
+            "another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
+
+
+def parsed() -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description="Fine-tune nano on films and judge it.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of movielens_posters")
+    parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
+    parser.add_argument("--valid", action="store_true", help="train and judge before the split")
+    parser.add_argument("--steps", type=int, default=900, help="optimiser steps")
+    parser.add_argument("--share", type=float, default=0.9, help="of likes before the split")
+    parser.add_argument("--blend", type=float, default=0.2, help="weight of cosines beside kNN")
+    parser.add_argument("--seed", type=int, default=0, help="order of pairs and sequences")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Splits, fine-tunes, embeds all films and judges them beside the rivals."""
+    options = parsed()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    recipe = Recipe(num_steps=options.steps, seed=options.seed)
+    check_settings(options.out, asdict(recipe) | {"share": options.share, "valid": options.valid})
+    films = read_films(options.data)
+    parts = split(films, films.events, share=options.share)
+    if options.valid:
+        parts = split(films, parts.known, share=options.share)
+    version = fine_tuned(films, parts, options.out, recipe)
+    asking = sorted({film for history in parts.next_films.histories for film in history})
+    found = all_vectors(films, asking, version, options.out / "vectors")
+    teacher_ND = taught(films, parts, recipe)
+    last = judged(
+        last_film_entries(films, parts, found, teacher_ND, blend=options.blend),
+        {name: films.candidates[name] for name in ("poster", "trusted")},
+        slices(films, parts, parts.last_films),
+    )
+    following = judged(
+        next_film_entries(films, parts, found, blend=options.blend),
+        films.candidates,
+        slices(films, parts, parts.next_films),
+    )
+    print(f"## Last film\n{table(last)}\n\n## Next film\n{table(following)}\n")
+    print(json.dumps(_summary(last, following, parts, options.out)))
+
+
+def _summary(
+    last: dict[str, Any], following: dict[str, Any], parts: Split, folder: Path
+) -> dict[str, Any]:
+    by = last["poster"]["all"]["by"]
+    ours, rival = (by[name]["hit@10"][0] for name in ("nano-films, behaviour", "popularity"))
+    log = (folder / "log.jsonl").read_text().splitlines()
+    return {
+        "unit": "HR@10 of each user's last film among those with a poster",
+        "ours": ours,
+        "rival": rival,
+        "ratio": round(ours / rival, 3),
+        "limit": 1.0,
+        "split_at": parts.at.isoformat(),
+        "train_s": round(sum(json.loads(line)["elapsed_s"] for line in log)),
+        "last_film": last,
+        "next_film": following,
+    }
+
+
+if __name__ == "__main__":
+    main()

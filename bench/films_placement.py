@@ -1,0 +1,109 @@
+"""Teaches every film where behaviour puts it, and to be told from the other films' places there.
+
+`embedder.finetune.collaborative` reads the films of users' sequences; here each film that is read
+is another one, so a step teaches more places. The cosine alone (its ID-to-item loss) is soon
+content with the middle of all places; that a film must find its own among those of the batch is
+what makes it learn the difference. Both are our reconstruction of what SAIL-Embedding (section
+3.3.5) leaves open.
+
+Shape legend: B = films of the batch, D = embedding dimension
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Content
+from embedder.finetune.collaborative import id_loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacementConfig:
+    """How films learn their places."""
+
+    source: str
+    """Name of the space's instructions in the manifest."""
+
+    batch_size: int
+    """Films a step, all different."""
+
+    place_weight: float = 2.0
+    """Of 1 - cosine to the place."""
+
+    find_weight: float = 0.5
+    """Of finding the own taste among the batch's."""
+
+    gate_weight: float = 0.1
+    """Of the loss that teaches the gate to answer directly."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines to the tastes; dimensionless, > 0."""
+
+    seed: int = 0
+    """Decides which films are drawn."""
+
+
+class Placement:
+    """An objective of the trainer: films, drawn by the square root of how many like them."""
+
+    def __init__(
+        self,
+        contents: Mapping[str, Content],
+        places: Mapping[str, np.ndarray],
+        tastes: Mapping[str, np.ndarray],
+        num_users: Mapping[str, int],
+        config: PlacementConfig,
+    ) -> None:
+        """Keeps the films that have a place.
+
+        Args:
+            contents: by item_id, the films that may be trained on.
+            places: by item_id, [D] where the film should lie, L2-normalised.
+            tastes: the same without what says how popular the film is.
+            num_users: by item_id, how many like it, >= 1.
+            config: how.
+        """
+        self._config = config
+        self._item_ids = sorted(set(places) & set(contents))
+        self._contents, self._places, self._tastes = contents, places, tastes
+        weight = np.sqrt([num_users[item] for item in self._item_ids])
+        self._chance = weight / weight.sum()
+
+    @property
+    def source(self) -> str:
+        """Name of its instructions in the manifest."""
+        return self._config.source
+
+    @property
+    def gate_weight(self) -> float:
+        """Weight of the loss that teaches the gate to answer directly."""
+        return self._config.gate_weight
+
+    def drawn(self, step: int) -> list[str]:
+        """The films of a step; popular ones come up more often."""
+        rng = np.random.default_rng([self._config.seed, step])
+        picks = rng.choice(
+            len(self._item_ids), self._config.batch_size, replace=False, p=self._chance
+        )
+        return [self._item_ids[pick] for pick in picks]
+
+    def contents_at(self, step: int) -> list[Content]:
+        """The films of a step, as they are read."""
+        return [self._contents[item] for item in self.drawn(step)]
+
+    def losses(self, step: int, item_BD: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`place` in 1 - cosine and `find` in nats, weighted."""
+        config, item_ids = self._config, self.drawn(step)
+        place_BD, taste_BD = (
+            torch.as_tensor(np.stack([of[item] for item in item_ids])).to(item_BD)
+            for of in (self._places, self._tastes)
+        )
+        own_B = torch.arange(len(item_ids), device=item_BD.device)
+        logits_BB = item_BD @ taste_BD.T / config.contrastive_temperature
+        return {
+            "place": config.place_weight * id_loss(item_BD, place_BD),
+            "find": config.find_weight * F.cross_entropy(logits_BB, own_B),
+        }
