@@ -166,9 +166,8 @@ class Runs:
         if training.parent:
             parent = cell_of(training.parent, cell.mix, cell.seed)
             checkpoint = self._trained(parent, self._folder / parent.place)
-            pairs = [one.pair for one in self._world(cell.seed).asked]
             trainer = GateTrainer(
-                checkpoint, pairs, self._gate_config(cell), pictures=self._pictures
+                checkpoint, self._lessons(cell), self._gate_config(cell), pictures=self._pictures
             )
             backbone = train(trainer, folder, save_every=10, stage="gate")
         else:

@@ -12,6 +12,7 @@ Shape legend: P = prompts, G = rollouts of each, N = distinct answers, T = words
 
 import copy
 import math
+import random
 from collections.abc import Sequence
 
 import torch
@@ -22,9 +23,8 @@ from embedder.finetune.adapters import averaged, make_trainable
 from embedder.finetune.batches import Batches
 from embedder.finetune.gate_config import GateConfig
 from embedder.finetune.gate_rollouts import GateRollouts, RolloutSource
-from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.joint_objective import JointObjective, drawn
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
-from embedder.finetune.pairs import Pair
 from embedder.finetune.partners import Partners
 from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
 from embedder.finetune.policy import (
@@ -36,6 +36,7 @@ from embedder.finetune.policy import (
     k3,
 )
 from embedder.finetune.reader import Reader
+from embedder.finetune.records import Lesson
 from embedder.finetune.rollouts import is_well_formed, word_logprobs
 
 
@@ -49,7 +50,7 @@ class GateTrainer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        pairs: Sequence[Pair],
+        lessons: Sequence[Lesson],
         config: GateConfig,
         *,
         pictures: PictureCache | None = None,
@@ -58,19 +59,20 @@ class GateTrainer:
 
         Args:
             checkpoint: jointly trained: it must know both modes.
-            pairs: what the rewards are measured on, of any number of sources.
+            lessons: of joint training, of any number of sources. Rewards are measured on their
+                pairs; with their rationales they are replayed.
             config: how.
             pictures: features by the checkpoint's tower, which is then not trained.
 
         Raises:
-            ValueError: a source has fewer pairs than a batch holds, `source_weights` names other
+            ValueError: a source has fewer lessons than a batch holds, `source_weights` names other
                 sources, or features are given for a tower that is to be trained.
         """
         require_fixed_tower(pictures, is_trained=config.train_pictures and config.lora is None)
         self.config, self.backbone = config, checkpoint.backbone
         self._inputs, self._manifest = checkpoint.inputs, checkpoint.manifest
         self._batches = Batches(
-            pairs,
+            lessons,
             batch_size=config.batch_size,
             seed=config.seed,
             source_weights=config.source_weights,
@@ -79,7 +81,7 @@ class GateTrainer:
         partners = Partners(
             reference,
             self._manifest,
-            pairs,
+            [lesson.pair for lesson in lessons],
             batch_size=4 * config.batch_size,
             max_candidates=config.max_candidates,
         )
@@ -92,9 +94,7 @@ class GateTrainer:
         )
         self._reader = Reader(self.backbone, self._inputs, pictures=pictures)
         self.source = RolloutSource(self._reader, reference, partners, self._manifest, config)
-        self._replay = JointObjective(
-            self._reader, self._manifest, ObjectiveConfig(direct_direct=config.replay_weight)
-        )
+        self._replay = JointObjective(self._reader, self._manifest, config.replay())
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=0.0,
@@ -113,7 +113,10 @@ class GateTrainer:
 
     def step(self, step: int) -> dict[str, float]:
         """Rolls one batch out, learns from it, and returns what there is to log."""
-        config, pairs = self.config, self._batches.at(step)
+        config, lessons = self.config, self._batches.at(step)
+        pairs = [lesson.pair for lesson in lessons]
+        source = random.Random(f"{config.seed}/paths/{step}")
+        replayed = [drawn(lesson, source) for lesson in lessons]
         batches = [
             self.source.rolled_out(pairs, side, seed=f"{config.seed}/{step}/{side}")
             for side in config.sides
@@ -131,12 +134,12 @@ class GateTrainer:
         )
         for _ in range(config.num_updates):
             for batch in batches:
-                losses = self.losses(batch)
-                (torch.stack(list(losses.values())).sum() / len(batches)).backward()
-                logged |= {f"{batch.side}/{name}_loss": x.item() for name, x in losses.items()}
+                parts = self.losses(batch)
+                (torch.stack(list(parts.values())).sum() / len(batches)).backward()
+                logged |= {f"{batch.side}/{name}_loss": x.item() for name, x in parts.items()}
             if config.replay_weight:
-                replayed = self._replay.backward([DrawnLesson(pair) for pair in pairs])
-                logged["replay_loss"] = replayed["direct_direct"]
+                losses = self._replay.backward(replayed)
+                logged |= {f"replay/{name}": loss for name, loss in losses.items()}
             self.optimizer.step(rate)
         return logged
 

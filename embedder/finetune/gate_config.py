@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from embedder.finetune.adapters import Lora
+from embedder.finetune.joint_objective import ObjectiveConfig
 from embedder.finetune.rewards import RewardConfig
 from embedder.reasoner import Side
 
@@ -55,8 +56,10 @@ class GateConfig:
     kl_weight: float = 0.04
     """Weight of the divergence from the checkpoint that the training started from."""
 
-    replay_weight: float = 0.1
-    """Weight of contrast between direct embeddings of the same pairs, which keeps the space."""
+    replay_weight: float = 1.0
+    """Weight of what joint training learnt from the same lessons, learnt again: contrast of direct
+    queries and, against direct targets, of reasoned ones, and the words of the rationales. Without,
+    the weights that the gate shares with them drift away; 0 leaves it out."""
 
     max_candidates: int = 1024
     """Of a side, that rewards are measured against."""
@@ -97,3 +100,14 @@ class GateConfig:
             raise ValueError(
                 "the closed form needs forces_both and is for the gate alone; unset trains_words"
             )
+
+    def replay(self) -> ObjectiveConfig:
+        """What is replayed. Nothing is taken for a false negative by its score alone."""
+        return ObjectiveConfig(
+            direct_direct=self.replay_weight,
+            reason_reason=0.0,
+            reason_direct=self.replay_weight,
+            direct_reason=self.replay_weight,
+            words=self.replay_weight,
+            false_negative_margin=None,
+        )

@@ -13,7 +13,12 @@ from embedder.backbone import Backbone
 from embedder.checkpoint import Checkpoint
 from embedder.finetune.adapters import Lora, averaged, make_trainable
 from embedder.finetune.batches import Batches
-from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.joint_objective import (
+    DrawnLesson,
+    JointObjective,
+    ObjectiveConfig,
+    drawn,
+)
 from embedder.finetune.objectives import Objective, backward
 from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.picture_cache import PictureCache, require_fixed_tower
@@ -140,22 +145,14 @@ class JointTrainer:
 
     def batch_at(self, step: int) -> list[DrawnLesson]:
         """The lessons of a step, all of one source, and the rationales that it reads."""
-        source = random.Random(f"{self.config.seed}/paths/{step}")
-        return [
-            DrawnLesson(
-                lesson.pair,
-                self._drawn(lesson.query_paths, source),
-                self._drawn(lesson.target_paths, source),
-            )
-            for lesson in self._batches.at(step)
-        ]
-
-    def _drawn(self, paths: Sequence[Path], source: random.Random) -> Path | None:
-        if not paths:
-            return None
+        lessons = self._batches.at(step)
         if self.config.path_choice == "best":
-            return max(paths, key=lambda path: path.weight)
-        return source.choices(paths, [path.weight for path in paths])[0]
+            return [
+                DrawnLesson(one.pair, _heaviest(one.query_paths), _heaviest(one.target_paths))
+                for one in lessons
+            ]
+        source = random.Random(f"{self.config.seed}/paths/{step}")
+        return [drawn(one, source) for one in lessons]
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch, and what else there is to learn, and returns the weighted losses."""
@@ -182,3 +179,7 @@ class JointTrainer:
     def averaged(self) -> Backbone:
         """A copy of the model with the averaged weights, adapters merged, ready to encode."""
         return averaged(self.backbone, self.optimizer, self._adapted)
+
+
+def _heaviest(paths: Sequence[Path]) -> Path | None:
+    return max(paths, key=lambda path: path.weight, default=None)

@@ -11,6 +11,7 @@ Shape legend:
 """
 
 import itertools
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from embedder.finetune.gradient_cache import Losses, cached_backward
 from embedder.finetune.pairs import Pair, false_negatives, foreign_negatives
 from embedder.finetune.ranks import Ranks
 from embedder.finetune.reader import Reader
-from embedder.finetune.records import Path
+from embedder.finetune.records import Lesson, Path
 from embedder.losses import matryoshka_info_nce
 from embedder.version import Manifest
 
@@ -96,6 +97,15 @@ class DrawnLesson:
     pair: Pair
     query_path: Path | None = None
     target_path: Path | None = None
+
+
+def drawn(lesson: Lesson, source: random.Random) -> DrawnLesson:
+    """The lesson with one rationale of each side that has any, drawn by weight."""
+    query_path, target_path = (
+        source.choices(paths, [path.weight for path in paths])[0] if paths else None
+        for paths in (lesson.query_paths, lesson.target_paths)
+    )
+    return DrawnLesson(lesson.pair, query_path, target_path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
     from embedder.checkpoint import Checkpoint
+    from embedder.finetune.records import Lesson
     from embedder.finetune.training import Trainer
 
 MAX_STEPS_LOST = 100
@@ -20,13 +21,11 @@ MAX_STEPS_LOST = 100
 def train_joint(run: Run, progress: Progress) -> Counts:
     """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
     from embedder.finetune.joint import JointTrainer
-    from embedder.finetune.selection import lessons
 
     base = run.load(run.base)
     if is_learnt(run):
         base = replace(base, manifest=offering(base.manifest))
-    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
-    learnt = lessons(hardened(run, "negatives"), selected)
+    learnt = _lessons(run, "negatives")
     trainer = JointTrainer(
         base,
         learnt,
@@ -50,9 +49,17 @@ def train_gate(run: Run, progress: Progress) -> Counts:
     if not run.config.gate_steps:
         return {"steps": 0}
     joint = run.load(run.version("joint"))
-    trainer = GateTrainer(joint, hardened(run, "fresh_negatives"), run.config.gate())
+    trainer = GateTrainer(joint, _lessons(run, "fresh_negatives"), run.config.gate())
     _train(run, "gate", trainer, joint, progress)
     return {"steps": trainer.num_steps}
+
+
+def _lessons(run: Run, stage: str) -> "list[Lesson]":
+    """The pairs with the rationales that selection kept and the negatives that a stage mined."""
+    from embedder.finetune.selection import lessons
+
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    return lessons(hardened(run, stage), selected)
 
 
 def trained(run: Run) -> str:

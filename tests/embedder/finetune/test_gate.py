@@ -9,6 +9,7 @@ import torch
 from embedder.encode import EmbedderConfig, MMEmbR1
 from embedder.finetune.gate import GateTrainer
 from embedder.finetune.gate_config import GateConfig
+from embedder.finetune.records import Lesson
 from embedder.finetune.rewards import RewardConfig
 from embedder.finetune.rollouts import is_well_formed
 from embedder.finetune.training import train
@@ -29,7 +30,8 @@ def trainer(fresh, pairs):
     def made(**changes):
         checkpoint = fresh()
         short = replace(checkpoint.manifest, max_new_tokens=8)
-        return GateTrainer(replace(checkpoint, manifest=short), pairs, config(**changes))
+        lessons = [Lesson(pair) for pair in pairs]
+        return GateTrainer(replace(checkpoint, manifest=short), lessons, config(**changes))
 
     return made
 
