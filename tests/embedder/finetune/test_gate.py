@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.finetune.batches import Batches
 from embedder.finetune.gate import GateTrainer
 from embedder.finetune.gate_config import GateConfig
-from embedder.finetune.records import Lesson
+from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.reader import Reader
+from embedder.finetune.records import Lesson, Path
 from embedder.finetune.rewards import RewardConfig
 from embedder.finetune.rollouts import is_well_formed
 from embedder.finetune.training import train
@@ -175,3 +178,33 @@ def test_a_config_that_contradicts_itself_is_refused():
         config(num_generations=3)
     with pytest.raises(ValueError, match="closed form needs forces_both"):
         config(estimator="closed_form", trains_words=True)
+
+
+def test_what_joint_training_learnt_is_replayed_with_its_rationales(fresh, pairs):
+    lessons = [Lesson(pair, (Path("red is warm", f"{pair.query_key}", 1.0),)) for pair in pairs]
+    checkpoint, again = fresh(), fresh()
+    short = replace(checkpoint.manifest, max_new_tokens=8)
+    trainer = GateTrainer(replace(checkpoint, manifest=short), lessons, config(replay_weight=0.5))
+    logged = trainer.step(0)
+    batch = Batches(lessons, batch_size=4, seed=0).at(0)
+    again.backbone.requires_grad_(True)
+    objective = JointObjective(
+        Reader(again.backbone, again.inputs),
+        short,
+        ObjectiveConfig(
+            direct_direct=0.5,
+            reason_reason=0.0,
+            reason_direct=0.5,
+            direct_reason=0.5,
+            words=0.5,
+            false_negative_margin=None,
+        ),
+    )
+    expected = objective.backward([DrawnLesson(one.pair, one.query_paths[0]) for one in batch])
+    assert set(expected) == {"direct_direct", "reason_direct", "words"}  # no item reasons
+    replayed = {name: logged[f"replay/{name}"] for name in expected}
+    assert replayed == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_weight_nothing_is_replayed(trainer):
+    assert not any(name.startswith("replay") for name in trainer(replay_weight=0.0).step(0))

@@ -136,7 +136,7 @@ def test_the_gates_training_replays_the_fresh_negatives(finished, settings, conf
     run_stage(run, "gate")
     logs = [json.loads((x.folder / "gate" / "log.jsonl").read_text()) for x in (finished, run)]
     # Fewer negatives to be told from, and everything else is the same.
-    assert logs[1]["gate/replay_loss"] < logs[0]["gate/replay_loss"]
+    assert logs[1]["gate/replay/direct_direct"] < logs[0]["gate/replay/direct_direct"]
     assert logs[1]["gate/query/reward"] == logs[0]["gate/query/reward"]
 
 
