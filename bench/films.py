@@ -26,6 +26,7 @@ from bench.films_report import Entry, judged, table
 from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
 from bench.films_split import Questions, Split, split
 from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
+from bench.run_folder import check_settings
 from embedder.checkpoint import load
 
 Vectors = dict[str, np.ndarray]
@@ -115,22 +116,6 @@ def slices(films: Films, parts: Split, asked: Questions) -> dict[str, np.ndarray
     warm = is_warm_N[asked.answers]
     kinds = {"all": np.ones_like(warm), "warm": warm, "cold": ~warm}
     return kinds if asked.is_liked.all() else kinds | {"liked": asked.is_liked}
-
-
-def check_settings(folder: Path, settings: dict[str, Any]) -> None:
-    """Keeps the settings in the folder, or holds them against those that are kept there.
-
-    Raises:
-        ValueError: the folder was begun with others.
-    """
-    path = folder / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != settings:
-        raise ValueError(
-            f"a run must go on with its settings, {path.read_text()}, got {settings}; choose "
-            "another folder"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
 
 
 def parsed() -> argparse.Namespace:

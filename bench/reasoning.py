@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from bench.reasoning_cells import (
     Runs,
     RunSettings,
     cell_of,
-    check_settings,
     run_missing,
     with_parents,
 )
@@ -30,6 +30,7 @@ from bench.reasoning_plot import write_gate_plot, write_theta_plot, write_tier_p
 from bench.reasoning_report import HEADLINE, report, table_lines
 from bench.reasoning_variants import VARIANTS
 from bench.reasoning_world import WorldSize
+from bench.run_folder import check_settings
 from catalog.bazaar.rationales import MIXES
 
 SHOWN = (
@@ -128,7 +129,7 @@ def main() -> None:
             num_questions=args.num_questions,
         ),
     )
-    check_settings(args.out, settings)
+    check_settings(args.out, asdict(settings))
     cells = [
         cell_of(VARIANTS[variant].training, mix, seed)
         for seed in args.seeds

@@ -101,22 +101,6 @@ def run_missing(
         logger.info("finished %s", cell.place)
 
 
-def check_settings(folder: Path, settings: RunSettings) -> None:
-    """Keeps the settings in the folder, or holds them against those that are kept there.
-
-    Raises:
-        ValueError: the folder was begun with others.
-    """
-    path = folder / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != asdict(settings):
-        raise ValueError(
-            f"all cells of a run must have the same settings, got {asdict(settings)} for a run "
-            f"with {path.read_text()}; choose another folder"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(settings)))
-
-
 class Runs:
     """Trains cells; worlds, judge and picture features are made once for all of them."""
 

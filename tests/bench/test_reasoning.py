@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,6 @@ from bench.reasoning_cells import (
     Cell,
     RunSettings,
     cell_of,
-    check_settings,
     run_missing,
     with_parents,
 )
@@ -24,6 +24,7 @@ from bench.reasoning_rationales import (
     written,
 )
 from bench.reasoning_world import WorldSize, with_near_misses, world
+from bench.run_folder import check_settings
 from catalog.bazaar.questions import TIERS
 from embedder.finetune.judgements import JUDGED
 
@@ -231,10 +232,10 @@ def test_direct_is_trained_once_for_all_mixes():
 
 
 def test_a_folder_holds_one_run(tmp_path):
-    check_settings(tmp_path, RunSettings(steps=5))
-    check_settings(tmp_path, RunSettings(steps=5))
+    check_settings(tmp_path, asdict(RunSettings(steps=5)))
+    check_settings(tmp_path, asdict(RunSettings(steps=5)))
     with pytest.raises(ValueError, match="choose another folder"):
-        check_settings(tmp_path, RunSettings(steps=6))
+        check_settings(tmp_path, asdict(RunSettings(steps=6)))
 
 
 def test_the_report_reads_what_is_finished_and_leaves_out_what_is_not(tmp_path):

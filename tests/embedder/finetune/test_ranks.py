@@ -51,6 +51,19 @@ assert not torch.distributed.is_initialized()
 """
 
 
+def assert_shared(trained):
+    """Two ranks have the losses of one process each, and its gradient between them."""
+    expected_losses, expected = trained(Ranks())
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(trained, [ThreadRanks(0, 2), ThreadRanks(1, 2)]))
+    for losses, _ in shares:
+        assert losses == pytest.approx(expected_losses, rel=1e-5)
+    total = shares[0][1] + shares[1][1]
+    torch.testing.assert_close(
+        total / expected.norm(), expected / expected.norm(), atol=1e-5, rtol=0
+    )
+
+
 def test_processes_exchange_rows_sum_gradients_and_wait(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -115,15 +128,7 @@ def test_the_gradients_of_two_ranks_add_up_to_those_of_one(fresh, pairs, chunk_s
         losses = objective.backward(lessons)
         return losses, torch.cat([p.grad.flatten() for p in backbone.parameters()])
 
-    expected_losses, expected = trained(Ranks())
-    with ThreadPoolExecutor(2) as pool:
-        shares = list(pool.map(trained, [ThreadRanks(0, 2), ThreadRanks(1, 2)]))
-    for losses, _ in shares:
-        assert losses == pytest.approx(expected_losses, rel=1e-5)
-    total = shares[0][1] + shares[1][1]
-    torch.testing.assert_close(
-        total / expected.norm(), expected / expected.norm(), atol=1e-5, rtol=0
-    )
+    assert_shared(trained)
 
 
 def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
@@ -144,15 +149,7 @@ def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
             ]
         )
 
-    expected_losses, expected = trained(Ranks())
-    with ThreadPoolExecutor(2) as pool:
-        shares = list(pool.map(trained, [ThreadRanks(0, 2), ThreadRanks(1, 2)]))
-    for losses, _ in shares:
-        assert losses == pytest.approx(expected_losses, rel=1e-5)
-    total = shares[0][1] + shares[1][1]
-    torch.testing.assert_close(
-        total / expected.norm(), expected / expected.norm(), atol=1e-5, rtol=0
-    )
+    assert_shared(trained)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
