@@ -26,10 +26,10 @@ from mixed_catalogue import mixed_catalogue
 from PIL import Image
 from transformers import Qwen3VLForConditionalGeneration
 
-from embedder.backbone import Backbone
-from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content, Failure
-from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.backbone import Backbone
+from embedder.model.checkpoint import Checkpoint, load
 
 DIRECT = EmbedderConfig(policy="never")
 MIDSIZE = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}

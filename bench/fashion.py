@@ -23,14 +23,14 @@ import polars as pl
 import torch
 
 from bench.fashion_ridge import ridge_vectors
-from embedder.backbone import Backbone
-from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content, Encoding
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.finetune.augmentation import Augmentation
-from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.pairs import Pair
-from embedder.finetune.training import train
+from embedder.finetune.data.augmentation import Augmentation
+from embedder.finetune.data.pairs import Pair
+from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
+from embedder.finetune.training.loop import train
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.backbone import Backbone
+from embedder.model.checkpoint import Checkpoint, load
 from embedder.nano.checkpoint import MANIFEST, save_checkpoint
 
 FLOOR = {"text_to_image": 0.750, "image_to_text": 0.595}

@@ -27,7 +27,7 @@ from bench.films_rivals import equal_weights, item_knn, popularity, profile_weig
 from bench.films_split import Questions, Split, split
 from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
 from bench.run_folder import check_settings
-from embedder.checkpoint import load
+from embedder.model.checkpoint import load
 
 Vectors = dict[str, np.ndarray]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from catalog.movielens import MovieLensSource
-from catalog.tables import EVENTS
+from catalog.ingest.movielens import MovieLensSource
+from catalog.lake.tables import EVENTS
 from embedder.content import Content
-from embedder.template import item_text
+from embedder.prompting.template import item_text
 
 TRUSTED_SOURCE = "noumanshahid"
 """Of most posters. The others fill in for rarely rated films, so a poster's look may tell how
@@ -32,7 +32,7 @@ class Films:
     """Title, genres, tagline, plot and keywords as far as known, and the poster where there is."""
 
     events: pl.DataFrame
-    """Ratings, in columns of `catalog.tables.EVENTS`."""
+    """Ratings, in columns of `catalog.lake.tables.EVENTS`."""
 
     candidates: dict[str, np.ndarray]
     """[N] by name, which films may be recommended: `all`, `poster`, or `trusted` posters."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bench.films_split import Questions
-from ranker.bootstrap import Interval, bootstrap_difference, bootstrap_mean
-from recall.evaluation import SCORE_DECIMALS
+from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.profile import profile_vector
 from recall.search import RecallConfig
 

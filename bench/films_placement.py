@@ -1,10 +1,10 @@
 """Teaches every film where behaviour puts it, and to be told from the other films' places there.
 
-`embedder.finetune.collaborative` reads the films of users' sequences; here each film that is read
-is another one, so a step teaches more places. The cosine alone (its ID-to-item loss) is soon
-content with the middle of all places; that a film must find its own among those of the batch is
-what makes it learn the difference. Both are our reconstruction of what SAIL-Embedding (section
-3.3.5) leaves open.
+`embedder.finetune.training.sequence_objective` reads the films of users' sequences; here each film
+that is read is another one, so a step teaches more places. The cosine alone (its ID-to-item loss)
+is soon content with the middle of all places; that a film must find its own among those of the
+batch is what makes it learn the difference. Both are our reconstruction of what SAIL-Embedding
+(section 3.3.5) leaves open.
 
 Shape legend: B = films of the batch, D = embedding dimension
 """
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.collaborative import id_loss
+from embedder.finetune.training.sequence_objective import id_loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.films_measure import Scores, gain, mean, metrics, ranks
 from bench.films_split import Questions
-from ranker.bootstrap import Interval
+from evaluation.bootstrap import Interval
 
 BASELINE = "nano"
 

@@ -21,8 +21,8 @@ import numpy as np
 import polars as pl
 
 from bench.films_data import Films
+from evaluation.leave_last_out import leave_last_out
 from features.histories import HistoryConfig, positive_events
-from ranker.leave_last_out import leave_last_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,24 @@ import polars as pl
 from bench.films_data import Films
 from bench.films_placement import Placement, PlacementConfig
 from bench.films_split import Split
-from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.finetune.behaviour import behaviour_vectors, turned_towards, with_popularity
-from embedder.finetune.catalogue_pairs import title_picture_pairs
-from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
-from embedder.finetune.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.pair_rows import read_pairs
-from embedder.finetune.pairs import Pair
-from embedder.finetune.picture_cache import PictureCache
-from embedder.finetune.tastes import swing
-from embedder.finetune.training import train
-from embedder.finetune.version_folder import write_version
-from embedder.finetune.vocabulary import with_vocabulary
+from embedder.finetune.data.behaviour_targets import (
+    behaviour_vectors,
+    turned_towards,
+    with_popularity,
+)
+from embedder.finetune.data.catalogue_pairs import title_picture_pairs
+from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
+from embedder.finetune.data.interactions import swing
+from embedder.finetune.data.pair_rows import read_pairs
+from embedder.finetune.data.pairs import Pair
+from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
+from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.loop import train
+from embedder.finetune.training.version_folder import write_version
+from embedder.finetune.training.vocabulary import with_vocabulary
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import Checkpoint, load
 
 BEHAVIOUR = "behaviour"
 INSTRUCTIONS = {BEHAVIOUR: ("what next", "who likes it")}

@@ -19,18 +19,18 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from embedder.backbone import Backbone
-from embedder.checkpoint import load
 from embedder.content import Content
-from embedder.finetune.answers import rationale_answer
-from embedder.finetune.joint_objective import DrawnLesson, JointObjective, ObjectiveConfig
-from embedder.finetune.pairs import Pair, false_negatives
-from embedder.finetune.picture_cache import PictureCache
-from embedder.finetune.reader import Reader
+from embedder.finetune.data.pairs import Pair, false_negatives
 from embedder.finetune.records import Path
-from embedder.inputs import Inputs
-from embedder.losses import matryoshka_info_nce
+from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.training.forward import rationale_answer
+from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.training.losses import matryoshka_info_nce
+from embedder.model.backbone import Backbone
+from embedder.model.checkpoint import load
 from embedder.nano.curriculum import lessons
+from embedder.prompting.inputs import Inputs
 
 OBJECTIVE = ObjectiveConfig()
 DIMS = (32, 64, 128)

@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
-from catalog.tables import EMBEDDINGS
-from ponder import steps
-from ponder.embedding import embed_shards
+from catalog.lake.tables import EMBEDDINGS
 from ponder.settings import Settings
+from ponder.steps import nightly as steps
+from ponder.steps.embed import embed_shards
 from ponder.wiring import open_lake
 
 

@@ -2,8 +2,8 @@
 
     python bench/land.py [--messages 200000] [--brokers HOST:PORT]
 
-Ours is `catalog.stream.consume`: it checks every message, writes items of 1 kB and their positions
-to a lake of Delta tables, and commits offsets. The rival is kafka-python's consumer with
+Ours is `catalog.kafka.consumer.consume`: it checks every message, writes items of 1 kB and their
+positions to a lake of Delta tables, and commits offsets. The rival is kafka-python's consumer with
 `json.loads`, which keeps nothing. Both read the same four partitions of the same topic in one
 process, in turns, neither in a group. Time runs from the first message that comes, for the brokers'
 waiting times are not what is measured, to the last one decoded, or to the end of the last commit.
@@ -33,10 +33,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from malformed import malformed
 
-from catalog.brokers import KafkaConfig
-from catalog.lake import Lake
-from catalog.stream import consume
-from catalog.tables import DEAD_LETTERS, ITEMS
+from catalog.kafka.config import KafkaConfig
+from catalog.kafka.consumer import consume
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, ITEMS
 
 NUM_PARTITIONS = 4
 ROUNDS = 3

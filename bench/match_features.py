@@ -16,9 +16,9 @@ import time
 import numpy as np
 import polars as pl
 
+from features.centred_embeddings import Space, make_space
 from features.match import MatchConfig
 from features.similarity import Groups, similarity_table
-from features.space import Space, make_space
 
 NUM_USERS, NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 2_000, 100, 50, 50_000, 256
 ROUNDS = 3

@@ -21,10 +21,10 @@ from encode import Stopwatch
 
 from catalog.bazaar import questions
 from catalog.bazaar.world import random_product
-from embedder.checkpoint import Checkpoint, load
 from embedder.content import Content, Encoding
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.sample import Sample
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import Checkpoint, load
+from embedder.prompting.sample import Sample
 
 Reasoned = dict[int, tuple[list[int], np.ndarray]]
 """Generated tokens and vector by row."""

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalog.bazaar import riddles
-from embedder.checkpoint import load
 from embedder.content import Content
-from embedder.finetune.joint import JointConfig, JointTrainer
-from embedder.finetune.joint_objective import ObjectiveConfig
-from embedder.finetune.pairs import Pair
-from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.data.pairs import Pair
 from embedder.finetune.records import Lesson
 from embedder.finetune.records import Path as RationalePath
-from embedder.finetune.training import train
-from embedder.finetune.vocabulary import with_vocabulary
+from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.joint import JointConfig, JointTrainer
+from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.training.loop import train
+from embedder.finetune.training.vocabulary import with_vocabulary
+from embedder.model.checkpoint import load
 from embedder.nano import curriculum
 from embedder.nano.checkpoint import MANIFEST, save_checkpoint
 

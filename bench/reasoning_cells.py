@@ -19,14 +19,14 @@ from bench.reasoning_outcomes import outcomes
 from bench.reasoning_rationales import judgements, lessons_of, written
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
-from embedder.checkpoint import Checkpoint, load
-from embedder.finetune.gate import GateTrainer
-from embedder.finetune.gate_config import GateConfig
-from embedder.finetune.joint import JointConfig, JointTrainer
-from embedder.finetune.picture_cache import PictureCache
+from embedder.finetune.gate.config import GateConfig
+from embedder.finetune.gate.trainer import GateTrainer
+from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.finetune.records import Lesson
-from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
-from embedder.finetune.training import Trainer, train
+from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.joint import JointConfig, JointTrainer
+from embedder.finetune.training.loop import Trainer, train
+from embedder.model.checkpoint import Checkpoint, load
 
 logger = logging.getLogger(__name__)
 

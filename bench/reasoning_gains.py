@@ -16,13 +16,13 @@ import polars as pl
 from bench.reasoning_outcomes import first_ranks
 from bench.reasoning_rationales import MIN_GAIN, judgements, written
 from bench.reasoning_world import World, paired
-from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.finetune.selection import SelectionConfig, select
-from embedder.finetune.self_judge import SelfJudge
-from embedder.given import encode_given
-from embedder.reasoner import Rationale
+from embedder.finetune.rationales.judges.self_judge import SelfJudge
+from embedder.finetune.rationales.selection import SelectionConfig, select
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import Checkpoint
+from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.reasoner import Rationale
 
 
 def gains(

@@ -11,11 +11,11 @@ import numpy as np
 
 from bench.reasoning_variants import Asking
 from bench.reasoning_world import World
-from embedder.checkpoint import Checkpoint
 from embedder.content import Content, Encoding, Policy
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.given import encode_given
-from embedder.reasoner import Rationale
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import Checkpoint
+from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.reasoner import Rationale
 
 NUM_TIMED = 3
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")

@@ -14,18 +14,18 @@ import polars as pl
 
 from bench.reasoning_world import NUM_NEAR_MISSES, Asked, with_near_misses
 from catalog.bazaar.rationales import MIXES, Kind, about_question, draw_kind
-from catalog.tables import CANDIDATES
-from embedder.cached_reasoner import content_key
-from embedder.finetune.candidates import CandidateConfig, candidates
-from embedder.finetune.contrasts import contrasts
-from embedder.finetune.judgements import JUDGED, JudgingConfig, judge_offers
-from embedder.finetune.offers import offers
-from embedder.finetune.rationales import ScriptedWorker, contents_of, write_rationales
+from catalog.lake.tables import CANDIDATES
+from embedder.finetune.rationales.filters import CandidateConfig, candidates
+from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
+from embedder.finetune.rationales.judges.self_judge import SelfJudge
+from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
+from embedder.finetune.rationales.negatives import contrasts
+from embedder.finetune.rationales.paired import offers
+from embedder.finetune.rationales.selection import SelectionConfig, lessons, select
 from embedder.finetune.records import Lesson
 from embedder.finetune.records import Path as RationalePath
-from embedder.finetune.selection import SelectionConfig, lessons, select
-from embedder.finetune.self_judge import SelfJudge
-from embedder.reasoner import Rationale
+from embedder.reasoners.cache import content_key
+from embedder.reasoners.reasoner import Rationale
 
 NUM_WORKERS = 3
 NUM_OTHERS = 64

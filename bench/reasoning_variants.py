@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.reasoning_rationales import Taught
-from embedder.finetune.gate_config import GateConfig
-from embedder.finetune.joint import JointConfig
-from embedder.finetune.joint_objective import ObjectiveConfig
-from embedder.finetune.rewards import RewardConfig
+from embedder.finetune.gate.config import GateConfig
+from embedder.finetune.gate.rewards import RewardConfig
+from embedder.finetune.training.joint import JointConfig
+from embedder.finetune.training.joint_loss import ObjectiveConfig
 
 Asking = Literal["direct", "reasoned", "auto", "better", "given"]
 """direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:

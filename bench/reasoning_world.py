@@ -13,8 +13,8 @@ from catalog.bazaar.rationales import Answer
 from catalog.bazaar.riddles import Riddle
 from catalog.bazaar.world import Product, near_miss, random_product
 from embedder.content import Content
-from embedder.finetune.pairs import Negative, Pair
-from embedder.template import item_text
+from embedder.finetune.data.pairs import Negative, Pair
+from embedder.prompting.template import item_text
 
 TIER_WEIGHTS = (0.2, 0.3, 0.5)  # literal, indirect, composed, among the training pairs
 TITLE_SHARE = 0.5

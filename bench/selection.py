@@ -24,23 +24,23 @@ from catalog.bazaar import questions, wording
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.rationales import KINDS, Answer, Kind, about_question
 from catalog.bazaar.world import Product, near_miss, random_product
-from catalog.tables import CANDIDATES
-from embedder.cached_reasoner import content_key
-from embedder.checkpoint import load
+from catalog.lake.tables import CANDIDATES
 from embedder.content import Content
-from embedder.finetune.candidates import CandidateConfig, candidates
-from embedder.finetune.contrasts import contrasts
-from embedder.finetune.judgements import JUDGED, JudgingConfig, judge_offers
-from embedder.finetune.offers import offers
-from embedder.finetune.pairs import Negative, Pair
-from embedder.finetune.rationales import ScriptedWorker, contents_of, write_rationales
-from embedder.finetune.selection import SelectionConfig, select
-from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
-from embedder.reasoner import Rationale
-from embedder.template import item_text
-from ponder.selection.page import write_selection
-from ponder.selection.report import IDENTITY, selection_report
-from ranker.auc import auc
+from embedder.finetune.data.pairs import Negative, Pair
+from embedder.finetune.rationales.filters import CandidateConfig, candidates
+from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
+from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
+from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
+from embedder.finetune.rationales.negatives import contrasts
+from embedder.finetune.rationales.paired import offers
+from embedder.finetune.rationales.selection import SelectionConfig, select
+from embedder.model.checkpoint import load
+from embedder.prompting.template import item_text
+from embedder.reasoners.cache import content_key
+from embedder.reasoners.reasoner import Rationale
+from evaluation.auc import auc
+from ponder.reports.selection.page import write_selection
+from ponder.reports.selection.report import IDENTITY, selection_report
 
 TIERS: tuple[questions.Tier, ...] = ("indirect", "composed")
 NUM_MISSES = 8
@@ -159,7 +159,7 @@ def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
 def write_page(
     selected: pl.DataFrame, asked: list[Asked], judge: SelfJudge, args: argparse.Namespace
 ) -> None:
-    """The page of `ponder.selection.page`; each worker's name is the kind that it writes."""
+    """The page of `selection.page`; each worker's name is the kind that it writes."""
     kinds = selected.select(*IDENTITY, kind="worker").unique()
     pairs = [one.pair for one in asked]
     report = selection_report(

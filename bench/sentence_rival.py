@@ -13,7 +13,7 @@ from transformers import AutoProcessor, ProcessorMixin, Qwen3VLConfig, Qwen3VLPr
 
 from embedder.version import NANO, read_manifest
 
-# The prompt of `embedder.template` with the direct answer behind it, for items.
+# The prompt of `embedder.prompting.template` with the direct answer behind it, for items.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 <|im_start|>user

@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 from kafka import KafkaConsumer
 
-from catalog.brokers import KafkaConfig, broker_failures
-from catalog.duplicates import duplicated_keys
-from catalog.embed_letters import failed_embeddings
-from catalog.lake import Lake
-from catalog.positions import Positions
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
-from catalog.watermarks import groupless_options, watermarks
+from catalog.kafka.config import KafkaConfig, broker_failures
+from catalog.kafka.offsets import Positions
+from catalog.kafka.partition_offsets import groupless_options, watermarks
+from catalog.lake.duplicates import duplicated_keys
+from catalog.lake.embedding_failures import failed_embeddings
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
 
 NUM_FIRST = 5
 

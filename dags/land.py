@@ -8,7 +8,7 @@ each batch reaches: the next run goes on where one that failed or was killed sto
 `items` and `events` are updated when something came, so that other DAGs may wait for them. The pool
 `kafka` has one slot, so that no other landing shares the partitions with this one.
 
-**Logic** `ponder.steps.land_kafka`.
+**Logic** `ponder.steps.nightly.land_kafka`.
 """
 
 from datetime import timedelta
@@ -38,8 +38,8 @@ READ_S = 240.0
 def land():
     @task(pool="kafka")
     def read():
-        from ponder import steps
         from ponder.settings import Settings
+        from ponder.steps import nightly as steps
 
         settings = Settings.from_env()
         if not settings.kafka:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from catalog.tables import EMBEDDINGS, RATIONALES
+from catalog.lake.tables import EMBEDDINGS, RATIONALES
 from embedder.content import CatalogueEncoder, Content, Encoding, Failure
-from embedder.template import item_text
+from embedder.prompting.template import item_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder.content import Policy
-from embedder.template import TEMPLATE_VERSION
+from embedder.prompting.template import TEMPLATE_VERSION
 
 NANO = Path(__file__).parent / "nano" / "checkpoint"
 """The model version that ships with the project."""

@@ -52,7 +52,7 @@ def context_features(
 
     Args:
         impressions: request_id, user_id, item_id, ts; one row per candidate, any order.
-        events: columns of `catalog.tables.EVENTS`, any order.
+        events: columns of `catalog.lake.tables.EVENTS`, any order.
         items: item_id, category, created_at; one row per item.
         config: rates and half-life; the defaults when None.
 

@@ -28,7 +28,7 @@ class HistoryConfig:
 
 
 def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
-    """The rows of `events` (see `catalog.tables.EVENTS`) that speak for their item, in order."""
+    """The rows of `events` (see `tables.EVENTS`) that speak for their item, in order."""
     rated = (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
     return events.filter(pl.col("action").is_in(config.positive_actions) | rated)
 
@@ -60,7 +60,7 @@ def histories(
 
     Args:
         requests: request_id, user_id, ts; one row per request, see `requests_of`.
-        events: columns of `catalog.tables.EVENTS`, any order.
+        events: columns of `catalog.lake.tables.EVENTS`, any order.
         config: what is positive and how much is kept; the defaults when None.
 
     Returns:

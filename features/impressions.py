@@ -18,7 +18,7 @@ def impressions_from_events(
     scrolling one page counts as history of its lower half.
 
     Args:
-        events: columns of `catalog.tables.EVENTS`, any order. Impressions without a request_id
+        events: columns of `catalog.lake.tables.EVENTS`, any order. Impressions without a request_id
             cannot be grouped and are left out.
         relevance: worth of each action, >= 0.
 

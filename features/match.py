@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from features.centred_embeddings import Space
 from features.similarity import Groups, similarity_table
-from features.space import Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from features.space import Space
+from features.centred_embeddings import Space
 
 BLOCK_ROWS = 65_536
 """Impressions whose cosines are held at once: 13 MB at 50 slots."""

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.centred_embeddings import Space, history_pairs, make_space
 from features.context import ContextConfig, context_features
 from features.histories import HistoryConfig, histories, requests_of
 from features.match import MatchConfig, match_features
 from features.schema import Feature, feature_schema, schema_hash
-from features.space import Space, history_pairs, make_space
 
 KEY_COLUMNS = ("request_id", "user_id", "item_id", "ts")
 
@@ -71,7 +71,7 @@ def build_features(
 
     Args:
         impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0).
-        events: columns of `catalog.tables.EVENTS`, any order; later ones are not looked at.
+        events: columns of `catalog.lake.tables.EVENTS`, any order; later ones are not looked at.
         items: item_id, category, created_at; one row per item.
         embeddings: item_id, vector, model_version; one row per item, one version. Without effect
             when `space` is given.

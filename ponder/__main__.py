@@ -1,5 +1,5 @@
 """`python -m ponder`: the command `ponder` where modules are started and not scripts (torchrun)."""
 
-from ponder.cli import app
+from ponder.cli.app import app
 
 app(prog_name="ponder")

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from catalog.lake import Lake
-from catalog.tables import ITEMS, RATIONALES
-from embedder.reasoner import Rationale
+from catalog.lake.lake import Lake
+from catalog.lake.tables import ITEMS, RATIONALES
+from embedder.reasoners.reasoner import Rationale
 
 
 class LakeRationales:
-    """The table `rationales` of one reasoner and prompt; an `embedder.cached_reasoner` store.
+    """The table `rationales` of one reasoner and prompt; an `embedder.reasoners.cache` store.
 
     Keys are content hashes of items. What is kept under any other key is dropped, for the table
     holds rationales of items only.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.addresses import Network, parse_networks
+from catalog.images.addresses import Network, parse_networks
 from embedder.content import Policy
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.registry import REGISTRY, Registry

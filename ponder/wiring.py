@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.embed_letters import failed_embeddings
-from catalog.lake import Lake
-from catalog.media import MediaConfig
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from catalog.images.image import MediaConfig
+from catalog.lake.embedding_failures import failed_embeddings
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 from ponder.rationales import LakeRationales
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
@@ -19,13 +19,13 @@ SENTENCE = "st:"
 """Before the name of a sentence-transformers model."""
 
 if TYPE_CHECKING:
-    from catalog.brokers import KafkaConfig
+    from catalog.kafka.config import KafkaConfig
     from embedder.content import CatalogueEncoder, Policy
-    from embedder.encode import EmbedderConfig, MMEmbR1
-    from embedder.reasoned_encoder import ReasonedEncoder
-    from embedder.reasoner import Reasoner
-    from embedder.reasoner_config import EndpointConfig, LocalConfig
-    from embedder.sentence_encoder import SentenceEncoder
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+    from embedder.reasoners.config import EndpointConfig, LocalConfig
+    from embedder.reasoners.encoder import ReasonedEncoder
+    from embedder.reasoners.reasoner import Reasoner
+    from embedder.sentence.encoder import SentenceEncoder
     from embedder.version import Manifest
     from recall.index import ItemIndex
     from recall.search import Recall
@@ -51,7 +51,7 @@ def kafka_config(settings: Settings) -> "KafkaConfig":
     Raises:
         ValueError: no brokers are set.
     """
-    from catalog.brokers import KafkaConfig
+    from catalog.kafka.config import KafkaConfig
 
     if not settings.kafka:
         raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
@@ -72,7 +72,7 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
     """The configured embedder, with its reasoner; loaded once in a process."""
     if settings.model.startswith(SENTENCE):
         return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
-    from embedder.encode import EmbedderConfig
+    from embedder.mmemb_r1 import EmbedderConfig
 
     model = settings.registry.model(settings.model)
     config = EmbedderConfig(model=model, device=settings.device, policy=settings.policy)
@@ -85,14 +85,14 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
 
 @functools.lru_cache(maxsize=2)
 def _load_encoder(config: "EmbedderConfig") -> "MMEmbR1":
-    from embedder.encode import MMEmbR1
+    from embedder.mmemb_r1 import MMEmbR1
 
     return MMEmbR1.open(config)
 
 
 @functools.lru_cache(maxsize=2)
 def _load_sentence_encoder(model: str, device: str) -> "SentenceEncoder":
-    from embedder.sentence_encoder import SentenceEncoder
+    from embedder.sentence.encoder import SentenceEncoder
 
     return SentenceEncoder.open(model, device=device)
 
@@ -104,9 +104,9 @@ def _load_reasoned_encoder(
     lake_uri: str,
     lake_options: tuple[tuple[str, str], ...],
 ) -> "ReasonedEncoder":
-    from embedder.cached_reasoner import CachedReasoner, MemoryStore
-    from embedder.checkpoint import load
-    from embedder.reasoned_encoder import ReasonedEncoder
+    from embedder.model.checkpoint import load
+    from embedder.reasoners.cache import CachedReasoner, MemoryStore
+    from embedder.reasoners.encoder import ReasonedEncoder
 
     writer = _open_reasoner(reasoner)
     kept = LakeRationales(
@@ -119,20 +119,20 @@ def _load_reasoned_encoder(
 
 
 def _open_reasoner(config: "EndpointConfig | LocalConfig") -> "Reasoner":
-    from embedder.reasoner_config import LocalConfig
+    from embedder.reasoners.config import LocalConfig
 
     if isinstance(config, LocalConfig):
-        from embedder.local_reasoner import LocalReasoner
+        from embedder.reasoners.local import LocalReasoner
 
         return LocalReasoner.open(config)
-    from embedder.endpoint_reasoner import EndpointReasoner
+    from embedder.reasoners.endpoint import EndpointReasoner
 
     return EndpointReasoner(config)
 
 
 def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
     """The configured reasoner; None when it is the embedder itself."""
-    from embedder.reasoner_config import EndpointConfig, LocalConfig
+    from embedder.reasoners.config import EndpointConfig, LocalConfig
 
     kind, _, model = settings.reasoner.partition(":")
     if kind == "openai":
@@ -153,8 +153,8 @@ def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
 
 def configured_version(settings: Settings) -> str:
     """Id of the configured embedder and its reasoner, without loading them."""
-    from embedder.reasoner import reasoned_version
-    from embedder.sentence_version import sentence_version
+    from embedder.reasoners.reasoner import reasoned_version
+    from embedder.sentence.version import sentence_version
     from embedder.version import configured_version
 
     if settings.model.startswith(SENTENCE):
@@ -170,7 +170,7 @@ def configured_version(settings: Settings) -> str:
 
 def configured_manifest(settings: Settings) -> "Manifest":
     """How the configured embedder is used; a sentence-transformers model never reasons."""
-    from embedder.sentence_version import sentence_name
+    from embedder.sentence.version import sentence_name
     from embedder.version import Manifest, read_manifest, resolve
 
     if settings.model.startswith(SENTENCE):
@@ -180,7 +180,7 @@ def configured_manifest(settings: Settings) -> "Manifest":
 
 def configured_reasoner(settings: Settings) -> tuple[str, str]:
     """Name and prompt version under which the configured embedder's rationales are kept."""
-    from embedder.template import TEMPLATE_VERSION
+    from embedder.prompting.template import TEMPLATE_VERSION
 
     reasoner = other_reasoner(settings)
     if reasoner is None:
@@ -227,7 +227,7 @@ def _unchanging_version(folder: str, policy: "Policy") -> str:
 
 def history_reader(lake: Lake) -> Callable[[str], list[str]]:
     """A function that gives the ids of a user's liked items, newest first."""
-    from catalog.tables import EVENTS
+    from catalog.lake.tables import EVENTS
     from features.histories import HistoryConfig, positive_events
 
     def history_of(user_id: str) -> list[str]:

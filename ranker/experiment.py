@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from evaluation.summary import Evaluation, evaluate
+from evaluation.time_split import TimeSplit, split_by_time
 from features.schema import FeatureGroup
 from features.table import FeatureTable
-from ranker.evaluation import Evaluation, evaluate
 from ranker.model import Ranker, RankerConfig, train
-from ranker.split import TimeSplit, split_by_time
 
 FEATURE_GROUPS: Mapping[str, Sequence[FeatureGroup]] = {
     "without match": ("context",),

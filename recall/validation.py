@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from evaluation.exact_ranking import rank_all
 from recall.collection import MAX_LIMIT
-from recall.evaluation import rank_all
 from recall.index import ItemIndex
 from recall.rows import vector_matrix
 

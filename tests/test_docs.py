@@ -6,11 +6,11 @@
 import re
 from pathlib import Path
 
+from catalog.lake.tables import TABLES
 from catalog.records import Event, Item
-from catalog.tables import TABLES
 from embedder.version import Manifest
 from features.schema import feature_schema
-from ponder.cli import app
+from ponder.cli.app import app
 from ponder.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

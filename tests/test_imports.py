@@ -35,7 +35,12 @@ OWNER = {
     "airflow": {"dags"},
 }
 # `recall` and everything but the embedder may be used where torch is not installed.
-TORCH_FREE = {"embedder.content", "embedder.version", "embedder.template", "embedder.plan"}
+TORCH_FREE = {
+    "embedder.content",
+    "embedder.version",
+    "embedder.prompting.template",
+    "embedder.plan",
+}
 
 
 def imports(path):

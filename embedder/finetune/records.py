@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embedder.reasoner import Side
+from embedder.reasoners.reasoner import Side
 
 if TYPE_CHECKING:  # `pairs` needs torch
-    from embedder.finetune.pairs import Pair
+    from embedder.finetune.data.pairs import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Candidate:
     """A rationale that a worker wrote about one content, before anybody judged it."""
 
     key: str
-    """Of the content (`embedder.cached_reasoner.content_key`)."""
+    """Of the content (`embedder.reasoners.cache.content_key`)."""
 
     side: Side
     worker: str
@@ -26,7 +26,7 @@ class Candidate:
     """Tokens that the worker generated; 0 when it does not say."""
 
     flags: frozenset[str] = frozenset()
-    """What is wrong with it at first sight; see `embedder.finetune.candidates`."""
+    """What is wrong with it at first sight; see `embedder.finetune.rationales.filters`."""
 
     prompt_version: str = ""
     """How the worker was asked, its seed included."""

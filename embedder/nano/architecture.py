@@ -19,7 +19,7 @@ from transformers import (
 
 from catalog.bazaar import questions, wording
 from catalog.bazaar.world import BRANDS, CATEGORIES, random_product
-from embedder import template
+from embedder.prompting import template
 
 VOCABULARY_SIZE = 1536
 PAD = "<|endoftext|>"

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from embedder.inputs import Inputs
 from embedder.nano import architecture
+from embedder.prompting.inputs import Inputs
 
 MANIFEST = {
     "name": "nano",

@@ -13,7 +13,7 @@ from catalog.bazaar import questions, wording
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import Product, near_miss, random_product
 from embedder.content import Content
-from embedder.template import item_text
+from embedder.prompting.template import item_text
 
 TIER_WEIGHTS = (0.4, 0.3, 0.3)  # literal, indirect, composed
 PICTURE_QUERY_SHARE = 0.12

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from catalog.bazaar import questions
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import Product, random_product
-from embedder.backbone import Backbone
 from embedder.content import Content
-from embedder.inputs import Inputs
+from embedder.model.backbone import Backbone
 from embedder.nano import architecture
+from embedder.prompting.inputs import Inputs
 
 
 def heldout_products(num_products: int, *, seed: int) -> list[Product]:

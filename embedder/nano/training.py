@@ -21,17 +21,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from embedder.backbone import Backbone
-from embedder.finetune.answers import Prompted, direct_answer, rationale_answer, read
-from embedder.finetune.optimizer import AveragedAdamW, cosine_rate
-from embedder.finetune.state import load_state, save_state
-from embedder.inputs import Inputs
-from embedder.losses import matryoshka_info_nce
+from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.losses import matryoshka_info_nce
+from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
+from embedder.finetune.training.state import load_state, save_state
+from embedder.model.backbone import Backbone
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
 from embedder.nano.curriculum import Lesson, false_negatives, lessons
 from embedder.nano.evaluation import heldout_hits
-from embedder.sample import Sample
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.sample import Sample
 
 logger = logging.getLogger(__name__)
 

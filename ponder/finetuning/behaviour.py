@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from catalog.tables import EVENTS
+from catalog.lake.tables import EVENTS
 from features.histories import HistoryConfig, positive_events
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.checkpoint import Checkpoint
-    from embedder.finetune.collaborative import Collaborative
+    from embedder.finetune.training.sequence_objective import Collaborative
+    from embedder.model.checkpoint import Checkpoint
     from embedder.version import Manifest
 
 BEHAVIOUR = "behaviour"
@@ -47,7 +47,7 @@ def gather_likes(run: Run, progress: Progress) -> Counts:
 
 def objectives(run: Run, manifest: "Manifest") -> "list[Collaborative]":
     """What joint training learns beside the content; empty where no behaviour is learnt."""
-    from embedder.finetune.collaborative import Collaborative
+    from embedder.finetune.training.sequence_objective import Collaborative
 
     if not is_learnt(run):
         return []
@@ -93,7 +93,7 @@ def _positives(run: Run) -> tuple[pl.DataFrame, datetime]:
 
 def _sequences(run: Run) -> pl.DataFrame:
     """Sequences whose target and at least one item can be read, at most `max_pairs` of them."""
-    from embedder.finetune.sequences import sequences
+    from embedder.finetune.data.sequences import sequences
 
     positives, before = _positives(run)
     known = list(run.contents)
@@ -109,8 +109,8 @@ def _sequences(run: Run) -> pl.DataFrame:
 
 def _places(run: Run) -> pl.DataFrame:
     """item_id and vector: where behaviour puts each item in the base's space."""
-    from embedder.encode import EmbedderConfig, MMEmbR1
-    from embedder.finetune.behaviour import behaviour_vectors, turned_towards
+    from embedder.finetune.data.behaviour_targets import behaviour_vectors, turned_towards
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     positives, before = _positives(run)
     base = run.load(run.base)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedder.content import Policy
+from evaluation.bootstrap import bootstrap_difference
+from evaluation.exact_ranking import rank_all
 from ponder.finetuning.frozen_set import FrozenSet
-from ponder.thinking.account import METRICS, TOP_K, Scores
-from ranker.bootstrap import bootstrap_difference
-from recall.evaluation import rank_all
+from ponder.reports.reasoning.account import METRICS, TOP_K, Scores
 
 if TYPE_CHECKING:
-    from embedder.both_modes import BothModes
-    from embedder.encode import MMEmbR1
+    from embedder.mmemb_r1 import MMEmbR1
+    from embedder.reasoners.paired_encodings import BothModes
 
 Progress = Callable[[int], None]
 
@@ -59,9 +59,9 @@ def compare(
         metrics by slice (all, the tiers, held_out); gain: slice -> metric -> mean of candidate
         minus champion, with the interval that holds 95 % of 1,000 resamples of the queries;
         sensitivity: of the candidate's reasoned queries to their rationales
-        (`ponder.thinking.account.sensitivity`), over items of the policy.
+        (`ponder.reports.reasoning.account.sensitivity`), over items of the policy.
     """
-    from ponder.thinking.account import sensitivity
+    from ponder.reports.reasoning.account import sensitivity
 
     challenger = _judged(frozen, candidate, policy, progress)
     incumbent = _judged(frozen, champion, policy, progress)
@@ -112,7 +112,7 @@ def score(frozen: FrozenSet, query_vectors_QD: np.ndarray, item_vectors_ND: np.n
 
 
 def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Progress) -> Judged:
-    from embedder.both_modes import both_modes
+    from embedder.reasoners.paired_encodings import both_modes
 
     asked = frozen.query_contents
     queries = both_modes(lambda mode: encoder.encode_query(asked, policy=mode))
@@ -133,7 +133,7 @@ def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
     """Reads the set's queries with rationales of one's choice."""
     from functools import partial
 
-    from embedder.given import encode_given
+    from embedder.reasoners.given_rationales import encode_given
 
     checkpoint = encoder.checkpoint
     instruction = checkpoint.manifest.query_instruction

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
-    from embedder.finetune.collaborative import CollaborativeConfig
-    from embedder.finetune.gate_config import GateConfig
-    from embedder.finetune.joint import JointConfig
+    from embedder.finetune.gate.config import GateConfig
+    from embedder.finetune.training.joint import JointConfig
+    from embedder.finetune.training.sequence_objective import CollaborativeConfig
 
 LAKE = "lake"
 
@@ -98,9 +98,9 @@ class FinetuneConfig:
         The picture tower is left as it is, and the moving average is shorter where steps are few.
         Nothing is taken for a false negative by its score, which the base may have wrong.
         """
-        from embedder.finetune.adapters import Lora
-        from embedder.finetune.joint import JointConfig
-        from embedder.finetune.joint_objective import ObjectiveConfig
+        from embedder.finetune.training.adapters import Lora
+        from embedder.finetune.training.joint import JointConfig
+        from embedder.finetune.training.joint_loss import ObjectiveConfig
 
         return JointConfig(
             num_steps=self.steps,
@@ -119,7 +119,7 @@ class FinetuneConfig:
 
         A step reads a quarter as many sequences as pairs, because each has up to 11 items.
         """
-        from embedder.finetune.collaborative import CollaborativeConfig
+        from embedder.finetune.training.sequence_objective import CollaborativeConfig
 
         return CollaborativeConfig(
             batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
@@ -127,8 +127,8 @@ class FinetuneConfig:
 
     def gate(self) -> "GateConfig":
         """Of stage 2."""
-        from embedder.finetune.adapters import Lora
-        from embedder.finetune.gate_config import GateConfig
+        from embedder.finetune.gate.config import GateConfig
+        from embedder.finetune.training.adapters import Lora
 
         return GateConfig(
             num_steps=self.gate_steps,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from catalog.tables import ITEMS, MEDIA
+from catalog.lake.tables import ITEMS, MEDIA
 from features.histories import HistoryConfig, positive_events
 from ponder.finetuning.config import LAKE
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
 from ponder.finetuning.run import Counts, Progress, Run
-from ponder.steps import land_folder
+from ponder.steps.nightly import land_folder
 
 if TYPE_CHECKING:
     from embedder.content import Content
@@ -73,7 +73,7 @@ def _readable_rows(
     before: datetime | None,
 ) -> tuple[pl.DataFrame, int]:
     """Rows of pairs whose contents there are, and how many others there were."""
-    from embedder.finetune.pair_rows import read_pairs
+    from embedder.finetune.data.pair_rows import read_pairs
     from ponder.finetuning.pair_sources import read_searches, read_wordings, training_rows
 
     config = run.config

@@ -14,7 +14,7 @@ import polars as pl
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.finetune.pairs import Pair
+    from embedder.finetune.data.pairs import Pair
 
 SCHEMA = pl.Schema([("pair_id", pl.String()), ("keys", pl.List(pl.String))])
 
@@ -36,7 +36,7 @@ def mine_again(run: Run, progress: Progress) -> Counts:
 
 def hardened(run: Run, stage: str) -> "list[Pair]":
     """The pairs with the negatives that a stage mined; as they are where it mined none."""
-    from embedder.finetune.pairs import Negative
+    from embedder.finetune.data.pairs import Negative
 
     path = run.folder / stage / "negatives.parquet"
     if not path.exists():
@@ -53,8 +53,8 @@ def hardened(run: Run, stage: str) -> "list[Pair]":
 
 
 def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> Counts:
-    from embedder.encode import EmbedderConfig, MMEmbR1
-    from embedder.finetune.mining import with_hard_negatives
+    from embedder.finetune.data.mining import with_hard_negatives
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     if not run.config.num_negatives:
         return {}

@@ -14,7 +14,7 @@ from ponder.finetuning.run import Counts, Progress, Run
 from ponder.finetuning.training import trained
 
 if TYPE_CHECKING:
-    from embedder.encode import MMEmbR1
+    from embedder.mmemb_r1 import MMEmbR1
 
 
 class PromotionRefused(RuntimeError):
@@ -29,7 +29,7 @@ def evaluate(run: Run, progress: Progress) -> Counts:
     Raises:
         ValueError: an evaluation set has changed.
     """
-    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from ponder.finetuning.comparison import compare
     from ponder.finetuning.frozen_set import read_frozen_set
 
@@ -69,7 +69,7 @@ def _behaviour(
 
     It is told and not judged: promotion is about the space that is served.
     """
-    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from ponder.finetuning.frozen_set import read_frozen_set
     from ponder.finetuning.space_comparison import compare_spaces
 

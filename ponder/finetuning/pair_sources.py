@@ -44,25 +44,25 @@ def training_rows(
     max_pairs: int,
     seed: int,
 ) -> pl.DataFrame:
-    """Rows of `embedder.finetune.pair_rows.PAIRS` from all sources, at most so many of each.
+    """Rows of `embedder.finetune.data.pair_rows.PAIRS` from all sources, at most so many of each.
 
     Args:
-        items: rows of `catalog.tables.ITEMS`.
+        items: rows of `catalog.lake.tables.ITEMS`.
         positives: events that speak for their item.
         before: events from here on are not looked at; None: there are none.
         searches: request_id and text.
-        wordings: of attributes, see `embedder.finetune.catalogue_pairs.attribute_pairs`; each is a
-            source of its own.
+        wordings: of attributes, see `embedder.finetune.data.catalogue_pairs.attribute_pairs`; each
+            is a source of its own.
         max_pairs: of each source; of more, so many are drawn.
         seed: decides which.
 
     Raises:
         ValueError: a wording names nothing, or no item has all that it names.
     """
-    from embedder.finetune.catalogue_pairs import title_picture_pairs
-    from embedder.finetune.co_consumption import consecutive_pairs, neighbour_pairs
-    from embedder.finetune.searches import search_pairs
-    from embedder.finetune.tastes import swing
+    from embedder.finetune.data.catalogue_pairs import title_picture_pairs
+    from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
+    from embedder.finetune.data.interactions import swing
+    from embedder.finetune.data.search_pairs import search_pairs
 
     found = [title_picture_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]
     if before is not None:
@@ -80,7 +80,7 @@ def training_rows(
 
 
 def _worded_pairs(items: pl.DataFrame, wording: str) -> pl.DataFrame:
-    from embedder.finetune.catalogue_pairs import attribute_pairs
+    from embedder.finetune.data.catalogue_pairs import attribute_pairs
 
     rows = attribute_pairs(items, wording, source=f"{ATTRIBUTES} {wording}")
     if rows.is_empty():
@@ -116,7 +116,7 @@ def later_queries(
         max_queries: of more, so many are drawn.
         seed: decides which.
     """
-    from embedder.finetune.co_consumption import consecutive_pairs
+    from embedder.finetune.data.co_consumption import consecutive_pairs
 
     later = positives.filter(pl.col("ts") >= since)
     if later.is_empty():
@@ -140,11 +140,11 @@ def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, C
     """The living items as an embedder reads them, by id; those with a broken picture are left out.
 
     Args:
-        items: rows of `catalog.tables.ITEMS`.
+        items: rows of `catalog.lake.tables.ITEMS`.
         images: picture bytes by `image_hash`.
     """
     from embedder.items import item_content
-    from embedder.pictures import PictureError, open_picture
+    from embedder.prompting.images import PictureError, open_picture
 
     contents = {}
     for row in items.filter(~pl.col("deleted")).sort("item_id").iter_rows(named=True):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.tables import CANDIDATES
+from catalog.lake.tables import CANDIDATES
 from embedder.finetune.records import Candidate
-from embedder.reasoner import Side
+from embedder.reasoners.reasoner import Side
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 from ponder.wiring import other_reasoner
 
 if TYPE_CHECKING:
-    from embedder.finetune.workers import WorkerConfig
+    from embedder.finetune.rationales.workers import WorkerConfig
 
 SIDES: tuple[Side, ...] = ("query", "item")
 NUM_OTHERS = 64  # that a rationale must help to tell its partner from; docs/finetuning.md
@@ -23,7 +23,7 @@ NUM_OTHERS = 64  # that a rationale must help to tell its partner from; docs/fin
 
 def worker_configs(run: Run) -> "list[WorkerConfig]":
     """The base itself, drawing with several seeds, and the deployment's reasoner if it has one."""
-    from embedder.reasoner_config import LocalConfig
+    from embedder.reasoners.config import LocalConfig
     from embedder.version import read_manifest, resolve
 
     own = LocalConfig(
@@ -43,8 +43,8 @@ def write(run: Run, progress: Progress) -> Counts:
     Raises:
         ReasonerOutage: a worker answers nobody; what was written is kept.
     """
-    from embedder.finetune.rationales import contents_of, write_rationales
-    from embedder.finetune.workers import open_workers
+    from embedder.finetune.rationales.generate import contents_of, write_rationales
+    from embedder.finetune.rationales.workers import open_workers
 
     lake, workers = run.lake, open_workers(worker_configs(run))
 
@@ -66,11 +66,11 @@ def select(run: Run, progress: Progress) -> Counts:
 
     Leaves `selected.parquet`, `selection.json` and `selection.html`.
     """
-    from embedder.finetune.judgements import JUDGED
-    from embedder.finetune.selection import SelectionConfig
-    from embedder.finetune.selection import select as selected_of
-    from ponder.selection.page import write_selection
-    from ponder.selection.report import selection_report
+    from embedder.finetune.rationales.judging import JUDGED
+    from embedder.finetune.rationales.selection import SelectionConfig
+    from embedder.finetune.rationales.selection import select as selected_of
+    from ponder.reports.selection.page import write_selection
+    from ponder.reports.selection.report import selection_report
 
     folder = run.folder / "selection"
     parts = folder / "judged"
@@ -87,7 +87,7 @@ def select(run: Run, progress: Progress) -> Counts:
 
 def _written(run: Run) -> list[Candidate]:
     """What this run's workers wrote; the lake may hold others' too."""
-    from embedder.finetune.candidates import CandidateConfig, candidates
+    from embedder.finetune.rationales.filters import CandidateConfig, candidates
 
     identities = [(one.name, one.prompt_version) for one in worker_configs(run)]
     own = pl.struct("worker", "prompt_version").is_in(
@@ -98,10 +98,10 @@ def _written(run: Run) -> list[Candidate]:
 
 def _judge(run: Run, parts: Path, progress: Progress) -> str:
     """Judges what is not judged yet, a source at a time as the base reads it; gives the judge."""
-    from embedder.finetune.contrasts import contrasts
-    from embedder.finetune.judgements import JUDGED, JudgingConfig, judge_offers
-    from embedder.finetune.offers import offers
-    from embedder.finetune.self_judge import SelfJudge, SelfJudgeConfig
+    from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
+    from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
+    from embedder.finetune.rationales.negatives import contrasts
+    from embedder.finetune.rationales.paired import offers
 
     base, pairs = run.load(run.base), hardened(run, "negatives")
     known = [JUDGED.to_frame(), *map(pl.read_parquet, sorted(parts.glob("*.parquet")))]

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from catalog.lake import Lake
-from catalog.tables import EVENTS, ITEMS, MEDIA
+from catalog.lake.lake import Lake
+from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from ponder.finetuning.config import LAKE, FinetuneConfig, keep_config
 from ponder.registry import Registry
 from ponder.settings import Settings
 from ponder.wiring import open_lake
 
 if TYPE_CHECKING:
-    from embedder.checkpoint import Checkpoint
     from embedder.content import Content
-    from embedder.finetune.pairs import Pair
-    from embedder.finetune.ranks import Ranks
+    from embedder.finetune.data.pairs import Pair
+    from embedder.finetune.training.distributed import Ranks
+    from embedder.model.checkpoint import Checkpoint
 
 Counts = dict[str, Any]
 Progress = Callable[[int], None]
@@ -137,7 +137,7 @@ class Run:
     @cached_property
     def pairs(self) -> "list[Pair]":
         """The pairs to learn from, without hard negatives."""
-        from embedder.finetune.pair_rows import read_pairs
+        from embedder.finetune.data.pair_rows import read_pairs
 
         rows = pl.read_parquet(self.folder / "pairs" / "pairs.parquet")
         return read_pairs(rows, self.contents).pairs
@@ -154,7 +154,7 @@ class Run:
 
     def load(self, model: str | Path) -> "Checkpoint":
         """A checkpoint on the deployment's device."""
-        from embedder.checkpoint import load
+        from embedder.model.checkpoint import load
 
         return load(str(model), device=self.settings.device)
 

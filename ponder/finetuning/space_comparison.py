@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from embedder.content import CatalogueEncoder
+from evaluation.bootstrap import bootstrap_difference
 from ponder.finetuning.comparison import score
 from ponder.finetuning.frozen_set import FrozenSet
-from ponder.thinking.account import METRICS, Scores
-from ranker.bootstrap import bootstrap_difference
+from ponder.reports.reasoning.account import METRICS, Scores
 
 
 def compare_spaces(

@@ -10,9 +10,9 @@ from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.checkpoint import Checkpoint
     from embedder.finetune.records import Lesson
-    from embedder.finetune.training import Trainer
+    from embedder.finetune.training.loop import Trainer
+    from embedder.model.checkpoint import Checkpoint
 
 MAX_STEPS_LOST = 100
 """A kill costs at most so many steps."""
@@ -20,7 +20,7 @@ MAX_STEPS_LOST = 100
 
 def train_joint(run: Run, progress: Progress) -> Counts:
     """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
-    from embedder.finetune.joint import JointTrainer
+    from embedder.finetune.training.joint import JointTrainer
 
     base = run.load(run.base)
     if is_learnt(run):
@@ -44,7 +44,7 @@ def train_joint(run: Run, progress: Progress) -> Counts:
 
 def train_gate(run: Run, progress: Progress) -> Counts:
     """Stage `gate`: the joint model learns when to reason; without steps nothing is left."""
-    from embedder.finetune.gate import GateTrainer
+    from embedder.finetune.gate.trainer import GateTrainer
 
     if not run.config.gate_steps:
         return {"steps": 0}
@@ -56,7 +56,7 @@ def train_gate(run: Run, progress: Progress) -> Counts:
 
 def _lessons(run: Run, stage: str) -> "list[Lesson]":
     """The pairs with the rationales that selection kept and the negatives that a stage mined."""
-    from embedder.finetune.selection import lessons
+    from embedder.finetune.rationales.selection import lessons
 
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
     return lessons(hardened(run, stage), selected)
@@ -70,8 +70,8 @@ def trained(run: Run) -> str:
 def _train(
     run: Run, stage: str, trainer: "Trainer", start: "Checkpoint", progress: Progress
 ) -> None:
-    from embedder.finetune.training import train
-    from embedder.finetune.version_folder import write_version
+    from embedder.finetune.training.loop import train
+    from embedder.finetune.training.version_folder import write_version
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
     backbone = train(

@@ -16,7 +16,7 @@ from bench.films_rivals import equal_weights, item_knn, popularity, profile_weig
 from bench.films_split import Questions, likes, split
 from bench.films_training import Recipe, training_pairs
 from embedder.content import Content
-from recall.evaluation import rank_all
+from evaluation.exact_ranking import rank_all
 from recall.profile import profile_vector
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movielens_posters"

@@ -26,7 +26,7 @@ from bench.reasoning_rationales import (
 from bench.reasoning_world import WorldSize, with_near_misses, world
 from bench.run_folder import check_settings
 from catalog.bazaar.questions import TIERS
-from embedder.finetune.judgements import JUDGED
+from embedder.finetune.rationales.judging import JUDGED
 
 SIZE = WorldSize(num_pairs=150, num_candidates=40, num_questions=15)
 

@@ -3,8 +3,8 @@
 from bench.reasoning_base import MAX_TOKENS, exercises, sentences, shop_lessons
 from bench.reasoning_world import WorldSize, world
 from catalog.bazaar import riddles
-from embedder.checkpoint import load
-from embedder.finetune.vocabulary import with_vocabulary
+from embedder.finetune.training.vocabulary import with_vocabulary
+from embedder.model.checkpoint import load
 
 
 def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():

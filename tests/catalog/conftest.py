@@ -19,7 +19,7 @@ import pytest
 from kafka import TopicPartition
 from PIL import Image
 
-from catalog.lake import Lake
+from catalog.lake.lake import Lake
 
 T1_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 

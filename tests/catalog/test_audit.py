@@ -9,11 +9,11 @@ from deltalake import write_deltalake
 from kafka import TopicPartition
 
 from catalog.audit import SourcePosition, audit_lake, audit_sources, source_findings
-from catalog.brokers import KafkaConfig
-from catalog.embed_letters import embed_letters
+from catalog.ingest.rows import item_frame
+from catalog.kafka.config import KafkaConfig
+from catalog.lake.embedding_failures import embed_letters
+from catalog.lake.tables import EMBEDDINGS, EVENTS, MEDIA
 from catalog.records import Item
-from catalog.rows import item_frame
-from catalog.tables import EMBEDDINGS, EVENTS, MEDIA
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Marks = namedtuple("Marks", "low high")

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
-from catalog.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA
-from embedder.inputs import Inputs
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
+from embedder.prompting.inputs import Inputs
 from features.export import read_export
-from ponder import steps
 from ponder.settings import Settings
+from ponder.steps import nightly as steps
 from ponder.wiring import configured_version, open_index, open_lake
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")

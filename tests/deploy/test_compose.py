@@ -12,9 +12,9 @@ import typer
 import yaml
 from cryptography.fernet import Fernet
 
-from catalog.publish import MAX_MESSAGE_BYTES
-from catalog.stream import KafkaConfig
-from ponder.cli import app
+from catalog.kafka.consumer import KafkaConfig
+from catalog.kafka.publish import MAX_MESSAGE_BYTES
+from ponder.cli.app import app
 from ponder.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

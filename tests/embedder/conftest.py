@@ -7,12 +7,12 @@ import torch
 
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
-from embedder.backbone import Backbone
-from embedder.checkpoint import Checkpoint
 from embedder.content import Content
-from embedder.inputs import Inputs
+from embedder.model.backbone import Backbone
+from embedder.model.checkpoint import Checkpoint
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
+from embedder.prompting.inputs import Inputs
 from embedder.version import read_manifest
 
 

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
 
-from embedder.checkpoint import load
 from embedder.content import Content
-from embedder.encode import EmbedderConfig, MMEmbR1
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import load
 from embedder.version import NANO
 
 FILE = Path(__file__).parent / "golden.json"

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from catalog.tables import EMBEDDINGS, ITEMS, RATIONALES
-from embedder.encode import EmbedderConfig, MMEmbR1
+from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.items import embed_items, item_content
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
 COLUMNS = {"title": "3 mugs", "text": None, "category": "kitchen", "tags": [], "deleted": False}
 

@@ -1,4 +1,4 @@
-"""Tests for embedder/version.py and embedder/checkpoint.py: identity, and what is never loaded."""
+"""Tests for version.py and checkpoint.py: identity, and what is never loaded."""
 
 import io
 import json
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder.checkpoint import load
 from embedder.content import Content
-from embedder.encode import EmbedderConfig, MMEmbR1
-from embedder.template import PONDER_TOKENS
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import load
+from embedder.prompting.template import PONDER_TOKENS
 from embedder.version import configured_version, read_manifest, resolve, version_id
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from catalog.tables import EVENTS, TIME
+from catalog.lake.tables import EVENTS, TIME
 from features.context import ContextConfig, context_features, count_before, decayed_count
 from features.schema import CONTEXT_FEATURES
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from catalog.tables import EVENTS, TIME
+from catalog.lake.tables import EVENTS, TIME
 from features.export import read_export, read_manifest, write_export
 from features.impressions import impressions_from_events
 from features.table import build_features, restore_space

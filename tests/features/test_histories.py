@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from catalog.tables import EVENTS
+from catalog.lake.tables import EVENTS
 from features.histories import HistoryConfig, histories, requests_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from catalog.tables import EVENTS
+from catalog.lake.tables import EVENTS
 from features.impressions import impressions_from_events
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from features.centred_embeddings import Space
 from features.match import MatchConfig, match_features
 from features.schema import feature_schema
-from features.space import Space
 
 CONFIG = MatchConfig(slots=12, num_tiers=4)
 EDGES = (-0.3, 0.0, 0.4)

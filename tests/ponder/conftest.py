@@ -3,8 +3,8 @@
 import pytest
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
-from ponder import steps
 from ponder.settings import Settings
+from ponder.steps import nightly as steps
 
 
 @pytest.fixture(scope="session")

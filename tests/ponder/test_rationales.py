@@ -6,13 +6,14 @@ import shutil
 import polars as pl
 import pytest
 
-from catalog.lake import Lake
-from catalog.tables import EMBEDDINGS, ITEMS, RATIONALES
-from embedder.reasoner import Rationale
+from catalog.lake.lake import Lake
+from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
+from embedder.reasoners.reasoner import Rationale
 from embedder.version import NANO
-from ponder import steps, wiring
+from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
+from ponder.steps import nightly as steps
 
 
 def landed(lake, **hashes):

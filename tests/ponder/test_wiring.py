@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 
-from ponder import steps, wiring
+from ponder import wiring
+from ponder.reports.reasoning.report import embedder_report
 from ponder.settings import Settings
-from ponder.thinking.report import embedder_report
+from ponder.steps import nightly as steps
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
-from embedder.sentence_export import export
+from embedder.sentence.export import export
 
 
 @pytest.fixture(scope="module")

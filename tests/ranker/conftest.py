@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from catalog.tables import EVENTS, TIME
+from catalog.lake.tables import EVENTS, TIME
 from features.impressions import impressions_from_events
 from features.table import build_features
 

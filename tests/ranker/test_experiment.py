@@ -1,4 +1,4 @@
-"""Tests for ranker/experiment.py and ranker/evaluation.py, in a world where taste decides."""
+"""Tests for ranker/experiment.py and evaluation/summary.py, in a world where taste decides."""
 
 import json
 from datetime import timedelta
@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ranker.auc import auc, gauc
-from ranker.evaluation import evaluate
+from evaluation.auc import auc, gauc
+from evaluation.metrics import hit, ndcg
+from evaluation.rankings import Rankings
+from evaluation.summary import evaluate
+from evaluation.time_split import TimeSplit
 from ranker.experiment import run_experiment
-from ranker.metrics import hit, ndcg
 from ranker.model import RankerConfig
-from ranker.rankings import Rankings
-from ranker.split import TimeSplit
 
 
 @pytest.fixture(scope="module")

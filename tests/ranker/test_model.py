@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ranker.metrics import ndcg
+from evaluation.metrics import ndcg
+from evaluation.rankings import Rankings
 from ranker.model import RankerConfig, load_ranker, train
-from ranker.rankings import Rankings
 
 QUICK = RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2)
 

@@ -9,7 +9,7 @@ import pytest
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
 from embedder.content import Content
-from embedder.finetune.pairs import Pair
+from embedder.finetune.data.pairs import Pair
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from catalog.tables import ITEMS
+from catalog.lake.tables import ITEMS
 from ponder.finetuning.pair_sources import (
     later_queries,
     read_searches,

@@ -16,12 +16,11 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from catalog.tables import CANDIDATES, ITEMS
+from catalog.lake.tables import CANDIDATES, ITEMS
 from embedder.content import Content
 from embedder.version import NANO, read_manifest
 from features.histories import HistoryConfig, positive_events
-from ponder import steps
-from ponder.cli import app
+from ponder.cli.app import app
 from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
@@ -31,6 +30,7 @@ from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.settings import Settings
+from ponder.steps import nightly as steps
 from ponder.wiring import configured_version, open_encoder
 
 BEFORE = "2026-03-09T00:00:00+00:00"
@@ -115,8 +115,8 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
 
 
 def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
-    from embedder.encode import EmbedderConfig, MMEmbR1
-    from embedder.finetune.mining import with_hard_negatives
+    from embedder.finetune.data.mining import with_hard_negatives
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     for stage, model in (("negatives", "nano"), ("fresh_negatives", finished.version("joint"))):
         encoder = MMEmbR1.open(EmbedderConfig(model=str(model)))
@@ -161,7 +161,7 @@ def test_behaviour_is_learnt_from_what_lies_before_the_split(finished):
 
 
 def test_an_items_place_has_the_cosines_of_behaviour(finished):
-    from embedder.finetune.behaviour import behaviour_vectors
+    from embedder.finetune.data.behaviour_targets import behaviour_vectors
 
     places = pl.read_parquet(finished.folder / "behaviour" / "places.parquet")
     positives = positive_events(finished.events, config=HistoryConfig())
@@ -253,7 +253,7 @@ def test_the_lineage_says_where_the_version_comes_from(finished):
 
 
 def test_a_version_is_no_better_than_itself(finished, settings):
-    from embedder.encode import EmbedderConfig, MMEmbR1
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from ponder.finetuning.comparison import compare
     from ponder.finetuning.frozen_set import read_frozen_sets
 

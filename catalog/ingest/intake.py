@@ -1,0 +1,56 @@
+"""What the two kinds of messages become: checked into batches, batches into the lake.
+
+The landing, the backfill and the replay of dead letters differ in where their messages come from
+and in what they record beside the rows. Here is what they share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.images.fetcher import PictureLoader
+from catalog.ingest.batch import Batch
+from catalog.ingest.message_parsing import Decoder, check_events, check_items
+from catalog.ingest.report import LandingReport
+from catalog.ingest.writer import write_events, write_items, write_pictures
+from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
+from catalog.lake.tables import ITEMS, Table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intake:
+    """Takes messages of items and events in."""
+
+    lake: Lake
+
+    pictures: PictureLoader
+    """Without a data folder where the messages come from Kafka: a path in one would let its sender
+    read this machine's files."""
+
+    item_decoder: Decoder | None = None
+    """Of the values of items; None takes them for JSON."""
+
+    event_decoder: Decoder | None = None
+    """Of the values of events."""
+
+    def check(self, table: Table, messages: Sequence[Any], batch: Batch) -> None:
+        """Add messages to a batch, as items or dead letters; see `catalog.ingest.message_parsing`.
+
+        Args:
+            table: what the messages hold: `items` or `events`.
+            messages: as kafka-python's consumer gives them.
+            batch: of that table.
+        """
+        if table is ITEMS:
+            check_items(messages, batch, decoder=self.item_decoder)
+        else:
+            check_events(messages, batch, decoder=self.event_decoder)
+
+    def write(
+        self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS
+    ) -> LandingReport:
+        """What came of writing a batch, pictures loaded; see `catalog.ingest.writer`."""
+        if table is not ITEMS:
+            return write_events(batch, self.lake, transactions=transactions)
+        early = LandingReport(pictures=write_pictures(batch, self.lake, self.pictures))
+        return early + write_items(batch, self.lake, transactions=transactions)

@@ -1,0 +1,42 @@
+"""What a landing did, as numbers that add up over batches."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from catalog.lake.upsert import Counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LandingReport:
+    """What a landing read and wrote."""
+
+    consumed: int = 0
+    """Records read."""
+
+    items: Counts = field(default_factory=Counts)
+
+    events: int = 0
+    """Events written: new ones, and later forms of stored ones."""
+
+    known_events: int = 0
+    """Events that were stored already, or came twice."""
+
+    pictures: int = 0
+    """New pictures written."""
+
+    dead_letters: int = 0
+    """Dead letters written; a record rejected again in the same way adds none."""
+
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Records that could not be landed, by "stage: reason" without the offending values."""
+
+    def __add__(self, other: "LandingReport") -> "LandingReport":
+        return LandingReport(
+            consumed=self.consumed + other.consumed,
+            items=self.items + other.items,
+            events=self.events + other.events,
+            known_events=self.known_events + other.known_events,
+            pictures=self.pictures + other.pictures,
+            dead_letters=self.dead_letters + other.dead_letters,
+            rejected=self.rejected + other.rejected,
+        )

@@ -1,0 +1,110 @@
+"""Checked batches into the lake, each table of a batch in the order that a crash forgives.
+
+What other rows point at, and what is only kept, goes first: pictures and dead letters have keys of
+their own, so writing them twice changes nothing. The table that a batch is about goes last, and its
+commit carries the positions that the batch reaches. A crash before it repeats the batch, a crash
+after it does not.
+"""
+
+import logging
+from datetime import UTC, datetime
+from time import perf_counter
+
+import polars as pl
+
+from catalog.images.fetcher import PictureLoader
+from catalog.ingest.batch import Batch
+from catalog.ingest.report import LandingReport
+from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
+from catalog.lake.tables import MEDIA
+
+MAX_HELD_BYTES = 256_000_000
+"""Pictures and rejected messages that a batch holds before pictures are written."""
+
+logger = logging.getLogger(__name__)
+
+
+def write_pictures(
+    batch: Batch, lake: Lake, loader: PictureLoader, *, max_held_bytes: int = MAX_HELD_BYTES
+) -> int:
+    """How many new pictures were written before the batch that they belong to.
+
+    Loads what its items waited for; the batch then holds these items, and of their pictures no more
+    than the memory allows.
+
+    Args:
+        batch: of items.
+        lake: written to.
+        loader: of the pictures; from messages it must take no paths, for a path would let a sender
+            read this machine's files.
+        max_held_bytes: of pictures and rejected messages; so many are written early.
+    """
+    waiting, batch.without_picture = batch.without_picture, []
+    written = 0
+    for loaded in loader.load(waiting, within_s=loader.batch_timeout_s):
+        batch.add_loaded(loaded, failed_at=datetime.now(UTC))
+        if batch.held_bytes >= max_held_bytes:
+            written += lake.insert_new(MEDIA, batch.take_pictures())
+    return written
+
+
+def write_items(
+    batch: Batch,
+    lake: Lake,
+    *,
+    items: pl.DataFrame | None = None,
+    transactions: Transactions = NO_TRANSACTIONS,
+) -> LandingReport:
+    """What came of writing a batch of items.
+
+    Args:
+        batch: of items.
+        lake: written to.
+        items: stands in for the items of the batch, e.g. with other times; None takes the batch's.
+        transactions: recorded with the items, by one commit; see `catalog.lake.lake.Lake`.
+    """
+    started = perf_counter()
+    report = LandingReport(
+        consumed=batch.consumed,
+        pictures=lake.insert_new(MEDIA, batch.pictures()),
+        dead_letters=lake.put_dead_letters(batch.dead_letters()),
+        items=lake.upsert_items(
+            batch.items() if items is None else items, transactions=transactions
+        ),
+        rejected=batch.rejected,
+    )
+    _log("items", report, upserted=report.items.inserted + report.items.updated, started=started)
+    return report
+
+
+def write_events(
+    batch: Batch, lake: Lake, *, transactions: Transactions = NO_TRANSACTIONS
+) -> LandingReport:
+    """What came of writing a batch of events; arguments as for `write_items`."""
+    started = perf_counter()
+    events = batch.events()
+    dead_letters = lake.put_dead_letters(batch.dead_letters())
+    counts = lake.upsert_events(events, transactions=transactions)
+    written = counts.inserted + counts.updated
+    report = LandingReport(
+        consumed=batch.consumed,
+        events=written,
+        known_events=events.height - written,
+        dead_letters=dead_letters,
+        rejected=batch.rejected,
+    )
+    _log("events", report, upserted=written, started=started)
+    return report
+
+
+def _log(stage: str, report: LandingReport, *, upserted: int, started: float) -> None:
+    dropped = report.rejected.total()
+    logger.info(
+        "stage=land_%s consumed=%d kept=%d dropped=%d upserted=%d elapsed_s=%.2f",
+        stage,
+        report.consumed,
+        report.consumed - dropped,
+        dropped,
+        upserted,
+        perf_counter() - started,
+    )

@@ -1,0 +1,190 @@
+"""The partitions that a consumer has for the time being, and how far each was read and landed."""
+
+import logging
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka.errors import IllegalStateError
+
+from catalog.kafka.metrics import PartitionLag
+from catalog.kafka.offsets import Positions
+
+GONE = (IllegalStateError, KeyError, ValueError)
+"""What kafka-python raises when it is asked about a partition that has just gone."""
+
+logger = logging.getLogger(__name__)
+
+
+class Moves(ConsumerRebalanceListener):
+    """Which partitions came and went, kept until the reading loop asks.
+
+    kafka-python calls this from a thread of its own, which also sends the heartbeats, so nothing is
+    read or written here.
+    """
+
+    def __init__(self) -> None:
+        self._moves: deque[tuple[bool, frozenset[TopicPartition]]] = deque()
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Note that partitions came."""
+        self._moves.append((True, frozenset(assigned)))
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Note that partitions went."""
+        self._moves.append((False, frozenset(revoked)))
+
+    def take(self) -> list[tuple[bool, frozenset[TopicPartition]]]:
+        """The moves since the last call, oldest first: whether they came, and which."""
+        return [self._moves.popleft() for _ in range(len(self._moves))]
+
+
+class Assignment:
+    """The partitions of one consumer. A partition that comes is placed where the lake stands."""
+
+    def __init__(self, consumer: Any, positions: Positions, topics: Collection[str]) -> None:
+        """Join the group; the partitions come with later polls."""
+        self.missed = 0
+        """Offsets that the brokers had deleted before they were landed."""
+
+        self.restarted = 0
+        """Logs that turned out to be other ones than those landed."""
+
+        self._consumer, self._positions = consumer, positions
+        self._moves = Moves()
+        self._joined = False
+        self._unplaced: set[TopicPartition] = set()
+        self._read: dict[TopicPartition, int | None] = {}
+        self._landed: dict[TopicPartition, int | None] = {}
+        consumer.subscribe(list(topics), listener=self._moves)
+
+    def __contains__(self, partition: TopicPartition) -> bool:
+        """Whether the partition is here and placed."""
+        return partition in self._read
+
+    def is_placed(self) -> bool:
+        """Whether the group gave its answer and every partition is where the lake stands."""
+        return self._joined and not self._unplaced
+
+    def follow(self, *, place: bool) -> set[TopicPartition]:
+        """The partitions that came, went or were placed; what was read of them no longer counts.
+
+        Args:
+            place: read the lake's positions; False while a write may still move them.
+        """
+        moved: set[TopicPartition] = set()
+        for came, partitions in self._moves.take():
+            for partition in partitions:
+                self._read.pop(partition, None)
+                self._landed.pop(partition, None)
+            moved |= partitions
+            self._joined |= came
+            self._unplaced = self._unplaced | partitions if came else self._unplaced - partitions
+        if place:
+            moved |= self._unplaced
+            for partition in sorted(self._unplaced):
+                self._place(partition)
+        return moved
+
+    def replaced(self, partition: TopicPartition, first: int) -> bool:
+        """Whether the log is another one than that read so far.
+
+        Asked for an offset past its end the brokers give a log from its beginning, so an offset
+        comes that is smaller than the one that was due.
+
+        Args:
+            partition: one of those here.
+            first: offset of the first message that came.
+        """
+        due = self._read[partition]
+        return due is not None and first < due
+
+    def restart(self, partition: TopicPartition, first: int) -> None:
+        """Land a replaced log from its beginning, which changes nothing that is newer."""
+        logger.error(
+            "%s ended before offset %d, up to which it was landed: the topic was created anew or "
+            "cut; it is landed again from offset %d",
+            partition,
+            self._read[partition],
+            first,
+        )
+        self._positions.set_back(partition, first)
+        self._read[partition] = self._landed[partition] = first
+        self.restarted += 1
+
+    def advance(self, partition: TopicPartition, messages: Sequence[Any]) -> None:
+        """Note that these messages were read."""
+        due, first = self._read[partition], messages[0].offset
+        if due is not None and first > due:
+            self._count_missed(partition, due)
+        self._read[partition] = messages[-1].offset + 1
+
+    def landed(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Those of the positions that are of partitions still here; noted as landed."""
+        owned = {key: offset for key, offset in positions.items() if key in self._read}
+        self._landed |= owned
+        return owned
+
+    def lags(self) -> tuple[PartitionLag, ...]:
+        """How far each partition has been landed, by topic and number."""
+        return tuple(
+            PartitionLag(
+                topic=partition.topic,
+                partition=partition.partition,
+                position=self._landed[partition],
+                high_water=self._high_water(partition),
+            )
+            for partition in sorted(self._landed)
+        )
+
+    def at_end(self) -> bool:
+        """Whether every partition is read to its end.
+
+        Measured by fetched high-water marks: they come with the records, and `end_offsets` has been
+        seen to be wrong on one broker. A partition not fetched from yet has none; one that stands
+        past its mark is about to be sent back by the brokers. A consumer with no partitions, for
+        the group has more consumers than these, is at the end too.
+        """
+        try:
+            marks = {each: self._consumer.highwater(each) for each in self._read}
+            return (
+                self.is_placed()
+                and None not in marks.values()  # first, for `position` may wait for the brokers
+                and all(self._consumer.position(each) == mark for each, mark in marks.items())
+            )
+        except GONE:
+            return False
+
+    def _place(self, partition: TopicPartition) -> None:
+        position = self._positions.read(partition)
+        try:
+            if position is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, position)
+        except GONE:  # its going comes with the next moves
+            return
+        self._unplaced.discard(partition)
+        self._read[partition] = self._landed[partition] = position
+        logger.info("stage=land partition=%s from=%s", partition, position)
+
+    def _count_missed(self, partition: TopicPartition, due: int) -> None:
+        beginning = self._consumer.beginning_offsets([partition])[partition]
+        missed = max(beginning - due, 0)  # other gaps are those of a compacted topic
+        if missed:
+            self.missed += missed
+            logger.error(
+                "%s was deleted up to offset %d by the brokers before it was landed from %d on: "
+                "%d offsets are lost; ask the source to send them again, and retain more",
+                partition,
+                beginning,
+                due,
+                missed,
+            )
+
+    def _high_water(self, partition: TopicPartition) -> int | None:
+        try:
+            return self._consumer.highwater(partition)
+        except GONE:
+            return None

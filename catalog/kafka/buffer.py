@@ -1,0 +1,95 @@
+"""Messages that were read and checked, and wait to be written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from kafka import TopicPartition
+
+from catalog.ingest.batch import Batch
+from catalog.kafka.config import KafkaConfig
+from catalog.lake.tables import Table
+
+Check = Callable[[Table, Sequence[Any], Batch], None]
+"""Adds messages to a batch; see `catalog.ingest.intake.Intake.check`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is landed together of one topic."""
+
+    batch: Batch
+    positions: dict[TopicPartition, int]
+    """For each partition with messages here, the offset that follows its last one."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batch: Batch = field(default_factory=Batch)
+    position: int = 0
+    num_bytes: int = 0
+    since: float = field(default_factory=monotonic)
+
+
+class Backlog:
+    """The messages of each partition, in their order, until a delivery takes them."""
+
+    def __init__(self, config: KafkaConfig, check: Check) -> None:
+        """Hold nothing yet.
+
+        Args:
+            config: the topics, and how much of one is written at once.
+            check: of the messages.
+        """
+        self._config, self._check = config, check
+        self._tables = config.tables()
+        self._waiting: dict[TopicPartition, _Waiting] = {}
+
+    def add(self, partition: TopicPartition, messages: Sequence[Any]) -> None:
+        """Check and hold messages that follow those held of the partition."""
+        waiting = self._waiting.setdefault(partition, _Waiting())
+        self._check(self._tables[partition.topic], messages, waiting.batch)
+        waiting.batch.seal()
+        waiting.position = messages[-1].offset + 1
+        waiting.num_bytes += sum(len(each.key or b"") + len(each.value or b"") for each in messages)
+
+    def drop(self, partition: TopicPartition) -> None:
+        """Forget a partition: another consumer, or this one at a later poll, reads it again."""
+        self._waiting.pop(partition, None)
+
+    def take(self, topic: str) -> Delivery:
+        """All that waits of a topic, which then no longer does."""
+        partitions = [each for each in self._waiting if each.topic == topic]
+        taken = {partition: self._waiting.pop(partition) for partition in partitions}
+        batch = Batch()
+        for waiting in taken.values():
+            batch.extend(waiting.batch)
+        return Delivery(batch, {key: waiting.position for key, waiting in taken.items()})
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the keys and values held, as they came."""
+        return sum(waiting.num_bytes for waiting in self._waiting.values())
+
+    def is_full(self, topic: str) -> bool:
+        """Whether a batch of a topic is complete by count, or all that waits by size."""
+        return (
+            self.count(topic) >= self._config.batch_records
+            or self.num_bytes >= self._config.batch_bytes
+        )
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    def count(self, topic: str) -> int:
+        """How many messages wait of a topic."""
+        return sum(each.batch.consumed for each in self._of(topic))
+
+    def age_s(self, topic: str) -> float:
+        """For how many seconds the oldest message of a topic has waited; 0 when none does."""
+        return max((monotonic() - each.since for each in self._of(topic)), default=0.0)
+
+    def _of(self, topic: str) -> list[_Waiting]:
+        return [waiting for key, waiting in self._waiting.items() if key.topic == topic]

@@ -1,0 +1,372 @@
+"""The lake: the tables of `catalog.lake.tables` as Delta tables below one folder or bucket.
+
+Writers may run side by side. A write reads the table, decides what is new, and commits only if
+nobody has committed since; otherwise it decides again. So no key is ever stored twice, which Delta
+alone does not promise (two appends never conflict).
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import TypeVar
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem
+
+from catalog.lake.rewrites import delete_equal, replace_keys
+from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, TABLES, Table
+from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
+from catalog.lake.upsert import Counts, Upsert, plan_events, plan_upsert
+
+MAX_ATTEMPTS = 20
+REPLACED_ROWS = 500
+
+Transactions = Mapping[str, int]
+"""Applications' names and their own growing numbers, recorded in the commit they cause."""
+
+NO_TRANSACTIONS: Transactions = MappingProxyType({})
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Lake:
+    """Reads and writes the tables of one lake.
+
+    A table that nobody has written to yet reads as empty. A call that would change nothing makes no
+    commit; every other call makes one (a table's first call makes two, for the table is created).
+
+    A write may carry `transactions`. They are recorded in the same commit as its rows, even if no
+    row changes; and a write all of whose transactions are recorded already, or later ones, was made
+    before and changes nothing.
+    """
+
+    def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None) -> None:
+        """Point at a lake; nothing is opened or created yet.
+
+        Args:
+            uri: a local folder, or a prefix in an object store such as `s3://bucket/lake`.
+            storage_options: credentials, region and endpoint, in the names that deltalake takes.
+        """
+        self.uri = uri.rstrip("/")
+        self._storage_options = dict(storage_options or {})
+
+    def read(
+        self,
+        table: Table,
+        columns: Sequence[str] | None = None,
+        *,
+        as_of: datetime | None = None,
+    ) -> pl.DataFrame:
+        """The rows of a table, in no particular order; see `scan`."""
+        frame = self.scan(table, as_of=as_of)
+        return (frame if columns is None else frame.select(columns)).collect()
+
+    def scan(self, table: Table, *, as_of: datetime | None = None) -> pl.LazyFrame:
+        """The rows of a table, to be filtered before anything is read.
+
+        Columns that a table lacks because an older release made it are null.
+
+        Args:
+            table: of `catalog.lake.tables`.
+            as_of: the moment to read the table as it was at, with a time zone; None reads it as it
+                is now. Before the table's first commit it was empty.
+
+        Raises:
+            ValueError: the history of the table no longer reaches back to `as_of`.
+            FileNotFoundError: at `collect`; a vacuum has removed files of that moment.
+        """
+        delta = self._open(table)
+        if delta is not None and as_of is not None:
+            rewind(delta, as_of)
+        return self._scan(delta, table)
+
+    def delta(self, table: Table) -> DeltaTable | None:
+        """The Delta table itself, for its upkeep; None when it does not exist yet."""
+        return self._open(table)
+
+    def file_bytes(self, table: Table) -> dict[str, int]:
+        """Size of every file below a table's folder, its log included, by path from there."""
+        handler = DeltaStorageHandler(self._uri_of(table), self._storage_options)
+        files = PyFileSystem(handler).get_file_info(FileSelector("", recursive=True))
+        return {file.path: file.size for file in files if file.is_file}
+
+    def version(self, table: Table) -> int | None:
+        """The number of the table's last commit, from 0; None when it does not exist yet."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
+
+    def versions(self) -> dict[str, int | None]:
+        """`version` of every table by name; equal before and after means that nothing changed."""
+        return {name: self.version(table) for name, table in TABLES.items()}
+
+    def last_transaction(self, table: Table, app_id: str) -> int | None:
+        """The number that an application last recorded in a table; None when it never did."""
+        delta = self._open(table)
+        return None if delta is None else delta.transaction_version(app_id)
+
+    def set_transactions(self, table: Table, transactions: Transactions) -> None:
+        """Record numbers without rows, lower ones too: what follows is then no longer a replay.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        self._until_committed(table, lambda delta: self._append(delta, table.empty(), transactions))
+
+    def upsert_items(
+        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
+    ) -> Counts:
+        """What became of the items of `rows`, after the newest record of each was stored.
+
+        The newer `updated_at` wins, so the order and number of deliveries do not matter; ties and
+        `created_at` are settled in `catalog.lake.upsert`. A tombstone is stored even for an item
+        never seen, so that an older insert that is still under way stays dead.
+
+        Args:
+            rows: in the columns of `items`; one item may occur many times.
+            transactions: see the class.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        return self._upsert(ITEMS, rows, plan_upsert, transactions)
+
+    def upsert_events(
+        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
+    ) -> Counts:
+        """What became of the events of `rows`, after the newest form of each was stored.
+
+        An event that comes again changes nothing. Should its id come with another content, the
+        later `ts` wins, whatever order they come in; ties are settled in `catalog.lake.upsert`.
+
+        Args:
+            rows: in the columns of `events`; one event may occur many times.
+            transactions: see the class.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        return self._upsert(EVENTS, rows, plan_events, transactions)
+
+    def insert_new(self, table: Table, rows: pl.DataFrame) -> int:
+        """How many rows were new; those whose key is stored already are left as they are.
+
+        Of several rows with one key, the first is taken. Only the key columns of the table are
+        read, so that vectors and pictures cost nothing here.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        rows = rows.unique(table.key, keep="first", maintain_order=True)
+        if rows.is_empty():
+            return 0
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._stored(delta, table, rows, columns=table.key)
+            new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
+            self._append(delta, new, NO_TRANSACTIONS)
+            return new.height
+
+        return self._until_committed(table, attempt)
+
+    def put_dead_letters(self, rows: pl.DataFrame) -> int:
+        """How many dead letters were written: new ones, and those whose message or reason changed.
+
+        A file's line that was wrong, was edited, and is still wrong keeps its position; the letter
+        then holds the line as it is now.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        key = DEAD_LETTERS.key
+        same = (*key, "value", "reason")
+        rows = rows.unique(key, keep="last", maintain_order=True)
+        if rows.is_empty():
+            return 0
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._stored(delta, DEAD_LETTERS, rows, columns=same)
+            changed = rows.join(stored, on=same, how="anti", nulls_equal=True)
+            if changed.join(stored, on=key, how="semi").is_empty():
+                self._append(delta, changed, NO_TRANSACTIONS)
+            else:
+                self._merge(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
+            return changed.height
+
+        return self._until_committed(DEAD_LETTERS, attempt)
+
+    def delete(self, table: Table, rows: pl.DataFrame) -> int:
+        """How many rows were deleted: those that equal one of `rows` in every column it has.
+
+        Columns beyond the key guard what was written again since `rows` were read.
+
+        Args:
+            table: of `catalog.lake.tables`.
+            rows: at least the key columns of the table.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        if rows.is_empty() or self._open(table) is None:
+            return 0
+        rows = rows.unique()
+
+        def attempt(delta: DeltaTable) -> int:
+            stored = self._scan(delta, table).select(rows.columns)
+            doomed = stored.join(rows.lazy(), on=rows.columns, how="semi", nulls_equal=True)
+            if not (num_doomed := doomed.select(pl.len()).collect().item()):
+                return 0
+            delete_equal(delta, rows)
+            return num_doomed
+
+        return self._until_committed(table, attempt)
+
+    def replace(self, table: Table, rows: pl.DataFrame) -> None:
+        """Put rows in place of all that have their keys, in commits of 500 keys.
+
+        Args:
+            table: of `catalog.lake.tables`.
+            rows: in the table's columns, each key once.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+        for part in rows.iter_slices(REPLACED_ROWS):
+            self._until_committed(table, partial(replace_keys, rows=part, key=table.key))
+
+    def _uri_of(self, table: Table) -> str:
+        return f"{self.uri}/{table.name}"
+
+    def _open(self, table: Table) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+        except TableNotFoundError:
+            return None
+
+    def _open_or_create(self, table: Table) -> DeltaTable:
+        delta = self._open(table)
+        if delta is not None:
+            return self._with_all_columns(delta, table)
+        try:
+            return DeltaTable.create(
+                self._uri_of(table),
+                schema=table.empty().to_arrow().schema,
+                storage_options=self._storage_options,
+                configuration=history_properties(HISTORY_HOURS),
+            )
+        except DeltaError:  # another writer may have created it in between
+            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+
+    def _with_all_columns(self, delta: DeltaTable, table: Table) -> DeltaTable:
+        if not (missing := _missing_columns(delta, table)):
+            return delta
+        fields = Schema.from_arrow(table.empty().select(missing).to_arrow().schema).fields
+        delta.alter.add_columns(fields)  # done twice, by two writers, it changes nothing
+        logger.info("table=%s added columns=%s", table.name, ",".join(missing))
+        return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
+
+    def _scan(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
+        if delta is None:
+            return table.empty().lazy()
+        stored = pl.scan_delta(delta, storage_options=self._storage_options)
+        missing = _missing_columns(delta, table)
+        return stored.with_columns(pl.lit(None, table.schema[name]).alias(name) for name in missing)
+
+    def _upsert(
+        self,
+        table: Table,
+        rows: pl.DataFrame,
+        plan: Callable[[pl.DataFrame, pl.DataFrame], Upsert],
+        transactions: Transactions,
+    ) -> Counts:
+        if rows.is_empty() and not transactions:
+            return Counts()
+
+        def attempt(delta: DeltaTable) -> Counts:
+            ahead = _ahead(delta, transactions)
+            if transactions and not ahead:
+                return Counts()
+            upsert = plan(rows, self._stored_rows(delta, table, rows))
+            if upsert.replaces:
+                self._merge(delta, table, upsert.rows, ahead)
+            else:
+                self._append(delta, upsert.rows, ahead)
+            return upsert.counts
+
+        return self._until_committed(table, attempt)
+
+    def _stored_rows(self, delta: DeltaTable, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+        [key] = table.key
+        known = self._stored(delta, table, rows, columns=[key])[key]
+        if known.is_empty():  # most batches of a first load: texts need not be read at all
+            return table.empty()
+        return self._scan(delta, table).filter(pl.col(key).is_in(known.implode())).collect()
+
+    def _stored(
+        self, delta: DeltaTable, table: Table, rows: pl.DataFrame, *, columns: Sequence[str]
+    ) -> pl.DataFrame:
+        keys = rows.lazy().select(table.key)
+        stored = self._scan(delta, table).select(columns)
+        return stored.join(keys, on=table.key, how="semi").collect()
+
+    def _until_committed(self, table: Table, attempt: Callable[[DeltaTable], T]) -> T:
+        delta = self._open_or_create(table)
+        for number in range(1, MAX_ATTEMPTS):
+            try:
+                return attempt(delta)
+            except CommitFailedError:
+                logger.info("table=%s attempt=%d another writer was first", table.name, number)
+                delta = self._open_or_create(table)
+        return attempt(delta)
+
+    def _append(self, delta: DeltaTable, rows: pl.DataFrame, transactions: Transactions) -> None:
+        if rows.is_empty() and not transactions:
+            return
+        write_deltalake(
+            delta, rows, mode="append", commit_properties=_commit_properties(transactions)
+        )
+
+    def _merge(
+        self,
+        delta: DeltaTable,
+        table: Table,
+        rows: pl.DataFrame,
+        transactions: Transactions,
+    ) -> None:
+        on = " AND ".join(f'stored."{name}" = new."{name}"' for name in table.key)
+        merger = delta.merge(
+            rows,
+            on,
+            source_alias="new",
+            target_alias="stored",
+            commit_properties=_commit_properties(transactions),
+        )
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def _missing_columns(delta: DeltaTable, table: Table) -> list[str]:
+    stored = {field.name for field in delta.schema().fields}
+    return [name for name in table.schema.names() if name not in stored]
+
+
+def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
+    """Those not recorded yet; a number never goes down because a late writer is still at work."""
+    recorded = {name: delta.transaction_version(name) for name in transactions}
+    return {
+        name: number
+        for name, number in transactions.items()
+        if recorded[name] is None or recorded[name] < number
+    }
+
+
+def _commit_properties(transactions: Transactions) -> CommitProperties:
+    return CommitProperties(
+        max_commit_retries=0,  # a retry inside deltalake would commit what was decided too early
+        app_transactions=[Transaction(name, number) for name, number in transactions.items()],
+    )

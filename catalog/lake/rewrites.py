@@ -1,0 +1,51 @@
+"""Commits that take rows out of a Delta table.
+
+Like every write of `catalog.lake.lake` they fail when somebody has committed since the table was
+opened: what to take out was decided on what it held then.
+"""
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+
+def delete_equal(delta: DeltaTable, rows: pl.DataFrame) -> None:
+    """Deletes the stored rows that equal one of `rows` in every column it has; null equals null."""
+    on = " AND ".join(
+        f'(stored."{name}" IS NOT DISTINCT FROM gone."{name}")' for name in rows.columns
+    )
+    merger = delta.merge(
+        rows,
+        on,
+        source_alias="gone",
+        target_alias="stored",
+        commit_properties=CommitProperties(max_commit_retries=0),
+    )
+    merger.when_matched_delete().execute()
+
+
+def replace_keys(delta: DeltaTable, rows: pl.DataFrame, *, key: tuple[str, ...]) -> None:
+    """Puts rows in place of all that have their keys, by one commit.
+
+    Args:
+        delta: the table.
+        rows: each key once; some hundreds, for the commit names every key.
+        key: columns, of strings or integers.
+    """
+    write_deltalake(
+        delta,
+        rows,
+        mode="overwrite",
+        predicate=_has_key_of(rows.select(key)),
+        commit_properties=CommitProperties(max_commit_retries=0),
+    )
+
+
+def _has_key_of(keys: pl.DataFrame) -> str:
+    return " OR ".join(
+        "(" + " AND ".join(f'"{name}" = {_literal(value)}' for name, value in key.items()) + ")"
+        for key in keys.iter_rows(named=True)
+    )
+
+
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

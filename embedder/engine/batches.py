@@ -1,0 +1,51 @@
+"""Prompts into batches of a token budget, with little padding in them."""
+
+from collections.abc import Iterator, Sequence
+
+from embedder.prompting.sample import Sample
+
+
+class TokenBudget:
+    """Most tokens of a batch, padding included; shrinks when memory proves to be smaller."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def halve(self, samples: Sequence[Sample]) -> None:
+        """Remembers that these samples were too much for one batch."""
+        self.tokens = max(1, padded_tokens(samples) // 2)
+
+
+def padded_tokens(samples: Sequence[Sample]) -> int:
+    """Tokens of the samples as one batch."""
+    return max(len(sample) for sample in samples) * len(samples)
+
+
+def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iterator[list[int]]:
+    """Rows of the samples in batches within the budget as it is when each batch is drawn.
+
+    Prompts with a picture and without do not mix, and the longest of either come first, so that a
+    budget that does not fit into memory shows at once. Within a batch, pictures of one shape stand
+    side by side. A sample that is longer than the budget gets a batch of its own.
+    """
+    order = sorted(
+        range(len(samples)),
+        key=lambda row: (samples[row].grid is not None, -len(samples[row]), row),
+    )
+    batch: list[int] = []
+    for row in order:
+        if batch and not _fits(samples[row], samples[batch[0]], len(batch) + 1, budget.tokens):
+            yield _by_shape(batch, samples)
+            batch = []
+        batch.append(row)
+    if batch:
+        yield _by_shape(batch, samples)
+
+
+def _fits(sample: Sample, longest: Sample, num_samples: int, tokens: int) -> bool:
+    same_kind = (sample.grid is None) == (longest.grid is None)
+    return same_kind and len(longest) * num_samples <= tokens
+
+
+def _by_shape(batch: list[int], samples: Sequence[Sample]) -> list[int]:
+    return sorted(batch, key=lambda row: (samples[row].grid or (), row))

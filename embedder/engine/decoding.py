@@ -1,0 +1,233 @@
+"""The model as its own thinker: a continuous batch of rationales, decoded greedily.
+
+A rationale that is done leaves at once and a waiting one takes its slot, so that the batch stays
+full whatever the lengths. The embedding is the state at the embedding token, read as the decoding
+comes by it; there is no second forward over prompt and rationale.
+
+Shape legend: R = sequences that are decoded together, H = hidden size, V = vocabulary
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Answer, Encoding, Failure
+from embedder.engine.gating import Gated, ThinkingLimits
+from embedder.engine.memory import is_out_of_memory
+from embedder.model.backbone import Backbone
+from embedder.model.kv_cache import SlotCache
+from embedder.prompting.inputs import Inputs
+
+logger = logging.getLogger(__name__)
+
+NO_TOKENS_LEFT = "its rationale was not done when the token budget ran out"
+NO_TIME_LEFT = "its rationale was not done when the deadline came"
+
+
+@dataclass(slots=True)
+class Thought:
+    """A rationale that is under way."""
+
+    gated: Gated
+    past_Y2KLD: torch.Tensor | None
+    """Keys and values of what it has read and said, while it waits for a slot."""
+
+    tokens: list[int] = field(default_factory=list)
+    """Generated so far; the last one has not been read yet."""
+
+
+class OwnThinker:
+    """Reasons with the model that embeds; implements `embedder.engine.gating.Thinker`."""
+
+    needs_past = True
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: Inputs,
+        *,
+        max_new_tokens: int,
+        num_slots: int = 64,
+        max_waiting: int = 256,
+    ) -> None:
+        """A thinker of one model version.
+
+        Args:
+            backbone: the model.
+            inputs: its tokenizer.
+            max_new_tokens: after so many tokens a rationale is closed by force.
+            num_slots: rationales that are decoded at once.
+            max_waiting: prefilled prompts that wait for a slot, at most, before no more are
+                prefilled. Direct answers behind them wait as well, so it should be generous.
+        """
+        self.backbone, self.inputs = backbone, inputs
+        self.max_new_tokens, self.num_slots = max_new_tokens, num_slots
+        self.max_waiting = max_waiting
+
+    def think(self, gated: Iterable[Gated], limits: ThinkingLimits) -> Iterator[tuple[int, Answer]]:
+        """See `embedder.engine.gating.Thinker`; direct answers leave as they come."""
+        batch = ContinuousBatch(self, limits)
+        for one in gated:
+            if not one.reasons:
+                yield one.row, one.answer
+                continue
+            batch.wait(one)
+            while batch.num_waiting > self.max_waiting:
+                yield from batch.advance()
+        while batch.is_busy:
+            yield from batch.advance()
+
+
+class ContinuousBatch:
+    """The rationales of one call: those that wait and those that are decoded."""
+
+    def __init__(self, thinker: OwnThinker, limits: ThinkingLimits) -> None:
+        self._thinker, self._limits = thinker, limits
+        backbone = thinker.backbone
+        self._num_slots = thinker.num_slots
+        self._cache = SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
+        self._waiting: deque[Thought] = deque()
+        self._active: list[Thought] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Prompts that wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything waits or is decoded."""
+        return bool(self._waiting or self._active)
+
+    def wait(self, gated: Gated) -> None:
+        """Queues a content that the gate has sent to reason."""
+        self._waiting.append(Thought(gated, gated.past_Y2KLD))
+
+    @torch.inference_mode()
+    def advance(self) -> list[tuple[int, Answer]]:
+        """Fills free slots and decodes one token of each; gives what that has finished."""
+        if self._limits.has_passed:
+            return self._give_up()
+        failed = self._join()
+        if failed is not None or not self._active:
+            return [] if failed is None else [failed]
+        try:
+            states_RH = self._step()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._make_room(error)
+        return self._finish(states_RH)
+
+    def _join(self) -> tuple[int, Answer] | None:
+        """Moves waiting prompts into free slots; gives the one that fits into no memory at all."""
+        while self._waiting and len(self._active) < self._num_slots:
+            thought = self._waiting[0]
+            try:
+                assert thought.past_Y2KLD is not None
+                self._cache.join(thought.past_Y2KLD, room=self._room(thought))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._active:  # they finish first
+                    self._num_slots = len(self._active)
+                    return None
+                self._waiting.popleft()
+                return thought.gated.row, Failure(error)
+            thought.past_Y2KLD = None
+            self._active.append(self._waiting.popleft())
+        return None
+
+    def _room(self, thought: Thought) -> int:
+        return self._thinker.max_new_tokens + 1 - len(thought.tokens)
+
+    def _step(self) -> torch.Tensor:
+        """[R, H] states of the newest token of each active thought."""
+        backbone, inputs = self._thinker.backbone, self._thinker.inputs
+        newest = [t.tokens[-1] if t.tokens else inputs.reason_id for t in self._active]
+        positions = [t.gated.position + len(t.tokens) for t in self._active]
+        device = backbone.device
+        return backbone.text.step(
+            torch.tensor(newest, device=device), torch.tensor(positions, device=device), self._cache
+        )
+
+    def _finish(self, states_RH: torch.Tensor) -> list[tuple[int, Answer]]:
+        """Gives a next token to whoever goes on, and the answers of those who are done."""
+        inputs = self._thinker.inputs
+        logits_RV = self._thinker.backbone.logits(states_RH)
+        chosen = likeliest(logits_RV, forbidden=inputs.forbidden_ids)
+        done: list[tuple[int, Answer]] = []
+        for slot in reversed(range(len(self._active))):  # a leaving one moves only later slots
+            thought = self._active[slot]
+            if thought.tokens and thought.tokens[-1] == inputs.emb_id:
+                done.append((thought.gated.row, self._reasoned(thought, states_RH[slot])))
+            elif len(thought.tokens) == self._limits.max_new_tokens:
+                done.append((thought.gated.row, _cut_short(thought, NO_TOKENS_LEFT)))
+            else:
+                is_last = len(thought.tokens) >= self._thinker.max_new_tokens - 1
+                thought.tokens.append(inputs.emb_id if is_last else chosen[slot])
+                continue
+            self._leave(slot)
+        return done
+
+    def _leave(self, slot: int) -> None:
+        self._cache.leave(slot)
+        last = self._active.pop()
+        if slot < len(self._active):
+            self._active[slot] = last
+
+    def _reasoned(self, thought: Thought, state_H: torch.Tensor) -> Encoding:
+        inputs = self._thinker.inputs
+        words = thought.tokens[:-1]  # without the embedding token
+        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
+        direct = thought.gated.answer
+        assert isinstance(direct, Encoding)
+        return replace(
+            direct,
+            vector=F.normalize(state_H.float(), dim=-1).cpu().numpy(),
+            action="reason",
+            rationale=inputs.words(words[:split]),
+            summary=inputs.words(words[split + 1 :]),
+            rationale_tokens=len(words),
+        )
+
+    def _give_up(self) -> list[tuple[int, Answer]]:
+        """Everything that is not done is answered directly."""
+        left = [*self._active, *self._waiting]
+        self._active.clear()
+        self._waiting.clear()
+        self._cache = SlotCache(0, dtype=torch.float32, device=self._cache.lengths_S.device)
+        return [(thought.gated.row, _cut_short(thought, NO_TIME_LEFT)) for thought in left]
+
+    def _make_room(self, error: Exception) -> list[tuple[int, Answer]]:
+        """After a step that ran out of memory: half of the thoughts go back to waiting."""
+        self._cache.shrink()
+        if len(self._active) == 1:
+            thought = self._active[0]
+            self._leave(0)
+            return [(thought.gated.row, Failure(error))]
+        self._num_slots = len(self._active) // 2
+        logger.warning("out of memory while reasoning: slots=%d from now on", self._num_slots)
+        while len(self._active) > self._num_slots:
+            slot = len(self._active) - 1
+            thought = self._active[slot]
+            thought.past_Y2KLD = self._cache.take(slot).cpu()
+            self._waiting.appendleft(thought)
+            self._leave(slot)
+        return []
+
+
+def likeliest(logits_RV: torch.Tensor, *, forbidden: Sequence[int]) -> list[int]:
+    """The likeliest token of each row that is not forbidden; the logits are overwritten."""
+    logits_RV[:, forbidden] = float("-inf")
+    return logits_RV.argmax(dim=-1).tolist()
+
+
+def _cut_short(thought: Thought, reason: str) -> Encoding:
+    direct = thought.gated.answer
+    assert isinstance(direct, Encoding)
+    return replace(direct, fallback=reason)

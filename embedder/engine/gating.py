@@ -1,0 +1,140 @@
+"""The gate, and what may follow it: who reasons, how much, and by whom.
+
+MMEmb-R1 (arXiv 2604.06156) describes the behaviour; its template and read-out are not public, so
+the one-token gate and the read-out from one prefill are our reconstruction: the prompt is followed
+by both control tokens of the direct answer, the gate is read before them and the direct embedding
+behind them, and whoever reasons goes on from the keys and values of the prompt alone.
+
+Shape legend:
+  B = prompts in the batch, H = hidden size, Y = layers, K = key-value heads, L = tokens of a
+  prompt, D = head size
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Answer, Content, Encoding, Failure, Policy
+from embedder.model.backbone import Backbone
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.sample import Sample
+
+NOT_FINITE = ArithmeticError("the model's vector is not finite; look at its weights and dtype")
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A content that the gate has judged."""
+
+    row: int
+    content: Content
+    answer: Answer
+    """The direct encoding; stands if the content is not reasoned about."""
+
+    reasons: bool = False
+    past_Y2KLD: torch.Tensor | None = None
+    """Keys and values of its prompt, for a thinker that goes on from them."""
+
+    position: int = 0
+    """Rotary position of the token after the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingLimits:
+    """How much one call may reason. Beyond it the direct encoding answers, and says so."""
+
+    max_new_tokens: int | None = None
+    """Tokens of one rationale. The version's own limit closes a longer one by force instead."""
+
+    deadline: float | None = None
+    """A moment of `time.monotonic`; None: no deadline."""
+
+    @property
+    def has_passed(self) -> bool:
+        """True from the deadline on."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+class Thinker(Protocol):
+    """Reasons about the contents that the gate sends to it: the model itself, or another one."""
+
+    @property
+    def needs_past(self) -> bool:
+        """Whether it goes on from the prompt's keys and values, which are then kept for it."""
+        ...
+
+    def think(self, gated: Iterable[Gated], limits: ThinkingLimits) -> Iterator[tuple[int, Answer]]:
+        """Row and answer of every content, each as soon as it is there.
+
+        A content that does not reason is handed on at once. Drawing the next one from `gated` makes
+        the model prefill, so a thinker with enough to do draws none.
+        """
+        ...
+
+
+class Gate:
+    """Prefills prompts, and tells who reasons."""
+
+    def __init__(self, backbone: Backbone, inputs: Inputs, *, theta: float) -> None:
+        """Of one model version.
+
+        Args:
+            backbone: the model.
+            inputs: its tokenizer.
+            theta: with policy `auto`, reason when the gate's probability is at least this.
+        """
+        self._backbone, self._inputs, self._theta = backbone, inputs, theta
+
+    @torch.inference_mode()
+    def judge(
+        self,
+        rows: Sequence[tuple[int, Content, Sample]],
+        *,
+        policy: Policy,
+        keep_past: bool,
+    ) -> list[Gated]:
+        """The contents behind the gate, those that do not reason first.
+
+        Args:
+            rows: each with its number and its prompt, up to where the gate token goes.
+            policy: `auto` lets the gate decide, `always` and `never` overrule it.
+            keep_past: keep the keys and values of the prompts that reason.
+        """
+        inputs, backbone = self._inputs, self._backbone
+        answer = (inputs.direct_id, inputs.emb_id)
+        prompts = inputs.prompts(
+            [sample.extended(answer) for _, _, sample in rows], device=backbone.device
+        )
+        past = backbone.text.empty_past(prompts) if keep_past and policy != "never" else None
+        ends = torch.tensor(prompts.lengths, device=backbone.device)
+        read_B2 = torch.stack([ends - len(answer) - 1, ends - 1], dim=1)
+        states_B2H = backbone.prefill(prompts, read_B2, past_Y2BKLD=past)
+        gates = self._probabilities(states_B2H[:, 0]).tolist()
+        vectors = F.normalize(states_B2H[:, 1].float(), dim=-1).cpu().numpy()
+        positions = prompts.positions_3BL[0].gather(1, read_B2[:, :1] + 1)[:, 0].tolist()
+        gated = []
+        for place, (row, content, _) in enumerate(rows):
+            if not np.isfinite(vectors[place]).all():
+                gated.append(Gated(row, content, Failure(NOT_FINITE)))
+                continue
+            encoding = Encoding(vectors[place], "direct", gates[place])
+            if not self._reasons(gates[place], policy):
+                gated.append(Gated(row, content, encoding))
+                continue
+            end = prompts.lengths[place] - len(answer)
+            kept = None if past is None else past[:, :, place, :, :end].clone()
+            gated.append(Gated(row, content, encoding, True, kept, positions[place]))
+        return sorted(gated, key=lambda one: one.reasons)
+
+    def _probabilities(self, states_BH: torch.Tensor) -> torch.Tensor:
+        """[B] the model's probability of `reason` against `direct`."""
+        words = [self._inputs.direct_id, self._inputs.reason_id]
+        return torch.softmax(self._backbone.logits(states_BH, words).float(), dim=-1)[:, 1]
+
+    def _reasons(self, probability: float, policy: Policy) -> bool:
+        return policy == "always" or (policy == "auto" and probability >= self._theta)

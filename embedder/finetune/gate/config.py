@@ -1,0 +1,113 @@
+"""How the gate is trained; see `embedder.finetune.gate.trainer`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from embedder.finetune.gate.rewards import RewardConfig
+from embedder.finetune.training.adapters import Lora
+from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.reasoners.reasoner import Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    """How the gate of a jointly trained checkpoint is trained."""
+
+    num_steps: int
+    """Batches of rollouts; the schedule of the rate ends there."""
+
+    batch_size: int = 16
+    """Pairs a step."""
+
+    sides: tuple[Side, ...] = ("query", "item")
+    """Which sides of a pair the gate is trained on."""
+
+    num_generations: int = 8
+    """G, rollouts of each prompt."""
+
+    forces_both: bool = True
+    """Half of each group answers directly and half reasons. Without, the policy draws."""
+
+    estimator: Literal["grpo", "closed_form"] = "grpo"
+    """GRPO, or the gradient of p(reason) times the mean utility, without group normalisation."""
+
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    """What a rollout is worth."""
+
+    trains_words: bool = False
+    """Whether the words of the rationales are reinforced beside the gate. Only with GRPO."""
+
+    temperature: float = 1.0
+    """Of the words that are drawn."""
+
+    num_updates: int = 1
+    """Optimiser steps on each batch of rollouts."""
+
+    clip_low: float = 0.2
+    """A word's ratio is clipped below 1 minus this."""
+
+    clip_high: float = 0.28
+    """A word's ratio is clipped above 1 plus this."""
+
+    clips_gate: bool = False
+    """Whether the gate's ratio to the probability that it was drawn with is clipped as well."""
+
+    kl_weight: float = 0.04
+    """Weight of the divergence from the checkpoint that the training started from."""
+
+    replay_weight: float = 1.0
+    """Weight of what joint training learnt from the same lessons, learnt again: contrast of direct
+    queries and, against direct targets, of reasoned ones, and the words of the rationales. Without,
+    the weights that the gate shares with them drift away; 0 leaves it out."""
+
+    max_candidates: int = 1024
+    """Of a side, that rewards are measured against."""
+
+    learning_rate: float = 1e-5
+    """Peak of AdamW's rate; a cosine then takes it to 0."""
+
+    warmup_steps: int = 10
+    """Steps over which the rate grows linearly."""
+
+    average_decay: float = 0.9
+    """The weights that are kept are a moving average with this decay an update."""
+
+    max_gradient_norm: float = 1.0
+    """Longer gradients are scaled down to this norm."""
+
+    lora: Lora | None = None
+    """Low-rank adapters instead of all weights."""
+
+    train_pictures: bool = False
+    """Whether the picture tower is trained; with `lora` it never is."""
+
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
+
+    seed: int = 0
+    """Decides the order of the pairs and what is drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "num_updates", "learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if self.num_generations < 2 or self.num_generations % 2:
+            raise ValueError(
+                f"num_generations must be even and at least 2, got {self.num_generations}"
+            )
+        if self.estimator == "closed_form" and (self.trains_words or not self.forces_both):
+            raise ValueError(
+                "the closed form needs forces_both and is for the gate alone; unset trains_words"
+            )
+
+    def replay(self) -> ObjectiveConfig:
+        """What is replayed. Nothing is taken for a false negative by its score alone."""
+        return ObjectiveConfig(
+            direct_direct=self.replay_weight,
+            reason_reason=0.0,
+            reason_direct=self.replay_weight,
+            direct_reason=self.replay_weight,
+            words=self.replay_weight,
+            false_negative_margin=None,
+        )

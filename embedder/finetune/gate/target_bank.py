@@ -1,0 +1,115 @@
+"""What the gate's training holds embeddings against: the stage-1 vectors of all other sides.
+
+They are computed once by the frozen reference, in direct mode, so that a reward is measured against
+many negatives and moves with the policy's own embedding alone.
+
+Shape legend: M = vectors to judge, N = candidates, D = embedding dimension
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from embedder.content import Content
+from embedder.finetune.data.pairs import Pair
+from embedder.finetune.gate.rewards import Similarities
+from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.training.forward import Prompted, direct_answer
+from embedder.reasoners.reasoner import Side
+from embedder.version import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """All distinct contents of one side of one source."""
+
+    row_of: dict[str, int]
+    """Row of each key, in the keys' order."""
+
+    vectors_ND: torch.Tensor
+
+
+class Partners:
+    """Direct embeddings of both sides of all pairs, by an unchanging model."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        manifest: Manifest,
+        pairs: Sequence[Pair],
+        *,
+        batch_size: int,
+        max_candidates: int,
+    ) -> None:
+        """Embeds every distinct content once.
+
+        Args:
+            reader: reads with the reference.
+            manifest: its instructions.
+            pairs: of any number of sources; only contents of one source are candidates together.
+            batch_size: contents that are embedded at once.
+            max_candidates: of a side and source; of more, those with the first keys are taken, and
+                the partners themselves.
+        """
+        self._answered: dict[tuple[str, str], set[str]] = {}
+        for pair in pairs:
+            known = self._answered.setdefault((pair.source, pair.query_key), set())
+            known |= {pair.target_key, *pair.answers}
+        self._max_candidates = max_candidates
+        self._of: dict[tuple[str, Side], Candidates] = {}
+        for source in sorted({pair.source for pair in pairs}):
+            own = [pair for pair in pairs if pair.source == source]
+            chosen = manifest.for_source(source)
+            queries = {pair.query_key: pair.query for pair in own}
+            targets = {pair.target_key: pair.target for pair in own}
+            self._of[source, "query"] = _embedded(
+                reader, queries, chosen.query_instruction, batch_size=batch_size
+            )
+            self._of[source, "item"] = _embedded(
+                reader, targets, chosen.item_instruction, batch_size=batch_size
+            )
+
+    def similarities(
+        self, vectors_MD: torch.Tensor, pairs: Sequence[Pair], side: Side
+    ) -> Similarities:
+        """Cosines of each vector with its partner and with the candidates of the partner's side.
+
+        Args:
+            vectors_MD: L2-normalised.
+            pairs: that of each vector, all of one source.
+            side: which side of its pair each vector is.
+        """
+        candidates = self._of[pairs[0].source, "item" if side == "query" else "query"]
+        partners = [pair.target_key if side == "query" else pair.query_key for pair in pairs]
+        own = [candidates.row_of[key] for key in partners]
+        keys = list(candidates.row_of)[: self._max_candidates]
+        is_negative = [[self._is_negative(pair, key, side) for key in keys] for pair in pairs]
+        cosine_MN = vectors_MD @ candidates.vectors_ND.T
+        return Similarities(
+            cosine_MN[torch.arange(len(own)), torch.tensor(own)],
+            cosine_MN[:, : len(keys)],
+            torch.tensor(is_negative, device=vectors_MD.device),
+        )
+
+    def _is_negative(self, pair: Pair, key: str, side: Side) -> bool:
+        if side == "query":
+            return key not in self._answered[pair.source, pair.query_key]
+        return pair.target_key not in self._answered[pair.source, key]
+
+
+@torch.no_grad()
+def _embedded(
+    reader: Reader, contents: dict[str, Content], instruction: str, *, batch_size: int
+) -> Candidates:
+    keys = sorted(contents)
+    answers = (direct_answer(reader.inputs),)
+    prompted = [Prompted(reader.sample(contents[key], instruction), answers) for key in keys]
+    vectors = [
+        reader.read(chunk, with_words=False).vectors_NH for chunk in _chunks(prompted, batch_size)
+    ]
+    return Candidates({key: row for row, key in enumerate(keys)}, torch.cat(vectors))
+
+
+def _chunks(prompted: Sequence[Prompted], size: int) -> Iterable[Sequence[Prompted]]:
+    return (prompted[start : start + size] for start in range(0, len(prompted), size))

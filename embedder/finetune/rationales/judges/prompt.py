@@ -1,0 +1,35 @@
+"""What a vision-language model is asked that judges whether a query and a target match.
+
+The words are those that Qwen3-VL-Reranker was trained with. The slots for rationales are ours: a
+line after the content that it is about, and no line without one.
+"""
+
+from collections.abc import Callable
+
+from embedder.finetune.rationales.judges.judge import Case
+from embedder.reasoners.reasoner import Side
+
+PROMPT_VERSION = 1
+"""Raise it whenever a word of the prompt changes."""
+
+SYSTEM = (
+    "Judge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".'
+)
+INSTRUCTION = "Given a search query, retrieve relevant candidates that answer the query."
+
+_NAMES: dict[Side, str] = {"query": "Query", "item": "Document"}
+
+
+def reasoning_line(case: Case, side: Side, *, clean: Callable[[str], str] = str) -> str:
+    """The line with the rationale about a side; empty where there is none.
+
+    Args:
+        case: with or without a rationale.
+        side: after whose content the line goes.
+        clean: makes the rationale, which is untrusted, fit for the prompt.
+    """
+    if case.rationale is None or case.side != side:
+        return ""
+    told = f"{case.rationale.text} {case.rationale.summary}".strip()
+    return f"\n<Reasoning about the {_NAMES[side]}>:{clean(told)}"

@@ -1,0 +1,152 @@
+"""A judge that is a vision-language model asked whether two things match, in one forward pass.
+
+    z = logit(yes) - logit(no) of the first token of the answer
+
+Prompt and read-out are those of Qwen3-VL-Reranker, which is trained for just this score. Any other
+Qwen-VL checkpoint whose vocabulary has both words can be asked as well. Log-odds and not the
+probability, which for true pairs is close to 1 with any rationale.
+
+Shape legend: N = cases, B = cases in a batch
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from embedder.content import Content
+from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.prompt import (
+    INSTRUCTION,
+    PROMPT_VERSION,
+    SYSTEM,
+    reasoning_line,
+)
+from embedder.model.checkpoint import Checkpoint
+from embedder.prompting.inputs import Sample
+from embedder.prompting.template import (
+    IMAGE_END,
+    IMAGE_PAD,
+    IMAGE_START,
+    TURN_END,
+    TURN_START,
+    neutraliser,
+)
+from embedder.version import version_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YesNoConfig:
+    """What is asked, and how answers are read."""
+
+    instruction: str = INSTRUCTION
+    """What makes a document meet the requirements."""
+
+    yes: str = "yes"
+    no: str = "no"
+    """Words of one token each."""
+
+    batch_size: int = 8
+    """Cases of one forward."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+class YesNoJudge:
+    """Judges with a local model; implements `embedder.finetune.rationales.judges.judge.Judge`.
+
+    Log-odds do not depend on the batch to about 1e-4 in float32.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: YesNoConfig) -> None:
+        """Wraps a loaded checkpoint.
+
+        Raises:
+            ValueError: the vocabulary lacks a word; such a model (`nano` is one) cannot be asked.
+        """
+        self._checkpoint = checkpoint
+        self._config = config
+        self._answers = [_token(checkpoint, word) for word in (config.yes, config.no)]
+        self._neutralise = neutraliser(checkpoint.inputs.tokenizer.get_added_vocab())
+        version = version_id(checkpoint.folder, checkpoint.manifest, "never")
+        self.name = f"yes-no:{version}/{PROMPT_VERSION}"
+
+    @torch.inference_mode()
+    def log_odds(self, cases: Sequence[Case]) -> np.ndarray:
+        """[N] log-odds of yes against no, in nats.
+
+        Raises:
+            embedder.prompting.images.PictureError: a picture cannot be read.
+        """
+        prompts = [self._prompt(case) for case in cases]
+        odds_N = np.empty(len(cases))
+        longest_first = sorted(range(len(cases)), key=lambda row: (-len(prompts[row].tokens), row))
+        for start in range(0, len(cases), self._config.batch_size):
+            rows = longest_first[start : start + self._config.batch_size]
+            odds_N[rows] = self._judge([prompts[row] for row in rows])
+        return odds_N
+
+    def _judge(self, prompts: Sequence["_Prompt"]) -> np.ndarray:
+        backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
+        batch = inputs.batch([Sample(prompt.tokens) for prompt in prompts])
+        pictures = [picture for prompt in prompts for picture in prompt.pictures]
+        if pictures:
+            seen = inputs.batch(pictures)
+            batch = replace(batch, patches_PV=seen.patches_PV, grids=seen.grids)
+        states = backbone.states(batch.to(backbone.device))[:, -1]
+        logits_B2 = backbone.logits(states)[:, self._answers].double()
+        return (logits_B2[:, 0] - logits_B2[:, 1]).cpu().numpy()
+
+    def _prompt(self, case: Case) -> "_Prompt":
+        query, query_picture = self._shown(case.query)
+        target, target_picture = self._shown(case.target)
+        text = "".join(
+            (
+                f"{TURN_START}system\n{SYSTEM}{TURN_END}\n{TURN_START}user\n",
+                f"<Instruct>: {self._config.instruction}",
+                f"<Query>:{query}{reasoning_line(case, 'query', clean=self._cut)}",
+                f"\n<Document>:{target}{reasoning_line(case, 'item', clean=self._cut)}",
+                f"{TURN_END}\n{TURN_START}assistant\n",
+            )
+        )
+        tokens = self._checkpoint.inputs.tokens(text)
+        return _Prompt(tokens, [*query_picture, *target_picture])
+
+    def _shown(self, content: Content) -> tuple[str, list[Sample]]:
+        """A content as the prompt's text, and its picture if it has one."""
+        text = self._cut(content.text)
+        if content.image is None:
+            return text, []
+        inputs = self._checkpoint.inputs
+        picture = inputs.sample(Content(image=content.image), "")
+        num_tokens = picture.tokens.count(inputs.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
+        return f"{IMAGE_START}{IMAGE_PAD * num_tokens}{IMAGE_END}{text}", [picture]
+
+    def _cut(self, text: str) -> str:
+        """Untrusted text without control tokens, as long as an embedder would read it."""
+        inputs = self._checkpoint.inputs
+        safe = self._neutralise(text[: inputs.max_text_tokens * 16])
+        tokens = inputs.tokens(safe)
+        if len(tokens) <= inputs.max_text_tokens:
+            return safe
+        return inputs.tokenizer.decode(tokens[: inputs.max_text_tokens])
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    tokens: list[int]
+    pictures: list[Sample]
+    """In the order of their places in the tokens."""
+
+
+def _token(checkpoint: Checkpoint, word: str) -> int:
+    tokens = checkpoint.inputs.tokens(word)
+    if len(tokens) != 1:
+        raise ValueError(
+            f"the answer {word!r} must be one token of {checkpoint.manifest.name!r}, got "
+            f"{len(tokens)}; name other words in YesNoConfig, or judge with SelfJudge"
+        )
+    return tokens[0]

@@ -1,0 +1,81 @@
+"""The posterior: which rationales make a pair's match more likely, and by how much.
+
+MMEmb-R1 drops the rationales without which a judge is as sure of the pair as with them. Its formula
+is not public; ours is a difference of log-odds, because probabilities of true pairs saturate:
+
+    gain = z(q, t, r) - z(q, t)                      z: log-odds of a match, from a judge
+         - mean_n [ z(q, n, r) - z(q, n) ]           hard negatives n, if asked for
+    gain = min(gain, z(q, t, r) - z(q, t, r'))       r': of another content, if asked for
+    kept: gain > min_gain
+    weight_r = softmax over the kept r of one side of one pair (gain / temperature)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from embedder.finetune.data.pairs import Pair
+from embedder.finetune.records import Lesson, Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionConfig:
+    """What is kept of what was judged."""
+
+    min_gain: float = 0.0
+    """In nats; a rationale must gain more than this."""
+
+    temperature: float = 1.0
+    """Divides the gains of the kept rationales before the softmax; > 0."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+
+
+def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
+    """The judgements with `gain` (nats), `kept` and `weight`, in the order given.
+
+    The gain is null where nobody was asked, and NaN where the judge failed; neither is kept. The
+    weights of one side of one pair sum to 1, or are all 0 where nothing was kept.
+
+    Args:
+        judged: layout of `embedder.finetune.rationales.judging.JUDGED`.
+        config: what is kept; another `min_gain` or `temperature` needs no new judgements.
+    """
+    gain = pl.col("with") - pl.col("without") - pl.col("gain_on_negatives").fill_null(0)
+    over_shuffled = (pl.col("with") - pl.col("with_shuffled")).fill_null(gain)
+    # To Polars the smaller of a number and NaN is the number; adding nothing keeps the NaN.
+    gain = pl.min_horizontal(gain, over_shuffled) + 0 * (gain + over_shuffled)
+    is_kept = pl.col("gain").is_not_nan() & (pl.col("gain") > config.min_gain)
+    scaled = pl.when("kept").then(pl.col("gain") / config.temperature)
+    side = ("pair_id", "side")
+    share = (scaled - scaled.max().over(side)).exp()
+    return (
+        judged.with_columns(gain=gain)
+        .with_columns(kept=is_kept.fill_null(False))
+        .with_columns(weight=(share / share.sum().over(side)).fill_null(0.0))
+    )
+
+
+def lessons(pairs: Sequence[Pair], selected: pl.DataFrame) -> list[Lesson]:
+    """A lesson for every pair, in order; a side of which nothing was kept has no paths.
+
+    Args:
+        pairs: all of them, also those for which nothing was offered.
+        selected: from `select`.
+    """
+    paths: dict[tuple[str, str], list[Path]] = {}
+    kept = selected.filter("kept").sort("worker", "prompt_version", "text", "summary")
+    for row in kept.iter_rows(named=True):
+        path = Path(row["text"], row["summary"], row["weight"], row["worker"])
+        paths.setdefault((row["pair_id"], row["side"]), []).append(path)
+    return [
+        Lesson(
+            pair,
+            tuple(paths.get((pair.pair_id, "query"), ())),
+            tuple(paths.get((pair.pair_id, "item"), ())),
+        )
+        for pair in pairs
+    ]

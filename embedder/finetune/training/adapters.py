@@ -1,0 +1,96 @@
+"""Which weights a training changes: all, all but the picture tower, or low-rank adapters (LoRA).
+
+Embed-RL, on the same family of backbones, trains LoRA on the text layers and leaves the picture
+tower alone. LoRA does not train embeddings, so the rows of the control tokens, which are new to a
+stock backbone, are trained beside it.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from peft import LoraConfig, LoraModel
+
+from embedder.finetune.training.optimizer import AveragedAdamW
+from embedder.model.backbone import Backbone
+from embedder.prompting.inputs import Inputs
+
+TEXT_PROJECTIONS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """Low-rank adapters of the text layers' projections (Hu et al. 2021)."""
+
+    rank: int = 96
+    """Of the product that is added to each projection; Embed-RL's value."""
+
+    alpha: int = 192
+    """The product is multiplied by alpha / rank."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+
+
+def make_trainable(
+    backbone: Backbone, inputs: Inputs, *, lora: Lora | None, train_pictures: bool, seed: int
+) -> LoraModel | None:
+    """Marks what is trained, in place; it is kept in float32 whatever the rest is in.
+
+    Args:
+        backbone: the model.
+        inputs: knows the control tokens.
+        lora: None: all weights are trained.
+        train_pictures: whether the picture tower is among them; with `lora` it never is.
+        seed: of the adapters' first weights.
+
+    Returns:
+        With `lora` the wrapping that `averaged` takes off again.
+    """
+    adapted = None
+    if lora is None:
+        backbone.requires_grad_(True)
+        backbone.model.model.visual.requires_grad_(train_pictures)
+    else:
+        control = [inputs.direct_id, inputs.reason_id, inputs.summary_id, inputs.emb_id]
+        with torch.random.fork_rng():  # peft draws from the global source
+            torch.manual_seed(seed)
+            adapted = LoraModel(backbone.model, _peft_config(backbone, lora, control), "default")
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def _peft_config(backbone: Backbone, lora: Lora, control: list[int]) -> LoraConfig:
+    rows = {"embed_tokens": control}
+    if not backbone.model.config.tie_word_embeddings:
+        rows["lm_head"] = control
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=TEXT_PROJECTIONS,
+        trainable_token_indices=rows,
+    )
+
+
+def averaged(
+    backbone: Backbone, optimizer: AveragedAdamW, adapted: LoraModel | None = None
+) -> Backbone:
+    """A copy of the model with the averaged weights, adapters merged, ready to encode.
+
+    Args:
+        backbone: the model that is trained.
+        optimizer: over its weights.
+        adapted: what `make_trainable` returned for it.
+    """
+    # Copied together, so that the copied wrapping is that of the copied model.
+    copied, wrapping = copy.deepcopy((backbone, adapted))
+    trained = [p for p in copied.parameters() if p.requires_grad]
+    copied.eval().requires_grad_(False)
+    for parameter, average in zip(trained, optimizer.average, strict=True):
+        parameter.copy_(average)
+    if wrapping is not None:
+        wrapping.merge_and_unload()
+    return copied

@@ -1,0 +1,96 @@
+"""Contents as a training reads them, again and again: prompts and picture features are kept.
+
+Shape legend: B = prompts in the batch, N = their answers, T = words of these
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from embedder.content import Content
+from embedder.finetune.training.forward import Prompted, Reading, read
+from embedder.finetune.training.image_features import PictureCache
+from embedder.model.backbone import Backbone
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.sample import Sample
+
+
+class Reader:
+    """Reads prompts and answers with a model that is being trained."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: Inputs,
+        *,
+        pictures: PictureCache | None = None,
+        num_kept_samples: int = 4096,
+        group_size: int = 32,
+    ) -> None:
+        """A reader with nothing kept yet.
+
+        Args:
+            backbone: the model.
+            inputs: its tokenizer and image processor.
+            pictures: features by a tower that is not trained; None: computed at every reading.
+            num_kept_samples: contents that stay tokenised, pictures cut into patches of bytes.
+            group_size: prompts of about one length that are read together; the shorter ones of a
+                group are padded to its longest.
+        """
+        self._group_size = group_size
+        self.backbone, self.inputs, self.pictures = backbone, inputs, pictures
+        self._sample = lru_cache(num_kept_samples)(inputs.sample)
+
+    def sample(self, content: Content, instruction: str) -> Sample:
+        """The prompt for a content.
+
+        Raises:
+            embedder.prompting.images.PictureError: the picture cannot be read.
+        """
+        return self._sample(content, instruction)
+
+    def read(self, batch: Sequence[Prompted], *, with_words: bool = True) -> Reading:
+        """What `forward.read` says of the batch, read in groups of one length."""
+        order = sorted(range(len(batch)), key=lambda place: _length(batch[place]))
+        groups = [
+            order[start : start + self._group_size]
+            for start in range(0, len(order), self._group_size)
+        ]
+        readings = [self._read([batch[place] for place in group], with_words) for group in groups]
+        return readings[0] if groups == [[*range(len(batch))]] else _joined(batch, order, readings)
+
+    def _read(self, batch: Sequence[Prompted], with_words: bool) -> Reading:
+        pictures = None
+        if self.pictures is not None:
+            pictures = self.pictures.features([one.sample for one in batch])
+        return read(self.backbone, self.inputs, batch, pictures=pictures, with_words=with_words)
+
+
+def _length(one: Prompted) -> int:
+    return len(one.sample) + sum(map(len, one.answers))
+
+
+def _joined(
+    batch: Sequence[Prompted], order: Sequence[int], readings: Sequence[Reading]
+) -> Reading:
+    """The readings of groups as one of the batch; `order` has the places of the groups' prompts."""
+    firsts = list(itertools.accumulate((len(one.answers) for one in batch), initial=0))
+    answers = [range(firsts[place], firsts[place + 1]) for place in order]
+    place_B = torch.tensor(order)
+    answer_N = torch.tensor([answer for row in answers for answer in row])
+    gate_B2 = torch.cat([one.gate_B2 for one in readings])
+    vectors_NH = torch.cat([one.vectors_NH for one in readings])
+    sizes = [0, *itertools.accumulate(len(one.vectors_NH) for one in readings)]
+    device = gate_B2.device
+    owner_T = torch.cat([one.answer_T + first for one, first in zip(readings, sizes, strict=False)])
+    owner_T = answer_N.to(device)[owner_T]
+    word_order_T = owner_T.argsort(stable=True)
+    return Reading(
+        gate_B2[place_B.argsort().to(device)],
+        vectors_NH[answer_N.argsort().to(device)],
+        torch.cat([one.word_states_TH for one in readings])[word_order_T],
+        torch.cat([one.words_T for one in readings])[word_order_T],
+        owner_T[word_order_T],
+    )

@@ -1,0 +1,186 @@
+"""Prompts with all of their answers, read in one pass: direct and reasoned, or many rollouts.
+
+The answers of a prompt stand behind it one after the other. Each sees the prompt and itself, none
+of the others, and its positions go on from the prompt's, so that every state is that of the answer
+alone behind the prompt, while the prompt is computed once. (UME-R1 shares the prompt as well, by an
+embedding token inside of it, which the reasoning then sees; here the modes do not see each other.)
+
+Shape legend:
+  B = prompts in the batch, L = longest prompt with its answers, A = places read per prompt,
+  H = hidden size, N = answers in the batch, T = words: tokens of reasoned answers behind the gate
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from embedder.model.backbone import Backbone
+from embedder.model.vision_encoder import PictureFeatures
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.sample import Sample
+from embedder.prompting.template import reasoned_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """A prompt and what may follow it."""
+
+    sample: Sample
+    """Ends where the gate token goes."""
+
+    answers: tuple[tuple[int, ...], ...]
+    """Tokens of each, from the gate token to the embedding token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the model makes of a batch; answers are counted through, prompt by prompt."""
+
+    gate_B2: torch.Tensor
+    """Logits of `direct` and `reason`."""
+
+    vectors_NH: torch.Tensor
+    """The embedding of each answer, L2-normalised, float32."""
+
+    word_states_TH: torch.Tensor
+    """Behind each token that a word follows; empty where words are not read."""
+
+    words_T: torch.Tensor
+    """Ids of the words."""
+
+    answer_T: torch.Tensor
+    """The answer of each word."""
+
+
+def direct_answer(inputs: Inputs) -> tuple[int, ...]:
+    """Tokens of the answer without a rationale."""
+    return inputs.direct_id, inputs.emb_id
+
+
+def rationale_answer(inputs: Inputs, text: str, summary: str) -> tuple[int, ...]:
+    """Tokens of the answer that reasons. Control tokens that the texts spell are plain text."""
+    return tuple(
+        inputs.tokens(reasoned_answer(inputs.neutralised(text), inputs.neutralised(summary)))
+    )
+
+
+def read(
+    backbone: Backbone,
+    inputs: Inputs,
+    batch: Sequence[Prompted],
+    *,
+    pictures: PictureFeatures | None = None,
+    with_words: bool = True,
+) -> Reading:
+    """What the model makes of prompts and answers, with its graph unless grad mode is off.
+
+    Args:
+        backbone: the model; in bfloat16 on a GPU, whatever its weights are in.
+        inputs: its tokenizer.
+        batch: at least one prompt, each with at least one answer.
+        pictures: features of the batch's pictures; computed when not given.
+        with_words: also read the states behind the tokens of reasoned answers.
+    """
+    device = backbone.device
+    layout = _layout(batch, reason_id=inputs.reason_id if with_words else None)
+    strung = [one.sample.extended([t for answer in one.answers for t in answer]) for one in batch]
+    prompts = inputs.prompts(strung, device=device)
+    branch_BL, shift_BL = _branches(batch, longest=prompts.input_ids_BL.shape[1])
+    moved_3BL = prompts.positions_3BL - torch.from_numpy(shift_BL).to(device)
+    is_single = branch_BL.max() == 1
+    with half_precision(device):
+        states_BAH = backbone.prefill(
+            replace(prompts, positions_3BL=moved_3BL),
+            torch.tensor(layout.padded_places(), device=device),
+            pictures=pictures,
+            sees_BLL=None if is_single else _sees(torch.from_numpy(branch_BL).to(device)),
+        )
+        gate_B2 = backbone.logits(states_BAH[:, 0])[:, [inputs.direct_id, inputs.reason_id]]
+
+    def states(slots: list[tuple[int, int]]) -> torch.Tensor:
+        rows, columns = torch.tensor(slots, dtype=torch.long, device=device).view(-1, 2).T
+        return states_BAH[rows, columns]
+
+    return Reading(
+        gate_B2.float(),
+        F.normalize(states(layout.ends).float(), dim=-1),
+        states(layout.before),
+        torch.tensor(layout.words, dtype=torch.long, device=device),
+        torch.tensor(layout.owners, dtype=torch.long, device=device),
+    )
+
+
+def word_logits(backbone: Backbone, reading: Reading) -> torch.Tensor:
+    """[T, V] logits, float32, of the token that follows before each word; V is the vocabulary."""
+    with half_precision(backbone.device):
+        return backbone.logits(reading.word_states_TH).float()
+
+
+def half_precision(device: torch.device) -> torch.autocast:
+    """On a GPU products are taken in bfloat16; a CPU does that far slower than in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+@dataclass(slots=True)
+class _Layout:
+    """What is read of a batch, and as what."""
+
+    places: list[list[int]] = field(default_factory=list)
+    """Of each prompt with its answers, the tokens whose states are read; the gate's first."""
+
+    ends: list[tuple[int, int]] = field(default_factory=list)
+    """Row and number among its places of each answer's embedding token."""
+
+    before: list[tuple[int, int]] = field(default_factory=list)
+    """The same of each token that a word follows."""
+
+    words: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+
+    def padded_places(self) -> list[list[int]]:
+        """[B, A] the places, the prompt's end filling up what is shorter."""
+        width = max(map(len, self.places))
+        return [[*row, *[row[0]] * (width - len(row))] for row in self.places]
+
+
+def _layout(batch: Sequence[Prompted], *, reason_id: int | None) -> _Layout:
+    """With a `reason_id`, answers that begin with it are read word by word."""
+    layout = _Layout()
+    for row, one in enumerate(batch):
+        end = len(one.sample)
+        places = [end - 1]
+        for answer in one.answers:
+            if answer[0] == reason_id:
+                slots = range(len(places), len(places) + len(answer))
+                layout.before += [(row, slot) for slot in slots[:-1]]
+                layout.words += answer[1:]
+                layout.owners += [len(layout.ends)] * (len(answer) - 1)
+                places += range(end, end + len(answer))
+            else:
+                places.append(end + len(answer) - 1)
+            layout.ends.append((row, len(places) - 1))
+            end += len(answer)
+        layout.places.append(places)
+    return layout
+
+
+def _branches(batch: Sequence[Prompted], *, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """[B, L] number of each token's answer from 1, 0 in the prompt; [B, L] how far it is moved."""
+    branch_BL = np.zeros((len(batch), longest), dtype=np.int64)
+    shift_BL = np.zeros_like(branch_BL)
+    for row, one in enumerate(batch):
+        start = end = len(one.sample)
+        for number, answer in enumerate(one.answers, start=1):
+            branch_BL[row, end : end + len(answer)] = number
+            shift_BL[row, end : end + len(answer)] = end - start
+            end += len(answer)
+    return branch_BL, shift_BL
+
+
+def _sees(branch_BL: torch.Tensor) -> torch.Tensor:
+    """[B, L, L] True where the token of a row attends to the token of a column."""
+    own_BLL = branch_BL[:, :, None] == branch_BL[:, None, :]
+    return ((branch_BL == 0)[:, None, :] | own_BLL).tril()

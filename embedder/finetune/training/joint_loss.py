@@ -1,0 +1,289 @@
+"""What joint training minimises: contrast in and across both modes, next words, and the gate.
+
+MMEmb-R1 (arXiv 2604.06156) is said to train with three losses at once: contrast of reasoned
+embeddings, contrast of direct ones, next-token loss on the selected rationales. The formulas are
+not public; those here are our reconstruction, and the contrast across modes is our addition, for at
+test time a reasoned query meets direct items.
+
+Shape legend:
+  B = lessons, H = their hard negatives, N = 2 B + H entries: queries, their targets, negatives;
+  D = embedding dimension, M = 2 modes: direct, reasoned
+"""
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Content
+from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
+from embedder.finetune.records import Lesson, Path
+from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.training.distributed import Ranks
+from embedder.finetune.training.forward import (
+    Prompted,
+    direct_answer,
+    rationale_answer,
+    word_logits,
+)
+from embedder.finetune.training.gradient_cache import Losses, cached_backward
+from embedder.finetune.training.losses import matryoshka_info_nce
+from embedder.version import Manifest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig:
+    """The weights of the losses, and how contrast is taken. A loss of weight 0 costs nothing."""
+
+    direct_direct: float = 1.0
+    """Weight of contrast between direct queries and direct targets."""
+
+    reason_reason: float = 1.0
+    """Of contrast between reasoned queries and reasoned targets. A side without a rationale stands
+    for itself with its direct embedding; pairs where neither side has one are left out."""
+
+    reason_direct: float = 0.5
+    """Of contrast between reasoned queries and direct targets, of pairs whose query has a
+    rationale. The paper is not known to have it; 0 leaves it out."""
+
+    direct_reason: float = 0.5
+    """Of contrast between direct queries and reasoned targets, of pairs whose target has one."""
+
+    words: float = 1.0
+    """Of the next-token loss on rationales, a mean over all of their tokens behind the gate."""
+
+    gate: float = 0.0
+    """Of the loss that teaches the gate to reason where there is a rationale and to answer directly
+    elsewhere, both kinds counting the same. It starts the gate's own training warm."""
+
+    gate_confidence: float = 0.9
+    """Probability that the gate's labels ask for, in [0.5, 1]. The policy gradient of stage 2 has a
+    factor p (1 - p): a gate that was taught to be certain would hardly move again."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines; dimensionless, > 0. The family of papers uses 0.02."""
+
+    false_negative_margin: float | None = 0.1
+    """Negatives nearer than the own target by more than this are left out (Qwen3-VL-Embedding).
+    None: only equal keys are; better for a model that is still wrong about much."""
+
+    chunk_size: int | None = None
+    """Queries and targets that are computed with a graph at once; None: the whole batch."""
+
+    def __post_init__(self) -> None:
+        for name in ("direct_direct", "reason_reason", "reason_direct", "direct_reason", "words"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.gate < 0:
+            raise ValueError(f"gate must be >= 0, got {self.gate}")
+        if not 0.5 <= self.gate_confidence <= 1:
+            raise ValueError(f"gate_confidence must be in [0.5, 1], got {self.gate_confidence}")
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
+
+    @property
+    def needs_direct(self) -> bool:
+        """Whether entries that have a rationale are embedded directly as well."""
+        return bool(self.direct_direct or self.reason_direct or self.direct_reason)
+
+    @property
+    def needs_reasoned(self) -> bool:
+        """Whether rationales are read at all."""
+        return bool(self.reason_reason or self.reason_direct or self.direct_reason or self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnLesson:
+    """A lesson with the rationales that this step reads."""
+
+    pair: Pair
+    query_path: Path | None = None
+    target_path: Path | None = None
+
+
+def drawn(lesson: Lesson, source: random.Random) -> DrawnLesson:
+    """The lesson with one rationale of each side that has any, drawn by weight."""
+    query_path, target_path = (
+        source.choices(paths, [path.weight for path in paths])[0] if paths else None
+        for paths in (lesson.query_paths, lesson.target_paths)
+    )
+    return DrawnLesson(lesson.pair, query_path, target_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One content of a batch and what is read behind it."""
+
+    content: Content
+    instruction: str
+    answers: tuple[tuple[int, ...], ...]
+    """The direct one, the reasoned one, or both in this order."""
+
+    should_reason: bool
+    gate_share: float
+    """Of the gate's loss, in [0, 1]; 0 for a hard negative."""
+
+
+class JointObjective:
+    """Gradients of the joint loss for batches of lessons."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        manifest: Manifest,
+        config: ObjectiveConfig,
+        *,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """An objective of one model.
+
+        Args:
+            reader: reads with the model.
+            manifest: its instructions and Matryoshka prefixes.
+            config: the losses.
+            ranks: the processes that share each batch; None: this one alone.
+        """
+        self._reader, self._manifest, self._config = reader, manifest, config
+        self._ranks = ranks or Ranks()
+        hidden_size = reader.backbone.model.config.get_text_config().hidden_size
+        self._dims = manifest.dims or (hidden_size,)
+
+    def backward(self, lessons: Sequence[DrawnLesson]) -> dict[str, float]:
+        """Adds the gradients of the batch to the parameters', and returns its weighted losses.
+
+        Args:
+            lessons: of one source, the same on every process.
+        """
+        entries = self._entries(lessons)
+        num_words = sum(
+            len(answer) - 1
+            for entry in entries
+            for answer in entry.answers
+            if answer[0] == self._reader.inputs.reason_id
+        )
+        return cached_backward(
+            entries,
+            lambda chunk, with_losses: self._forward(
+                chunk, num_words=num_words, with_losses=with_losses
+            ),
+            lambda vectors_NMD: self._contrast(lessons, vectors_NMD),
+            chunk_size=self._config.chunk_size,
+            ranks=self._ranks,
+        )
+
+    def _entries(self, lessons: Sequence[DrawnLesson]) -> list[Entry]:
+        """Queries, then targets, then hard negatives."""
+        manifest = self._manifest.for_source(lessons[0].pair.source)
+        sided = [
+            *((x.pair.query, manifest.query_instruction, x.query_path) for x in lessons),
+            *((x.pair.target, manifest.item_instruction, x.target_path) for x in lessons),
+        ]
+        num_reasoning = sum(path is not None for _, _, path in sided)
+        num_of = {True: num_reasoning, False: len(sided) - num_reasoning}
+        num_kinds = sum(number > 0 for number in num_of.values())
+        entries = [
+            Entry(
+                content,
+                instruction,
+                self._answers(path),
+                path is not None,
+                1 / (num_kinds * num_of[path is not None]),
+            )
+            for content, instruction, path in sided
+        ]
+        negatives = (negative for x in lessons for negative in x.pair.negatives)
+        return entries + [
+            Entry(one.content, manifest.item_instruction, self._answers(None), False, 0.0)
+            for one in negatives
+        ]
+
+    def _answers(self, path: Path | None) -> tuple[tuple[int, ...], ...]:
+        inputs = self._reader.inputs
+        direct = direct_answer(inputs)
+        if path is None or not self._config.needs_reasoned:
+            return (direct,)
+        reasoned = rationale_answer(inputs, path.text, path.summary)
+        return (direct, reasoned) if self._config.needs_direct else (reasoned,)
+
+    def _forward(
+        self, chunk: Sequence[Entry], *, num_words: int, with_losses: bool
+    ) -> tuple[torch.Tensor, Losses]:
+        """[entries, M, D] vectors, a missing mode standing in for the other; and own losses."""
+        config = self._config
+        reading = self._reader.read(
+            [
+                Prompted(self._reader.sample(entry.content, entry.instruction), entry.answers)
+                for entry in chunk
+            ],
+            with_words=with_losses and config.words > 0,
+        )
+        first = [0]
+        for entry in chunk:
+            first.append(first[-1] + len(entry.answers))
+        modes = [(start, end - 1) for start, end in itertools.pairwise(first)]
+        vectors_NMD = reading.vectors_NH[torch.tensor(modes)]
+        if not with_losses:
+            return vectors_NMD, {}
+        losses = {}
+        if config.words and num_words:
+            logits_TV = word_logits(self._reader.backbone, reading)
+            surprise = F.cross_entropy(logits_TV, reading.words_T, reduction="sum")
+            losses["words"] = config.words * surprise / num_words
+        if config.gate:
+            device = vectors_NMD.device
+            wanted = torch.tensor([int(entry.should_reason) for entry in chunk], device=device)
+            share = torch.tensor([entry.gate_share for entry in chunk], device=device)
+            surprise = F.cross_entropy(
+                reading.gate_B2,
+                wanted,
+                reduction="none",
+                label_smoothing=2 * (1 - config.gate_confidence),  # torch shares it among both
+            )
+            losses["gate"] = config.gate * (share * surprise).sum()
+        return vectors_NMD, losses
+
+    def _contrast(self, lessons: Sequence[DrawnLesson], vectors_NMD: torch.Tensor) -> Losses:
+        """The contrastive losses, weighted; each a mean over all lessons, 0 for those left out."""
+        config = self._config
+        pairs = [x.pair for x in lessons]
+        left_out_BN = torch.cat([false_negatives(pairs), foreign_negatives(pairs)], dim=1)
+        left_out_BN = left_out_BN.to(vectors_NMD.device)
+        query_D2 = vectors_NMD[: len(lessons)].unbind(dim=1)
+        target_D2 = vectors_NMD[len(lessons) :].unbind(dim=1)
+        everyone = range(len(lessons))
+        has_query = [row for row in everyone if lessons[row].query_path is not None]
+        has_target = [row for row in everyone if lessons[row].target_path is not None]
+        terms = {
+            "direct_direct": (config.direct_direct, 0, 0, list(everyone)),
+            "reason_reason": (config.reason_reason, 1, 1, sorted({*has_query, *has_target})),
+            "reason_direct": (config.reason_direct, 1, 0, has_query),
+            "direct_reason": (config.direct_reason, 0, 1, has_target),
+        }
+        return {
+            name: weight * self._between(query_D2[one], target_D2[other], left_out_BN, rows)
+            for name, (weight, one, other, rows) in terms.items()
+            if weight and rows
+        }
+
+    def _between(
+        self,
+        query_BD: torch.Tensor,
+        target_ND: torch.Tensor,
+        left_out_BN: torch.Tensor,
+        rows: list[int],
+    ) -> torch.Tensor:
+        """Contrast of the lessons in `rows`; the targets of the others are negatives as well."""
+        own = set(rows)
+        order = rows + [row for row in range(len(target_ND)) if row not in own]
+        loss = matryoshka_info_nce(
+            query_BD[rows],
+            target_ND[order],
+            dims=self._dims,
+            contrastive_temperature=self._config.contrastive_temperature,
+            is_false_negative_BN=left_out_BN[rows][:, order],
+            false_negative_margin=self._config.false_negative_margin,
+        )
+        return loss * len(rows) / len(query_BD)

@@ -1,0 +1,223 @@
+"""The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from embedder.content import Answer, Content, Encoding, Policy, in_order
+from embedder.engine.decoding import OwnThinker
+from embedder.engine.engine import Engine, Task
+from embedder.engine.gating import Gate, Thinker, ThinkingLimits
+from embedder.model.checkpoint import Checkpoint, load
+from embedder.prompting.images import PictureError, open_picture
+from embedder.prompting.template import TEMPLATE_VERSION
+from embedder.version import version_id
+
+CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
+GPU_BATCH_TOKENS = 16_384
+SHARED_HIDDEN_SIZE = 512
+"""Below it a second thread gains little, and beside other work two threads wait for each other:
+nano on two busy cores embeds five times slower with two than with one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedderConfig:
+    """Which model version embeds, and with how much at once."""
+
+    model: str = "nano"
+    """`nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct."""
+
+    device: str = "cpu"
+    """A torch device: cpu, cuda, cuda:1..."""
+
+    policy: Policy = "auto"
+    """`auto` lets the gate decide, `always` reasons about every input, `never` about none."""
+
+    batch_tokens: int | None = None
+    """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
+    768 on a CPU, 16,384 on a GPU."""
+
+    window: int = 512
+    """Contents that are prepared ahead and sorted by length together; two windows are in memory."""
+
+    num_workers: int | None = None
+    """Threads that prepare contents ahead of the model. None: on a CPU none, for the model uses all
+    cores; on a GPU one a core, 16 at most."""
+
+    num_slots: int | None = None
+    """Rationales that are decoded at once. None: 128 on a CPU, 256 on a GPU."""
+
+    num_threads: int | None = None
+    """CPU threads of torch. None: one for a model whose matrices are too small to be shared, else
+    torch's default."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "window", "num_slots"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
+        if self.policy not in ("auto", "always", "never"):
+            raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the model runs where the contents are prepared."""
+        return torch.device(self.device).type == "cpu"
+
+
+class MMEmbR1:
+    """A loaded model version; implements `embedder.content.CatalogueEncoder`."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, config: EmbedderConfig, *, thinker: Thinker | None = None
+    ) -> None:
+        """Wraps a loaded checkpoint.
+
+        Args:
+            checkpoint: the model version.
+            config: how it is used.
+            thinker: reasons where the gate says so; None: the model itself.
+        """
+        self._checkpoint = checkpoint
+        self._config = config
+        self._engine = _engine(checkpoint, config, thinker)
+        self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
+        self.dim: int = checkpoint.hidden_size
+
+    @classmethod
+    def open(cls, config: EmbedderConfig) -> "MMEmbR1":
+        """Loads the configured model version."""
+        checkpoint = load(config.model, device=config.device)
+        num_threads = config.num_threads
+        if num_threads is None and checkpoint.hidden_size < SHARED_HIDDEN_SIZE:
+            num_threads = 1
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
+        return cls(checkpoint, config)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Prefixes that the version was trained for, ascending, the last one being `dim`."""
+        return self._checkpoint.manifest.dims or (self.dim,)
+
+    @property
+    def name(self) -> str:
+        """The human part of the version's id."""
+        return self._checkpoint.manifest.name
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The loaded model, for whoever reads rationales with it (`reasoners.given_rationales`)."""
+        return self._checkpoint
+
+    @property
+    def reasoner(self) -> str:
+        """Who writes its rationales: this very version."""
+        return self.version
+
+    @property
+    def prompt_version(self) -> str:
+        """Of the template that it thinks in."""
+        return str(TEMPLATE_VERSION)
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can."""
+        try:
+            if content.image is not None:
+                open_picture(content.image)
+        except PictureError as error:
+            return str(error)
+        return None
+
+    def encode_query(
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        max_new_tokens: int | None = None,
+        deadline_s: float | None = None,
+    ) -> list[Encoding]:
+        """Encodings of queries, in order.
+
+        Args:
+            queries: text, pictures or both.
+            policy: overrules the configured one for this call.
+            max_new_tokens: a query whose rationale is not done after so many tokens is answered
+                directly, and its encoding says so in `fallback`.
+            deadline_s: so many seconds from now, all that still reason are answered so as well. The
+                prefill of a query is never cut short.
+
+        Raises:
+            embedder.prompting.images.PictureError: a picture cannot be read.
+        """
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        limits = ThinkingLimits(max_new_tokens, deadline)
+        instruction = self._checkpoint.manifest.query_instruction
+        answers = self._answers(queries, instruction, policy, limits)
+        return in_order(answers)
+
+    def encode_items(
+        self,
+        items: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Encoding]:
+        """Encodings of items, in order; `progress` is told as each is done.
+
+        Raises:
+            embedder.prompting.images.PictureError: a picture cannot be read.
+        """
+        return in_order(self.stream_items(items, policy=policy), progress)
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its encoding or failure, as soon as it is done.
+
+        The items may be endless: only `EmbedderConfig.window` of them are drawn ahead.
+        """
+        instruction = self._checkpoint.manifest.item_instruction
+        return self._answers(items, instruction, policy, ThinkingLimits())
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
+        instruction = self._checkpoint.manifest.query_instruction
+        return self._answers(queries, instruction, policy, ThinkingLimits())
+
+    def _answers(
+        self,
+        contents: Iterable[Content],
+        instruction: str,
+        policy: Policy | None,
+        limits: ThinkingLimits,
+    ) -> Iterator[tuple[int, Answer]]:
+        task = Task(instruction, policy or self._config.policy, limits)
+        return self._engine.answers(contents, task)
+
+
+def _engine(checkpoint: Checkpoint, config: EmbedderConfig, thinker: Thinker | None) -> Engine:
+    backbone, inputs, manifest = checkpoint.backbone, checkpoint.inputs, checkpoint.manifest
+    on_cpu = config.is_on_cpu
+    num_workers = 0 if on_cpu else min(16, os.cpu_count() or 1)
+    return Engine(
+        Gate(backbone, inputs, theta=manifest.theta),
+        inputs,
+        thinker
+        or OwnThinker(
+            backbone,
+            inputs,
+            max_new_tokens=manifest.max_new_tokens,
+            num_slots=config.num_slots or (128 if on_cpu else 256),
+        ),
+        batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
+        window=config.window,
+        num_workers=num_workers if config.num_workers is None else config.num_workers,
+    )

@@ -1,0 +1,102 @@
+"""Loads a Qwen-VL checkpoint by folder or hub id: safetensors only, no remote code, no torchvision.
+
+A checkpoint that was never fine-tuned by Ponder lacks the four control tokens. They are added, and
+their rows start as copies of the turn marker's (UME-R1 copies its new rows from marker tokens as
+well); its gate has learnt nothing yet, and `Checkpoint.gate_is_trained` says so.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    Qwen2VLImageProcessorPil,
+)
+from transformers.utils import logging as transformers_logging
+
+from embedder.model.backbone import Backbone
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.template import PONDER_TOKENS, TURN_START
+from embedder.version import Manifest, read_manifest, resolve
+
+logger = logging.getLogger(__name__)
+transformers_logging.disable_progress_bar()  # it would draw over the caller's own
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded model version."""
+
+    folder: Path
+    manifest: Manifest
+    backbone: Backbone
+    inputs: Inputs
+    gate_is_trained: bool
+    """False for a checkpoint whose control tokens were added at load time."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Numbers of a hidden state, and of a full vector."""
+        return int(self.backbone.model.config.get_text_config().hidden_size)
+
+
+def load(model: str, *, device: str = "cpu") -> Checkpoint:
+    """The checkpoint, ready to encode: float32 on a CPU, bfloat16 on a GPU.
+
+    Args:
+        model: `nano`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`.
+        device: a torch device, e.g. "cpu", "cuda", "cuda:1".
+    """
+    folder = resolve(model)
+    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    # A checkpoint may not bring its own code: the class comes from transformers by model_type.
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    network = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        attn_implementation="sdpa",
+    )
+    gate_is_trained = _add_control_tokens(tokenizer, network)
+    manifest = read_manifest(folder)
+    size = picture_size(folder, max_tokens=manifest.max_image_tokens)
+    image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
+    inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
+    backbone = Backbone(network.to(device).eval().requires_grad_(False))
+    return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
+
+
+def picture_size(folder: Path, *, max_tokens: int) -> dict[str, int]:
+    """The limits of the checkpoint's processor in pixels, lowered to so many tokens a picture."""
+    processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+    token_pixels = (processor.patch_size * processor.merge_size) ** 2
+    most = max_tokens * token_pixels
+    return {name: min(processor.size[name], most) for name in ("shortest_edge", "longest_edge")}
+
+
+def _add_control_tokens(tokenizer: Any, network: Any) -> bool:
+    """Adds the tokens that are missing; True when none were."""
+    missing = [token for token in PONDER_TOKENS if token not in tokenizer.get_vocab()]
+    if not missing:
+        return True
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": missing}, replace_extra_special_tokens=False
+    )
+    rows = network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model_row = tokenizer.convert_tokens_to_ids(TURN_START)
+    new_rows = tokenizer.convert_tokens_to_ids(missing)
+    with torch.no_grad():
+        for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
+            layer.weight[new_rows] = layer.weight[model_row].clone()
+    logger.warning("checkpoint has no control tokens, added %s: its gate is untrained", missing)
+    return False

@@ -1,0 +1,144 @@
+"""Contents to model inputs: tokens, patches and positions.
+
+Shape legend:
+  B = sequences in the batch, L = longest sequence, P = picture patches in the batch,
+  V = values of one patch, all frames of it
+Sequences are padded on the left, so that the gate and everything decoded after it line up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from embedder.content import Content
+from embedder.prompting.images import open_picture
+from embedder.prompting.patches import PatchCutter
+from embedder.prompting.prompts import Prompts
+from embedder.prompting.sample import Sample
+from embedder.prompting.template import PONDER_TOKENS, neutraliser, prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples as the model takes them."""
+
+    input_ids_BL: torch.Tensor
+    attention_mask_BL: torch.Tensor
+    image_mask_BL: torch.Tensor
+    """1 where the token stands for a part of a picture."""
+
+    patches_PV: torch.Tensor | None
+    grids: torch.Tensor | None
+    """[pictures, 3]: patches along time, height, width, for the samples that have a picture."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on another device."""
+        return Batch(
+            self.input_ids_BL.to(device),
+            self.attention_mask_BL.to(device),
+            self.image_mask_BL.to(device),
+            None if self.patches_PV is None else self.patches_PV.to(device),
+            None if self.grids is None else self.grids.to(device),
+        )
+
+
+class Inputs:
+    """Builds samples and batches with a checkpoint's tokenizer and image processor."""
+
+    def __init__(self, tokenizer: Any, image_processor: Any, *, max_text_tokens: int) -> None:
+        """Keeps both processors.
+
+        Args:
+            tokenizer: a fast Hugging Face tokenizer that knows `PONDER_TOKENS`.
+            image_processor: a Pillow-backed Qwen2-VL image processor.
+            max_text_tokens: content text is cut after so many tokens.
+        """
+        self.tokenizer = tokenizer
+        self.max_text_tokens = max_text_tokens
+        self._cutter = PatchCutter(image_processor)
+        self._neutralise = neutraliser(tokenizer.get_added_vocab())
+        self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        ids = tokenizer.convert_tokens_to_ids(list(PONDER_TOKENS))
+        self.direct_id, self.reason_id, self.summary_id, self.emb_id = ids
+        self.forbidden_ids = sorted(
+            {*tokenizer.all_special_ids, self.direct_id, self.reason_id}
+            - {self.summary_id, self.emb_id}
+        )
+        """Control tokens that a rationale must not hold."""
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a trusted text; control tokens in it are recognised."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def neutralised(self, text: str) -> str:
+        """An untrusted text, unable to spell a control token."""
+        return self._neutralise(text)
+
+    def words(self, tokens: Sequence[int]) -> str:
+        """The text of generated tokens, without control tokens."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+    def sample(self, content: Content, instruction: str) -> Sample:
+        """The prompt for one query or item.
+
+        Raises:
+            embedder.prompting.images.PictureError: the picture cannot be read.
+        """
+        # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
+        text = self._neutralise(content.text[: self.max_text_tokens * 16])
+        if content.image is None:
+            return Sample(self._prompt_tokens(instruction, text, 0))
+        patches, grid = self._cutter.cut(open_picture(content.image))
+        num_tokens = len(patches) // self._cutter.merge_size**2
+        return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, grid)
+
+    def _prompt_tokens(self, instruction: str, text: str, num_image_tokens: int) -> list[int]:
+        tokens = self.tokens(prompt(instruction, text, num_image_tokens=num_image_tokens))
+        if len(tokens) <= self.max_text_tokens + num_image_tokens:  # so the text alone is shorter
+            return tokens
+        cut = self._cut(text)
+        if cut == text:
+            return tokens
+        return self.tokens(prompt(instruction, cut, num_image_tokens=num_image_tokens))
+
+    def _cut(self, text: str) -> str:
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
+            "offset_mapping"
+        ]
+        if len(offsets) <= self.max_text_tokens:
+            return text
+        return text[: offsets[self.max_text_tokens - 1][1]]
+
+    def prompts(self, samples: Sequence[Sample], *, device: torch.device) -> Prompts:
+        """The samples as one batch for the engine, padded on the right."""
+        return Prompts.of(
+            samples,
+            image_token=self._image_token,
+            cutter=self._cutter,
+            device=device,
+        )
+
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """The samples as one left-padded batch."""
+        longest = max(len(sample) for sample in samples)
+        ids = np.full((len(samples), longest), self.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, sample in enumerate(samples):
+            ids[row, longest - len(sample) :] = sample.tokens
+            mask[row, longest - len(sample) :] = 1
+        patches = [
+            self._cutter.with_frames(sample.patches_PV)
+            for sample in samples
+            if sample.patches_PV is not None
+        ]
+        grids = [sample.grid for sample in samples if sample.grid is not None]
+        return Batch(
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy((ids == self._image_token).astype(np.int64)),
+            torch.from_numpy(np.concatenate(patches)) if patches else None,
+            torch.tensor(grids) if grids else None,
+        )

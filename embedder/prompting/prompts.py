@@ -1,0 +1,77 @@
+"""Samples as one batch for the engine, padded on the right.
+
+With the padding behind them, tokens are kept from it by causality alone: attention needs no mask,
+positions start at 0, and what a prompt leaves in the cache begins at the cache's first column.
+
+Shape legend:
+  B = prompts in the batch, L = longest prompt, P = picture patches in the batch,
+  V = values of one patch, one frame of it, T = picture tokens in the batch
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from embedder.prompting.patches import PatchCutter
+from embedder.prompting.rotary import Grid, rotary_positions
+from embedder.prompting.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A batch of prompts."""
+
+    input_ids_BL: torch.Tensor
+    positions_3BL: torch.Tensor
+    lengths: list[int]
+    picture_places_T: torch.Tensor
+    """Where the tokens stand that stand for pictures: indices into the batch laid out flat."""
+
+    patches_PV: torch.Tensor | None
+    grids: list[Grid]
+    """Patches along time, height, width, for the samples that have a picture."""
+
+    @classmethod
+    def of(
+        cls,
+        samples: Sequence[Sample],
+        *,
+        image_token: int,
+        cutter: PatchCutter,
+        device: torch.device,
+    ) -> "Prompts":
+        """The samples in their order.
+
+        Args:
+            samples: prompts, the answer's control tokens included.
+            image_token: id of the token that stands for a part of a picture.
+            cutter: normalises patches, and knows how many of them one such token covers.
+            device: where the tensors are put.
+        """
+        longest = max(len(sample) for sample in samples)
+        merge = cutter.merge_size
+        ids_BL = np.zeros((len(samples), longest), dtype=np.int64)
+        positions_3BL = np.zeros((3, len(samples), longest), dtype=np.int64)
+        for row, sample in enumerate(samples):
+            ids_BL[row, : len(sample)] = sample.tokens
+            shape = start = None
+            if sample.grid is not None:
+                frames, height, width = sample.grid
+                shape = (frames, height // merge, width // merge)
+                start = sample.tokens.index(image_token)
+            positions_3BL[:, row, : len(sample)] = rotary_positions(
+                len(sample), picture_start=start or 0, picture_shape=shape
+            )
+        patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
+        return cls(
+            torch.from_numpy(ids_BL).to(device),
+            torch.from_numpy(positions_3BL).to(device),
+            [len(sample) for sample in samples],
+            torch.from_numpy(np.flatnonzero(ids_BL == image_token)).to(device),
+            torch.from_numpy(cutter.normalised(np.concatenate(patches))).to(device)
+            if patches
+            else None,
+            [sample.grid for sample in samples if sample.grid is not None],
+        )

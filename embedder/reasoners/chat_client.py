@@ -1,0 +1,201 @@
+"""An OpenAI-compatible HTTP endpoint: vLLM, SGLang, llama.cpp or a service.
+
+What the endpoint says is untrusted and so is how it behaves: answers are bounded in bytes and in
+time, a redirect is not followed (it would carry the key along), and what fails is a `NoAnswer` with
+its reason, never an exception.
+"""
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+
+from embedder.content import Content
+from embedder.prompting.images import PictureError, open_picture
+from embedder.reasoners.config import EndpointConfig
+
+MAX_TEXT_CHARS = 8_000  # of a content that are sent
+MAX_PICTURE_SIDE = 1_024  # pixels; what is larger is scaled down before it is sent
+MAX_ANSWER_BYTES = 2**20
+OVERLOADED = (429, 503)
+RETRIED = (408, 500, 502, 504, *OVERLOADED)
+MISCONFIGURED = (401, 403, 404)
+
+Asked = TypeVar("Asked")
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why a question has no answer."""
+
+    reason: str
+
+    is_outage: bool = False
+    """The endpoint answers nobody; a failure that is no outage is this question's own."""
+
+
+class _Health:
+    """What the questions of one call learn from each other about the endpoint; thread-safe."""
+
+    def __init__(self, max_failures: int) -> None:
+        self.outage: NoAnswer | None = None
+        self._max_failures = max_failures
+        self._in_a_row = 0
+        self._lock = threading.Lock()
+
+    def record(self, outcome: object, *, is_unwell: bool) -> None:
+        """Notes an outcome, and whether the endpoint itself seems to have caused it."""
+        with self._lock:
+            self._in_a_row = self._in_a_row + 1 if is_unwell else 0
+            is_down = self._in_a_row >= self._max_failures
+            if isinstance(outcome, NoAnswer) and (outcome.is_outage or is_down):
+                self.outage = self.outage or NoAnswer(outcome.reason, is_outage=True)
+
+
+class ChatEndpoint:
+    """Asks an endpoint for chat completions, several at a time."""
+
+    def __init__(self, config: EndpointConfig, *, sleep: Callable[[float], object]) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            config: the endpoint.
+            sleep: waits so many seconds before a request is repeated.
+        """
+        self._config = config
+        self._sleep = sleep
+        self._headers = {"Authorization": f"Bearer {config.key}"} if config.key else {}
+
+    def ask(
+        self,
+        questions: Sequence[Asked],
+        body: Callable[[Asked], dict[str, Any]],
+        read: Callable[[bytes], Read | NoAnswer],
+        *,
+        max_attempts: int,
+    ) -> list[Read | NoAnswer]:
+        """What the endpoint answered to each question, in order.
+
+        Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
+
+        Args:
+            questions: of any type.
+            body: a question as the request's JSON; may raise `PictureError`.
+            read: what a completion holds.
+            max_attempts: requests for one question, the first included.
+        """
+        health = _Health(self._config.max_failures)
+
+        def ask_one(question: Asked) -> Read | NoAnswer:
+            if health.outage is not None:
+                return health.outage
+            try:
+                asked = body(question)
+            except PictureError as error:
+                return NoAnswer(str(error))
+            answer = self._ask(client, asked, max_attempts, health)
+            return answer if isinstance(answer, NoAnswer) else read(answer)
+
+        with (
+            httpx2.Client(headers=self._headers, timeout=self._config.timeout_s) as client,
+            ThreadPoolExecutor(self._config.concurrency) as threads,
+        ):
+            return list(threads.map(ask_one, questions))
+
+    def _ask(
+        self, client: httpx2.Client, body: dict[str, Any], max_attempts: int, health: _Health
+    ) -> bytes | NoAnswer:
+        for attempt in range(1, max_attempts + 1):
+            outcome, wait_s = self._attempt(client, body, attempt)
+            if wait_s is None:
+                break
+            if attempt < max_attempts:
+                self._sleep(min(wait_s, self._config.max_wait_s))
+        health.record(outcome, is_unwell=wait_s is not None)
+        return outcome
+
+    def _attempt(
+        self, client: httpx2.Client, body: dict[str, Any], attempt: int
+    ) -> tuple[bytes | NoAnswer, float | None]:
+        """What came of one request, and how long to wait before the next; None: ask no more."""
+        backoff_s = 0.5 * 2**attempt
+        try:
+            status, retry_after, answer = self._post(client, body)
+        except httpx2.TimeoutException:
+            return NoAnswer(f"no answer within {self._config.timeout_s:g} s"), backoff_s
+        except httpx2.HTTPError as error:
+            failure = NoAnswer(f"the endpoint cannot be reached: {error}", is_outage=True)
+            return failure, backoff_s
+        if status == 200:
+            return answer, None
+        reason = f"the endpoint answered HTTP {status}"
+        if status in MISCONFIGURED:
+            hint = (
+                "check its address, model and key; those of the service are PONDER_REASONER_URL, "
+                "PONDER_REASONER and PONDER_REASONER_KEY"
+            )
+            return NoAnswer(f"{reason}; {hint}", is_outage=True), None
+        if status not in RETRIED:
+            return NoAnswer(reason), None
+        wait_s = retry_after if retry_after is not None else backoff_s
+        return NoAnswer(reason, is_outage=status in OVERLOADED), wait_s
+
+    def _post(self, client: httpx2.Client, body: dict[str, Any]) -> tuple[int, float | None, bytes]:
+        """Status, seconds of `Retry-After` if it says so, and the answer's first 1 MiB.
+
+        The client's timeout is for each read; a server that drips bytes is cut off here.
+        """
+        deadline = time.monotonic() + self._config.timeout_s
+        url = f"{self._config.base_url.rstrip('/')}/chat/completions"
+        answer = bytearray()
+        with client.stream("POST", url, json=body) as response:
+            for chunk in response.iter_bytes():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    break
+                if time.monotonic() > deadline:
+                    raise httpx2.ReadTimeout("the answer drips")
+            return (
+                response.status_code,
+                _seconds(response.headers.get("Retry-After")),
+                bytes(answer),
+            )
+
+
+def content_parts(content: Content) -> list[dict[str, Any]]:
+    """A content as parts of a chat message, cut and scaled to what is sent at most.
+
+    Raises:
+        embedder.prompting.images.PictureError: the picture cannot be read.
+    """
+    parts: list[dict[str, Any]] = []
+    if content.image is not None:
+        parts.append({"type": "image_url", "image_url": {"url": _data_url(content.image)}})
+    if content.text or not parts:
+        parts.append(text_part(content.text[:MAX_TEXT_CHARS]))
+    return parts
+
+
+def text_part(text: str) -> dict[str, str]:
+    """A text as a part of a chat message."""
+    return {"type": "text", "text": text}
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A `Retry-After` in seconds; its other form, a date, is left to the backoff."""
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+
+
+def _data_url(image: bytes) -> str:
+    picture = open_picture(image)
+    picture.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

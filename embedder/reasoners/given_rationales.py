@@ -1,0 +1,71 @@
+"""Reasoned embeddings from rationales that somebody else wrote.
+
+The rationale takes the place of what the model would have generated, in the same template, and one
+forward over prompt and rationale gives the vector: what `embedder.engine.gating` gives for a
+rationale of its own, to 1e-5.
+
+Shape legend: N = contents, H = hidden size
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Content
+from embedder.model.checkpoint import Checkpoint
+from embedder.prompting.inputs import Inputs
+from embedder.prompting.template import neutraliser
+from embedder.reasoners.reasoner import Rationale
+
+
+@torch.inference_mode()
+def encode_given(
+    checkpoint: Checkpoint,
+    contents: Sequence[Content],
+    rationales: Sequence[Rationale],
+    *,
+    instruction: str,
+    batch_size: int = 16,
+) -> np.ndarray:
+    """[N, H] float32, L2-normalised: each content as the model sees it with its rationale.
+
+    Args:
+        checkpoint: the embedder.
+        contents: queries or items.
+        rationales: one each; cut to the version's `max_new_tokens`, the summary last.
+        instruction: the version's, for queries or for items.
+        batch_size: sequences of one forward; those of like length go together.
+
+    Raises:
+        embedder.prompting.images.PictureError: a picture cannot be read.
+    """
+    inputs, manifest = checkpoint.inputs, checkpoint.manifest
+    answers = [answer(inputs, r, max_new_tokens=manifest.max_new_tokens) for r in rationales]
+    samples = [
+        inputs.sample(content, instruction).extended(tokens)
+        for content, tokens in zip(contents, answers, strict=True)
+    ]
+    hidden_size = checkpoint.backbone.model.config.get_text_config().hidden_size
+    vectors_NH = np.empty((len(samples), hidden_size), np.float32)
+    longest_first = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
+    for start in range(0, len(samples), batch_size):
+        rows = longest_first[start : start + batch_size]
+        batch = inputs.batch([samples[row] for row in rows]).to(checkpoint.backbone.device)
+        states = checkpoint.backbone.states(batch)[:, -1].float()
+        vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()
+    return vectors_NH
+
+
+def answer(inputs: Inputs, rationale: Rationale, *, max_new_tokens: int) -> list[int]:
+    """The assistant's turn with a given rationale, as tokens, ending in the embedding token.
+
+    Control tokens that the rationale spells are neutralised. What is too long loses the end of its
+    text first and keeps its summary.
+    """
+    neutralise = neutraliser(inputs.tokenizer.get_added_vocab())
+    budget = max_new_tokens - 1  # the embedding token is generated too
+    summary = inputs.tokens(neutralise(rationale.summary))[: max(budget - 1, 0)]
+    text = inputs.tokens(neutralise(rationale.text))[: max(budget - 1 - len(summary), 0)]
+    return [inputs.reason_id, *text, inputs.summary_id, *summary, inputs.emb_id]

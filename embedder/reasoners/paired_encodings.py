@@ -1,0 +1,74 @@
+"""The same contents embedded twice, without and with reasoning, so that any policy can be read off.
+
+Shape legend: N = contents, D = embedding dimension
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from embedder.content import Encoding, Policy
+from embedder.reasoners.reasoner import Rationale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BothModes:
+    """Every content's direct and reasoned vector, and what the second one cost."""
+
+    direct_ND: np.ndarray
+    reasoned_ND: np.ndarray
+    """The direct vector where no rationale could be had."""
+
+    gate_N: np.ndarray
+    """The gate's probability of `reason`."""
+
+    tokens_N: np.ndarray
+    """Tokens of each rationale; 0 where there is none."""
+
+    rationales: list[Rationale]
+    """Empty ones where none could be had."""
+
+    direct_s: float
+    """Seconds for all contents without reasoning."""
+
+    reasoned_s: float
+    """Seconds for all contents with it, the direct part included."""
+
+    num_fallbacks: int
+    """Contents for which no rationale could be had."""
+
+    def at(self, theta: float) -> np.ndarray:
+        """[N, D] the vectors of policy `auto` with this theta."""
+        return np.where((self.gate_N >= theta)[:, None], self.reasoned_ND, self.direct_ND)
+
+    def first(self, num: int) -> "BothModes":
+        """The first so many contents; seconds and fallbacks stay those of all."""
+        return replace(
+            self,
+            direct_ND=self.direct_ND[:num],
+            reasoned_ND=self.reasoned_ND[:num],
+            gate_N=self.gate_N[:num],
+            tokens_N=self.tokens_N[:num],
+            rationales=self.rationales[:num],
+        )
+
+
+def both_modes(encode: Callable[[Policy], list[Encoding]]) -> BothModes:
+    """Both vectors of the contents that `encode` encodes under the policy that it is given."""
+    started = time.perf_counter()
+    direct = encode("never")
+    middle = time.perf_counter()
+    reasoned = encode("always")
+    ended = time.perf_counter()
+    return BothModes(
+        np.stack([encoding.vector for encoding in direct]),
+        np.stack([encoding.vector for encoding in reasoned]),
+        np.array([encoding.gate_probability for encoding in direct]),
+        np.array([encoding.rationale_tokens for encoding in reasoned]),
+        [Rationale(e.rationale, e.summary, e.rationale_tokens) for e in reasoned],
+        middle - started,
+        ended - middle,
+        sum(encoding.action == "direct" for encoding in reasoned),
+    )

@@ -1,0 +1,183 @@
+"""Any sentence-transformers model as the pipeline's embedder.
+
+Such a model has no gate and never reasons. What it takes decides what it is given: text, pictures,
+or both in one; where it takes both but not together (CLIP and its kin), the two vectors are added,
+each at unit length, which is ours and no model's own way.
+
+Shape legend: N = contents, D = embedding dimension
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from sentence_transformers import SentenceTransformer
+
+from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
+from embedder.prompting.image_processor import register
+from embedder.prompting.images import PictureError, open_picture
+from embedder.reasoners.reasoner import Side
+from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
+
+Modality = Literal["text", "image", "both"]
+CHUNK = 256  # contents that are looked at together
+BATCH_SIZE = 32
+
+
+class SentenceEncoder:
+    """A loaded sentence-transformers model; implements `embedder.content.CatalogueEncoder`."""
+
+    reasoner = ""
+    prompt_version = ""
+
+    def __init__(self, model: SentenceTransformer, *, name: str, version: str) -> None:
+        """Keeps a loaded model; `open` loads it.
+
+        Args:
+            model: on its device.
+            name: the human part of `version`.
+            version: identity of the model.
+        """
+        self._model = model
+        self.name, self.version = name, version
+        self.dim: int = model.encode(["x"], show_progress_bar=False).shape[1]
+        self._sees = model.supports("image")
+        self._fuses = model.supports(("image", "text"))
+
+    @classmethod
+    def open(cls, model: str, *, device: str = "cpu") -> "SentenceEncoder":
+        """Loads a folder or hub id: safetensors only, no code of its own.
+
+        Raises:
+            FileNotFoundError: it holds no safetensors weights.
+            ValueError: one of its modules is code that it brings along.
+        """
+        register()
+        folder = sentence_folder(model)
+        dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+        loaded = SentenceTransformer(
+            str(folder),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"dtype": dtype, "use_safetensors": True},
+        )
+        return cls(loaded, name=sentence_name(model), version=sentence_version(model))
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Only the dimension that the model gives, which its `truncate_dim` may have shortened."""
+        return (self.dim,)
+
+    def refusal(self, content: Content) -> str | None:
+        """Why the content cannot be embedded; None when it can.
+
+        To a model that reads no pictures, a picture beside a text is as good as none.
+        """
+        if content.image is None or (content.text and not self._sees):
+            return None
+        if not self._sees:
+            return f"{self.name} reads text only, and there is a picture without any"
+        try:
+            open_picture(content.image)
+        except PictureError as error:
+            return str(error)
+        return None
+
+    def encode_query(
+        self,
+        queries: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        deadline_s: float | None = None,
+    ) -> list[Encoding]:
+        """Encodings of queries, in order, with the model's query prompt.
+
+        `always` reasons as little as the other policies; the encodings say so. With no reasoning to
+        cut short, `deadline_s` changes nothing.
+
+        Raises:
+            ValueError: a query cannot be embedded.
+        """
+        return in_order(self.stream_queries(queries, policy=policy))
+
+    def encode_items(
+        self,
+        items: Sequence[Content],
+        *,
+        policy: Policy | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Encoding]:
+        """Encodings of items, in order, with the model's document prompt; as for `encode_query`.
+
+        Raises:
+            ValueError: an item cannot be embedded.
+        """
+        return in_order(self.stream_items(items, policy=policy), progress)
+
+    def stream_queries(
+        self, queries: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """As `stream_items`, of queries."""
+        return self._answers(queries, "query", policy)
+
+    def stream_items(
+        self, items: Iterable[Content], *, policy: Policy | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The number of each item, from 0, with its encoding or failure."""
+        return self._answers(items, "item", policy)
+
+    def _answers(
+        self, contents: Iterable[Content], side: Side, policy: Policy | None
+    ) -> Iterator[tuple[int, Answer]]:
+        numbered = enumerate(contents)
+        while chunk := list(islice(numbered, CHUNK)):
+            good: dict[int, Content] = {}
+            for number, content in chunk:
+                if (reason := self.refusal(content)) is None:
+                    good[number] = content
+                else:
+                    yield number, Failure(ValueError(reason))
+            encodings = self._encode(list(good.values()), side, policy)
+            yield from zip(good, encodings, strict=True)
+
+    def _encode(
+        self, contents: Sequence[Content], side: Side, policy: Policy | None
+    ) -> list[Encoding]:
+        sums_ND = torch.zeros(len(contents), self.dim)
+        for inputs in self._inputs(contents).values():
+            rows = torch.tensor(list(inputs))
+            sums_ND[rows] += self._vectors(list(inputs.values()), side)
+        fallback = f"{self.name} does not reason" if policy == "always" else ""
+        return [
+            Encoding(vector, "direct", 0.0, fallback=fallback)
+            for vector in F.normalize(sums_ND, dim=-1).numpy()
+        ]
+
+    def _inputs(self, contents: Sequence[Content]) -> dict[Modality, dict[int, Any]]:
+        """What the model is given, by modality and row; a batch of it must not mix them."""
+        inputs: dict[Modality, dict[int, Any]] = {}
+        for row, content in enumerate(contents):
+            picture = None
+            if content.image is not None and self._sees:
+                picture = open_picture(content.image)
+            if picture is not None and content.text and self._fuses:
+                inputs.setdefault("both", {})[row] = {"text": content.text, "image": picture}
+                continue
+            if picture is not None:
+                inputs.setdefault("image", {})[row] = {"image": picture}
+            if content.text or picture is None:
+                # A bare text that looks like a picture's address would be fetched and shown.
+                text: Any = {"text": content.text} if self._sees else content.text
+                inputs.setdefault("text", {})[row] = text
+        return inputs
+
+    def _vectors(self, inputs: list[Any], side: Side) -> torch.Tensor:
+        """[N, D] float32, L2-normalised."""
+        encode = self._model.encode_query if side == "query" else self._model.encode_document
+        vectors_ND = encode(
+            inputs, batch_size=BATCH_SIZE, show_progress_bar=False, convert_to_tensor=True
+        )
+        return F.normalize(vectors_ND.float().cpu(), dim=-1)

@@ -1,0 +1,113 @@
+"""How well scores order a test set: AUC, GAUC, NDCG@10 and hit@10, with intervals.
+
+Legend: N = rows, G = requests, U = users, M = metrics, B = resamples.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from evaluation import metrics
+from evaluation.auc import auc, group_auc
+from evaluation.bootstrap import Interval, interval, resample
+from evaluation.rankings import Rankings
+
+METRICS = ("auc", "gauc", "ndcg@10", "hit@10")
+"""auc: over all rows, so it also sees whether scores compare between requests. gauc: mean of the
+requests' AUC, each weighing its candidates. ndcg@10: gain 2^relevance - 1. hit@10."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What several scorings of the same rows are worth. Intervals draw users."""
+
+    num_rows: int
+    num_requests: int
+    """Requests with something relevant; the others say nothing of order and count in auc only."""
+
+    num_users: int
+
+    metrics: dict[str, dict[str, Interval]]
+    """Scoring -> metric -> value; NaN where it is not defined."""
+
+    differences: dict[str, dict[str, Interval]]
+    """The same minus the first scoring, over the same draws; the first is not in it."""
+
+
+def evaluate(
+    frame: pl.DataFrame,
+    scores: Mapping[str, np.ndarray],
+    *,
+    num_resamples: int = 500,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics of each scoring, and of each against the first.
+
+    Args:
+        frame: [N] request_id, user_id, item_id, relevance.
+        scores: name -> [N] score, higher is better. The first is the baseline.
+        num_resamples: B.
+        seed: of the draws.
+    """
+    users = frame["user_id"].unique().sort()
+    statistics = [_statistic(frame, users, score_N) for score_N in scores.values()]
+
+    def together(count_U: np.ndarray) -> np.ndarray:
+        return np.concatenate([statistic(count_U) for statistic in statistics])
+
+    value = together(np.ones(len(users))).reshape(len(scores), len(METRICS))
+    samples = resample(together, len(users), num_resamples=num_resamples, seed=seed)
+    samples = samples.reshape(num_resamples, len(scores), len(METRICS))
+    names = list(scores)
+    judged = frame.filter(pl.col("relevance") >= 1)
+    return Evaluation(
+        num_rows=len(frame),
+        num_requests=judged["request_id"].n_unique(),
+        num_users=len(users),
+        metrics={name: _intervals(value[i], samples[:, i]) for i, name in enumerate(names)},
+        differences={
+            name: _intervals(value[i] - value[0], samples[:, i] - samples[:, 0])
+            for i, name in enumerate(names)
+            if i > 0
+        },
+    )
+
+
+def _intervals(value_M: np.ndarray, samples_BM: np.ndarray) -> dict[str, Interval]:
+    return {name: interval(value_M[i], samples_BM[:, i]) for i, name in enumerate(METRICS)}
+
+
+def _statistic(
+    frame: pl.DataFrame, users: pl.Series, score_N: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From the times each user was drawn, [U], to the metrics, [M]."""
+    row_of = pl.DataFrame({"user_id": users}).with_row_index("user")
+    rows = frame.select("request_id", "user_id", "item_id", "relevance").join(
+        row_of, on="user_id", how="left", maintain_order="left"
+    )
+    rankings = Rankings.of(rows.with_columns(score=pl.Series(score_N)))
+    requests = rows.group_by("request_id").agg(pl.col("user").first()).sort("request_id")
+    user_G = requests["user"].to_numpy()
+    user_N = rows["user"].to_numpy()
+    relevance_N = rows["relevance"].to_numpy()
+    answered_G = (metrics.num_relevant(rankings) > 0).astype(np.float64)
+    columns = [
+        (group_auc(rankings), metrics.num_retrieved(rankings)),
+        (metrics.ndcg(rankings, k=10, gain="exp2"), answered_G),
+        (metrics.hit(rankings, k=10), answered_G),
+    ]
+
+    def statistic(count_U: np.ndarray) -> np.ndarray:
+        over_all = auc(relevance_N, score_N, weight=count_U[user_N])
+        drawn_G = count_U[user_G]
+        return np.array([over_all, *(_mean(value, weight * drawn_G) for value, weight in columns)])
+
+    return statistic
+
+
+def _mean(value_G: np.ndarray, weight_G: np.ndarray) -> float:
+    weight_G = weight_G * np.isfinite(value_G)
+    total = weight_G.sum()
+    return float((np.nan_to_num(value_G) * weight_G).sum() / total) if total else float("nan")

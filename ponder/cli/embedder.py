@@ -1,0 +1,90 @@
+"""`ponder embedder`: what is to be known about an embedder, and how it is handed on."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ponder.cli.terminal import bar, failures, out, show
+from ponder.reports.run.formatting import number, percent
+
+app = typer.Typer(help="Judge the embedder's thinking, or hand it on.", no_args_is_help=True)
+METRICS = ("hit@1", "recall@10", "ndcg@10")
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option(help="Folder with items and queries.jsonl.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder for thinking.json and thinking.svg.")],
+    seed: Annotated[int, typer.Option(help="Of intervals and of exchanged rationales.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Account for thinking: what it gains and costs, and whether vectors depend on it."""
+    from ponder.reports.reasoning.report import embedder_report
+
+    with failures(), bar("report") as progress:
+        judged = embedder_report(context.obj, data, to, seed=seed, progress=progress)
+    if as_json:
+        show(judged, as_json)
+        return
+    for table in (_policies(judged), _pairings(judged), _curve(judged), _sensitivity(judged)):
+        out.print(table)
+    for finding in judged["findings"]:
+        out.print(f"- {finding}", highlight=False, markup=False)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(help="Folder to write; must be empty or not exist.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write the model version as a folder that sentence-transformers loads, for direct mode."""
+    with failures():
+        from embedder.sentence.export import export
+
+        export(context.obj.registry.model(context.obj.model), to)
+        show({"path": str(to)}, as_json)
+
+
+def _policies(judged: dict[str, Any]) -> Table:
+    table = Table("queries", "policy", *METRICS, title=f"Both sides, {judged['model_version']}")
+    for kind in judged["policies"]["never"]:
+        for policy, slices in judged["policies"].items():
+            table.add_row(kind, policy, *(number(slices[kind][metric]) for metric in METRICS))
+    return table
+
+
+def _pairings(judged: dict[str, Any]) -> Table:
+    table = Table("query x item", *METRICS, title="Pairings")
+    for name, metrics in judged["pairings"].items():
+        table.add_row(name, *(number(metrics[metric]) for metric in METRICS))
+    return table
+
+
+def _curve(judged: dict[str, Any]) -> Table:
+    columns = ("theta", "queries", "items", "gate, queries", "coin, queries", "gate, both sides")
+    table = Table(*columns, title="ndcg@10 by theta, and how much is reasoned about")
+    last: tuple[float, float] | None = None
+    for point in judged["curve"]:
+        rates = point["query_rate"], point["item_rate"]
+        if rates != last or point["theta"] == judged["theta"]:
+            values = (point[name]["ndcg@10"] for name in ("queries", "coin", "both"))
+            table.add_row(f"{point['theta']:g}", *map(percent, rates), *map(number, values))
+        last = rates
+    return table
+
+
+def _sensitivity(judged: dict[str, Any]) -> Table:
+    table = Table("rationale", "cosine, queries", "cosine, items", *METRICS, title="Sensitivity")
+    query, item = judged["sensitivity"]["query"], judged["sensitivity"]["item"]
+    for name, metrics in query["metrics"].items():
+        cosines = (side["cosine"].get(f"right/{name}", {"mean": 1.0}) for side in (query, item))
+        table.add_row(
+            name,
+            *(number(cosine["mean"]) for cosine in cosines),
+            *(number(metrics[metric]) for metric in METRICS),
+        )
+    return table

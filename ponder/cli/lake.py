@@ -1,0 +1,66 @@
+"""The `ponder lake` commands."""
+
+from typing import Annotated
+
+import typer
+
+from ponder.cli.terminal import failures, line, show
+from ponder.steps import upkeep
+
+app = typer.Typer(help="Upkeep of the lake's tables.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def compact(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Make few large files of many small ones; no row changes."""
+    with failures():
+        show(upkeep.compact(context.obj), as_json)
+
+
+@app.command()
+def vacuum(
+    context: typer.Context,
+    days: Annotated[
+        int, typer.Option(help="Tables stay readable as they were so many days ago.", min=0)
+    ] = 30,
+    media: Annotated[
+        bool, typer.Option("--media", help="Drop pictures too that no item shows for as long.")
+    ] = False,
+    deleted: Annotated[
+        bool,
+        typer.Option("--deleted", help="Drop too what was made of items deleted for as long."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count the files and bytes.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Allow less than 7 days.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove files that no moment of the last 30 days needs."""
+    with failures():
+        counts = upkeep.vacuum(
+            context.obj, days=days, force=force, media=media, deleted=deleted, dry_run=dry_run
+        )
+        show(counts, as_json)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(help="items, events, embeddings...")],
+    limit: Annotated[int, typer.Option(help="How many commits.", min=1)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List a table's commits, newest first: each is a moment it can be read at."""
+    with failures():
+        commits = upkeep.history(context.obj, table, limit=limit)
+    if as_json:
+        show({"commits": commits}, as_json)
+        return
+    for commit in commits:
+        line(
+            f"{commit['version']:>7}  {commit['at']:%Y-%m-%d %H:%M:%S}  {commit['operation']:<18} "
+            f"+{commit['written']} -{commit['deleted']}"
+        )

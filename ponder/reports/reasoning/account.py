@@ -1,0 +1,258 @@
+"""An honest account of thinking: what reasoning gains, what it costs, whether it is read at all.
+
+Every input is embedded twice, without and with reasoning, and everything below is read off these
+vectors; nothing is encoded again for another theta. Peers who looked found that vectors may hardly
+depend on the thought (cosine 0.95 to 0.98 between thoughts, UME-R1 issue 12) and that direct and
+reasoned vectors may not meet in one space (UME-R1 issue 1): `sensitivity` and `pairings` ask both.
+
+Shape legend: Q = queries, N = items, D = embedding dimension
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from embedder.reasoners.paired_encodings import BothModes
+from embedder.reasoners.reasoner import Rationale
+from evaluation.bootstrap import bootstrap_difference, bootstrap_mean
+from evaluation.exact_ranking import hit_at_k, ndcg_at_k, rank_all, recall_at_k
+from ponder.reports.reasoning.evaluation_set import EvaluationSet
+
+METRICS: dict[str, Callable[[Sequence[str], set[str]], float]] = {
+    "hit@1": lambda ranked, relevant: hit_at_k(ranked, relevant, k=1),
+    "recall@10": lambda ranked, relevant: recall_at_k(ranked, relevant, k=10),
+    "ndcg@10": lambda ranked, relevant: ndcg_at_k(ranked, relevant, k=10),
+}
+TOP_K = 10
+THETAS = np.linspace(0, 1.05, 22).round(6).tolist()  # beyond 1 nobody reasons
+
+Scores = dict[str, np.ndarray]
+"""Metric -> [Q] its value for each query."""
+
+PairJudge = Callable[[np.ndarray, np.ndarray], Scores]
+"""Scores of [Q, D] query vectors over [N, D] item vectors."""
+
+Judge = Callable[[np.ndarray], Scores]
+"""Scores of [Q, D] query vectors."""
+
+Read = Callable[[Sequence[Rationale]], np.ndarray]
+"""[N, D] vectors of fixed contents, each with the rationale given for it."""
+
+
+def account(
+    evaluation: EvaluationSet, queries: BothModes, items: BothModes, *, theta: float, seed: int = 0
+) -> dict[str, Any]:
+    """What reasoning does to retrieval, and what it costs.
+
+    Args:
+        evaluation: what is asked and what is right.
+        queries: its queries in both modes.
+        items: its items in both modes.
+        theta: of the version; policy `auto` reasons from this probability on.
+        seed: of the bootstrap over queries.
+
+    Returns:
+        policies: never, auto, always on both sides -> slice -> metrics; gain: side that reasons ->
+        slice -> metric -> what it has over never, with the interval that holds 95 % of 1,000
+        resamples of the queries; pairings: query mode x item mode -> metrics; curve: by theta;
+        oracle; cost: by side.
+    """
+    judge = _judge(evaluation)
+    pairings = {
+        "direct x direct": judge(queries.direct_ND, items.direct_ND),
+        "direct x reason": judge(queries.direct_ND, items.reasoned_ND),
+        "reason x direct": judge(queries.reasoned_ND, items.direct_ND),
+        "reason x reason": judge(queries.reasoned_ND, items.reasoned_ND),
+    }
+    never, always = pairings["direct x direct"], pairings["reason x reason"]
+    policies = {
+        "never": never,
+        "auto": judge(queries.at(theta), items.at(theta)),
+        "always": always,
+    }
+    rows_of = _slices(evaluation)
+    reasoning = {
+        "query": pairings["reason x direct"],
+        "item": pairings["direct x reason"],
+        "both": always,
+    }
+    return {
+        "num_queries": len(evaluation.queries),
+        "num_items": len(evaluation.item_ids),
+        "chance": evaluation.chance,
+        "theta": theta,
+        "policies": {name: _by_slice(scores, rows_of) for name, scores in policies.items()},
+        "gain": {
+            side: {name: _difference(scores, never, rows, seed) for name, rows in rows_of.items()}
+            for side, scores in reasoning.items()
+        },
+        "pairings": {name: _means(scores) for name, scores in pairings.items()},
+        **_gate_account(judge, queries, items, theta=theta),
+        "cost": {"query": _cost(queries, theta), "item": _cost(items, theta)},
+    }
+
+
+def _gate_account(
+    judge: PairJudge,
+    queries: BothModes,
+    items: BothModes,
+    *,
+    theta: float,
+) -> dict[str, Any]:
+    """How much better the gate chooses than a coin, and how much better it could.
+
+    The curve's first part gates queries over direct items, as a service does over a catalogue that
+    was embedded without reasoning; its second gates both sides. A coin that picks as many queries
+    gets the mean of both modes, weighted by the share; the oracle gets the better one each time.
+    """
+    direct = judge(queries.direct_ND, items.direct_ND)
+    reasoned = judge(queries.reasoned_ND, items.direct_ND)
+    curve = []
+    for at in sorted({*THETAS, theta}):
+        picks = queries.gate_N >= at
+        gated = {name: np.where(picks, reasoned[name], direct[name]) for name in METRICS}
+        coin = {
+            name: picks.mean() * reasoned[name] + (1 - picks.mean()) * direct[name]
+            for name in METRICS
+        }
+        curve.append(
+            {
+                "theta": at,
+                "query_rate": float(picks.mean()),
+                "item_rate": float((items.gate_N >= at).mean()),
+                "queries": _means(gated),
+                "coin": _means(coin),
+                "both": _means(judge(queries.at(at), items.at(at))),
+            }
+        )
+    oracle = {name: np.maximum(direct[name], reasoned[name]) for name in METRICS}
+    return {"curve": curve, "oracle": _means(oracle)}
+
+
+def sensitivity(
+    modes: BothModes,
+    read: Read,
+    *,
+    seed: int = 0,
+    judge: Judge | None = None,
+) -> dict[str, Any]:
+    """How much a reasoned vector depends on its rationale.
+
+    Each content is embedded with its own rationale, with that of another content, with its own
+    summary alone, and with an empty one. If thinking mattered little, all would lie together.
+
+    Args:
+        modes: the contents in both modes.
+        read: embeds them with rationales of one's choice.
+        seed: decides whose rationale each one gets.
+        judge: scores the vectors as queries; None: only cosines are given.
+
+    Returns:
+        cosine: right/other, right/summary, right/empty, right/direct -> mean, with its interval;
+        num_same: contents whose other rationale happened to read the same as their own, left out
+        of the first; with a `judge` also metrics: by rationale; over_empty: metric -> what the
+        right rationale has over an empty one, with its interval.
+    """
+    own = modes.rationales
+    others = [own[row] for row in _deranged(len(own), seed)]
+    vectors = {
+        "right": read(own),
+        "other": read(others),
+        "summary": read([Rationale("", rationale.summary) for rationale in own]),
+        "empty": read([Rationale("") for _ in own]),
+        "direct": modes.direct_ND,
+    }
+    differs = np.array(
+        [(a.text, a.summary) != (b.text, b.summary) for a, b in zip(own, others, strict=True)]
+    )
+    cosines = {
+        f"right/{name}": (vectors["right"] * vectors[name]).sum(axis=1)
+        for name in ("other", "summary", "empty", "direct")
+    }
+    if differs.any():
+        cosines["right/other"] = cosines["right/other"][differs]
+    report: dict[str, Any] = {
+        "num_same": int((~differs).sum()),
+        "cosine": {name: asdict(bootstrap_mean(c, seed=seed)) for name, c in cosines.items()},
+    }
+    if judge is not None:
+        scores = {name: judge(given) for name, given in vectors.items()}
+        report["metrics"] = {name: _means(values) for name, values in scores.items()}
+        report["over_empty"] = _difference(
+            scores["right"], scores["empty"], np.arange(len(own)), seed
+        )
+    return report
+
+
+def query_judge(
+    evaluation: EvaluationSet, item_vectors_ND: np.ndarray
+) -> Callable[[np.ndarray], Scores]:
+    """A function that scores query vectors against these items."""
+    judge = _judge(evaluation)
+    return lambda query_vectors_QD: judge(query_vectors_QD, item_vectors_ND)
+
+
+def _judge(evaluation: EvaluationSet) -> PairJudge:
+    relevant = evaluation.relevant
+
+    def judge(query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Scores:
+        ranked = rank_all(query_vectors_QD, item_vectors_ND, evaluation.item_ids, top_k=TOP_K)
+        return {
+            name: np.array([score(r, ids) for r, ids in zip(ranked, relevant, strict=True)])
+            for name, score in METRICS.items()
+        }
+
+    return judge
+
+
+def _slices(evaluation: EvaluationSet) -> dict[str, np.ndarray]:
+    """Rows of the queries by tier, and of those that ask for what was held out."""
+    queries = evaluation.queries
+    tiers = list(dict.fromkeys(query.tier for query in queries if query.tier != "all"))
+    slices = {"all": np.arange(len(queries))}
+    for tier in tiers:
+        slices[tier] = np.flatnonzero([query.tier == tier for query in queries])
+    held_out = np.flatnonzero([query.held_out for query in queries])
+    return slices | ({"held_out": held_out} if len(held_out) else {})
+
+
+def _by_slice(scores: Scores, rows_of: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    return {
+        name: _means({metric: values[rows] for metric, values in scores.items()})
+        for name, rows in rows_of.items()
+    }
+
+
+def _difference(value: Scores, baseline: Scores, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    return {
+        name: asdict(bootstrap_difference(value[name][rows], baseline[name][rows], seed=seed))
+        for name in METRICS
+    }
+
+
+def _means(scores: Scores) -> dict[str, float]:
+    return {name: float(values.mean()) for name, values in scores.items()}
+
+
+def _cost(modes: BothModes, theta: float) -> dict[str, float]:
+    """What reasoning about this side costs, and how often `auto` pays it."""
+    num = len(modes.gate_N)
+    picked = modes.gate_N >= theta
+    return {
+        "reason_rate": float(picked.mean()),
+        "tokens_auto": float(modes.tokens_N[picked].sum() / num),
+        "tokens_always": float(modes.tokens_N.mean()),
+        "ms_never": 1000 * modes.direct_s / num,
+        "ms_always": 1000 * modes.reasoned_s / num,
+        "fallback_rate": modes.num_fallbacks / num,
+    }
+
+
+def _deranged(num: int, seed: int) -> np.ndarray:
+    """A permutation in which nobody keeps their place; with a single one there is no other."""
+    order = np.random.default_rng(seed).permutation(num)
+    deranged = np.empty(num, dtype=np.int64)
+    deranged[order] = np.roll(order, 1)
+    return deranged

@@ -1,0 +1,110 @@
+"""The step behind `ponder embedder report`: an evaluation set in both modes, judged and drawn."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ponder.settings import Settings
+from ponder.steps.nightly import Counts, Progress, ignore_progress
+from ponder.wiring import configured_manifest, open_encoder
+
+if TYPE_CHECKING:
+    from embedder.content import Content
+    from embedder.mmemb_r1 import MMEmbR1
+    from embedder.reasoners.encoder import ReasonedEncoder
+    from embedder.reasoners.paired_encodings import BothModes
+    from ponder.reports.reasoning.evaluation_set import EvaluationSet
+
+SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
+
+
+def embedder_report(
+    settings: Settings,
+    data: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    progress: Progress = ignore_progress,
+) -> Counts:
+    """Writes `thinking.json` and `thinking.svg` to a folder, and gives what the first one holds.
+
+    Args:
+        settings: names the embedder and its reasoner; the policy of the deployment has no part.
+        data: folder with items and `queries.jsonl`.
+        out: where to write; is created.
+        seed: of the bootstrap, and of whose rationale is exchanged with whose.
+        progress: told how many more contents were embedded; each is embedded twice.
+
+    Raises:
+        ValueError: the embedder never reasons.
+    """
+    from embedder.reasoners.paired_encodings import both_modes
+    from ponder.reports.reasoning.account import account
+    from ponder.reports.reasoning.evaluation_set import read_evaluation_set
+    from ponder.reports.reasoning.figure import write_figure
+    from ponder.reports.reasoning.findings import findings
+
+    encoder = _open_reasoning_encoder(settings)
+    evaluation = read_evaluation_set(settings, data, refusal=encoder.refusal)
+    asked = evaluation.query_contents
+    queries = both_modes(lambda policy: encoder.encode_query(asked, policy=policy))
+    progress(2 * len(asked))
+    items = both_modes(
+        lambda policy: encoder.encode_items(evaluation.items, policy=policy, progress=progress)
+    )
+    theta = configured_manifest(settings).theta
+    report: dict[str, Any] = {
+        "model_version": encoder.version,
+        "reasoner": encoder.reasoner,
+        **account(evaluation, queries, items, theta=theta, seed=seed),
+        "sensitivity": _sensitivities(encoder, evaluation, queries, items, seed=seed),
+    }
+    report["findings"] = findings(report)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "thinking.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_figure(report, out / "thinking.svg")
+    return report
+
+
+def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1 | ReasonedEncoder":
+    from embedder.mmemb_r1 import MMEmbR1
+    from embedder.reasoners.encoder import ReasonedEncoder
+
+    encoder = open_encoder(settings)
+    if not isinstance(encoder, MMEmbR1 | ReasonedEncoder):
+        raise ValueError(
+            f"the embedder must be one that reasons, got {settings.model!r}; judge it with "
+            "ponder evaluate"
+        )
+    return encoder
+
+
+def _sensitivities(
+    encoder: "MMEmbR1 | ReasonedEncoder",
+    evaluation: "EvaluationSet",
+    queries: "BothModes",
+    items: "BothModes",
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    from embedder.reasoners.given_rationales import encode_given
+    from ponder.reports.reasoning.account import query_judge, sensitivity
+
+    manifest = encoder.checkpoint.manifest
+
+    def read(contents: "list[Content]", instruction: str) -> Any:
+        return partial(encode_given, encoder.checkpoint, contents, instruction=instruction)
+
+    asked, found = evaluation.query_contents, evaluation.items[:SENSITIVITY_ITEMS]
+    return {
+        "query": sensitivity(
+            queries,
+            read(asked, manifest.query_instruction),
+            judge=query_judge(evaluation, items.direct_ND),
+            seed=seed,
+        ),
+        "item": sensitivity(
+            items.first(SENSITIVITY_ITEMS), read(found, manifest.item_instruction), seed=seed
+        ),
+    }

@@ -1,0 +1,112 @@
+"""What a deployment holds of the configured model version."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, RATIONALES
+from ponder.settings import Settings
+from ponder.wiring import (
+    configured_manifest,
+    configured_reasoner,
+    configured_version,
+    living_vectors,
+    open_index,
+    open_lake,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holdings:
+    """The lake as one model version sees it, and what is served."""
+
+    lake: Lake
+
+    model_version: str
+
+    theta: float
+    """Probability from which on the version's gate reasons."""
+
+    policy: str
+    """The deployment's: auto, always or never."""
+
+    live: str
+    """The version that is served, or a sentence that says why none is named."""
+
+    num_items: int
+    """Not counting the deleted."""
+
+    num_deleted: int
+    num_events: int
+
+    living: pl.DataFrame
+    """Rows of `items` that are not deleted, with their vectors."""
+
+    embeddings: pl.DataFrame
+    """Rows of `embeddings`, without vectors, of the living items' present content."""
+
+    rationales: pl.DataFrame
+    """Rows of `rationales` by the version's reasoner and prompt."""
+
+    letters: pl.DataFrame
+    """Dead letters without their payloads, newest first."""
+
+    @property
+    def reasoned_share(self) -> float | None:
+        """Share of the embeddings that were reasoned about; None when there are none."""
+        reasoned = (self.embeddings["action"] == "reason").mean()
+        return reasoned if isinstance(reasoned, float) else None
+
+
+def holdings(settings: Settings) -> Holdings:
+    """What the deployment holds now. The model is not loaded."""
+    lake, version = open_lake(settings), configured_version(settings)
+    deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
+    living = living_vectors(lake, version)
+    return Holdings(
+        lake=lake,
+        model_version=version,
+        theta=configured_manifest(settings).theta,
+        policy=settings.policy,
+        live=_live_version(settings),
+        num_items=deleted.count(False),
+        num_deleted=deleted.count(True),
+        num_events=len(lake.read(EVENTS, ["event_id"])),
+        living=living,
+        embeddings=_embeddings(lake, version, living),
+        rationales=_rationales(lake, *configured_reasoner(settings)),
+        letters=_letters(lake),
+    )
+
+
+def _live_version(settings: Settings) -> str:
+    from recall.errors import Unavailable
+
+    if not settings.milvus and not Path(settings.milvus_uri).exists():
+        return "none yet"  # looking must not create an index
+    try:
+        with open_index(settings) as index:
+            return index.live_version() or "none yet"
+    except Unavailable:
+        return "not known: another process holds the index"
+
+
+def _embeddings(lake: Lake, version: str, living: pl.DataFrame) -> pl.DataFrame:
+    present = living.lazy().select("item_id", "content_hash")
+    of_version = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version).drop("vector")
+    return of_version.join(present, on=["item_id", "content_hash"], how="semi").collect()
+
+
+def _rationales(lake: Lake, reasoner: str, prompt_version: str) -> pl.DataFrame:
+    by_reasoner = pl.col("reasoner") == reasoner
+    by_prompt = pl.col("prompt_version") == prompt_version
+    return lake.scan(RATIONALES).filter(by_reasoner & by_prompt).collect()
+
+
+def _letters(lake: Lake) -> pl.DataFrame:
+    letters = lake.scan(DEAD_LETTERS).drop("key", "value").collect()
+    return letters.sort(
+        ["failed_at", "topic", "partition", "offset"], descending=[True, False, False, False]
+    )

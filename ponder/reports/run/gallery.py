@@ -1,0 +1,69 @@
+"""Items as they are shown: a title and a small picture that lies inside the page."""
+
+import base64
+import io
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import ITEMS, MEDIA
+from embedder.prompting.images import PictureError, open_picture
+
+SIDE = 128  # pixels of a thumbnail's longer side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """One item, to be shown."""
+
+    item_id: str
+
+    title: str
+    """Untrusted; the id for an item without a title."""
+
+    picture: str = ""
+    """A `data:` URI made by us; empty when there is none, and `missing` says why."""
+
+    missing: str = ""
+
+
+def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
+    """A card for every id, also for those that the lake does not hold."""
+    items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(list(item_ids))).collect()
+    hashes = items["image_hash"].drop_nulls().unique().to_list()
+    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
+    images = dict(zip(media["hash"], media["bytes"], strict=True))
+    known = {row["item_id"]: _card(row, images) for row in items.iter_rows(named=True)}
+    return {
+        item_id: known.get(item_id) or Card(item_id=item_id, title=item_id, missing="unknown item")
+        for item_id in item_ids
+    }
+
+
+def thumbnail(image: bytes) -> str:
+    """A picture as a `data:` URI, scaled so that its longer side is at most 128 pixels.
+
+    Encoded anew, so that no byte of the untrusted file reaches the page.
+
+    Raises:
+        PictureError: the bytes are no picture; the text says why.
+    """
+    picture = open_picture(image)
+    picture.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _card(row: Mapping[str, Any], images: Mapping[str, bytes]) -> Card:
+    card = {"item_id": row["item_id"], "title": row["title"] or row["item_id"]}
+    image = images.get(row["image_hash"])
+    if image is None:
+        return Card(**card, missing="no picture")
+    try:
+        return Card(**card, picture=thumbnail(image))
+    except PictureError:
+        return Card(**card, missing="unreadable picture")

@@ -1,0 +1,149 @@
+"""The page that shows what the last run did, in one file that needs nothing else.
+
+Titles, queries and rationales are strangers' words: the template escapes all of them, and the
+page's own policy forbids it to run or to fetch anything.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from features.schema import feature_schema
+from ponder.reports.run import plots
+from ponder.reports.run.deployment_snapshot import Holdings, holdings
+from ponder.reports.run.examples import first_right, worth_seeing
+from ponder.reports.run.formatting import FILTERS
+from ponder.reports.run.gallery import cards
+from ponder.reports.run.gate import probabilities, reasoned_items
+from ponder.reports.run.neighbours import neighbourhoods
+from ponder.settings import Settings
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+NUM_FOUND = 6  # pictures shown of what a query found
+NUM_IMPORTANCES = 20
+NUM_LETTERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A report that an earlier step left in the reports folder."""
+
+    path: Path
+    command: str
+    values: dict[str, Any]
+    """Empty when the step has not run yet."""
+
+    @property
+    def written_at(self) -> datetime | None:
+        """When the step wrote it; None when it has not."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC) if self.values else None
+
+
+def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
+    """Writes `report.html` to the reports folder and gives its path.
+
+    Equal lakes and reports give equal bytes, but for the time. What has not run yet is said in a
+    sentence in its place.
+
+    Args:
+        settings: the deployment.
+        now: the time on the page; the present when None.
+    """
+    held = holdings(settings)
+    recall = _measurement(settings, "recall", "ponder evaluate --queries DATA/queries.jsonl")
+    ranking = _measurement(settings, "ranking", "ponder features && ponder rank")
+    page = {
+        "now": now or datetime.now(UTC),
+        "held": held,
+        "measurements": [recall, ranking],
+        **_pictures(held, recall.values.get("queries")),
+        **_queries(recall.values),
+        **_ranking(ranking.values),
+        "letters": _letters(held),
+    }
+    settings.reports_folder.mkdir(parents=True, exist_ok=True)
+    path = settings.reports_folder / "report.html"
+    path.write_text(_template().render(page), encoding="utf-8")
+    return path
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    environment.filters["first_right"] = first_right
+    return environment.get_template("report.html.j2")
+
+
+def _measurement(settings: Settings, name: str, command: str) -> Measurement:
+    path = settings.reports_folder / f"{name}.json"
+    values = json.loads(path.read_text()) if path.exists() else {}
+    return Measurement(path, command, values)
+
+
+def _pictures(held: Holdings, queries: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything that is shown item by item, and the gate's figure."""
+    judged = queries["examples"] if queries else []
+    examples = worth_seeing(judged)
+    near = neighbourhoods(held.living)
+    reasoned = reasoned_items(held.embeddings, held.rationales).to_dicts()
+    shown = {n.item_id for n in near} | {item_id for n in near for item_id, _ in n.nearest}
+    shown |= {item_id for example in examples for item_id in example["found"][:NUM_FOUND]}
+    shown |= {row["item_id"] for row in reasoned}
+    gate = probabilities(held.embeddings, judged)
+    return {
+        "neighbourhoods": near,
+        "examples": examples,
+        "num_found": NUM_FOUND,
+        "reasoned": reasoned,
+        "cards": cards(held.lake, sorted(shown)),
+        "gate_figure": Markup(plots.gate_histogram(gate, theta=held.theta)) if gate else None,
+    }
+
+
+def _queries(recall: Mapping[str, Any]) -> dict[str, Any]:
+    queries = recall.get("queries")
+    slices = list(next(iter(queries["policies"].values()))["slices"]) if queries else []
+    return {
+        "recall_version": recall.get("model_version"),
+        "queries": queries,
+        "slices": sorted(slices, key="held_out".__eq__),  # a cut across the tiers, so after them
+        "histories": recall.get("histories"),
+    }
+
+
+def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
+    """The ranking report, with `judged` where both protocols keep their metrics."""
+    shares = ranking.get("importances", {})
+    best = sorted(shares, key=lambda name: (-shares[name], name))[:NUM_IMPORTANCES]
+    schema = {feature.name: feature for feature in feature_schema()}
+    match = [name for name, feature in schema.items() if feature.group == "match"]
+    bars = {name: shares[name] for name in best}
+    return {
+        "ranking": ranking,
+        "judged": ranking.get("overall", ranking),
+        "importances": [(name, shares[name], schema.get(name)) for name in best],
+        "importance_figure": Markup(plots.importance_bars(bars, warm=match)) if bars else None,
+    }
+
+
+def _letters(held: Holdings) -> dict[str, Any]:
+    stages = (
+        held.letters.group_by("stage").len("num").sort(["num", "stage"], descending=[True, False])
+    )
+    return {
+        "total": len(held.letters),
+        "stages": stages.to_dicts(),
+        "newest": held.letters.head(NUM_LETTERS).to_dicts(),
+    }

@@ -1,0 +1,51 @@
+"""The page that shows what selection kept, in one file that needs nothing else.
+
+Texts and rationales are strangers' words: the template escapes all of them.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ponder.reports.run import plots
+from ponder.reports.run.formatting import FILTERS
+from ponder.reports.run.page import TEMPLATES
+
+
+def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
+    """Writes `selection.json` and `selection.html` to the folder and gives the page's path.
+
+    Args:
+        report: from `ponder.reports.selection.report.selection_report`.
+        folder: created when missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "selection.json").write_text(json.dumps(report, indent=1) + "\n")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    kinds = report["kinds"]
+    page = {
+        "report": report,
+        "gain_figure": _figure(report["gains"], report["min_gain"]),
+        "kind_figure": _figure(kinds["gains"], report["min_gain"]) if kinds else None,
+    }
+    path = folder / "selection.html"
+    path.write_text(environment.get_template("selection.html.j2").render(page), encoding="utf-8")
+    return path
+
+
+def _figure(gains: Mapping[str, list[float]], min_gain: float) -> Markup | None:
+    """The histograms; None where nothing was judged."""
+    arrays = {name: np.array(values) for name, values in gains.items()}
+    return Markup(plots.gain_histogram(arrays, min_gain=min_gain)) if arrays else None

@@ -1,0 +1,162 @@
+"""Whether sources, lake, embeddings and index agree, and what can be done where they do not."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from catalog.audit import Finding, audit_lake, found, orphaned_embeddings
+from catalog.lake.duplicates import merge_duplicates
+from catalog.lake.lake import Lake
+from catalog.lake.tables import EMBEDDINGS, TABLES
+from ponder.settings import Settings
+from ponder.steps import nightly as steps
+from ponder.wiring import (
+    configured_version,
+    kafka_config,
+    living_vectors,
+    open_index,
+    open_lake,
+)
+
+if TYPE_CHECKING:
+    from recall.index import ItemIndex
+
+ADVICE = {
+    "dangling_media": "land the items again: `ponder land --data DIR`, or `ponder backfill`",
+    "source_expired": "ask the sources to send it again, or land it from files",
+    "source_ahead": "the topic was made anew: `ponder land` starts it over",
+    "index_doubled": "drop the collection and run `ponder index`",
+}
+"""What a person can do about the faults that a repair cannot mend."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What an audit found."""
+
+    findings: list[Finding]
+    """Everything that was looked for, also where it is in order."""
+
+    @property
+    def faults(self) -> list[Finding]:
+        """Where two places differ that should agree."""
+        return [each for each in self.findings if each.count and each.is_fault]
+
+    @property
+    def notes(self) -> list[Finding]:
+        """What is worth knowing while nothing is wrong."""
+        return [each for each in self.findings if each.count and not each.is_fault]
+
+    def plain(self) -> dict[str, Any]:
+        """The faults and notes as plain values."""
+        return {
+            "agrees": not self.faults,
+            "looked_for": len(self.findings),
+            "faults": [_plain(each) for each in self.faults],
+            "notes": [_plain(each) for each in self.notes],
+        }
+
+
+def audit(settings: Settings) -> Audit:
+    """What differs between the topics (where brokers are set), the lake and the index.
+
+    The index is compared for the configured version and for the live one: a deleted item must be
+    gone from what is being served, whatever version that is.
+    """
+    lake, version = open_lake(settings), configured_version(settings)
+    findings = [*_audit_sources(settings, lake), *audit_lake(lake, model_version=version)]
+    with open_index(settings) as index:
+        for each in _compared_versions(index, version):
+            findings += _audit_index(index, each, living_vectors(lake, each))
+    logger.info("audited looked_for=%d", len(findings))
+    return Audit(findings=findings)
+
+
+def repair(settings: Settings, audit: Audit) -> dict[str, int]:
+    """What was done about an audit's faults, by name; what is not named could not be mended.
+
+    In the order of the data: rows stored twice are made one, orphaned embeddings dropped, missing
+    ones made, and then the index is synced.
+    """
+    mends: dict[str, Callable[[], int]] = {
+        "duplicate_keys": lambda: _merge_duplicates(open_lake(settings)),
+        "orphaned_embeddings": lambda: _drop_orphans(open_lake(settings)),
+        "missing_embeddings": lambda: _embed_missing(settings),
+        "stale_embeddings": lambda: _embed_missing(settings),
+    }
+    names = {fault.name for fault in audit.faults}
+    done = {name: mend() for name, mend in mends.items() if name in names}
+    if names & {"index_missing", "index_stale", "index_orphaned", *mends}:
+        done["index"] = _sync(settings)
+    return done
+
+
+def advice(audit: Audit) -> list[str]:
+    """What a person can do about the faults that are left."""
+    return [ADVICE[name] for name in dict.fromkeys(f.name for f in audit.faults) if name in ADVICE]
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    named = asdict(finding)
+    del named["is_fault"]
+    return named
+
+
+def _audit_sources(settings: Settings, lake: Lake) -> list[Finding]:
+    if not settings.kafka:
+        return []
+    from catalog.audit import audit_sources, source_findings
+
+    return source_findings(audit_sources(kafka_config(settings), lake))
+
+
+def _compared_versions(index: "ItemIndex", configured: str) -> list[str]:
+    return list(dict.fromkeys(filter(None, (configured, index.live_version()))))
+
+
+def _audit_index(index: "ItemIndex", version: str, rows: pl.DataFrame) -> list[Finding]:
+    from recall.index import KEYS
+    from recall.rows import index_rows
+
+    once = rows.unique("item_id", keep="first", maintain_order=True)
+    wanted = KEYS.to_frame()
+    if len(once):
+        wanted = index_rows(once, dim=len(once["vector"][0])).select(KEYS.names())
+    present = index.keys(version) if version in index.versions() else KEYS.to_frame()
+    known = wanted.join(present, on="item_id", how="semi")
+    same = known.join(present, on=["item_id", "content_hash", "row_hash"], how="semi")
+    ids = {
+        "index_missing": wanted.join(present, on="item_id", how="anti"),
+        "index_orphaned": present.join(wanted, on="item_id", how="anti"),
+        "index_stale": known.join(same, on="item_id", how="anti"),
+        "index_doubled": present.filter(pl.col("item_id").is_duplicated()).unique("item_id"),
+    }
+    return [found(name, version, rows.select("item_id")) for name, rows in ids.items()]
+
+
+def _merge_duplicates(lake: Lake) -> int:
+    return sum(merge_duplicates(lake, table) for table in TABLES.values())
+
+
+def _drop_orphans(lake: Lake) -> int:
+    return lake.delete(EMBEDDINGS, orphaned_embeddings(lake))
+
+
+def _embed_missing(settings: Settings) -> int:
+    return sum(steps.embed(settings, shard)["embedded"] for shard in steps.plan(settings).shards)
+
+
+def _sync(settings: Settings) -> int:
+    lake, changed = open_lake(settings), 0
+    with open_index(settings) as index:
+        for version in _compared_versions(index, configured_version(settings)):
+            rows = living_vectors(lake, version)
+            if len(rows):  # an empty sync is refused: it would wipe the collection
+                report = index.sync(version, rows, dim=len(rows["vector"][0]))
+                changed += report.upserted + report.deleted
+    return changed

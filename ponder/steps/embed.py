@@ -1,0 +1,134 @@
+"""Embeds what a plan has left: one shard, or all of them over several processes.
+
+The `embeddings` table itself is the record of what is done. A shard ends with one commit to it, so
+a run that is killed does less than one shard again in each of its processes.
+"""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from catalog.lake.embedding_failures import embed_letters, letters_of
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
+from ponder.settings import Settings
+from ponder.wiring import embedded_keys, failed_keys, open_encoder, open_lake
+
+if TYPE_CHECKING:
+    from embedder.content import CatalogueEncoder
+
+logger = logging.getLogger(__name__)
+
+Shard = tuple[str, str]
+"""First and last item_id."""
+
+EmbedCounts = dict[str, int]
+NOTHING: EmbedCounts = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
+
+
+def embed_shard(
+    lake: Lake, encoder: "CatalogueEncoder", shard: Shard, *, progress: Callable[[int], None]
+) -> EmbedCounts:
+    """Embeds what is left of a shard and writes embeddings and rationales to the lake.
+
+    An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
+    its content changes or the letter is replayed.
+    """
+    from embedder.items import embed_items
+    from embedder.plan import plan
+
+    first, last = shard
+    inside = pl.col("item_id").is_between(pl.lit(first), pl.lit(last))
+    items = lake.scan(ITEMS).filter(inside).collect()
+    done = pl.concat([embedded_keys(lake, encoder.version), failed_keys(lake, encoder.version)])
+    todo = plan(items, done, model_version=encoder.version)
+    hashes = todo["image_hash"].drop_nulls().unique().to_list()
+    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
+    images = dict(zip(media["hash"], media["bytes"], strict=True))
+    embedded = embed_items(todo, images, encoder, progress=progress)
+    _log_fallbacks(embedded.fallbacks)
+    letters = embed_letters(
+        todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
+    )
+    lake.put_dead_letters(letters)
+    lake.insert_new(RATIONALES, embedded.rationales)
+    # After all else that is kept, for it is what counts as done.
+    lake.insert_new(EMBEDDINGS, embedded.embeddings)
+    lake.delete(DEAD_LETTERS, letters_of(embedded.embeddings, model_version=encoder.version))
+    return {
+        "embedded": len(embedded.embeddings),
+        "reasoned": len(embedded.rationales),
+        "fallbacks": len(embedded.fallbacks),
+        "failed": len(embedded.failures),
+    }
+
+
+def _log_fallbacks(fallbacks: dict[str, str]) -> None:
+    if fallbacks:
+        item_id, reason = min(fallbacks.items())
+        logger.warning(
+            "embedded without reasoning: items=%d, the first %r: %s",
+            len(fallbacks),
+            item_id,
+            reason,
+        )
+
+
+def embed_shards(
+    settings: Settings,
+    shards: Iterable[Shard],
+    *,
+    num_workers: int = 1,
+    progress: Callable[[int], None],
+) -> EmbedCounts:
+    """Embeds shards, in this process or in several, and gives the sums of their counts.
+
+    With several, each takes one of the GPUs that are visible here, in turn; `progress` then moves a
+    shard at a time.
+    """
+    totals = dict(NOTHING)
+    if num_workers == 1:
+        lake, encoder = open_lake(settings), open_encoder(settings)
+        for shard in shards:
+            _add(totals, embed_shard(lake, encoder, shard, progress=progress))
+        return totals
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    worker_numbers = context.Queue()
+    for number in range(num_workers):
+        worker_numbers.put(number)
+    with ProcessPoolExecutor(
+        num_workers, mp_context=context, initializer=_take_device, initargs=(worker_numbers,)
+    ) as pool:
+        try:
+            for future in as_completed([pool.submit(_embed, settings, s) for s in shards]):
+                counts = future.result()
+                _add(totals, counts)
+                progress(counts["embedded"] + counts["failed"])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or the other shards would all be done first
+            raise
+    return totals
+
+
+def _embed(settings: Settings, shard: Shard) -> EmbedCounts:
+    lake, encoder = open_lake(settings), open_encoder(settings)
+    return embed_shard(lake, encoder, shard, progress=lambda done: None)
+
+
+def _take_device(worker_numbers: "multiprocessing.Queue[int]") -> None:
+    """Leaves one GPU visible to this worker, before anything has looked for them."""
+    number = worker_numbers.get()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(number)]
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+
+
+def _add(totals: EmbedCounts, counts: EmbedCounts) -> None:
+    for name in totals:
+        totals[name] += counts[name]

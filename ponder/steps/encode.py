@@ -1,0 +1,167 @@
+"""Lines of JSON to rows with vectors: what `ponder encode` does."""
+
+import base64
+import binascii
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedder.content import Answer, Content, Failure, prefix
+from embedder.prompting.template import item_text
+
+Row = dict[str, Any]
+Stream = Callable[[Iterable[Content]], Iterator[tuple[int, Answer]]]
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("vector", pa.list_(pa.float32())),
+        ("model_version", pa.string()),
+        ("action", pa.string()),
+        ("gate_probability", pa.float32()),
+        ("rationale", pa.string()),
+        ("summary", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+ROWS_PER_GROUP = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that was read: its content, or why it has none."""
+
+    id: str
+    content: Content | None
+    error: str = ""
+
+
+def read_lines(file: Iterable[str], *, folder: Path) -> Iterator[Line]:
+    """The lines of a JSON Lines file, empty ones left out.
+
+    Args:
+        file: its lines. One without an id gets its number, from 1.
+        folder: where paths of pictures start.
+    """
+    for number, text in enumerate(file, start=1):
+        if not text.strip():
+            continue
+        name = str(number)
+        try:
+            record = json.loads(text)
+            if not isinstance(record, dict):
+                raise ValueError(f"a line must be a JSON object, got {type(record).__name__}")
+            name = str(record.get("id", record.get("item_id", number)))
+            yield Line(name, _content(record, folder))
+        except (ValueError, TypeError, OSError) as error:
+            yield Line(name, None, f"line {number}: {error}")
+
+
+def _content(record: Row, folder: Path) -> Content:
+    words = [record.get(name) for name in ("title", "text", "category")]
+    if not all(word is None or isinstance(word, str) for word in words):
+        raise ValueError("title, text and category must be strings")
+    image = record.get("image", record.get("image_uri"))
+    if image is not None and not isinstance(image, str):
+        raise ValueError("image must be a path or a data: URI")
+    return Content(
+        item_text(words[0], words[1], words[2], record.get("tags") or ()),
+        None if image is None else _picture(image, folder),
+    )
+
+
+def _picture(image: str, folder: Path) -> bytes:
+    if not image.startswith("data:"):
+        return (folder / image).read_bytes()
+    try:
+        return base64.b64decode(image.partition(";base64,")[2], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the data: URI must be base64: {error}") from error
+
+
+def encoded_rows(
+    lines: Iterable[Line], stream: Stream, *, version: str, dim: int | None
+) -> Iterator[Row]:
+    """A row for every line, as each is done.
+
+    Args:
+        lines: drawn as they are needed, so they may be endless.
+        stream: encodes contents; gives their numbers, from 0, and answers in any order.
+        version: the encoder's.
+        dim: keep so many numbers of each vector, normalised again; None: all.
+    """
+    names: dict[int, str] = {}
+    refused: deque[Row] = deque()
+
+    def contents() -> Iterator[Content]:
+        number = 0
+        for line in lines:
+            if line.content is None:
+                refused.append({"id": line.id, "error": line.error})
+                continue
+            names[number] = line.id
+            number += 1
+            yield line.content
+
+    for number, answer in stream(contents()):
+        while refused:
+            yield refused.popleft()
+        yield {"id": names.pop(number), **_columns(answer, version, dim)}
+    yield from refused
+
+
+def _columns(answer: Answer, version: str, dim: int | None) -> Row:
+    if isinstance(answer, Failure):
+        return {"error": answer.reason}
+    vector = answer.vector if dim is None else prefix(answer.vector[None], dim)[0]
+    return {
+        "vector": np.asarray(vector, dtype=np.float32).tolist(),
+        "model_version": version,
+        "action": answer.action,
+        "gate_probability": answer.gate_probability,
+        "rationale": answer.rationale,
+        "summary": answer.summary,
+    }
+
+
+def write_rows(rows: Iterable[Row], out: Path | None, *, progress: Callable[[int], None]) -> int:
+    """Writes rows as JSON lines or, to a name that ends in .parquet, as Parquet.
+
+    Returns:
+        How many of them are errors.
+    """
+    if out is not None and out.suffix == ".parquet":
+        with pq.ParquetWriter(out, SCHEMA) as writer:
+            return sum(_write_group(group, writer, progress) for group in _groups(rows))
+    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as file:
+        return sum(_write_line(row, file, progress) for row in rows)
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    source = iter(rows)
+    return iter(lambda: list(islice(source, ROWS_PER_GROUP)), [])
+
+
+def _write_group(
+    group: list[Row], writer: pq.ParquetWriter, progress: Callable[[int], None]
+) -> int:
+    writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+    progress(len(group))
+    return sum("error" in row for row in group)
+
+
+def _write_line(row: Row, file: TextIO, progress: Callable[[int], None]) -> int:
+    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.flush()
+    progress(1)
+    return int("error" in row)

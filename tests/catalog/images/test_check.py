@@ -1,0 +1,112 @@
+"""Tests for check.py: what lands, and what never does. Pictures are made by Pillow."""
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from catalog.images.check import MAX_PIXELS, check_picture
+from catalog.records import RecordError
+from embedder.prompting.images import open_picture
+
+NOISE = Image.merge("RGB", [Image.effect_noise((64, 48), 80)] * 3)
+
+
+def png_header(width, height):
+    """A PNG that claims a size and holds no pixels."""
+
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def encoded(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(NOISE, format="JPEG", exif=exif)
+
+
+def reason(picture, **options):
+    with pytest.raises(RecordError) as caught:
+        check_picture(picture, **options)
+    assert caught.value.stage == "media"
+    return str(caught.value)
+
+
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (64, 48), "blue")], "duration": 50}
+LANDED = {
+    "PNG": encoded(NOISE, format="PNG"),
+    "JPEG": encoded(NOISE, format="JPEG"),
+    "progressive JPEG": encoded(NOISE, format="JPEG", progressive=True),
+    "WEBP": encoded(NOISE, format="WEBP"),
+    "GIF": encoded(NOISE, format="GIF"),
+    "BMP": encoded(NOISE, format="BMP"),
+    "CMYK": encoded(NOISE.convert("CMYK"), format="JPEG"),
+    "grey with alpha": encoded(NOISE.convert("LA"), format="PNG"),
+    "palette": encoded(NOISE.convert("P"), format="PNG"),
+    "16 bits": encoded(Image.new("I;16", (64, 48), 40_000), format="PNG"),
+    "1 x 1": encoded(Image.new("RGB", (1, 1)), format="PNG"),
+    "1 x 1 GIF": encoded(Image.new("P", (1, 1)), format="GIF"),
+    "4000 x 1": encoded(Image.new("RGB", (4_000, 1)), format="PNG"),
+    "turned by EXIF": turned(6),
+    "animated GIF": encoded(NOISE, format="GIF", **FRAMES),
+    "animated WEBP": encoded(NOISE, format="WEBP", **FRAMES),
+    "animated PNG": encoded(NOISE, format="PNG", **FRAMES),
+}
+
+
+@pytest.mark.parametrize("picture", LANDED.values(), ids=LANDED.keys())
+def test_whole_pictures_of_every_kind_land_and_can_be_embedded(picture):
+    check_picture(picture)
+    open_picture(picture)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "progressive JPEG", "WEBP", "GIF", "BMP", "CMYK"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_picture_cut_off_anywhere_in_its_pixels_is_rejected(kind, share):
+    whole = LANDED[kind]
+    assert "whole PNG" in reason(whole[: int(len(whole) * share)])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF", b"<svg/>"]
+)
+def test_bytes_that_are_no_picture_are_rejected_for_the_same_reason_every_time(content):
+    # A reason that told an address of memory would make a new dead letter at every landing.
+    assert "whole PNG, JPEG, WEBP, GIF, BMP, got" in reason(content)
+    assert reason(content) == reason(content)
+
+
+def test_a_format_outside_the_list_is_rejected():
+    assert "got none" in reason(encoded(NOISE, format="TIFF"))
+
+
+def test_the_pixel_limit_includes_its_bound():
+    check_picture(LANDED["PNG"], max_pixels=64 * 48)
+    assert "got 64 x 48" in reason(LANDED["PNG"], max_pixels=64 * 48 - 1)
+
+
+@pytest.mark.parametrize("side", [7_072, 10_000, 60_000])  # Pillow: nothing, a warning, an error
+def test_a_small_file_that_unfolds_into_a_huge_picture_is_rejected_by_its_header(side):
+    assert side * side > MAX_PIXELS
+    assert "pixels" in reason(png_header(side, side))
+
+
+def test_a_text_chunk_that_unfolds_is_rejected():
+    bomb = b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000_000))
+    whole = LANDED["PNG"]
+    packed = struct.pack(">I", len(bomb[1])) + bomb[0] + bomb[1]
+    packed += struct.pack(">I", zlib.crc32(bomb[0] + bomb[1]))
+    reason(whole[:33] + packed + whole[33:])  # after the signature and the header

@@ -1,0 +1,150 @@
+"""Tests for catalog/images/image.py: inline pictures, files, and what must be fetched instead."""
+
+import base64
+import gc
+import os
+import tracemalloc
+from datetime import UTC, datetime
+
+import pytest
+
+from catalog.images.check import MAX_PIXELS
+from catalog.images.image import MediaConfig, data_uri, is_remote, load_media
+from catalog.records import Item, RecordError
+
+
+def item(image_uri, **fields):
+    return Item(
+        item_id="a", updated_at=datetime(2026, 1, 1, tzinfo=UTC), image_uri=image_uri, **fields
+    )
+
+
+def reason(image_uri, *, base_dir=None, **options):
+    with pytest.raises(RecordError) as caught:
+        load_media(item(image_uri), base_dir=base_dir, **options)
+    assert caught.value.stage == "media"
+    return str(caught.value)
+
+
+def test_an_item_without_a_picture_has_none():
+    assert load_media(item(None), base_dir=None) is None
+
+
+def test_a_tombstone_loads_nothing():
+    assert load_media(item("http://host/x.png", deleted=True), base_dir=None) is None
+
+
+def test_an_inline_picture_comes_back_as_it_was(picture):
+    assert load_media(item(data_uri(picture)), base_dir=None) == picture
+    encoded = base64.b64encode(picture).decode()
+    assert load_media(item(f"data:image/png;base64,{encoded}"), base_dir=None) == picture
+
+
+@pytest.mark.parametrize(
+    "form", ["pics/a b.png", "file:pics/a%20b.png", "file://{dir}/pics/a%20b.png"]
+)
+def test_a_picture_is_read_from_the_data_folder(tmp_path, picture, form):
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "a b.png").write_bytes(picture)
+    assert load_media(item(form.format(dir=tmp_path)), base_dir=tmp_path) == picture
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.png",
+        "file:../secret.png",
+        "file:%2e%2e/secret.png",
+        "{dir}/secret.png",
+        "link.png",
+    ],
+)
+def test_a_path_may_not_leave_the_data_folder(tmp_path, picture, path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(picture)
+    os.symlink(tmp_path / "secret.png", folder / "link.png")
+    assert "must stay inside" in reason(path.format(dir=tmp_path), base_dir=folder)
+
+
+def test_paths_are_refused_where_there_is_no_data_folder():
+    assert "no data folder" in reason("a.png")
+
+
+@pytest.mark.parametrize("path", ["none.png", ".", "a\0b.png", "x" * 5000])
+def test_a_path_that_names_no_file_is_rejected(tmp_path, path):
+    assert path[:9] in reason(path, base_dir=tmp_path).replace("\\x00", "\0")
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/a.png", "media:00", "file://host/a.png", "//host/a"])
+def test_other_addresses_are_refused_and_say_so(tmp_path, uri):
+    assert "must be a data:, http:, https:, s3: or local file:" in reason(uri, base_dir=tmp_path)
+
+
+def test_what_is_no_uri_is_refused():
+    assert "must be a URI" in reason("http://[::1/a.png")
+
+
+@pytest.mark.parametrize(
+    ("uri", "deleted", "remote"),
+    [
+        ("http://h/a", False, True),
+        ("HTTPS://h/a", False, True),
+        ("s3://b/a", False, True),
+        ("s3://b/a", True, False),
+        ("a.png", False, False),
+        ("data:,", False, False),
+        (None, False, False),
+    ],
+)
+def test_only_living_items_with_an_address_on_the_network_are_remote(uri, deleted, remote):
+    assert is_remote(item(uri, deleted=deleted)) is remote
+
+
+@pytest.mark.parametrize("uri", ["data:image/png;base64,%%%", "data:image/png,abc", "data:"])
+def test_a_data_uri_must_be_base64(uri):
+    assert "base64" in reason(uri)
+
+
+def test_an_inline_picture_is_not_kept_in_memory():
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            reason(f"data:;base64,{number:04d}" + "A" * 1_000_000)
+        gc.collect()  # what pytest keeps of the errors
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3_000_000
+
+
+def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, picture):
+    (tmp_path / "a.png").write_bytes(picture)
+    for uri in (data_uri(picture), "a.png"):
+        enough = MediaConfig(max_bytes=len(picture))
+        assert load_media(item(uri), base_dir=tmp_path, config=enough) == picture
+        less = MediaConfig(max_bytes=len(picture) - 1)
+        assert f"got {len(picture)}" in reason(uri, base_dir=tmp_path, config=less)
+
+
+def test_the_pixel_limit_includes_its_bound(picture):
+    assert load_media(item(data_uri(picture)), base_dir=None, config=MediaConfig(max_pixels=12))
+    small = MediaConfig(max_pixels=11)
+    assert "at most 11 pixels, got 4 x 3" in reason(data_uri(picture), config=small)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_bytes", 0),
+        ("max_attempts", 0),
+        ("per_host", 0),
+        ("max_host_failures", 0),
+        ("read_timeout_s", 0.0),
+        ("max_redirects", -1),
+        ("max_pixels", MAX_PIXELS + 1),
+    ],
+)
+def test_limits_out_of_range_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
+        MediaConfig(**{field: value})

@@ -1,0 +1,97 @@
+"""Tests for embedder/finetune/data/hard_negatives.py: against every threshold there is."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from embedder.finetune.data.hard_negatives import f1_threshold, mine
+
+
+def brute_threshold(positives, negatives):
+    """The highest of the best thresholds among all scores."""
+    scores = np.concatenate([positives, negatives])
+    labels = np.repeat([1, 0], [len(positives), len(negatives)])
+    tried = [(f1_score(labels, scores >= level), level) for level in np.unique(scores)]
+    return max(tried)[::-1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("num_levels", [4, 1000])
+def test_the_threshold_is_the_best_of_all_scores(seed, num_levels):
+    source = np.random.default_rng(seed)
+    # Few levels: many ties, within and between labels.
+    positives = source.integers(num_levels // 3, num_levels, size=20) / num_levels
+    negatives = source.integers(0, num_levels, size=60) / num_levels
+    threshold, f1 = f1_threshold(positives, [negatives[:7], negatives[7:]])
+    expected_threshold, expected_f1 = brute_threshold(positives, negatives)
+    assert threshold == expected_threshold
+    assert f1 == pytest.approx(expected_f1, abs=1e-12)
+
+
+def test_of_equally_good_thresholds_the_highest_is_taken():
+    # From 0.9: 1 of 2 found, none wrong: 2 / (1 + 2). From 0.5: 2 of 2, two wrong: 4 / (4 + 2).
+    assert f1_threshold(np.array([0.9, 0.5]), [np.array([0.7, 0.6])]) == (0.9, pytest.approx(2 / 3))
+
+
+def test_a_threshold_without_positives_is_refused():
+    with pytest.raises(ValueError, match="needs labelled pairs, got none"):
+        f1_threshold(np.array([]), [np.array([0.5])])
+
+
+def on_circle(*cosines):
+    """Unit vectors with these cosines to (1, 0)."""
+    return np.array([(c, np.sqrt(1 - c * c)) for c in cosines])
+
+
+def test_hard_negatives_are_the_highest_below_the_threshold():
+    targets = on_circle(0.9, 0.95, 0.5, 0.7, 0.2)
+    mined = mine(np.array([[1.0, 0.0]]), targets, np.array([[0, 0]]), num_negatives=2)
+    # From 0.9 on: the label and target 1, which is dropped; F1 = 2 / (2 + 1).
+    assert mined.threshold == pytest.approx(0.9, abs=1e-6)
+    assert mined.f1 == pytest.approx(2 / 3)
+    assert mined.num_dropped == 1
+    assert mined.rows_QH.tolist() == [[3, 2]]
+
+
+def test_an_unlabelled_pair_right_at_the_threshold_is_dropped():
+    query = np.array([[1.0, 0.0]])
+    mined = mine(query, on_circle(0.9, 0.9, 0.5), np.array([[0, 0]]), num_negatives=1)
+    assert mined.num_dropped == 1
+    assert mined.rows_QH.tolist() == [[2]]
+
+
+def test_a_label_below_the_threshold_is_no_negative():
+    targets = on_circle(0.9, 0.8, 0.7, 0.6, 0.5, 0.1)
+    mined = mine(np.array([[1.0, 0.0]]), targets, np.array([[0, 0], [0, 5]]), num_negatives=2)
+    assert mined.threshold == pytest.approx(0.9, abs=1e-6)  # 2 / 3, against 4 / 8 from 0.1 on
+    assert mined.rows_QH.tolist() == [[1, 2]]
+
+
+def test_ties_go_to_the_lower_row_and_missing_ones_are_padded():
+    query = np.array([[1.0, 0.0]])
+    many = on_circle(0.9, *[0.3, 0.2] * 20)
+    mined = mine(query, many, np.array([[0, 0]]), num_negatives=4)
+    assert mined.rows_QH.tolist() == [[1, 3, 5, 7]]
+    few = on_circle(0.9, 0.3, 0.3, 0.3)
+    padded = mine(query, few, np.array([[0, 0]]), num_negatives=5).rows_QH
+    assert padded.tolist() == [[1, 2, 3, -1, -1]]
+
+
+@pytest.mark.parametrize("max_scores", [1, 35, 10**6])
+def test_mining_equals_brute_force_however_it_is_cut(max_scores):
+    source = np.random.default_rng(5)
+    queries, targets = source.normal(size=(9, 4)), source.normal(size=(15, 4))
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    scores = (queries @ targets.T).astype(np.float32)
+    labels = (scores > 0.8) ^ (source.random(scores.shape) < 0.05)
+    mined = mine(
+        queries, targets, np.argwhere(labels)[::-1], num_negatives=3, max_scores=max_scores
+    )
+    threshold, f1 = brute_threshold(scores[labels], scores[~labels])
+    assert mined.threshold == pytest.approx(threshold, abs=1e-7)
+    assert mined.f1 == pytest.approx(f1, abs=1e-12)
+    assert mined.num_dropped == ((scores >= threshold) & ~labels).sum() > 0
+    for row, mined_row in enumerate(mined.rows_QH):
+        below = np.flatnonzero((scores[row] < threshold) & ~labels[row])
+        assert mined_row.tolist() == sorted(below, key=lambda column: -scores[row, column])[:3]

@@ -1,0 +1,48 @@
+"""Tests for cached_forward.py: what is read in groups is what is read at once."""
+
+import pytest
+import torch
+
+from embedder.content import Content
+from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.image_features import PictureCache
+
+
+@pytest.fixture(scope="module")
+def batch(inputs, picture):
+    """Long and short by turns, so that groups of one length take prompts from everywhere."""
+    long = rationale_answer(inputs, "grass is green", "2 green kites")
+    short = rationale_answer(inputs, "", "hats")
+    contents = [
+        Content("three red mugs in the colour of a brick"),
+        Content("kites"),
+        Content("in the sky", picture),
+        Content("hats"),
+        Content("a label", picture),
+    ]
+    samples = [inputs.sample(content, "find the item") for content in contents]
+    answers = [(short, long), (direct_answer(inputs),), (long,), (long, short, long), (short,)]
+    return [Prompted(sample, chosen) for sample, chosen in zip(samples, answers, strict=True)]
+
+
+@pytest.mark.parametrize("group_size", [1, 2, 3, 5])
+@torch.no_grad()
+def test_groups_of_one_length_read_what_one_batch_reads(backbone, inputs, batch, group_size):
+    whole = read(backbone, inputs, batch)
+    pictures = PictureCache(backbone, inputs)
+    grouped = Reader(backbone, inputs, pictures=pictures, group_size=group_size).read(batch)
+    assert grouped.words_T.tolist() == whole.words_T.tolist()
+    assert grouped.answer_T.tolist() == whole.answer_T.tolist()
+    for name in ("gate_B2", "vectors_NH", "word_states_TH"):
+        torch.testing.assert_close(
+            getattr(grouped, name), getattr(whole, name), atol=1e-4, rtol=0, msg=name
+        )
+
+
+@torch.no_grad()
+def test_a_batch_without_words_is_read_in_groups_too(backbone, inputs, batch):
+    whole = read(backbone, inputs, batch, with_words=False)
+    grouped = Reader(backbone, inputs, group_size=2).read(batch, with_words=False)
+    torch.testing.assert_close(grouped.vectors_NH, whole.vectors_NH, atol=1e-5, rtol=0)
+    assert not len(grouped.words_T)

@@ -1,0 +1,162 @@
+"""Tests for joint.py: a killed training, rationales that are drawn, LoRA."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from embedder.content import Content
+from embedder.finetune.records import Lesson, Path
+from embedder.finetune.training.adapters import Lora
+from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.joint import JointConfig, JointTrainer
+from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.training.loop import train
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import load
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def lessons(pairs):
+    often, seldom = Path("grass is green", "mugs", 0.75), Path("ash is grey", "hats", 0.25)
+    return [
+        Lesson(pair, (often, seldom) if row % 2 else (), (seldom,) if row % 3 == 0 else ())
+        for row, pair in enumerate(pairs)
+    ]
+
+
+def config(**changes):
+    return JointConfig(
+        **{"num_steps": 4, "batch_size": 4, "warmup_steps": 2, "average_decay": 0.5} | changes
+    )
+
+
+def weights(backbone):
+    return [parameter.detach() for parameter in backbone.parameters()]
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, alpha=4)])
+def test_a_killed_training_ends_with_the_same_weights(fresh, lessons, tmp_path, lora):
+    def trainer():
+        return JointTrainer(fresh(), lessons, config(lora=lora))
+
+    whole = train(trainer(), tmp_path / "whole", save_every=2)
+    killed = trainer()
+    step = killed.step
+
+    def step_or_die(number):
+        if number == 3:
+            raise Killed
+        return step(number)
+
+    killed.step = step_or_die
+    with pytest.raises(Killed):
+        train(killed, tmp_path / "killed", save_every=2)
+    resumed = train(trainer(), tmp_path / "killed", save_every=2)
+    for one, other in zip(weights(whole), weights(resumed), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_rationales_are_drawn_by_weight_anew_in_every_step(fresh, lessons):
+    trainer = JointTrainer(fresh(), [lesson for lesson in lessons if lesson.query_paths], config())
+    drawn = Counter(x.query_path.text for step in range(150) for x in trainer.batch_at(step))
+    assert drawn.total() == 600
+    assert drawn["grass is green"] / 600 == pytest.approx(0.75, abs=0.07)  # 4 standard deviations
+    assert trainer.batch_at(7) == trainer.batch_at(7)
+
+
+def test_the_best_rationale_is_the_heaviest_and_the_first_of_equals(fresh, pairs):
+    paths = (Path("light", "", 0.2), Path("first", "", 0.4), Path("second", "", 0.4))
+    lessons = [Lesson(pair, paths) for pair in pairs]
+    trainer = JointTrainer(fresh(), lessons, config(path_choice="best"))
+    assert {x.query_path.text for x in trainer.batch_at(0)} == {"first"}
+    assert {x.target_path for x in trainer.batch_at(0)} == {None}
+
+
+def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, lessons):
+    checkpoint = fresh()
+    before = {name: weight.clone() for name, weight in checkpoint.backbone.state_dict().items()}
+    rate = config(lora=Lora(rank=2, alpha=4), average_decay=0.0, learning_rate=0.01)
+    trainer = JointTrainer(checkpoint, lessons, rate)
+    trainer.step(0)
+    trainer.step(1)
+    merged = trainer.averaged()
+    after = merged.state_dict()
+    assert set(after) == set(before)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {
+        name
+        for name in before
+        if ("language_model.layers" in name and "proj" in name)
+        or "embed_tokens" in name
+        or "lm_head" in name
+    }
+    rows = before["model.lm_head.weight"] != after["model.lm_head.weight"]
+    ids = checkpoint.inputs
+    control = {ids.direct_id, ids.reason_id, ids.summary_id, ids.emb_id}
+    assert set(torch.nonzero(rows.any(dim=1)).flatten().tolist()) <= control
+    asked = [
+        Prompted(
+            ids.sample(Content("3 red mugs"), "find"),
+            (direct_answer(ids), rationale_answer(ids, "a", "b")),
+        )
+    ]
+    with torch.no_grad():
+        wrapped, plain = read(trainer.backbone, ids, asked), read(merged, ids, asked)
+    torch.testing.assert_close(wrapped.vectors_NH, plain.vectors_NH, atol=1e-5, rtol=0)
+
+
+def test_kept_picture_features_change_nothing_but_the_time(fresh, lessons):
+    def trained(pictures):
+        checkpoint = fresh()
+        cache = PictureCache(checkpoint.backbone, checkpoint.inputs) if pictures else None
+        trainer = JointTrainer(checkpoint, lessons, config(train_pictures=False), pictures=cache)
+        return [trainer.step(step) for step in range(3)], checkpoint.backbone
+
+    (computed, tower), (kept, _) = trained(False), trained(True)
+    for one, other in zip(computed, kept, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    visual = fresh().backbone.model.model.visual.state_dict()
+    for name, weight in tower.model.model.visual.state_dict().items():
+        assert torch.equal(weight, visual[name])
+
+
+def test_features_of_a_tower_that_is_to_be_trained_are_refused(fresh, lessons):
+    checkpoint = fresh()
+    cache = PictureCache(checkpoint.backbone, checkpoint.inputs)
+    with pytest.raises(ValueError, match="set train_pictures to False"):
+        JointTrainer(checkpoint, lessons, config(), pictures=cache)
+
+
+def test_training_finds_in_both_modes_what_the_shipped_model_is_wrong_about(pairs):
+    """Every query goes with the next product's picture; the rationale names that product."""
+    checkpoint = load("nano")
+    lessons = [
+        Lesson(replace(pair, target=other.target), (Path(other.query.text, other.query.text),))
+        for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True)
+    ]
+    objective = ObjectiveConfig(false_negative_margin=None)
+    trainer = JointTrainer(
+        checkpoint, lessons, config(num_steps=30, batch_size=10, objective=objective)
+    )
+
+    def hit_at_1(policy):
+        model = MMEmbR1(
+            replace(checkpoint, backbone=trainer.averaged()), EmbedderConfig(policy=policy)
+        )
+        queries = model.encode_query([lesson.pair.query for lesson in lessons])
+        items = model.encode_items([lesson.pair.target for lesson in lessons], policy="never")
+        found = torch.tensor([[float(q.vector @ i.vector) for i in items] for q in queries])
+        return (found.argmax(dim=1) == torch.arange(len(lessons))).float().mean().item()
+
+    assert max(hit_at_1("never"), hit_at_1("always")) <= 0.2
+    for step in range(30):
+        trainer.step(step)
+    assert hit_at_1("never") >= 0.8
+    assert hit_at_1("always") >= 0.8

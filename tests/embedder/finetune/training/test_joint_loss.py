@@ -1,0 +1,164 @@
+"""Tests for embedder/finetune/training/joint_loss.py and the gradient cache that it goes by."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from embedder.content import Content
+from embedder.finetune.data.pairs import Negative
+from embedder.finetune.records import Path
+from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.training.losses import matryoshka_info_nce
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+
+DIMS = (32, 64, 128)
+OFF = {
+    "direct_direct": 0.0,
+    "reason_reason": 0.0,
+    "reason_direct": 0.0,
+    "direct_reason": 0.0,
+    "words": 0.0,
+    "gate": 0.0,
+}
+
+
+def path(text, summary="hats"):
+    return Path(text, summary)
+
+
+@pytest.fixture(scope="module")
+def lessons(pairs):
+    hard = (Negative(Content("a hat in the sky"), "none"),)
+    return [
+        DrawnLesson(pairs[0], path("grass is green"), path("the label says echo", "2 red mugs")),
+        DrawnLesson(pairs[1], path("a zebra is striped"), None),
+        DrawnLesson(replace(pairs[2], negatives=hard), None, path("the label says dune")),
+        DrawnLesson(pairs[3]),
+    ]
+
+
+def losses(checkpoint, lessons, **changes):
+    """Weighted losses and the gradient of all parameters, one after the other."""
+    backbone = checkpoint.backbone.requires_grad_(True)
+    config = ObjectiveConfig(**OFF | {"false_negative_margin": None} | changes)
+    objective = JointObjective(Reader(backbone, checkpoint.inputs), checkpoint.manifest, config)
+    found = objective.backward(lessons)
+    return found, [parameter.grad for parameter in backbone.parameters()]
+
+
+@pytest.fixture(scope="module")
+def vectors(checkpoint, lessons):
+    """Embeddings of every side in every mode, each read alone."""
+    ids = checkpoint.inputs
+
+    def embedded(content, instruction, chosen):
+        answer = (
+            direct_answer(ids)
+            if chosen is None
+            else rationale_answer(ids, chosen.text, chosen.summary)
+        )
+        with torch.no_grad():
+            prompted = Prompted(ids.sample(content, instruction), (answer,))
+            return read(checkpoint.backbone, ids, [prompted]).vectors_NH[0]
+
+    query, item = checkpoint.manifest.query_instruction, checkpoint.manifest.item_instruction
+    hard = embedded(lessons[2].pair.negatives[0].content, item, None)
+    return {
+        "query direct": [embedded(x.pair.query, query, None) for x in lessons],
+        "query reasoned": [embedded(x.pair.query, query, x.query_path) for x in lessons],
+        "target direct": [*(embedded(x.pair.target, item, None) for x in lessons), hard],
+        "target reasoned": [*(embedded(x.pair.target, item, x.target_path) for x in lessons), hard],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "target", "rows"),
+    [
+        ("direct_direct", "query direct", "target direct", [0, 1, 2, 3]),
+        ("reason_reason", "query reasoned", "target reasoned", [0, 1, 2]),
+        ("reason_direct", "query reasoned", "target direct", [0, 1]),
+        ("direct_reason", "query direct", "target reasoned", [0, 2]),
+    ],
+)
+def test_each_contrast_is_between_the_modes_that_it_names(
+    fresh, lessons, vectors, name, query, target, rows
+):
+    found, _ = losses(fresh(), lessons, **{name: 3.0})
+    order = rows + [row for row in range(5) if row not in rows]
+    left_out = torch.zeros(len(rows), 5, dtype=torch.bool)
+    left_out[:, order.index(4)] = torch.tensor([row != 2 for row in rows])  # lesson 2's own
+    expected = matryoshka_info_nce(
+        torch.stack(vectors[query])[rows],
+        torch.stack(vectors[target])[order],
+        dims=DIMS,
+        contrastive_temperature=0.05,
+        is_false_negative_BN=left_out,
+    )
+    assert set(found) == {name}
+    assert found[name] == pytest.approx(3 * expected.item() * len(rows) / 4, rel=1e-4)
+
+
+def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
+    fresh, checkpoint, lessons
+):
+    found, _ = losses(fresh(), lessons, words=2.0)
+    ids, manifest = checkpoint.inputs, checkpoint.manifest
+    sided = [(x.pair.query, manifest.query_instruction, x.query_path) for x in lessons]
+    sided += [(x.pair.target, manifest.item_instruction, x.target_path) for x in lessons]
+    surprises = []
+    for content, instruction, chosen in sided:
+        if chosen is not None:
+            sample = ids.sample(content, instruction)
+            answer = rationale_answer(ids, chosen.text, chosen.summary)
+            batch = ids.batch([sample.extended(answer)])
+            with torch.no_grad():
+                states = checkpoint.backbone.states(batch)[0, len(sample) : -1]
+            logits = checkpoint.backbone.logits(states)
+            surprises.append(
+                F.cross_entropy(logits, torch.tensor(answer[1:]), reduction="none").detach()
+            )
+    assert len(surprises) == 4
+    assert found["words"] == pytest.approx(2 * torch.cat(surprises).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("sure", [1.0, 0.9])
+def test_both_kinds_of_gate_labels_weigh_the_same_however_rare_one_is(
+    fresh, checkpoint, pairs, sure
+):
+    lessons = [DrawnLesson(pairs[0], path("grass is green")), *map(DrawnLesson, pairs[1:4])]
+    found, _ = losses(fresh(), lessons, gate=1.0, gate_confidence=sure)
+    model = MMEmbR1(checkpoint, EmbedderConfig(policy="never"))
+    queries = model.encode_query([x.pair.query for x in lessons])
+    targets = model.encode_items([x.pair.target for x in lessons])
+    gates = torch.tensor([x.gate_probability for x in (*queries, *targets)])
+    asked = torch.tensor([sure, *[1 - sure] * 7])
+    surprise = -asked * gates.log() - (1 - asked) * (1 - gates).log()
+    expected = (surprise[0] + surprise[1:].mean()) / 2
+    assert found["gate"] == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_gradients_from_chunks_are_those_of_the_whole_batch(fresh, lessons, chunk_size):
+    on = {name: 1.0 for name in OFF}
+    whole, expected = losses(fresh(), lessons, **on)
+    chunked, gradients = losses(fresh(), lessons, **on, chunk_size=chunk_size)
+    assert chunked == pytest.approx(whole, rel=1e-5)
+    length = torch.cat([gradient.flatten() for gradient in expected]).norm()
+    for gradient, own in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient / length, own / length, atol=1e-5, rtol=0)
+
+
+def test_lessons_without_rationales_are_learnt_in_direct_mode_alone(fresh, pairs):
+    found, _ = losses(fresh(), [DrawnLesson(pair) for pair in pairs], **{n: 1.0 for n in OFF})
+    assert set(found) == {"direct_direct", "gate"}
+
+
+def test_a_weight_below_zero_is_refused():
+    with pytest.raises(ValueError, match="words must be >= 0, got -1"):
+        ObjectiveConfig(words=-1)
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
+        ObjectiveConfig(chunk_size=0)

@@ -1,0 +1,33 @@
+"""Tests for version_folder.py: what is written loads as what was trained."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from embedder.finetune.training.adapters import Lora, averaged, make_trainable
+from embedder.finetune.training.optimizer import AveragedAdamW
+from embedder.finetune.training.version_folder import write_version
+from embedder.model.checkpoint import load
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2, alpha=4)])
+def test_a_written_version_has_the_trained_weights(fresh, tmp_path, lora):
+    start = fresh()
+    adapted = make_trainable(start.backbone, start.inputs, lora=lora, train_pictures=False, seed=0)
+    optimizer = AveragedAdamW(
+        start.backbone.parameters(), weight_decay=0.0, average_decay=0.0, max_gradient_norm=1.0
+    )
+    for weight, average in zip(optimizer.parameters, optimizer.average, strict=True):
+        with torch.no_grad():
+            weight.add_(0.01)
+            average.copy_(weight)
+    trained = averaged(start.backbone, optimizer, adapted)
+    expected = [parameter.clone() for parameter in trained.parameters()]
+    manifest = replace(start.manifest, name="tuned")
+    write_version(trained, start, tmp_path / "tuned", manifest=manifest)
+    read = load(str(tmp_path / "tuned"))
+    assert read.manifest == manifest
+    assert read.gate_is_trained
+    for one, other in zip(read.backbone.parameters(), expected, strict=True):
+        assert torch.equal(one, other)

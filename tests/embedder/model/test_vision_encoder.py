@@ -1,0 +1,32 @@
+"""Tests for embedder/model/vision_encoder.py against transformers' own picture tower."""
+
+import numpy as np
+import pytest
+import torch
+
+GRIDS = [
+    [(1, 6, 6)],
+    [(1, 4, 4), (1, 4, 4), (1, 8, 4)],
+    [(1, 4, 8), (1, 6, 6), (1, 4, 8)],
+]
+
+
+@pytest.mark.parametrize("grids", GRIDS)
+def test_features_equal_those_of_transformers(backbone, grids):
+    generator = torch.Generator().manual_seed(0)
+    num_patches = sum(int(np.prod(grid)) for grid in grids)
+    patches = torch.randn(num_patches, 3 * 16 * 16, generator=generator)
+    both_frames = patches.view(-1, 3, 1, 256).expand(-1, 3, 2, 256).reshape(num_patches, -1)
+    with torch.no_grad():
+        features = backbone.pictures.encode(patches, grids)
+        expected = backbone.model.model.visual(both_frames, grid_thw=torch.tensor(grids))
+    # Untrained weights of 0.15 give features of up to some hundreds: compared relatively.
+    torch.testing.assert_close(
+        features.tokens_TH, expected.pooler_output, rtol=1e-5, atol=1e-5 * scale(expected)
+    )
+    for ours, theirs in zip(features.deepstack, expected.deepstack_features, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale(expected))
+
+
+def scale(output):
+    return output.pooler_output.abs().max().item()

@@ -1,0 +1,146 @@
+"""Tests for embedder/mmemb_r1.py: many contents, in order or as they are done, under one policy."""
+
+from dataclasses import replace
+from itertools import count, islice
+
+import numpy as np
+import pytest
+
+from embedder.content import Content, Failure
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.prompting.images import PictureError
+
+
+def encoder(checkpoint, **options):
+    return MMEmbR1(checkpoint, EmbedderConfig(**options))
+
+
+def test_encodings_come_in_the_order_of_the_contents(checkpoint, picture):
+    contents = [Content("kites " * n) for n in (9, 1, 5)] + [Content("", picture)]
+    together = encoder(checkpoint, batch_tokens=40).encode_items(contents)
+    for content, expected in zip(contents, together, strict=True):
+        alone = encoder(checkpoint).encode_items([content])[0]
+        np.testing.assert_allclose(alone.vector, expected.vector, atol=1e-5)
+
+
+def test_vectors_are_float32_unit_vectors_of_the_stated_dim(checkpoint):
+    model = encoder(checkpoint)
+    (encoding,) = model.encode_query([Content("mugs")])
+    assert encoding.vector.shape == (model.dim,)
+    assert encoding.vector.dtype == np.float32
+    assert np.linalg.norm(encoding.vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_query_and_item_instructions_differ(checkpoint):
+    model = encoder(checkpoint)
+    (query,) = model.encode_query([Content("mugs")])
+    (item,) = model.encode_items([Content("mugs")])
+    assert not np.allclose(query.vector, item.vector, atol=1e-3)
+
+
+def test_a_call_may_overrule_the_configured_policy(checkpoint):
+    model = encoder(checkpoint, policy="never")
+    assert model.encode_query([Content("mugs")])[0].action == "direct"
+    assert model.encode_query([Content("mugs")], policy="always")[0].action == "reason"
+
+
+def test_progress_adds_up_to_the_number_of_items(checkpoint):
+    done = []
+    encoder(checkpoint, batch_tokens=64).encode_items([Content("mug")] * 7, progress=done.append)
+    assert sum(done) == 7
+
+
+def test_text_beyond_the_limit_changes_nothing_and_text_before_it_does(checkpoint):
+    model = encoder(checkpoint)
+    limit = checkpoint.inputs.max_text_tokens
+    full = "mug" + " mug" * (limit - 1)
+    assert len(checkpoint.inputs.tokens(full)) == limit
+    texts = [full, full + " kite", full + " mug" * 10_000, full.replace("mug", "kite", 1)]
+    cut, longer, longest, other = (
+        e.vector for e in model.encode_items([Content(t) for t in texts])
+    )
+    np.testing.assert_allclose(cut, longer, atol=1e-5)
+    np.testing.assert_allclose(cut, longest, atol=1e-5)
+    assert not np.allclose(cut, other, atol=1e-3)
+
+
+def test_no_contents_give_no_encodings(checkpoint):
+    assert encoder(checkpoint).encode_items([]) == []
+
+
+def test_a_policy_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="policy must be auto, always or never, got 'maybe'"):
+        EmbedderConfig(policy="maybe")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_neither_windows_nor_workers_change_a_vector(checkpoint, picture, num_workers, window):
+    contents = [Content("kites " * n, picture if n % 2 else None) for n in range(7)]
+    expected = encoder(checkpoint).encode_items(contents)
+    tested = encoder(checkpoint, num_workers=num_workers, window=window, batch_tokens=40)
+    for found, wanted in zip(tested.encode_items(contents), expected, strict=True):
+        np.testing.assert_allclose(found.vector, wanted.vector, atol=1e-5)
+
+
+def test_direct_and_reasoned_ones_in_one_call_equal_those_of_two_calls(checkpoint, picture):
+    contents = [Content("kites " * n, picture if n % 2 else None) for n in range(8)]
+    by_policy = {
+        "direct": encoder(checkpoint).encode_items(contents, policy="never"),
+        "reason": encoder(checkpoint).encode_items(contents, policy="always"),
+    }
+    mixed = encoder(checkpoint, num_slots=2, batch_tokens=64).encode_items(contents)
+    assert {encoding.action for encoding in mixed} == {"direct", "reason"}
+    for row, encoding in enumerate(mixed):
+        expected = by_policy[encoding.action][row]
+        np.testing.assert_allclose(encoding.vector, expected.vector, atol=1e-5)
+
+
+def test_a_stream_may_be_endless(checkpoint):
+    model = encoder(checkpoint, window=4)
+    drawn = islice(model.stream_items(Content(f"mug {n}") for n in count()), 10)
+    assert sorted(row for row, _ in drawn) == list(range(10))
+
+
+def test_a_stream_tells_failures_where_a_list_raises_them(checkpoint):
+    contents = [Content("mug"), Content("", b"not a picture")]
+    answers = dict(encoder(checkpoint).stream_items(contents))
+    assert isinstance(answers[1], Failure)
+    assert "not a readable picture" in answers[1].reason
+    with pytest.raises(PictureError):
+        encoder(checkpoint).encode_items(contents)
+
+
+def test_a_query_whose_deadline_has_passed_is_answered_directly_and_says_so(checkpoint):
+    model = encoder(checkpoint, policy="always")
+    (expected,) = model.encode_query([Content("mugs")], policy="never")
+    for limits in ({"deadline_s": 0.0}, {"max_new_tokens": 1}):
+        (encoding,) = model.encode_query([Content("mugs")], **limits)
+        assert encoding.action == "direct"
+        assert encoding.fallback
+        np.testing.assert_allclose(encoding.vector, expected.vector, atol=1e-5)
+    assert not expected.fallback
+
+
+def test_another_thinker_answers_for_what_the_gate_sends_to_it(checkpoint):
+    class Echo:
+        """Answers with the direct vector and the content's own words."""
+
+        needs_past = False
+
+        def think(self, gated, limits):
+            for one in gated:
+                assert one.past_Y2KLD is None
+                yield one.row, replace(one.answer, action="reason", rationale=one.content.text)
+
+    model = MMEmbR1(checkpoint, EmbedderConfig(policy="always"), thinker=Echo())
+    encodings = model.encode_query([Content("mugs"), Content("kites")])
+    assert [encoding.rationale for encoding in encodings] == ["mugs", "kites"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_tokens": 0}, {"window": 0}, {"num_slots": 0}, {"num_workers": -1}]
+)
+def test_a_size_that_is_too_small_is_refused(options):
+    with pytest.raises(ValueError, match="must be at least"):
+        EmbedderConfig(**options)

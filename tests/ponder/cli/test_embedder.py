@@ -1,0 +1,86 @@
+"""Tests for ponder/cli/embedder.py: the account of the model that ships, and its export."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from ponder.cli.app import app
+from ponder.reports.reasoning.evaluation_set import read_evaluation_set
+from ponder.settings import Settings
+
+runner = CliRunner()
+
+CLIP_PATH = re.compile(r"\bp[0-9a-f]{10}\b")
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_every_command_explains_itself(command):
+    result = runner.invoke(app, ["embedder", command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar):
+    home, out = tmp_path / "home", tmp_path / "out"
+    arguments = [
+        "--home",
+        str(home),
+        "embedder",
+        "report",
+        "--data",
+        str(bazaar),
+        "--out",
+        str(out),
+    ]
+    result = runner.invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads((out / "thinking.json").read_text())
+    assert report == json.loads(result.stdout)
+    drawn = (out / "thinking.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert not home.exists()
+    assert set(report["policies"]) == {"never", "always", "auto"}
+    assert report["reasoner"] == report["model_version"]
+    assert report["num_queries"] == 12
+    # The vectors were read anew with their own rationales: the same ones came out, to 1e-5, so a
+    # near tie of the twelve queries may fall the other way.
+    always = report["pairings"]["reason x direct"]
+    assert report["sensitivity"]["query"]["metrics"]["right"] == pytest.approx(always, abs=0.03)
+    shown = runner.invoke(app, arguments)
+    # Times are in the JSON alone. Names of clip paths hash the last digits of a layout.
+    again = (out / "thinking.svg").read_text()
+    assert CLIP_PATH.sub("", again) == CLIP_PATH.sub("", drawn)
+    assert report["findings"][0][:40] in " ".join(shown.stdout.split())
+
+
+def test_a_folder_without_queries_is_one_line_and_exit_code_1(tmp_path):
+    (tmp_path / "items.jsonl").write_text("")
+    arguments = ["embedder", "report", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    result = runner.invoke(app, ["--home", str(tmp_path), *arguments])
+    assert result.exit_code == 1
+    assert "queries.jsonl" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_items_that_the_embedder_refuses_are_not_in_the_evaluation_set(tmp_path, bazaar):
+    settings = Settings(home=tmp_path)
+    whole = read_evaluation_set(settings, bazaar, refusal=lambda content: None)
+    texts = read_evaluation_set(
+        settings, bazaar, refusal=lambda content: "a picture" if content.image else None
+    )
+    assert len(whole.items) == len(whole.item_ids) > len(texts.items) > 0
+    assert all(content.image is None for content in texts.items)
+    with pytest.raises(ValueError, match="must hold a query with a right item"):
+        read_evaluation_set(settings, bazaar, refusal=lambda content: "no")
+
+
+def test_export_writes_a_folder_that_names_its_modules(tmp_path):
+    pytest.importorskip("sentence_transformers", reason="the extra is missing")
+    result = runner.invoke(app, ["embedder", "export", "--to", str(tmp_path / "nano"), "--json"])
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "nano" / "modules.json").read_text())[0]["path"] == ""
+    again = runner.invoke(app, ["embedder", "export", "--to", str(tmp_path / "nano")])
+    assert again.exit_code == 1
+    assert "must be empty" in " ".join(again.stderr.split())

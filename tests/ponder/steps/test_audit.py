@@ -1,0 +1,142 @@
+"""Tests for ponder/steps/audit.py: a night leaves nothing to find; faults are found and mended."""
+
+import json
+import shutil
+from collections import Counter
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
+from ponder.steps import nightly as steps
+from ponder.steps.audit import advice, audit, repair
+from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+
+
+@pytest.fixture(scope="module")
+def sound_home(bazaar, night, tmp_path_factory):
+    """The folder of a deployment after one night."""
+    from ponder.settings import Settings
+
+    home = tmp_path_factory.mktemp("sound") / "home"
+    night(Settings(home=home, shard_size=25), bazaar)
+    return home
+
+
+@pytest.fixture
+def sound(settings, sound_home):
+    shutil.copytree(sound_home, settings.home)
+    return settings
+
+
+def faults(settings):
+    """Count of each fault by name, summed over the places where it was found."""
+    counts = Counter()
+    for each in audit(settings).faults:
+        counts[each.name] += each.count
+    return counts
+
+
+def append(settings, table, rows):
+    """As a writer would that does not look what is there."""
+    write_deltalake(f"{settings.lake_uri}/{table.name}", rows, mode="append")
+
+
+def test_after_a_night_everything_agrees(sound):
+    result = audit(sound)
+    assert result.faults == []
+    assert result.plain()["agrees"]
+    assert {"duplicate_keys", "index_missing"} <= {each.name for each in result.findings}
+    assert repair(sound, result) == {}
+
+
+def test_before_the_first_landing_there_is_nothing_to_disagree(settings):
+    assert audit(settings).faults == []
+
+
+def test_what_the_index_lost_kept_or_holds_in_an_older_form_is_told_apart_and_mended(sound):
+    lake, version = open_lake(sound), configured_version(sound)
+    rows = living_vectors(lake, version)
+    lost, old, *_ = rows["item_id"]
+    dim = len(rows["vector"][0])
+    wrong = rows.filter(pl.col("item_id") != lost).with_columns(
+        attributes=pl.when(pl.col("item_id") == old)
+        .then(pl.lit('{"price": -1}'))
+        .otherwise("attributes")
+    )
+    stranger = wrong.tail(1).with_columns(item_id=pl.lit("stranger"))
+    with open_index(sound) as index:
+        index.sync(version, pl.concat([wrong, stranger]), dim=dim)
+    found = {each.name: (each.where, each.first) for each in audit(sound).faults}
+    assert found == {
+        "index_missing": (version, (lost,)),
+        "index_orphaned": (version, ("stranger",)),
+        "index_stale": (version, (old,)),
+    }
+    assert repair(sound, audit(sound)) == {"index": 3}
+    assert faults(sound) == {}
+
+
+def test_a_vector_of_an_earlier_content_is_found_by_its_hash(sound):
+    lake, version = open_lake(sound), configured_version(sound)
+    rows = living_vectors(lake, version)
+    with open_index(sound) as index:
+        index.sync(
+            version,
+            rows.with_columns(content_hash=pl.lit("earlier")).head(1).vstack(rows.tail(-1)),
+            dim=len(rows["vector"][0]),
+        )
+    assert faults(sound) == {"index_stale": 1}
+
+
+def test_a_deleted_item_that_is_still_served_is_found_in_the_live_version_too(sound):
+    gone = living_vectors(open_lake(sound), configured_version(sound))["item_id"][0]
+    line = {"item_id": gone, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"}
+    folder = sound.home / "later"
+    folder.mkdir()
+    (folder / "items.jsonl").write_text(json.dumps(line) + "\n")
+    steps.land_folder(sound, folder)
+    other = type(sound)(home=sound.home, shard_size=25, policy="never")
+    version, live = configured_version(other), configured_version(sound)
+    assert version != live
+    found = {(each.name, each.where) for each in audit(other).faults}
+    assert ("index_orphaned", live) in found
+    assert ("missing_embeddings", version) in found
+
+
+def test_embeddings_lost_and_orphaned_are_made_and_dropped(sound):
+    lake = open_lake(sound)
+    embedded = lake.read(EMBEDDINGS).sort("item_id")
+    append(sound, EMBEDDINGS, embedded.head(1).with_columns(item_id=pl.lit("never")))
+    assert lake.delete(EMBEDDINGS, embedded.select(EMBEDDINGS.key).head(2)) == 2
+    # Their vectors are still in Milvus, which the lake no longer vouches for.
+    expected = {"missing_embeddings": 2, "orphaned_embeddings": 1, "index_orphaned": 2}
+    assert faults(sound) == expected
+    done = repair(sound, audit(sound))
+    assert (done["missing_embeddings"], done["orphaned_embeddings"]) == (2, 1)
+    assert faults(sound) == {}
+    assert lake.read(EMBEDDINGS).sort("item_id")["item_id"].equals(embedded["item_id"])
+
+
+def test_rows_stored_twice_are_made_one(sound):
+    lake = open_lake(sound)
+    items = lake.read(ITEMS).sort("item_id")
+    append(sound, ITEMS, items.head(3))
+    append(sound, MEDIA, lake.read(MEDIA).head(1))
+    assert faults(sound) == {"duplicate_keys": 4}
+    assert repair(sound, audit(sound))["duplicate_keys"] == 4
+    assert faults(sound) == {}
+    assert lake.read(ITEMS).sort("item_id").equals(items)
+
+
+def test_what_cannot_be_mended_stays_and_says_what_to_do(sound):
+    lake = open_lake(sound)
+    picture = lake.read(ITEMS)["image_hash"].drop_nulls()[0]
+    lake.delete(MEDIA, pl.DataFrame({"hash": [picture]}))
+    result = audit(sound)
+    assert set(faults(sound)) == {"dangling_media"}
+    assert repair(sound, result) == {}
+    assert advice(result) == [
+        "land the items again: `ponder land --data DIR`, or `ponder backfill`"
+    ]

@@ -1,0 +1,120 @@
+"""Tests for ponder/steps/embed.py: shards, processes, and runs that are killed in the middle."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
+from ponder.steps import nightly as steps
+from ponder.steps.embed import embed_shards
+from ponder.wiring import open_lake
+
+ROOT = Path(__file__).resolve().parents[3]
+NUM_ITEMS, SHARD_SIZE = 120, 20
+
+# Embeds every shard that is left with a stand-in for the model, and notes each item on a file. One
+# item of the catalogue cannot be embedded.
+CHILD = """
+import sys, time
+import numpy as np
+from catalog.lake.lake import Lake
+from catalog.lake.tables import ITEMS
+from embedder.content import Encoding, Failure
+from embedder.plan import plan, shards
+from ponder.steps.embed import embed_shard, embedded_keys
+
+class Slow:
+    version = "slow-1"
+    def stream_items(self, items, *, policy=None):
+        for row, item in enumerate(items):
+            time.sleep(0.004)
+            if "7" in item.text and len(item.text) == 1:
+                yield row, Failure(ValueError("seven"))
+            else:
+                yield row, Encoding(np.array([len(item.text), hash_of(item.text)]), "direct", 0.0)
+
+def hash_of(text):
+    return float(sum(map(ord, text)) % 97)
+
+lake, notes, shard_size = Lake(sys.argv[1]), open(sys.argv[2], "ab", buffering=0), int(sys.argv[3])
+todo = plan(lake.read(ITEMS), embedded_keys(lake, Slow.version), model_version=Slow.version)
+for shard in shards(todo, shard_size=shard_size):
+    ends = shard["item_id"][0], shard["item_id"][-1]
+    embed_shard(lake, Slow(), ends, progress=lambda done: notes.write(b"." * done))
+"""
+
+
+def land(lake):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    lake.upsert_items(
+        pl.DataFrame(
+            [
+                {"item_id": f"i{n:04}", "title": str(n), "deleted": False, "tags": []}
+                | {"content_hash": f"h{n}", "created_at": now, "updated_at": now}
+                for n in range(NUM_ITEMS)
+            ],
+            schema=ITEMS.schema,
+        )
+    )
+
+
+def start(lake, notes):
+    command = [sys.executable, "-c", CHILD, lake.uri, str(notes), str(SHARD_SIZE)]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def table(lake):
+    return lake.read(EMBEDDINGS).sort("item_id")
+
+
+def test_a_run_that_is_killed_three_times_ends_as_one_that_was_not(tmp_path):
+    whole, broken = Lake(str(tmp_path / "whole")), Lake(str(tmp_path / "broken"))
+    for lake in (whole, broken):
+        land(lake)
+    assert start(whole, tmp_path / "whole.notes").wait() == 0
+    source, notes, kills = random.Random(5), tmp_path / "broken.notes", 0
+    notes.touch()
+    while kills < 3:
+        target = notes.stat().st_size + source.randrange(1, 2 * SHARD_SIZE)
+        child = start(broken, notes)
+        while child.poll() is None and notes.stat().st_size < target:
+            time.sleep(0.001)
+        if child.poll() is None:
+            child.kill()
+            kills += 1
+        child.wait()
+    assert start(broken, notes).wait() == 0
+    assert table(broken).equals(table(whole))
+    assert len(table(whole)) == NUM_ITEMS - 1
+    assert broken.read(DEAD_LETTERS)["key"].to_list() == [b"i0007"]
+    # The item that fails is tried again by every run, so it is left out of the count.
+    again = notes.stat().st_size - NUM_ITEMS - kills
+    assert again < kills * SHARD_SIZE
+
+
+def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
+    settings = replace(settings, policy="always")
+    steps.land_folder(settings, bazaar)
+    counts = steps.embed(settings, steps.plan(settings).shards[0])
+    lake = open_lake(settings)
+    assert counts["reasoned"] == counts["embedded"] == len(lake.read(RATIONALES)) == 25
+    assert set(lake.read(RATIONALES)["reasoner"]) == set(lake.read(EMBEDDINGS)["model_version"])
+
+
+def test_several_processes_embed_every_item_once(settings, bazaar):
+    steps.land_folder(settings, bazaar)
+    planned, done = steps.plan(settings), []
+    counts = embed_shards(settings, planned.shards, num_workers=2, progress=done.append)
+    assert counts["embedded"] == sum(done) == planned.num_items
+    keys = open_lake(settings).read(EMBEDDINGS, ["item_id"])
+    assert keys["item_id"].is_unique().all()
+    assert len(keys) == planned.num_items
+    assert steps.plan(settings).num_items == 0

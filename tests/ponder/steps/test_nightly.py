@@ -1,0 +1,240 @@
+"""Tests for nightly.py: nights in a row on a small bazaar, with everything embedded."""
+
+import json
+import shutil
+import socket
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from catalog.images.addresses import parse_networks
+from catalog.images.image import MediaConfig
+from catalog.ingest.rows import item_frame, picture_hash
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
+from catalog.records import Item
+from ponder.settings import Settings
+from ponder.steps import nightly as steps
+from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def append(path, *records):
+    with path.open("a") as file:
+        for record in records:
+            file.write(json.dumps(record) + "\n")
+
+
+def indexed(settings):
+    with open_index(settings) as index:
+        return set(index.keys(index.live_version())["item_id"])
+
+
+def half_a_picture(folder):
+    """The first half of a picture's bytes."""
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    whole = (folder / "images" / "whole.jpg").read_bytes()
+    return whole[: len(whole) // 2]
+
+
+def land_unreadable(settings, folder, item_id):
+    """An item that cannot be embedded; past landing, which lets no such picture through."""
+    lake, half = open_lake(settings), half_a_picture(folder)
+    item = Item(item_id=item_id, updated_at=datetime.now(UTC))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": [picture_hash(half)], "bytes": [half]}))
+    lake.upsert_items(item_frame([item], [picture_hash(half)]))
+
+
+@pytest.fixture
+def folder(bazaar, tmp_path):
+    return shutil.copytree(bazaar, tmp_path / "data")
+
+
+def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
+    _, embedded, synced = night(settings, folder)
+    gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
+    living = {row["item_id"] for row in rows(folder / "truth.jsonl")} - gone
+    assert embedded == synced["upserted"] == len(living)
+    assert indexed(settings) == living
+    first = open_lake(settings).versions()
+
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 0
+    assert (synced["upserted"], synced["deleted"]) == (0, 0)
+    assert open_lake(settings).versions() == first
+
+    edited, removed = sorted(living)[:2]
+    append(
+        folder / "items.jsonl",
+        {"item_id": edited, "title": "a new title", "updated_at": "2030-01-01T00:00:00Z"},
+        {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 1
+    assert (synced["upserted"], synced["deleted"]) == (1, 1)
+    assert indexed(settings) == living - {removed}
+
+
+def test_settings_say_where_pictures_may_be_fetched_from(tmp_path):
+    settings = Settings(
+        home=tmp_path / "home",
+        media_allow=parse_networks("127.0.0.1/32"),
+        lake_options={"AWS_REGION": "eu-west-1"},
+        media_buckets=("pictures",),
+    )
+    assert media_config(settings) == MediaConfig(
+        allow=settings.media_allow,
+        buckets=("pictures",),
+        store_options={"AWS_REGION": "eu-west-1"},
+    )
+    (tmp_path / "data").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]  # closed before the landing: allowed, but nobody there
+    uris = {"refused": "http://127.0.0.2/", "allowed": f"http://127.0.0.1:{port}/"}
+    append(
+        tmp_path / "data" / "items.jsonl",
+        *(
+            {"item_id": name, "image_uri": uri, "updated_at": "2026-01-01T00:00:00Z"}
+            for name, uri in uris.items()
+        ),
+    )
+    rejected = steps.land_folder(settings, tmp_path / "data")["rejected"]
+    assert rejected == {
+        "media: image_uri must lead to a public address or into an allowed network": 1,
+        "media: the server of image_uri must be reached": 1,
+    }
+
+
+def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, night):
+    night(settings, folder)
+    gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
+    record = next(r for r in rows(folder / "items.jsonl") if r["item_id"] not in gone)
+    record["attributes"] = {"price": 1.0}
+    record["updated_at"] = "2030-01-01T00:00:00Z"
+    append(folder / "items.jsonl", record)
+    _, embedded, synced = night(settings, folder)
+    assert embedded == 0
+    assert synced["upserted"] == 1  # filters must see the new price
+
+
+def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
+    half = half_a_picture(folder)
+    (folder / "images" / "cut.jpg").write_bytes(half)
+    when = "2026-03-05T00:00:00Z"
+    append(
+        folder / "items.jsonl",
+        {"item_id": "untitled", "title": 7, "updated_at": when},
+        {"item_id": "faraway", "image_uri": "../../etc/passwd", "updated_at": when},
+        {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": when},
+    )
+    land_unreadable(settings, folder, "spoilt")
+    lake = open_lake(settings)
+    night(settings, folder)
+    letters = lake.read(DEAD_LETTERS)
+    assert sorted(letters["stage"]) == ["embed", "media", "media", "validate"]
+    assert letters.filter(stage="embed")["key"].to_list() == [b"spoilt"]
+    assert not {"untitled", "faraway", "cut", "spoilt"} & indexed(settings)
+
+
+def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
+    land_unreadable(settings, folder, "cut")
+    night(settings, folder)
+    planned = steps.plan(settings)
+    assert (planned.num_items, planned.num_failed) == (0, 1)
+    assert steps.embed(settings, ("cut", "cut"))["failed"] == 0
+
+    Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
+    mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
+    append(folder / "items.jsonl", mended | {"updated_at": "2030-01-01T00:00:00Z"})
+    _, embedded, _ = night(settings, folder)
+    assert embedded == 1
+    assert "cut" in indexed(settings)
+    assert open_lake(settings).read(DEAD_LETTERS).is_empty()
+
+
+def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
+    steps.land_folder(settings, bazaar)
+    first, *_ = steps.plan(settings).shards
+    assert steps.embed(settings, first)["embedded"] == 25
+    assert steps.embed(settings, first)["embedded"] == 0
+    left = steps.plan(settings)
+    assert first not in left.shards
+    living = open_lake(settings).read(ITEMS).filter(deleted=False)
+    assert left.num_items == len(living) - 25
+
+
+def test_an_index_that_lags_behind_the_lake_does_not_go_live(settings, folder, night):
+    night(settings, folder)
+    append(
+        folder / "items.jsonl",
+        {"item_id": "late", "title": "3 red mugs", "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    steps.land_folder(settings, folder)
+    for shard in steps.plan(settings).shards:
+        steps.embed(settings, shard)
+    with pytest.raises(steps.ValidationFailed, match=r"1 of .* items are missing"):
+        steps.validate(settings)
+
+
+def test_indexing_before_embedding_says_what_to_do(settings, bazaar):
+    steps.land_folder(settings, bazaar)
+    with pytest.raises(ValueError, match="land and embed first"):
+        steps.index(settings)
+
+
+def test_landing_from_kafka_without_brokers_says_which_setting_is_missing(settings):
+    with pytest.raises(ValueError, match="set PONDER_KAFKA"):
+        steps.land_kafka(settings)
+
+
+def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, night):
+    night(settings, folder)
+    lake = open_lake(settings)
+    version = lake.read(EMBEDDINGS, ["model_version"])["model_version"][0]
+    removed = living_vectors(lake, version)["item_id"][0]
+    vector = known_vectors(lake, version).filter(item_id=removed)["vector"][0].to_list()
+    append(
+        folder / "items.jsonl",
+        {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
+    )
+    steps.land_folder(settings, folder)
+    assert removed not in living_vectors(lake, version)["item_id"]
+    known = known_vectors(lake, version)
+    assert known["item_id"].is_unique().all()
+    np.testing.assert_array_equal(known.filter(item_id=removed)["vector"][0].to_list(), vector)
+
+
+def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, night):
+    night(settings, folder)
+    exported = steps.export_features(settings)
+    shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
+    assert exported["num_rows"] == len(shown)
+    ranked = steps.train_ranker(settings)
+    assert set(ranked["overall"]["metrics"]) == {"without match", "with match"}
+    judged = steps.evaluate(settings, folder / "queries.jsonl")
+    assert set(judged["queries"]["policies"]) == {"never", "auto", "always"}
+    assert judged["queries"]["policies"]["never"]["reason_rate"] == 0
+    assert judged["queries"]["policies"]["always"]["reason_rate"] == 1
+    for name in ("ranking", "recall"):
+        assert json.loads((settings.reports_folder / f"{name}.json").read_text())
+    reply = steps.recall(settings, {"text": "3 red mugs", "top_k": 5})
+    assert [found["rank"] for found in reply["candidates"]] == [1, 2, 3, 4, 5]
+    report = steps.report(settings)
+    assert report["path"].endswith("report.html")
+
+
+def test_status_counts_what_is_there(settings, folder, night):
+    night(settings, folder)
+    status = steps.status(settings)
+    items = rows(folder / "items.jsonl")
+    gone = {row["item_id"] for row in items if row.get("deleted")}
+    assert status["deleted_items"] == len(gone)
+    assert status["items"] == len({row["item_id"] for row in items} - gone)
+    assert status["events"] == len(rows(folder / "events.jsonl"))
+    assert status["left_to_embed"] == 0
+    assert status["indexed"] == {status["live"]: status["items"]}

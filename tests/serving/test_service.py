@@ -1,0 +1,186 @@
+"""Tests for serving/service.py, over HTTP in the process, on Milvus Lite."""
+
+import base64
+import io
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from recall.search import Recall
+from serving.requests import MAX_TEXT_CHARS
+from serving.service import create_app
+
+ITEMS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0, 0, 1, 0], "plum": [0.8, 0, 0.6, 0]}
+
+
+@pytest.fixture(scope="module")
+def recall(index, rows, encoder):
+    index.sync("v1", rows(**ITEMS), dim=4)
+    index.promote("v1")
+    histories = {"ann": ["rose"]}
+    return Recall(index, lambda version: encoder, lambda user_id: histories.get(user_id, []))
+
+
+@pytest.fixture(scope="module")
+def client(recall):
+    with TestClient(create_app(recall)) as opened:
+        yield opened
+
+
+def picture(width=2, height=2, *, mode="RGB") -> str:
+    buffer = io.BytesIO()
+    Image.new(mode, (width, height)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def ids(reply) -> list[str]:
+    assert reply.status_code == 200, reply.text
+    return [candidate["item_id"] for candidate in reply.json()["candidates"]]
+
+
+def test_a_text_query_is_answered_in_full(client):
+    reply = client.post("/v1/recall", json={"text": "red", "top_k": 2, "policy": "always"}).json()
+    assert reply.pop("took_ms") > 0
+    scores = [candidate.pop("score") for candidate in reply["candidates"]]
+    assert scores == pytest.approx([1.0, 0.8], abs=1e-6)
+    assert reply == {
+        "version": "v1",
+        "candidates": [{"item_id": "rose", "rank": 1}, {"item_id": "plum", "rank": 2}],
+        "action": "reason",
+        "rationale": "because",
+        "fallback": "",
+    }
+
+
+@pytest.mark.parametrize(("deadline_ms", "action"), [(499, "direct"), (500, "reason")])
+def test_a_deadline_that_reasoning_would_miss_is_kept_and_the_reply_says_so(
+    client, deadline_ms, action
+):
+    query = {"text": "red", "policy": "always", "deadline_ms": deadline_ms}
+    reply = client.post("/v1/recall", json=query).json()
+    assert reply["action"] == action
+    assert bool(reply["fallback"]) == (action == "direct")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"image_base64": picture()}, ["sky", "plum"]),
+        ({"text": "red red", "image_base64": picture()}, ["plum", "rose"]),
+        ({"item_id": "rose"}, ["plum", "leaf"]),
+        ({"user_id": "ann"}, ["plum", "leaf"]),
+        ({"history": ["sky"]}, ["plum", "leaf"]),
+        ({"history": ["sky"], "exclude_seen": False}, ["sky", "plum"]),
+        ({"text": "red", "filter": {"exclude_ids": ["rose"]}}, ["plum", "leaf"]),
+        ({"text": "red", "filter": {"created_after": "1970-01-03T00:00:00Z"}}, ["plum", "sky"]),
+    ],
+)
+def test_every_kind_of_query_is_answered(client, query, expected):
+    assert ids(client.post("/v1/recall", json=query | {"top_k": 2})) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "kind", "words"),
+    [
+        ({}, 422, "invalid_request", "exactly one of"),
+        ({"text": "red", "item_id": "rose"}, 422, "invalid_request", "exactly one of"),
+        ({"text": "red", "top_k": 1001}, 422, "invalid_request", "less than or equal to 1000"),
+        ({"text": "x" * (MAX_TEXT_CHARS + 1)}, 422, "invalid_request", "at most 8000"),
+        ({"text": "red", "limit": 3}, 422, "invalid_request", "limit"),
+        ({"text": "red", "filter": {"colour": "red"}}, 422, "invalid_request", "filter.colour"),
+        ({"text": "pink"}, 422, "invalid_query", "unknown words"),
+        ({"image_base64": "%%%"}, 422, "invalid_query", "must be base64"),
+        ({"image_base64": "aGVsbG8="}, 422, "invalid_query", "Pillow can open"),
+        ({"item_id": "gone"}, 404, "not_found", "item 'gone'"),
+        ({"user_id": "eve"}, 404, "not_found", "user 'eve'"),
+    ],
+)
+def test_a_wrong_query_is_refused_in_words(client, query, status, kind, words):
+    reply = client.post("/v1/recall", json=query)
+    assert reply.status_code == status
+    error = reply.json()["error"]
+    assert error["type"] == kind
+    assert words in error["message"]
+
+
+def test_what_is_not_json_is_refused_without_sending_it_back(client):
+    reply = client.post("/v1/recall", content=b"{secret")
+    assert reply.status_code == 422
+    assert reply.json()["error"]["type"] == "invalid_request"
+    assert "secret" not in reply.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b'{"text": "\\ud800"}',
+        b'{"item_id": "\\ud800"}',
+        b'{"history": ["\\ud800"]}',
+        b'{"text": "red", "filter": {"category_in": ["\\ud800"]}}',
+        b'{"text": "red", "filter": {"attributes": {"\\ud800": 1}}}',
+    ],
+)
+def test_half_a_character_is_refused(client, query):
+    assert client.post("/v1/recall", content=query).status_code == 422
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client):
+    bomb = picture(8_000, 6_000, mode="1")  # 48 megapixels in some kilobytes
+    reply = client.post("/v1/recall", json={"image_base64": bomb})
+    assert reply.status_code == 422
+    assert "got 8000 x 6000" in reply.json()["error"]["message"]
+
+
+def test_a_large_body_is_refused_however_it_is_sent(recall):
+    with TestClient(create_app(recall, max_body_bytes=100)) as small:
+        chunks = (b" " * 30 for _ in range(4))
+        for body in (b" " * 101, chunks):
+            reply = small.post("/v1/recall", content=body)
+            assert reply.status_code == 413
+            assert reply.json()["error"]["message"] == "a request must have at most 100 bytes"
+        assert ids(small.post("/v1/recall", json={"text": "red", "top_k": 1})) == ["rose"]
+
+
+def test_health_names_the_version_and_counts_its_rows(client):
+    reply = client.get("/healthz")
+    assert (reply.status_code, reply.json()) == (200, {"version": "v1", "rows": 4})
+
+
+def test_without_a_live_version_health_and_queries_are_unavailable(recall):
+    class Dark:
+        def live_version(self):
+            return None
+
+    dark = Recall(Dark(), lambda version: None, lambda user_id: ["rose"])
+    with TestClient(create_app(dark)) as opened:
+        for reply in (
+            opened.get("/healthz"),
+            opened.post("/v1/recall", json={"text": "red"}),
+            opened.post("/v1/recall", json={"user_id": "ann"}),
+        ):
+            assert reply.status_code == 503
+            assert reply.json()["error"]["type"] == "unavailable"
+
+
+def test_an_unforeseen_error_is_a_json_answer_that_gives_nothing_away(recall):
+    def fails(user_id):
+        raise RuntimeError("password=hunter2")
+
+    broken = Recall(recall.index, lambda version: None, fails)
+    with TestClient(create_app(broken), raise_server_exceptions=False) as opened:
+        reply = opened.post("/v1/recall", json={"user_id": "ann"})
+        assert reply.status_code == 500
+        assert reply.json()["error"]["type"] == "internal"
+        assert "hunter2" not in reply.text
+        assert 'kind="user",outcome="error"} 1.0' in opened.get("/metrics").text
+
+
+def test_metrics_count_each_app_by_itself(recall):
+    with TestClient(create_app(recall)) as fresh:
+        fresh.post("/v1/recall", json={"item_id": "rose"})
+        fresh.post("/v1/recall", json={"item_id": "gone"})
+        text = fresh.get("/metrics").text
+    assert 'recall_answers_total{kind="item",outcome="ok"} 1.0' in text
+    assert 'recall_answers_total{kind="item",outcome="not_found"} 1.0' in text
+    assert 'recall_seconds_count{action="none",kind="item"} 1.0' in text
