@@ -2,7 +2,7 @@
 
     python bench/encode.py                # same nano weights, same mixed catalogue
     python bench/encode.py --text-only    # 6 layers x 384, random weights: share of the GEMM rate
-    python bench/encode.py --dirty        # 1 % each of corrupt and 1x1 pictures, 10 MB and no text
+    python bench/encode.py --dirty        # 1 % each of corrupt and 1x1 images, 10 MB and no text
 
 The rival is sentence-transformers 6.2 (`pip install sentence-transformers`) at its best of four
 batch sizes, on the same inputs; the vectors must agree to 1e-5 before a time is reported. Rounds
@@ -68,7 +68,7 @@ def against_sentence_transformers(num_items: int, rounds: int) -> dict[str, obje
         rival = sentence_nano(Path(folder))
 
     def rival_encodes(batch_size: int) -> np.ndarray:
-        # Opening the pictures counts for both: they come as files.
+        # Opening the images counts for both: they come as files.
         inputs = [
             {"text": content.text}
             | ({"image": Image.open(io.BytesIO(content.image))} if content.image else {})
@@ -155,10 +155,10 @@ def dirtied(contents: list[Content]) -> tuple[list[Content], set[int]]:
     """The catalogue with 1 % of each kind of dirt, and the rows that cannot be embedded."""
     white = io.BytesIO()
     Image.new("RGB", (1, 1), "white").save(white, "PNG")
-    picture = next(content.image for content in contents if content.image)
+    image = next(content.image for content in contents if content.image)
     dirty, corrupt = list(contents), set()
     for row in range(0, len(contents), 100):
-        dirty[row] = Content("a mug", picture[: len(picture) // 2])
+        dirty[row] = Content("a mug", image[: len(image) // 2])
         dirty[row + 25] = Content("a mug", white.getvalue())
         dirty[row + 50] = Content("mug " * 2_500_000)
         dirty[row + 75] = Content("")

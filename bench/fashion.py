@@ -49,12 +49,12 @@ class Split:
     """Titles in lower case without punctuation; equal ones name the same product."""
 
     image_groups: list[int]
-    """Equal numbers are the same picture."""
+    """Equal numbers are the same image."""
 
     images: list[bytes]
 
     def pairs(self) -> list[Pair]:
-        """Each title with its picture."""
+        """Each title with its image."""
         rows = zip(self.titles, self.images, self.title_keys, self.image_groups, strict=True)
         return [
             Pair(Content(title), Content(image=image), key, str(group))
@@ -96,17 +96,17 @@ def judge(
 ) -> dict[str, dict[str, float]]:
     """Recalls in both directions, under the floor's protocol and under a variant of each.
 
-    text_to_image         every product's title asks for the pictures with that title
-    text_to_image_own     ... for its own picture; others with the same title are wrong
-    text_to_image_merged  every distinct title asks once for the pictures with that title
-    image_to_text         every picture asks for its own title among all products' titles, equal
+    text_to_image         every product's title asks for the images with that title
+    text_to_image_own     ... for its own image; others with the same title are wrong
+    text_to_image_merged  every distinct title asks once for the images with that title
+    image_to_text         every image asks for its own title among all products' titles, equal
                           titles tie; this reproduces the README's floor best
     image_to_text_merged  ... among the distinct titles, as the README asks for
 
     Args:
         split: the products.
-        text_to_image_NN: scores of pictures (columns) for titles (rows).
-        image_to_text_NN: scores of titles (columns) for pictures (rows).
+        text_to_image_NN: scores of images (columns) for titles (rows).
+        image_to_text_NN: scores of titles (columns) for images (rows).
     """
     same = split.same_title()
     own = np.eye(len(same), dtype=bool)

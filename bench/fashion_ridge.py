@@ -18,13 +18,13 @@ from sklearn.preprocessing import normalize
 
 NUM_COMPONENTS, NUM_RANDOM, DIM = 200, 3000, 300
 PENALTY = 3000.0
-SIZE = (24, 32)  # width, height of the pictures it sees
+SIZE = (24, 32)  # width, height of the images it sees
 
 
 def pixels(images: Sequence[bytes]) -> np.ndarray:
-    """[N, X] the pictures made small, values in [0, 1]."""
+    """[N, X] the images made small, values in [0, 1]."""
     small = [Image.open(io.BytesIO(image)).convert("RGB").resize(SIZE) for image in images]
-    return np.stack([np.asarray(picture).ravel() for picture in small]).astype(np.float32) / 255
+    return np.stack([np.asarray(image).ravel() for image in small]).astype(np.float32) / 255
 
 
 def ridge_vectors(
@@ -35,12 +35,12 @@ def ridge_vectors(
     *,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[N, D] vectors of the pictures and [N, D] of the texts, comparable by inner product.
+    """[N, D] vectors of the images and [N, D] of the texts, comparable by inner product.
 
     Args:
-        train_images: encoded pictures to learn from.
+        train_images: encoded images to learn from.
         train_texts: their titles.
-        images: encoded pictures to embed.
+        images: encoded images to embed.
         texts: titles to embed.
         seed: decides the random features.
     """

@@ -62,7 +62,7 @@ def read_films(folder: Path) -> Films:
         contents=[
             Content(
                 item_text(film["title"], film["text"], film["category"], film["tags"]),
-                _picture(film["image_uri"]),
+                _image(film["image_uri"]),
             )
             for film in films
         ],
@@ -78,5 +78,5 @@ def read_films(folder: Path) -> Films:
     )
 
 
-def _picture(uri: str | None) -> bytes | None:
+def _image(uri: str | None) -> bytes | None:
     return None if uri is None else base64.b64decode(uri.partition(",")[2])

@@ -10,7 +10,7 @@ import numpy as np
 from bench.films_split import Questions
 from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from evaluation.exact_ranking import SCORE_DECIMALS
-from recall.profile import profile_vector
+from features.profile import profile_vector
 from recall.search import RecallConfig
 
 BLOCK = 128

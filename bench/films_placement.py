@@ -40,7 +40,7 @@ class PlacementConfig:
     """Of the loss that teaches the gate to answer directly."""
 
     contrastive_temperature: float = 0.05
-    """Divides the cosines to the tastes; dimensionless, > 0."""
+    """Divides the cosines to the matrix; dimensionless, > 0."""
 
     seed: int = 0
     """Decides which films are drawn."""
@@ -53,7 +53,7 @@ class Placement:
         self,
         contents: Mapping[str, Content],
         places: Mapping[str, np.ndarray],
-        tastes: Mapping[str, np.ndarray],
+        matrix: Mapping[str, np.ndarray],
         num_users: Mapping[str, int],
         config: PlacementConfig,
     ) -> None:
@@ -62,13 +62,13 @@ class Placement:
         Args:
             contents: by item_id, the films that may be trained on.
             places: by item_id, [D] where the film should lie, L2-normalised.
-            tastes: the same without what says how popular the film is.
+            matrix: the same without what says how popular the film is.
             num_users: by item_id, how many like it, >= 1.
             config: how.
         """
         self._config = config
         self._item_ids = sorted(set(places) & set(contents))
-        self._contents, self._places, self._tastes = contents, places, tastes
+        self._contents, self._places, self._likes = contents, places, matrix
         weight = np.sqrt([num_users[item] for item in self._item_ids])
         self._chance = weight / weight.sum()
 
@@ -97,12 +97,12 @@ class Placement:
     def losses(self, step: int, item_BD: torch.Tensor) -> dict[str, torch.Tensor]:
         """`place` in 1 - cosine and `find` in nats, weighted."""
         config, item_ids = self._config, self.drawn(step)
-        place_BD, taste_BD = (
+        place_BD, likes_BD = (
             torch.as_tensor(np.stack([of[item] for item in item_ids])).to(item_BD)
-            for of in (self._places, self._tastes)
+            for of in (self._places, self._likes)
         )
         own_B = torch.arange(len(item_ids), device=item_BD.device)
-        logits_BB = item_BD @ taste_BD.T / config.contrastive_temperature
+        logits_BB = item_BD @ likes_BD.T / config.contrastive_temperature
         return {
             "place": config.place_weight * id_loss(item_BD, place_BD),
             "find": config.find_weight * F.cross_entropy(logits_BB, own_B),

@@ -14,16 +14,16 @@ from bench.films_split import Split
 from embedder.content import Content
 from embedder.finetune.data.behaviour_targets import (
     behaviour_vectors,
-    turned_towards,
+    procrustes_align,
     with_popularity,
 )
-from embedder.finetune.data.catalogue_pairs import title_picture_pairs
+from embedder.finetune.data.catalogue_pairs import title_image_pairs
 from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
 from embedder.finetune.data.interactions import swing
 from embedder.finetune.data.pair_rows import read_pairs
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.loop import train
 from embedder.finetune.training.version_folder import write_version
 from embedder.finetune.training.vocabulary import with_vocabulary
@@ -71,7 +71,7 @@ class Recipe:
     @property
     def source_weights(self) -> dict[str, float]:
         """How often each source of pairs fills a batch."""
-        return {"co_consumption": 2.0, "consecutive": 2.0, "title_picture": 1.0}
+        return {"co_consumption": 2.0, "consecutive": 2.0, "title_image": 1.0}
 
 
 def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path:
@@ -94,11 +94,11 @@ def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path
             learning_rate=recipe.learning_rate,
             warmup_steps=recipe.warmup_steps,
             source_weights=recipe.source_weights,
-            train_pictures=False,
+            train_vision_encoder=False,
             seed=recipe.seed,
         ),
         objectives=[_placement(split, contents, start, recipe)],
-        pictures=PictureCache(start.backbone, start.inputs),
+        images=ImageFeatureCache(start.backbone, start.inputs),
     )
     backbone = train(trainer, folder, save_every=SAVE_EVERY)
     write_version(backbone, start, version, manifest=start.manifest)
@@ -159,7 +159,7 @@ def training_pairs(films: Films, split: Split) -> list[Pair]:
         }
     ).filter(pl.col("item_id").is_in(list(contents)))
     rows = [
-        title_picture_pairs(catalogue),
+        title_image_pairs(catalogue),
         consecutive_pairs(split.likes, before=split.at, max_gap=MAX_GAP),
         neighbour_pairs(split.likes, swing, before=split.at),
     ]
@@ -179,15 +179,15 @@ def _placement(
     item_ids = behaviour["item_id"].to_list()
     before_ID = vectors(start, [contents[item] for item in item_ids], source=BEHAVIOUR)
     given_ID = np.array(behaviour["vector"].to_list(), dtype=np.float32)
-    place_ID = turned_towards(given_ID, before_ID)
+    place_ID = procrustes_align(given_ID, before_ID)
     turn_DD, *_ = np.linalg.lstsq(given_ID, place_ID)
-    taste_ID = given_ID[:, :-1] @ turn_DD[:-1]  # the last number is popularity
-    taste_ID /= np.linalg.norm(taste_ID, axis=1, keepdims=True)
+    behaviour_ID = given_ID[:, :-1] @ turn_DD[:-1]  # the last number is popularity
+    behaviour_ID /= np.linalg.norm(behaviour_ID, axis=1, keepdims=True)
     num_users = split.likes.group_by("item_id").agg(pl.col("user_id").n_unique())
     return Placement(
         contents,
         dict(zip(item_ids, place_ID, strict=True)),
-        dict(zip(item_ids, taste_ID, strict=True)),
+        dict(zip(item_ids, behaviour_ID, strict=True)),
         dict(num_users.iter_rows()),
         PlacementConfig(source=BEHAVIOUR, batch_size=recipe.num_placed, seed=recipe.seed),
     )

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python bench/joint.py
 
-Both take the same losses of the same 64 bazaar lessons with nano's weights: direct and reasoned
+Both take the same losses of the same 64 bazaar examples with nano's weights: direct and reasoned
 embeddings of both sides, contrast in and across modes, next words. The gradients must agree before
 a time is reported. Rounds alternate, the best of each counts; `cpu_ratio` compares processor
-seconds, which other jobs on the machine disturb less. `kept` is ours with the picture tower left
+seconds, which other jobs on the machine disturb less. `kept` is ours with the vision encoder left
 alone and its features kept.
 """
 
@@ -21,30 +21,30 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives
-from embedder.finetune.records import Path
-from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.records import WeightedRationale
+from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.forward import rationale_answer
-from embedder.finetune.training.image_features import PictureCache
-from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.training.image_features import ImageFeatureCache
+from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import load
-from embedder.nano.curriculum import lessons
+from embedder.nano.curriculum import examples
 from embedder.prompting.inputs import Inputs
 
 OBJECTIVE = ObjectiveConfig()
 DIMS = (32, 64, 128)
 
 
-def bazaar_lessons(num_lessons: int) -> list[DrawnLesson]:
+def bazaar_examples(num_examples: int) -> list[SampledExample]:
     """Lessons as nano's own training draws them, with their right rationales."""
     return [
-        DrawnLesson(
+        SampledExample(
             Pair(one.query, one.item, str(number), one.product.name),
-            Path(one.query_rationale, one.query_summary),
-            Path(one.item_rationale, one.item_summary),
+            WeightedRationale(one.query_rationale, one.query_summary),
+            WeightedRationale(one.item_rationale, one.item_summary),
         )
-        for number, one in enumerate(lessons(num_lessons, seed=0, step=0))
+        for number, one in enumerate(examples(num_examples, seed=0, step=0))
     ]
 
 
@@ -54,11 +54,11 @@ class PlainStep:
     def __init__(self, backbone: Backbone, inputs: Inputs, instructions: tuple[str, str]) -> None:
         self._backbone, self._inputs, self._instructions = backbone, inputs, instructions
 
-    def backward(self, batch: list[DrawnLesson]) -> None:
+    def backward(self, batch: list[SampledExample]) -> None:
         """Adds the batch's gradients to the parameters'."""
         query, target = (
-            self._side([x.pair.query for x in batch], [x.query_path for x in batch], 0),
-            self._side([x.pair.target for x in batch], [x.target_path for x in batch], 1),
+            self._side([x.pair.query for x in batch], [x.query_rationale for x in batch], 0),
+            self._side([x.pair.target for x in batch], [x.target_rationale for x in batch], 1),
         )
         mask = false_negatives([x.pair for x in batch])
         weights = {(0, 0): 1.0, (1, 1): 1.0, (1, 0): 0.5, (0, 1): 0.5}
@@ -78,12 +78,14 @@ class PlainStep:
         (loss + surprises.mean()).backward()
 
     def _side(
-        self, contents: list[Content], paths: list[Path], side: int
+        self, contents: list[Content], rationales: list[WeightedRationale], side: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Direct and reasoned vectors, and the next-token loss of every word."""
         ids, backbone = self._inputs, self._backbone
         samples = [ids.sample(content, self._instructions[side]) for content in contents]
-        answers = [rationale_answer(ids, path.text, path.summary) for path in paths]
+        answers = [
+            rationale_answer(ids, rationale.text, rationale.summary) for rationale in rationales
+        ]
         direct = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
         reasoned = ids.batch(
             [sample.extended(answer) for sample, answer in zip(samples, answers, strict=True)]
@@ -115,9 +117,9 @@ def main() -> None:
     """Prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds")
-    parser.add_argument("--lessons", type=int, default=64, help="lessons a step")
+    parser.add_argument("--examples", type=int, default=64, help="examples a step")
     options = parser.parse_args()
-    batch = bazaar_lessons(options.lessons)
+    batch = bazaar_examples(options.examples)
     nano = load("nano")
     manifest, inputs = nano.manifest, nano.inputs
     checkpoints = {name: copy.deepcopy(nano.backbone) for name in ("rival", "ours", "kept")}
@@ -129,9 +131,9 @@ def main() -> None:
     )
     steps: dict[str, Callable[[], object]] = {"rival": lambda: plain.backward(batch)}
     for name in ("ours", "kept"):
-        pictures = PictureCache(nano.backbone, inputs) if name == "kept" else None
-        reader = Reader(checkpoints[name], inputs, pictures=pictures)
-        objective = JointObjective(reader, replace(manifest, dims=DIMS), OBJECTIVE)
+        images = ImageFeatureCache(nano.backbone, inputs) if name == "kept" else None
+        model = CachedForward(checkpoints[name], inputs, images=images)
+        objective = JointObjective(model, replace(manifest, dims=DIMS), OBJECTIVE)
         steps[name] = lambda objective=objective: objective.backward(batch)
     whole = gradient(checkpoints["rival"], steps["rival"])
     own = gradient(checkpoints["ours"], steps["ours"])

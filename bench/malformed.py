@@ -16,8 +16,8 @@ def _gif(width: int, height: int) -> bytes:
     return b"GIF89a" + width.to_bytes(2, "little") + height.to_bytes(2, "little") + b"\0\0\0;"
 
 
-def _data_uri(picture: bytes) -> str:
-    return f"data:image/gif;base64,{base64.b64encode(picture).decode()}"
+def _data_uri(image: bytes) -> str:
+    return f"data:image/gif;base64,{base64.b64encode(image).decode()}"
 
 
 RAW: dict[str, bytes] = {
@@ -75,15 +75,15 @@ FIELDS: dict[str, dict[str, object]] = {
     "attribute null": _item(attributes={"a": None}),
     "attribute nested": _item(attributes={"a": {"b": 1}}),
     "deleted of another type": _item(deleted="yes"),
-    "picture not base64": _item(image_uri="data:image/png;base64,%%%"),
-    "picture without base64": _item(image_uri="data:image/png,abc"),
-    "picture of no format": _item(image_uri=_data_uri(b"not a picture")),
-    "picture cut off in its header": _item(image_uri=_data_uri(b"GIF8")),
-    "picture bomb": _item(image_uri=_data_uri(_gif(65_535, 65_535))),
-    "picture by path": _item(image_uri="/etc/passwd"),
-    "picture by file URI": _item(image_uri="file:///etc/passwd"),
-    "picture of an unknown scheme": _item(image_uri="gopher://host/a"),
-    "picture at an address that is none": _item(image_uri="http://[::1/a.png"),
+    "image not base64": _item(image_uri="data:image/png;base64,%%%"),
+    "image without base64": _item(image_uri="data:image/png,abc"),
+    "image of no format": _item(image_uri=_data_uri(b"not an image")),
+    "image cut off in its header": _item(image_uri=_data_uri(b"GIF8")),
+    "image bomb": _item(image_uri=_data_uri(_gif(65_535, 65_535))),
+    "image by path": _item(image_uri="/etc/passwd"),
+    "image by file URI": _item(image_uri="file:///etc/passwd"),
+    "image of an unknown scheme": _item(image_uri="gopher://host/a"),
+    "image at an address that is none": _item(image_uri="http://[::1/a.png"),
 }
 """Objects whose fields break a rule, by the name of the rule."""
 

@@ -32,9 +32,9 @@ Reasoned = dict[int, tuple[list[int], np.ndarray]]
 
 def asked(num_queries: int, *, seed: int) -> list[Content]:
     """Questions of the bazaar, of all tiers."""
-    source = random.Random(seed)
+    rng = random.Random(seed)
     return [
-        Content(questions.ask(random_product(source), questions.TIERS[i % 3], source).text)
+        Content(questions.ask(random_product(rng), questions.TIERS[i % 3], rng).text)
         for i in range(num_queries)
     ]
 
@@ -89,8 +89,8 @@ def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> Non
         words = tokens[:-1]
         split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
         assert encoding.rationale_tokens == len(words), row
-        assert encoding.rationale == inputs.words(words[:split]), row
-        assert encoding.summary == inputs.words(words[split + 1 :]), row
+        assert encoding.rationale == inputs.decode(words[:split]), row
+        assert encoding.summary == inputs.decode(words[split + 1 :]), row
         np.testing.assert_allclose(encoding.vector, vector, atol=1e-5)
 
 

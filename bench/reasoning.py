@@ -4,7 +4,7 @@
 
 runs every training that FOLDER does not hold yet; killed, it goes on where it was. `--table` trains
 nothing: it prints the table of what is finished and writes `docs/reasoning.json` and the
-pictures from it. What is fixed and what the variants mean stands in docs/reasoning.md.
+figures from it. What is fixed and what the variants mean stands in docs/reasoning.md.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def commit() -> str:
 
 
 def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
-    """The pictures of the headline mix, beside the table; those that there is data for."""
+    """The figures of the headline mix, beside the table; those that there is data for."""
     rows, path = made["variants"], args.json
     write_tier_plot(
         path.with_name(f"{path.stem}_tiers.svg"),

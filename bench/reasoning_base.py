@@ -13,9 +13,8 @@ from pathlib import Path
 from catalog.bazaar import riddles
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.records import Lesson
-from embedder.finetune.records import Path as RationalePath
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.records import TrainingExample, WeightedRationale
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint import JointConfig, JointTrainer
 from embedder.finetune.training.joint_loss import ObjectiveConfig
 from embedder.finetune.training.loop import train
@@ -25,7 +24,7 @@ from embedder.nano import curriculum
 from embedder.nano.checkpoint import MANIFEST, save_checkpoint
 
 NUM_EXERCISES = 20_000
-NUM_SHOP_LESSONS = 4_000
+NUM_SHOP_EXAMPLES = 4_000
 MAX_FACTS = 4  # of an exercise
 MAX_TOKENS = 4_096  # more than it takes to make every word of the riddles one token
 
@@ -51,13 +50,13 @@ def schooled(folder: Path, *, num_steps: int, device: str, seed: int = 0) -> Pat
         learning_rate=2e-3,
         warmup_steps=100,
         average_decay=0.98,
-        train_pictures=False,
+        train_vision_encoder=False,
         source_weights={"facts": 4.0, "shop": 1.0},
         seed=seed,
     )
-    pictures = PictureCache(checkpoint.backbone, checkpoint.inputs)
-    lessons = [*exercises(NUM_EXERCISES, seed=seed), *shop_lessons(NUM_SHOP_LESSONS, seed=seed)]
-    trainer = JointTrainer(checkpoint, lessons, config, pictures=pictures)
+    images = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
+    examples = [*exercises(NUM_EXERCISES, seed=seed), *shop_examples(NUM_SHOP_EXAMPLES, seed=seed)]
+    trainer = JointTrainer(checkpoint, examples, config, images=images)
     backbone = train(trainer, folder, save_every=50, stage="school")
     save_checkpoint(
         backbone.model, checkpoint.inputs, version, manifest={**MANIFEST, "name": "schooled"}
@@ -65,16 +64,16 @@ def schooled(folder: Path, *, num_steps: int, device: str, seed: int = 0) -> Pat
     return version
 
 
-def exercises(num_exercises: int, *, seed: int) -> list[Lesson]:
+def exercises(num_exercises: int, *, seed: int) -> list[TrainingExample]:
     """Lists of one to four single facts that are asked for, and the sentences that tell them."""
-    source = random.Random(f"school/{seed}")
+    rng = random.Random(f"school/{seed}")
     facts = riddles.facts()
-    lessons = []
+    examples = []
     for number in range(num_exercises):
-        chosen = source.sample(facts, source.randint(1, MAX_FACTS))
+        chosen = rng.sample(facts, rng.randint(1, MAX_FACTS))
         asked = ", ".join(fact.question for fact in chosen)
         told = " ".join(fact.value for fact in chosen)
-        path = RationalePath(". ".join(fact.sentence for fact in chosen), told, 1.0, "school")
+        path = WeightedRationale(". ".join(fact.sentence for fact in chosen), told, 1.0, "school")
         pair = Pair(
             Content(asked),
             Content(told),
@@ -83,14 +82,14 @@ def exercises(num_exercises: int, *, seed: int) -> list[Lesson]:
             source="facts",
             pair_id=f"fact{number:05d}",
         )
-        lessons.append(Lesson(pair, (path,)))
-    return lessons
+        examples.append(TrainingExample(pair, (path,)))
+    return examples
 
 
-def shop_lessons(num_lessons: int, *, seed: int) -> list[Lesson]:
+def shop_examples(num_examples: int, *, seed: int) -> list[TrainingExample]:
     """What nano was trained on, so that it goes on knowing it."""
-    lessons = []
-    for number, one in enumerate(curriculum.lessons(num_lessons, seed=seed, step=0)):
+    examples = []
+    for number, one in enumerate(curriculum.curriculum_pairs(num_examples, seed=seed, step=0)):
         pair = Pair(
             one.query,
             one.item,
@@ -99,12 +98,12 @@ def shop_lessons(num_lessons: int, *, seed: int) -> list[Lesson]:
             source="shop",
             pair_id=f"shop{number:05d}",
         )
-        path = RationalePath(one.query_rationale, one.query_summary, 1.0, "school")
-        lessons.append(Lesson(pair, (path,)))
-    return lessons
+        path = WeightedRationale(one.query_rationale, one.query_summary, 1.0, "school")
+        examples.append(TrainingExample(pair, (path,)))
+    return examples
 
 
 def sentences(*, seed: int) -> Iterator[str]:
     """Texts that have every word of the riddles' facts, as it stands behind another one."""
     for exercise in exercises(2_000, seed=seed):
-        yield f"{exercise.pair.query.text}. {exercise.query_paths[0].text}"
+        yield f"{exercise.pair.query.text}. {exercise.query_rationales[0].text}"

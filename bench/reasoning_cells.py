@@ -16,14 +16,14 @@ from typing import Any
 from bench.reasoning_base import schooled
 from bench.reasoning_gains import gains
 from bench.reasoning_outcomes import outcomes
-from bench.reasoning_rationales import judgements, lessons_of, written
+from bench.reasoning_rationales import examples_of, judgements, written
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.trainer import GateTrainer
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
-from embedder.finetune.records import Lesson
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint import JointConfig, JointTrainer
 from embedder.finetune.training.loop import Trainer, train
 from embedder.model.checkpoint import Checkpoint, load
@@ -102,7 +102,7 @@ def run_missing(
 
 
 class Runs:
-    """Trains cells; worlds, judge and picture features are made once for all of them."""
+    """Trains cells; worlds, judge and image features are made once for all of them."""
 
     def __init__(self, folder: Path, settings: RunSettings, *, device: str) -> None:
         """Loads nothing yet.
@@ -151,13 +151,13 @@ class Runs:
             parent = cell_of(training.parent, cell.mix, cell.seed)
             checkpoint = self._trained(parent, self._folder / parent.place)
             trainer = GateTrainer(
-                checkpoint, self._lessons(cell), self._gate_config(cell), pictures=self._pictures
+                checkpoint, self._examples(cell), self._gate_config(cell), images=self._images
             )
             backbone = train(trainer, folder, save_every=10, stage="gate")
         else:
             checkpoint = self._schooled()
             trainer = JointTrainer(
-                checkpoint, self._lessons(cell), self._joint_config(cell), pictures=self._pictures
+                checkpoint, self._examples(cell), self._joint_config(cell), images=self._images
             )
             backbone = train(trainer, folder, save_every=50, stage="joint")
         return replace(checkpoint, backbone=backbone)
@@ -170,14 +170,14 @@ class Runs:
         training = TRAININGS[cell.training]
         return training.gate_config(num_steps=self._settings.gate_steps, seed=cell.seed)
 
-    def _lessons(self, cell: Cell) -> list[Lesson]:
+    def _examples(self, cell: Cell) -> list[TrainingExample]:
         training, asked = TRAININGS[cell.training], self._world(cell.seed).asked
         if not training.depends_on_mix:
-            return [Lesson(one.pair) for one in asked]
+            return [TrainingExample(one.pair) for one in asked]
         rows = written(asked, cell.mix, seed=cell.seed)
         folder = self._judged(cell, "train")
         judged = judgements(asked, rows, self._judge, folder, seed=cell.seed)
-        return lessons_of(training.taught, asked, rows, judged, seed=cell.seed)
+        return examples_of(training.taught, asked, rows, judged, seed=cell.seed)
 
     def _judged(self, cell: Cell, what: str) -> Path:
         """Where judgements are kept: one place for all trainings of a mix and seed."""
@@ -199,5 +199,5 @@ class Runs:
         return SelfJudge(self._base, SelfJudgeConfig())
 
     @cached_property
-    def _pictures(self) -> PictureCache:
-        return PictureCache(self._base.backbone, self._base.inputs)
+    def _images(self) -> ImageFeatureCache:
+        return ImageFeatureCache(self._base.backbone, self._base.inputs)

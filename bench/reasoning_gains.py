@@ -3,7 +3,7 @@
 The judge is the base model, as in the selection; the ranks are those that the trained model gives
 when it reads the same rationale. Neither the questions nor the rationales were trained on.
 
-Shape legend: O = offers, N = candidates, D = embedding dimension
+Shape legend: O = paired rationales, N = candidates, D = embedding dimension
 """
 
 import random
@@ -38,23 +38,21 @@ def gains(
         mix: of the workers.
         seed: of the workers.
     """
-    source = random.Random(f"gains/{seed}")
+    rng = random.Random(f"gains/{seed}")
     asked = {
-        f"t{number:05d}": paired(f"t{number:05d}", riddle, source)
+        f"t{number:05d}": paired(f"t{number:05d}", riddle, rng)
         for number, riddle in enumerate(world.questions)
     }
     rows = written([*asked.values()], mix, seed=seed)
     judged = judgements([*asked.values()], rows, judge, folder, seed=seed)
-    offered = select(judged, SelectionConfig(min_gain=MIN_GAIN)).filter(
-        pl.col("gain").is_not_null()
-    )
+    paired = select(judged, SelectionConfig(min_gain=MIN_GAIN)).filter(pl.col("gain").is_not_null())
     encoder = MMEmbR1(
         checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
     )
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
-    questions = [asked[pair_id].riddle.question for pair_id in offered["pair_id"]]
+    questions = [asked[pair_id].riddle.question for pair_id in paired["pair_id"]]
     contents = [Content(question.text) for question in questions]
-    told = zip(offered["text"], offered["summary"], strict=True)
+    told = zip(paired["text"], paired["summary"], strict=True)
     given_OD = encode_given(
         checkpoint,
         contents,
@@ -64,7 +62,7 @@ def gains(
     direct_OD = np.stack([one.vector for one in encoder.encode_query(contents)])
     fits_ON = np.array([[q.fits(product) for product in world.products] for q in questions])
     return (
-        offered.select("gain", "kept")
+        paired.select("gain", "kept")
         .with_columns(
             tier=pl.Series([question.tier for question in questions]),
             rank_direct=first_ranks(direct_OD @ items_ND.T, fits_ON),

@@ -1,4 +1,4 @@
-"""Pictures of the reasoning benchmark: hit@1 by tier, the curve over theta, the gates at school."""
+"""Figures of the reasoning benchmark: hit@1 by tier, the curve over theta, the gates at school."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

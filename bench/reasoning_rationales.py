@@ -14,16 +14,15 @@ import polars as pl
 
 from bench.reasoning_world import NUM_NEAR_MISSES, Asked, with_near_misses
 from catalog.bazaar.rationales import MIXES, Kind, about_question, draw_kind
-from catalog.lake.tables import CANDIDATES
-from embedder.finetune.rationales.filters import CandidateConfig, candidates
+from catalog.lake.tables import GENERATED_RATIONALES
+from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
 from embedder.finetune.rationales.judges.self_judge import SelfJudge
-from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
-from embedder.finetune.rationales.negatives import contrasts
-from embedder.finetune.rationales.paired import offers
-from embedder.finetune.rationales.selection import SelectionConfig, lessons, select
-from embedder.finetune.records import Lesson
-from embedder.finetune.records import Path as RationalePath
+from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.negatives import negatives_of
+from embedder.finetune.rationales.paired import pair_rationales
+from embedder.finetune.rationales.selection import SelectionConfig, select, training_examples
+from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import Rationale
 
@@ -54,7 +53,7 @@ def written(asked: Sequence[Asked], mix: str, *, seed: int) -> pl.DataFrame:
 
     Pairs with the same query share one rationale a worker: a worker sees the query alone.
     """
-    source = random.Random(f"scripts/{seed}")
+    rng = random.Random(f"scripts/{seed}")
     workers = []
     for name, kinds in scripted_kinds(asked, mix, seed=seed).items():
         scripts: dict[str, Rationale] = {}
@@ -62,28 +61,30 @@ def written(asked: Sequence[Asked], mix: str, *, seed: int) -> pl.DataFrame:
             script = about_question(
                 one.riddle.question,
                 kind,
-                other=_other(one, asked, source).riddle.question,
+                other=_other(one, asked, rng).riddle.question,
                 answer=one.answer,
-                source=source,
+                rng=rng,
             )
             scripts.setdefault(content_key(one.pair.query), Rationale(script.text, script.summary))
         workers.append(ScriptedWorker(scripts, name=name))
     frames: list[pl.DataFrame] = []
     contents = contents_of([one.pair for one in asked], "query")
-    write_rationales(contents, "query", workers, written=CANDIDATES.empty(), append=frames.append)
+    write_rationales(
+        contents, "query", workers, written=GENERATED_RATIONALES.empty(), append=frames.append
+    )
     return pl.concat(frames)
 
 
-def _other(one: Asked, asked: Sequence[Asked], source: random.Random) -> Asked:
+def _other(one: Asked, asked: Sequence[Asked], rng: random.Random) -> Asked:
     while True:
-        other = source.choice(asked)
+        other = rng.choice(asked)
         if other.riddle.question.summary != one.riddle.question.summary:
             return other
 
 
 def judgements(
     asked: Sequence[Asked],
-    candidate_rows: pl.DataFrame,
+    generated_rows: pl.DataFrame,
     judge: SelfJudge,
     folder: Path,
     *,
@@ -102,8 +103,8 @@ def judgements(
     names = {one.pair.target_key: set[str]() for one in asked}
     for one in asked:
         names[one.pair.target_key] |= {one.answer.item_id, one.answer.brand}
-    offered = offers(
-        pairs, candidates(candidate_rows, CandidateConfig()), names=names, sides=("query",)
+    paired = pair_rationales(
+        pairs, flagged_rationales(generated_rows, FilterConfig()), names=names, sides=("query",)
     )
     fresh: list[pl.DataFrame] = []
 
@@ -113,10 +114,10 @@ def judgements(
         rows.write_parquet(path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
 
-    judge_offers(
-        offered,
+    judge_rationales(
+        paired,
         judge,
-        contrasts(pairs, num_others=NUM_OTHERS, seed=seed),
+        negatives_of(pairs, num_others=NUM_OTHERS, seed=seed),
         JudgingConfig(num_negatives=NUM_NEAR_MISSES),
         judged=known,
         append=append,
@@ -124,45 +125,45 @@ def judgements(
     return pl.concat([known, *fresh])
 
 
-def lessons_of(
+def examples_of(
     taught: Taught,
     asked: Sequence[Asked],
-    candidate_rows: pl.DataFrame,
+    generated_rows: pl.DataFrame,
     judged: pl.DataFrame,
     *,
     seed: int,
-) -> list[Lesson]:
-    """A lesson for every pair, in order; only the query side is reasoned about.
+) -> list[TrainingExample]:
+    """A example for every pair, in order; only the query side is reasoned about.
 
     Args:
         taught: which rationales; anything but `nothing`, for which nobody writes any.
         asked: the pairs.
-        candidate_rows: from `written`.
+        generated_rows: from `written`.
         judged: from `judgements`.
         seed: of the shuffling.
     """
     pairs = [one.pair for one in asked]
     if taught == "unselected":
-        return _all_of(asked, candidate_rows)
+        return _all_of(asked, generated_rows)
     if taught == "one_worker":
         judged = judged.filter(pl.col("worker") == FIRST_WORKER)
-    found = lessons(pairs, select(judged, SelectionConfig(min_gain=MIN_GAIN)))
+    found = training_examples(pairs, select(judged, SelectionConfig(min_gain=MIN_GAIN)))
     return _dealt_out(found, seed=seed) if taught == "shuffled" else found
 
 
-def _all_of(asked: Sequence[Asked], candidate_rows: pl.DataFrame) -> list[Lesson]:
-    by_key: dict[str, list[RationalePath]] = {}
-    for row in candidate_rows.sort("worker").iter_rows(named=True):
-        path = RationalePath(row["text"], row["summary"], 1 / NUM_WORKERS, row["worker"])
+def _all_of(asked: Sequence[Asked], generated_rows: pl.DataFrame) -> list[TrainingExample]:
+    by_key: dict[str, list[WeightedRationale]] = {}
+    for row in generated_rows.sort("worker").iter_rows(named=True):
+        path = WeightedRationale(row["text"], row["summary"], 1 / NUM_WORKERS, row["worker"])
         by_key.setdefault(row["key"], []).append(path)
-    return [Lesson(one.pair, tuple(by_key[content_key(one.pair.query)])) for one in asked]
+    return [TrainingExample(one.pair, tuple(by_key[content_key(one.pair.query)])) for one in asked]
 
 
-def _dealt_out(found: Sequence[Lesson], *, seed: int) -> list[Lesson]:
+def _dealt_out(found: Sequence[TrainingExample], *, seed: int) -> list[TrainingExample]:
     """The same rationales on other pairs: those that have some hand theirs on in a circle."""
-    having = [place for place, lesson in enumerate(found) if lesson.query_paths]
+    having = [place for place, example in enumerate(found) if example.query_rationales]
     random.Random(f"shuffle/{seed}").shuffle(having)
     dealt = list(found)
     for place, giver in zip(having, having[1:] + having[:1], strict=True):
-        dealt[place] = replace(found[place], query_paths=found[giver].query_paths)
+        dealt[place] = replace(found[place], query_rationales=found[giver].query_rationales)
     return dealt

@@ -42,7 +42,7 @@ class Training:
         return self.taught != "nothing"
 
     def joint_config(self, *, num_steps: int, seed: int) -> JointConfig:
-        """Stage 1. The picture tower is left alone in every variant, so its features are kept."""
+        """Stage 1. The vision encoder is left alone in every variant, so its features are kept."""
         across = 0.5 if self.cross_mode else 0.0
         objective = ObjectiveConfig(
             reason_direct=across,
@@ -56,7 +56,7 @@ class Training:
             learning_rate=1e-3,
             warmup_steps=50,
             average_decay=0.98,
-            train_pictures=False,
+            train_vision_encoder=False,
             seed=seed,
         )
 

@@ -69,18 +69,18 @@ class World:
 
 def world(seed: int, size: WorldSize) -> World:
     """The world of a seed; worlds of two seeds differ in everything that is drawn."""
-    source = random.Random(f"train/{seed}")
+    rng = random.Random(f"train/{seed}")
     asked: list[Asked] = []
     while len(asked) < size.num_pairs:
-        product = random_product(source)
-        riddle = riddles.ask(product, source.choices(TIERS, TIER_WEIGHTS)[0], source)
+        product = random_product(rng)
+        riddle = riddles.ask(product, rng.choices(TIERS, TIER_WEIGHTS)[0], rng)
         if not riddle.is_held_out and not product.is_held_out:
-            asked.append(paired(f"p{len(asked):05d}", riddle, source))
-    source = random.Random(f"test/{seed}")
-    products = _candidates(size.num_candidates, source)
-    items = [_shown(product, wording_of(product, source), source) for product in products]
+            asked.append(paired(f"p{len(asked):05d}", riddle, rng))
+    rng = random.Random(f"test/{seed}")
+    products = _candidates(size.num_candidates, rng)
+    items = [_shown(product, wording_of(product, rng), rng) for product in products]
     questions = [
-        _question(tier, products, source) for tier in TIERS for _ in range(size.num_questions)
+        _question(tier, products, rng) for tier in TIERS for _ in range(size.num_questions)
     ]
     shared = _combinations([one.riddle for one in asked]) & _combinations(
         [riddle for riddle in questions if riddle.question.tier == "composed"]
@@ -89,21 +89,21 @@ def world(seed: int, size: WorldSize) -> World:
     return World(asked, products, items, questions)
 
 
-def paired(pair_id: str, riddle: Riddle, source: random.Random) -> Asked:
+def paired(pair_id: str, riddle: Riddle, rng: random.Random) -> Asked:
     """The riddle with the product that it was made from, shown as an item.
 
     Args:
         pair_id: of the pair; the leaks of the scripted writer tell it as the item's id.
         riddle: any.
-        source: of chance, for title and picture.
+        rng: of chance, for title and image.
     """
     question = riddle.question
     product = question.wanted
-    title = wording_of(product, source)
+    title = wording_of(product, rng)
     values = sorted((name, str(getattr(product, name))) for name in question.asked)
     pair = Pair(
         Content(question.text),
-        _shown(product, title, source),
+        _shown(product, title, rng),
         query_key=" ".join(f"{name}={value}" for name, value in values),
         target_key=product.name,
         pair_id=pair_id,
@@ -118,44 +118,44 @@ def with_near_misses(asked: list[Asked], *, seed: int) -> list[Pair]:
     """
     pairs = []
     for one in asked:
-        source = random.Random(f"misses/{seed}/{one.pair.pair_id}")
+        rng = random.Random(f"misses/{seed}/{one.pair.pair_id}")
         misses: dict[str, Product] = {}
         while len(misses) < NUM_NEAR_MISSES:
-            miss = near_miss(one.riddle.question.wanted, source)
+            miss = near_miss(one.riddle.question.wanted, rng)
             if not one.riddle.question.fits(miss):
                 misses[miss.name] = miss
         negatives = tuple(
-            Negative(_shown(miss, wording_of(miss, source), source), name)
+            Negative(_shown(miss, wording_of(miss, rng), rng), name)
             for name, miss in misses.items()
         )
         pairs.append(replace(one.pair, negatives=negatives))
     return pairs
 
 
-def wording_of(product: Product, source: random.Random) -> str:
-    """A title that leaves most of the product to its picture."""
-    return wording.title(product, source, keep=source.choice(TITLE_KEEPS))
+def wording_of(product: Product, rng: random.Random) -> str:
+    """A title that leaves most of the product to its image."""
+    return wording.title(product, rng, keep=rng.choice(TITLE_KEEPS))
 
 
-def _shown(product: Product, title: str, source: random.Random) -> Content:
-    """A picture, and half the time the title."""
-    is_titled = source.random() < TITLE_SHARE
+def _shown(product: Product, title: str, rng: random.Random) -> Content:
+    """An image, and half the time the title."""
+    is_titled = rng.random() < TITLE_SHARE
     text = item_text(title if is_titled else None, None, None)
-    return Content(text, png(draw(product, source)))
+    return Content(text, png(draw(product, rng)))
 
 
-def _candidates(num_candidates: int, source: random.Random) -> list[Product]:
+def _candidates(num_candidates: int, rng: random.Random) -> list[Product]:
     products: dict[str, Product] = {}
     while len(products) < num_candidates:
-        base = random_product(source)
-        for product in (base, near_miss(base, source), near_miss(base, source)):
+        base = random_product(rng)
+        for product in (base, near_miss(base, rng), near_miss(base, rng)):
             products.setdefault(product.name, product)
     return list(products.values())[:num_candidates]
 
 
-def _question(tier: Tier, products: list[Product], source: random.Random) -> Riddle:
+def _question(tier: Tier, products: list[Product], rng: random.Random) -> Riddle:
     while True:
-        riddle = riddles.ask(source.choice(products), tier, source)
+        riddle = riddles.ask(rng.choice(products), tier, rng)
         if tier != "composed" or riddle.is_held_out:
             return riddle
 

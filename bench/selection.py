@@ -24,15 +24,15 @@ from catalog.bazaar import questions, wording
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.rationales import KINDS, Answer, Kind, about_question
 from catalog.bazaar.world import Product, near_miss, random_product
-from catalog.lake.tables import CANDIDATES
+from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.content import Content
 from embedder.finetune.data.pairs import Negative, Pair
-from embedder.finetune.rationales.filters import CandidateConfig, candidates
+from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
-from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
-from embedder.finetune.rationales.negatives import contrasts
-from embedder.finetune.rationales.paired import offers
+from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.negatives import negatives_of
+from embedder.finetune.rationales.paired import pair_rationales
 from embedder.finetune.rationales.selection import SelectionConfig, select
 from embedder.model.checkpoint import load
 from embedder.prompting.template import item_text
@@ -57,24 +57,24 @@ class Asked:
 
 def bazaar(num_questions: int, *, seed: int) -> list[Asked]:
     """Questions of both hard tiers; the hard negatives differ from the target in one value."""
-    source = random.Random(seed)
-    products = [random_product(source) for _ in range(num_questions)]
-    return [_asked(number, products, source) for number in range(num_questions)]
+    rng = random.Random(seed)
+    products = [random_product(rng) for _ in range(num_questions)]
+    return [_asked(number, products, rng) for number in range(num_questions)]
 
 
-def _asked(number: int, products: list[Product], source: random.Random) -> Asked:
+def _asked(number: int, products: list[Product], rng: random.Random) -> Asked:
     product = products[number]
-    question = questions.ask(product, TIERS[number % len(TIERS)], source)
-    misses = [near_miss(product, source) for _ in range(NUM_MISSES)]
+    question = questions.ask(product, TIERS[number % len(TIERS)], rng)
+    misses = [near_miss(product, rng) for _ in range(NUM_MISSES)]
     negatives = tuple(
-        Negative(_item(miss, wording.title(miss, source), source), f"{number}/{n}")
+        Negative(_item(miss, wording.title(miss, rng), rng), f"{number}/{n}")
         for n, miss in enumerate(misses)
         if not question.fits(miss)
     )
-    item_id, title = f"b{number:06d}", wording.title(product, source)
+    item_id, title = f"b{number:06d}", wording.title(product, rng)
     pair = Pair(
         Content(question.text),
-        _item(product, title, source),
+        _item(product, title, rng),
         query_key=question.text,
         target_key=item_id,
         pair_id=item_id,
@@ -84,23 +84,21 @@ def _asked(number: int, products: list[Product], source: random.Random) -> Asked
     return Asked(question, Answer(item_id, title, product.brand), pair)
 
 
-def _item(product: Product, title: str, source: random.Random) -> Content:
-    return Content(item_text(title, None, product.category), png(draw(product, source)))
+def _item(product: Product, title: str, rng: random.Random) -> Content:
+    return Content(item_text(title, None, product.category), png(draw(product, rng)))
 
 
 def workers(asked: list[Asked], *, seed: int) -> list[ScriptedWorker]:
     """One for each kind, named after it; an irrelevant rationale is the next question's."""
     scripts: dict[Kind, dict[str, Rationale]] = {kind: {} for kind in KINDS}
-    source = random.Random(f"scripts/{seed}")
+    rng = random.Random(f"scripts/{seed}")
     for number, one in enumerate(asked):
         following = (*asked[number + 1 :], *asked[:number])
         other = next(
             two.question for two in following if two.question.summary != one.question.summary
         )
         for kind in KINDS:
-            script = about_question(
-                one.question, kind, other=other, answer=one.answer, source=source
-            )
+            script = about_question(one.question, kind, other=other, answer=one.answer, rng=rng)
             key = content_key(one.pair.query)
             scripts[kind][key] = Rationale(script.text, script.summary)
     return [ScriptedWorker(scripts[kind], name=kind) for kind in KINDS]
@@ -114,16 +112,18 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
         contents_of(pairs, "query"),
         "query",
         workers(asked, seed=args.seed),
-        written=CANDIDATES.empty(),
+        written=GENERATED_RATIONALES.empty(),
         append=written.append,
     )
     names = {one.pair.target_key: (one.answer.item_id, one.answer.brand) for one in asked}
-    offered = offers(pairs, candidates(pl.concat(written), CandidateConfig()), names=names)
+    paired = pair_rationales(
+        pairs, flagged_rationales(pl.concat(written), FilterConfig()), names=names
+    )
     judged: list[pl.DataFrame] = []
-    judge_offers(
-        offered,
+    judge_rationales(
+        paired,
         judge,
-        contrasts(pairs, num_others=args.num_others, seed=args.seed),
+        negatives_of(pairs, num_others=args.num_others, seed=args.seed),
         JudgingConfig(
             num_negatives=args.num_negatives,
             against_shuffled=args.against_shuffled,

@@ -27,7 +27,7 @@ CHAT_TEMPLATE = """\
 <|direct|><|emb|>"""
 
 
-class PictureProcessor(Qwen3VLProcessor):
+class ImageProcessor(Qwen3VLProcessor):
     """Qwen3-VL's processor without its video part, which needs torchvision."""
 
     def __init__(
@@ -46,7 +46,7 @@ class PictureProcessor(Qwen3VLProcessor):
 
 def sentence_nano(folder: Path) -> SentenceTransformer:
     """The shipped model, written to `folder` and loaded from there."""
-    AutoProcessor.register(Qwen3VLConfig, PictureProcessor, exist_ok=True)
+    AutoProcessor.register(Qwen3VLConfig, ImageProcessor, exist_ok=True)
     shutil.copytree(NANO, folder, dirs_exist_ok=True)
     manifest = read_manifest(NANO)
     template = CHAT_TEMPLATE.replace("INSTRUCTION", manifest.item_instruction)

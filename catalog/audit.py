@@ -158,7 +158,7 @@ def _audit_media(lake: Lake) -> list[Finding]:
     unshown = media.join(shown, left_on="hash", right_on="image_hash", how="anti")
     return [
         found("dangling_media", "items", dangling.select("item_id").collect()),
-        # An item that changes its picture leaves one behind; `ponder lake vacuum --media` takes it.
+        # An item that changes its image leaves one behind; `ponder lake vacuum --media` takes it.
         found("unreferenced_media", "media", unshown.collect(), is_fault=False),
     ]
 

@@ -30,7 +30,7 @@ class RecordError(ValueError):
 
     Attributes:
         stage: "decode" when the bytes are not a record at all, "validate" when a field is wrong,
-            "media" when a picture cannot be had.
+            "media" when an image cannot be had.
     """
 
     def __init__(self, stage: str, reason: str) -> None:
@@ -282,7 +282,7 @@ def content_hash(item: Item, image_hash: str | None) -> str:
 
     Two items with equal digests get equal embeddings from one model version, so the digest and the
     version together are the key under which work is skipped. Left out are times, addresses (a
-    picture that moves to another URI is the same picture) and `attributes`: they are for filters,
+    image that moves to another URI is the same image) and `attributes`: they are for filters,
     and a price that changes every night must not cost an embedding. Words that describe an item
     belong into `text`.
 

@@ -9,19 +9,19 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-Gate = Literal["direct", "reason"]
+Action = Literal["direct", "reason"]
 Policy = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A query or an item, as the embedder reads it: text, a picture, or both."""
+    """A query or an item, as the embedder reads it: text, an image, or both."""
 
     text: str = ""
     """Untrusted; special tokens inside it are neutralised before tokenising."""
 
     image: bytes | None = None
-    """An encoded picture (PNG, JPEG, WebP...), untrusted."""
+    """An encoded image (PNG, JPEG, WebP...), untrusted."""
 
     key: str = ""
     """Under which the lake knows it (`content_hash` of an item); empty for what it does not."""
@@ -34,7 +34,7 @@ class Encoding:
     vector: np.ndarray
     """[D] float32, L2-normalised. Any prefix is usable after normalising it again."""
 
-    action: Gate
+    action: Action
     """What the gate chose, or the policy forced."""
 
     gate_probability: float

@@ -30,7 +30,7 @@ class EmbeddedItems:
 
 
 def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
-    """What the embedder sees of a row of `items`; `image` holds the bytes of its picture."""
+    """What the embedder sees of a row of `items`; `image` holds the bytes of its image."""
     text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
     return Content(text, image, row["content_hash"])
 
@@ -46,7 +46,7 @@ def embed_items(
 
     Args:
         items: rows of the `items` table.
-        images: picture bytes by `image_hash`.
+        images: image bytes by `image_hash`.
         encoder: the model version.
         progress: told how many more items are finished, failed ones included.
     """

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from embedder.content import Answer, Content, Encoding, Policy, in_order
-from embedder.engine.decoding import OwnThinker
+from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Gate, Thinker, ThinkingLimits
+from embedder.engine.gating import Decoder, Gate, ReasoningLimits
 from embedder.model.checkpoint import Checkpoint, load
-from embedder.prompting.images import PictureError, open_picture
+from embedder.prompting.images import ImageError, open_image
 from embedder.prompting.template import TEMPLATE_VERSION
 from embedder.version import version_id
 
@@ -74,18 +74,18 @@ class MMEmbR1:
     """A loaded model version; implements `embedder.content.CatalogueEncoder`."""
 
     def __init__(
-        self, checkpoint: Checkpoint, config: EmbedderConfig, *, thinker: Thinker | None = None
+        self, checkpoint: Checkpoint, config: EmbedderConfig, *, decoder: Decoder | None = None
     ) -> None:
         """Wraps a loaded checkpoint.
 
         Args:
             checkpoint: the model version.
             config: how it is used.
-            thinker: reasons where the gate says so; None: the model itself.
+            decoder: reasons where the gate says so; None: the model itself.
         """
         self._checkpoint = checkpoint
         self._config = config
-        self._engine = _engine(checkpoint, config, thinker)
+        self._engine = _engine(checkpoint, config, decoder)
         self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
         self.dim: int = checkpoint.hidden_size
 
@@ -129,8 +129,8 @@ class MMEmbR1:
         """Why the content cannot be embedded; None when it can."""
         try:
             if content.image is not None:
-                open_picture(content.image)
-        except PictureError as error:
+                open_image(content.image)
+        except ImageError as error:
             return str(error)
         return None
 
@@ -145,7 +145,7 @@ class MMEmbR1:
         """Encodings of queries, in order.
 
         Args:
-            queries: text, pictures or both.
+            queries: text, images or both.
             policy: overrules the configured one for this call.
             max_new_tokens: a query whose rationale is not done after so many tokens is answered
                 directly, and its encoding says so in `fallback`.
@@ -153,10 +153,10 @@ class MMEmbR1:
                 prefill of a query is never cut short.
 
         Raises:
-            embedder.prompting.images.PictureError: a picture cannot be read.
+            embedder.prompting.images.ImageError: an image cannot be read.
         """
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        limits = ThinkingLimits(max_new_tokens, deadline)
+        limits = ReasoningLimits(max_new_tokens, deadline)
         instruction = self._checkpoint.manifest.query_instruction
         answers = self._answers(queries, instruction, policy, limits)
         return in_order(answers)
@@ -171,7 +171,7 @@ class MMEmbR1:
         """Encodings of items, in order; `progress` is told as each is done.
 
         Raises:
-            embedder.prompting.images.PictureError: a picture cannot be read.
+            embedder.prompting.images.ImageError: an image cannot be read.
         """
         return in_order(self.stream_items(items, policy=policy), progress)
 
@@ -183,35 +183,35 @@ class MMEmbR1:
         The items may be endless: only `EmbedderConfig.window` of them are drawn ahead.
         """
         instruction = self._checkpoint.manifest.item_instruction
-        return self._answers(items, instruction, policy, ThinkingLimits())
+        return self._answers(items, instruction, policy, ReasoningLimits())
 
     def stream_queries(
         self, queries: Iterable[Content], *, policy: Policy | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """As `stream_items`, of queries."""
         instruction = self._checkpoint.manifest.query_instruction
-        return self._answers(queries, instruction, policy, ThinkingLimits())
+        return self._answers(queries, instruction, policy, ReasoningLimits())
 
     def _answers(
         self,
         contents: Iterable[Content],
         instruction: str,
         policy: Policy | None,
-        limits: ThinkingLimits,
+        limits: ReasoningLimits,
     ) -> Iterator[tuple[int, Answer]]:
         task = Task(instruction, policy or self._config.policy, limits)
         return self._engine.answers(contents, task)
 
 
-def _engine(checkpoint: Checkpoint, config: EmbedderConfig, thinker: Thinker | None) -> Engine:
+def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder | None) -> Engine:
     backbone, inputs, manifest = checkpoint.backbone, checkpoint.inputs, checkpoint.manifest
     on_cpu = config.is_on_cpu
     num_workers = 0 if on_cpu else min(16, os.cpu_count() or 1)
     return Engine(
         Gate(backbone, inputs, theta=manifest.theta),
         inputs,
-        thinker
-        or OwnThinker(
+        decoder
+        or SelfDecoder(
             backbone,
             inputs,
             max_new_tokens=manifest.max_new_tokens,

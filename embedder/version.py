@@ -20,7 +20,7 @@ NANO = Path(__file__).parent / "nano" / "checkpoint"
 
 ENGINE_VERSION = 2
 """Part of every model version's identity: raise it whenever a change of the code changes a vector
-by more than the stated 1e-5, e.g. how pictures are resized or where a text is cut."""
+by more than the stated 1e-5, e.g. how images are resized or where a text is cut."""
 
 # Weights and processors only. Pickled weights and code are never fetched, read or hashed.
 READ_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja")
@@ -49,7 +49,7 @@ class Manifest:
     """Content text is cut after so many tokens."""
 
     max_image_tokens: int = 768
-    """A larger picture is scaled down until it is so many tokens. Qwen3-VL's own limit is 16,384,
+    """A larger image is scaled down until it is so many tokens. Qwen3-VL's own limit is 16,384,
     which is meant for reading documents; Embed-RL trains it with 128 to 768."""
 
     max_new_tokens: int = 256

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from recall.profile import profile_vector
+from features.profile import profile_vector
 
 SCORE_DECIMALS = 6  # as the index rounds: equal items tie, whatever batch they are scored in
 QUERY_BLOCK = 64  # queries scored at once, to bound the memory of their [Q, N] scores
@@ -140,7 +140,7 @@ def leave_last_out(
         histories: by user, item ids, newest first.
         item_vectors_ND: L2-normalised, in the order of `item_ids`.
         item_ids: unique.
-        half_life: as in `recall.profile.profile_vector`.
+        half_life: as in `features.profile.profile_vector`.
         max_history: newest items that shape a profile.
         ks: depths, each >= 1.
 

@@ -17,7 +17,7 @@ def leave_last_out(
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order.
-        candidate_items: ids that may be recommended, e.g. those with a picture. Events on others
+        candidate_items: ids that may be recommended, e.g. those with an image. Events on others
             are history, but are never held out.
 
     Returns:

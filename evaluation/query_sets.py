@@ -63,7 +63,7 @@ def read_queries(path: Path) -> list[Query]:
     return queries
 
 
-def judge_queries(
+def evaluate_queries(
     queries: list[Query],
     catalogue: Catalogue,
     encoder: Encoder,
@@ -117,7 +117,7 @@ def judge_queries(
     }
 
 
-def judge_histories(events: pl.DataFrame, catalogue: Catalogue) -> dict[str, Any]:
+def evaluate_histories(events: pl.DataFrame, catalogue: Catalogue) -> dict[str, Any]:
     """How well a user's earlier items find their last one: leave-last-out over all users.
 
     Every event but an impression or a skip counts as an interaction, whatever its value.

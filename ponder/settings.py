@@ -39,10 +39,10 @@ class Settings:
     """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
 
     media_allow: tuple[Network, ...] = ()
-    """Networks that pictures may be fetched from although they are not of the public internet."""
+    """Networks that images may be fetched from although they are not of the public internet."""
 
     media_buckets: tuple[str, ...] = ()
-    """Buckets that pictures may be fetched from, with the keys of `lake_options`."""
+    """Buckets that images may be fetched from, with the keys of `lake_options`."""
 
     data: str = ""
     """Folder that the nightly DAG lands when there is no Kafka."""

@@ -37,7 +37,7 @@ def open_lake(settings: Settings) -> Lake:
 
 
 def media_config(settings: Settings) -> MediaConfig:
-    """Where the deployment's pictures may be fetched from."""
+    """Where the deployment's images may be fetched from."""
     return MediaConfig(
         allow=settings.media_allow,
         buckets=settings.media_buckets,

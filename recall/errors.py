@@ -1,5 +1,10 @@
 """What a caller of recall may want to catch, each with its own answer over HTTP."""
 
+from pymilvus.exceptions import MilvusException
+
+IndexFailed = MilvusException
+"""Milvus did not do what it was asked: HTTP 503."""
+
 
 class InvalidQuery(ValueError):
     """The query cannot be answered as it was asked: HTTP 422."""

@@ -1,4 +1,4 @@
-"""Candidates for a query: by text, picture, item, user or history.
+"""Candidates for a query: by text, image, item, user or history.
 
 One model version answers a request from start to end: it is read from the alias once, and the
 encoder, the vectors fetched and the collection searched are all that version's, whatever is
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from embedder.content import Content, Encoder, Encoding, Gate, Policy
+from embedder.content import Action, Content, Encoder, Encoding, Policy
+from features.profile import profile_vector
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS, Filter
 from recall.index import ItemIndex
-from recall.profile import profile_vector
 
 MAX_TOP_K = 1_000
 NO_FILTER = Filter()
@@ -51,7 +51,7 @@ class Candidates:
     version: str
     """Model version of every vector involved."""
 
-    action: Gate | None
+    action: Action | None
     """What the gate chose for the query; None when no model had to read it."""
 
     rationale: str
@@ -78,7 +78,7 @@ class Recall:
         Args:
             index: where the item vectors are.
             encoder_of: the encoder of a model version; called for each query with a text or a
-                picture, so it should remember the one it has loaded. It raises LookupError for a
+                image, so it should remember the one it has loaded. It raises LookupError for a
                 version that it does not have.
             history_of: ids of the items that a user acted on, newest first; empty for a stranger.
             config: how a query becomes a vector.
@@ -109,7 +109,7 @@ class Recall:
         policy: Policy = "auto",
         deadline_s: float | None = None,
     ) -> Candidates:
-        """Items that match a text, a picture, or both together.
+        """Items that match a text, an image, or both together.
 
         Args:
             content: the query, untrusted; not empty.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from embedder.content import Content, Gate, Policy
+from embedder.content import Action, Content, Policy
 from recall.errors import InvalidQuery
 from recall.filters import Filter
 from recall.search import MAX_TOP_K, Candidates
@@ -31,7 +31,7 @@ class RecallRequest(BaseModel):
 
     text: str | None = Field(default=None, min_length=1, max_length=MAX_TEXT_CHARS)
     image_base64: str | None = Field(default=None, min_length=1, max_length=MAX_BASE64_CHARS)
-    """A picture file (PNG, JPEG, WebP...), at most 8 MiB and 40 megapixels."""
+    """An image file (PNG, JPEG, WebP...), at most 8 MiB and 40 megapixels."""
 
     item_id: ItemId | None = None
     user_id: ItemId | None = None
@@ -84,10 +84,10 @@ class RecallRequest(BaseModel):
 
 
 def decode_image(image_base64: str) -> bytes:
-    """The picture's file, with its format and size checked before anything decodes its pixels.
+    """The image's file, with its format and size checked before anything decodes its pixels.
 
     Raises:
-        InvalidQuery: not base64, not a picture, or larger than the limits.
+        InvalidQuery: not base64, not an image, or larger than the limits.
     """
     try:
         data = base64.b64decode(image_base64, validate=True)
@@ -101,7 +101,7 @@ def decode_image(image_base64: str) -> bytes:
     except Image.DecompressionBombError as error:
         raise InvalidQuery(f"an image must have at most {MAX_IMAGE_PIXELS} pixels") from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise InvalidQuery("image_base64 must hold a picture that Pillow can open") from error
+        raise InvalidQuery("image_base64 must hold an image that Pillow can open") from error
     if width * height > MAX_IMAGE_PIXELS:
         raise InvalidQuery(
             f"an image must have at most {MAX_IMAGE_PIXELS} pixels, got {width} x {height}"
@@ -127,7 +127,7 @@ class RecallReply(BaseModel):
     """Model version that answered; scores of two versions must not be compared."""
 
     candidates: list[Candidate]
-    action: Gate | None
+    action: Action | None
     """What the gate chose; null when no model had to read the query."""
 
     rationale: str

@@ -18,9 +18,8 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from pymilvus.exceptions import MilvusException
 
-from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.errors import IndexFailed, InvalidQuery, NotFound, Unavailable
 from recall.search import Candidates, Recall
 from serving.limits import BodyLimit
 from serving.requests import MAX_BASE64_CHARS, RecallReply, RecallRequest
@@ -131,7 +130,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     for kind, (status, name) in _STATUS.items():
         app.add_exception_handler(kind, _handler(status, name))
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(MilvusException, _index_failed)
+    app.add_exception_handler(IndexFailed, _index_failed)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -143,7 +142,7 @@ def _handler(status: int, name: str) -> Callable[[Request, Exception], Response]
 
 
 def _invalid_request(request: Request, error: Exception) -> Response:
-    # What was sent is not sent back: it may be a picture of megabytes.
+    # What was sent is not sent back: it may be an image of megabytes.
     fields = [
         {"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]}
         for e in error.errors()  # type: ignore[attr-defined]

@@ -1,10 +1,14 @@
-"""An HTTP server that misbehaves on demand, for whoever talks to an OpenAI-compatible endpoint."""
+"""One thread for everybody, and an HTTP server that misbehaves on demand."""
 
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+# Sums that two threads share come out in either order, and tests compare weights bit for bit.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Endpoint(ThreadingHTTPServer):

@@ -1,6 +1,7 @@
-"""Who may import whom: the packages follow the data, and each heavy library has one owner."""
+"""Who may import whom: downwards only, nothing in a circle, each heavy library has one owner."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,79 +11,182 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "catalog": set(),
     "embedder": {"catalog"},
-    "recall": {"catalog", "embedder"},
     "features": {"catalog"},
-    "ranker": {"catalog", "features"},
-    "ponder": {"catalog", "embedder", "recall", "features", "ranker"},
+    "evaluation": {"catalog", "embedder", "features"},
+    "recall": {"catalog", "embedder", "features", "evaluation"},
+    "ranker": {"catalog", "features", "evaluation"},
+    "serving": {"embedder", "features", "recall", "ranker"},
+    "ponder": {"catalog", "embedder", "features", "evaluation", "recall", "ranker", "serving"},
+    "bench": {"catalog", "embedder", "features", "evaluation", "recall", "ranker", "ponder"},
     "dags": {"ponder"},
 }
+
+# Floors within a package, the lowest first. A file or folder stands on the floor of the longest
+# name that it begins with, and imports from its own floor and from those below.
+FLOORS = {
+    "catalog": (
+        "catalog.atomic_file",
+        "catalog.records",
+        "catalog.bazaar",
+        "catalog.lake",
+        "catalog.images",
+        "catalog.ingest",
+        "catalog.kafka",
+        "catalog.audit",
+    ),
+    "embedder": (
+        "embedder.content",
+        "embedder.prompting",
+        "embedder.version",
+        "embedder.model",
+        "embedder.engine",
+        "embedder.mmemb_r1",
+        "embedder.reasoners",
+        "embedder.sentence",
+        "embedder.plan",
+        "embedder.items",
+        "embedder.finetune.data",
+        "embedder.finetune.records",
+        "embedder.finetune.training",
+        "embedder.finetune.rationales.judges",
+        "embedder.finetune.rationales",
+        "embedder.finetune.gate",
+        "embedder.nano",
+    ),
+    "ponder": (
+        "ponder.registry",
+        "ponder.finetuning.promotion",
+        "ponder.settings",
+        "ponder.rationales",
+        "ponder.wiring",
+        "ponder.steps",
+        "ponder.reports",
+        "ponder.finetuning",
+        "ponder.cli",
+        "ponder.__main__",
+    ),
+}
+
 OWNER = {
-    "kafka": {"catalog"},
-    "deltalake": {"catalog"},
-    "httpcore2": {"catalog"},
-    "torch": {"embedder"},
-    "transformers": {"embedder"},
-    "tokenizers": {"embedder"},
-    "safetensors": {"embedder"},
-    "sentence_transformers": {"embedder"},
-    "httpx2": {"embedder"},
-    "peft": {"embedder"},
+    "kafka": {"catalog.kafka", "catalog.audit", "bench"},
+    "deltalake": {"catalog.lake"},
+    "httpcore2": {"catalog.images"},
+    "torch": {"embedder", "bench"},
+    "transformers": {"embedder", "bench"},
+    "tokenizers": {"embedder", "bench"},
+    "safetensors": {"embedder", "bench"},
+    "sentence_transformers": {"embedder.sentence", "bench"},
+    "httpx2": {"embedder.reasoners"},
+    "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall"},
-    "fastapi": {"recall"},
+    "fastapi": {"serving"},
     "lightgbm": {"ranker"},
-    "typer": {"ponder"},
-    "rich": {"ponder"},
+    "typer": {"ponder.cli"},
+    "rich": {"ponder.cli"},
+    "pydantic_settings": {"ponder.settings"},
     "airflow": {"dags"},
 }
-# `recall` and everything but the embedder may be used where torch is not installed.
-TORCH_FREE = {
+# What may be used where torch is not installed.
+TORCH_FREE = (
     "embedder.content",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.plan",
-}
+    "recall",
+    "serving",
+)
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def is_in(module, room):
+    return module == room or module.startswith(f"{room}.")
+
+
+@cache
+def modules():
+    """Path of every module by its name."""
+    found = {}
+    for package in MAY_IMPORT:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+@cache
+def imports(module):
+    """What a module imports, wherever in it; what only annotates is not among it."""
+    tree = ast.parse(modules()[module].read_text())
+    annotating = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in annotating:
+            continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & modules().keys() or {node.module}
+    return found
 
 
-def files():
-    return [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+def floor(module, package):
+    """Number of the module's floor; -1 for a package's empty `__init__.py`."""
+    rooms = [room for room in FLOORS[package] if is_in(module, room)]
+    return FLOORS[package].index(max(rooms, key=len)) if rooms else -1
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_run_upstream_only(path):
-    package = path.relative_to(ROOT).parts[0]
-    for module in imports(path):
-        top = module.partition(".")[0]
+@pytest.mark.parametrize("module", modules())
+def test_imports_run_downwards_only(module):
+    package = module.partition(".")[0]
+    for imported in imports(module):
+        top = imported.partition(".")[0]
         if top in MAY_IMPORT and top != package:
-            assert top in MAY_IMPORT[package], f"{package} must not import {module}"
-        if top in OWNER:
-            assert package in OWNER[top], f"only {OWNER[top]} may import {top}, not {package}"
+            assert top in MAY_IMPORT[package], f"{module} must not import {imported}"
+        if top == package and package in FLOORS:
+            assert floor(imported, package) <= floor(module, package), f"{module}: {imported}"
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_recall_and_the_torch_free_modules_stay_free_of_torch(path):
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    if module.startswith("recall") or module in TORCH_FREE:
-        allowed = TORCH_FREE if module.startswith("embedder") else {"embedder.content"}
-        for imported in imports(path):
-            assert imported.partition(".")[0] != "torch"
-            if imported.startswith("embedder"):
-                assert imported in allowed, f"{module} imports {imported}, which loads torch"
+@pytest.mark.parametrize("module", modules())
+def test_a_heavy_library_is_imported_by_its_owner_alone(module):
+    for imported in imports(module):
+        owners = OWNER.get(imported.partition(".")[0])
+        if owners:
+            assert any(is_in(module, owner) for owner in owners), f"{imported} belongs to {owners}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_module_stands_on_a_floor(package):
+    homeless = [m for m in modules() if is_in(m, package) and floor(m, package) < 0]
+    assert [m for m in homeless if modules()[m].name != "__init__.py"] == []
+
+
+def test_no_imports_go_in_a_circle():
+    left = {module: imports(module) & modules().keys() for module in modules()}
+    while free := [module for module, needed in left.items() if not needed & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, f"each of these imports another one of them: {sorted(left)}"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if any(is_in(m, r) for r in TORCH_FREE)])
+def test_what_is_used_without_torch_loads_none(module):
+    for imported in imports(module):
+        assert imported.partition(".")[0] != "torch"
+        if is_in(imported, "embedder"):
+            assert any(is_in(imported, room) for room in TORCH_FREE), f"{imported} loads torch"
 
 
 def test_package_files_import_nothing():
-    for path in files():
+    for path in modules().values():
         if path.name == "__init__.py":
             assert path.read_text() == "", f"{path} must stay empty"
 
 
 def test_there_are_no_drawers_for_odds_and_ends():
-    odd = {"utils.py", "util.py", "common.py", "helpers.py", "misc.py"}
-    assert not [path for path in files() if path.name in odd]
+    odd = {"utils", "util", "common", "helpers", "misc"}
+    assert not [module for module in modules() if odd & set(module.split("."))]

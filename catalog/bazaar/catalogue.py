@@ -18,7 +18,7 @@ LATE_SHARE = 0.25
 EDITED_SHARE = 0.06
 DELETED_SHARE = 0.04
 WORDLESS_SHARE = 0.03
-PICTURELESS_SHARE = 0.05
+IMAGELESS_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Offer:
     title: str | None
     text: str | None
     price: float
-    has_picture: bool
+    has_image: bool
     created_at: datetime
     updated_at: datetime
     deleted: bool = False
@@ -40,7 +40,7 @@ class Offer:
         return self.created_at <= moment
 
 
-def offers(num_items: int, *, num_weeks: int, source: random.Random) -> list[Offer]:
+def offers(num_items: int, *, num_weeks: int, rng: random.Random) -> list[Offer]:
     """Every item as it is first listed, in the order of its id.
 
     About half of the products differ from another one in a single value, as they do on real
@@ -50,50 +50,46 @@ def offers(num_items: int, *, num_weeks: int, source: random.Random) -> list[Off
     late_until = OPENING + timedelta(weeks=num_weeks) * 0.95
     listed: list[Offer] = []
     while len(listed) < num_items:
-        is_variant = bool(listed) and source.random() < 0.5
-        product = (
-            near_miss(source.choice(listed).product, source)
-            if is_variant
-            else random_product(source)
-        )
+        is_variant = bool(listed) and rng.random() < 0.5
+        product = near_miss(rng.choice(listed).product, rng) if is_variant else random_product(rng)
         arrives = OPENING
-        if source.random() < LATE_SHARE:
-            arrives = late_from + (late_until - late_from) * source.random()
-        listed.append(_listing(f"b{len(listed):06d}", product, arrives, source))
+        if rng.random() < LATE_SHARE:
+            arrives = late_from + (late_until - late_from) * rng.random()
+        listed.append(_listing(f"b{len(listed):06d}", product, arrives, rng))
     return listed
 
 
-def changes(listed: list[Offer], *, num_weeks: int, source: random.Random) -> Iterator[Offer]:
+def changes(listed: list[Offer], *, num_weeks: int, rng: random.Random) -> Iterator[Offer]:
     """Later records of some items: a new title, a new price, or a deletion, each after arrival."""
     close = OPENING + timedelta(weeks=num_weeks)
     for offer in listed:
-        chance = source.random()
-        moment = offer.created_at + (close - offer.created_at) * source.uniform(0.2, 0.95)
+        chance = rng.random()
+        moment = offer.created_at + (close - offer.created_at) * rng.uniform(0.2, 0.95)
         moment = moment.replace(microsecond=0)
         if chance < DELETED_SHARE:
             yield replace(offer, updated_at=moment, deleted=True)
         elif chance < DELETED_SHARE + EDITED_SHARE / 2:
-            title = wording.title(offer.product, source, keep=0.9)
+            title = wording.title(offer.product, rng, keep=0.9)
             yield replace(offer, updated_at=moment, title=title)
         elif chance < DELETED_SHARE + EDITED_SHARE:
-            yield replace(offer, updated_at=moment, price=_price(source))
+            yield replace(offer, updated_at=moment, price=_price(rng))
 
 
-def _listing(item_id: str, product: Product, arrives: datetime, source: random.Random) -> Offer:
+def _listing(item_id: str, product: Product, arrives: datetime, rng: random.Random) -> Offer:
     arrives = arrives.replace(microsecond=0)
-    has_picture = source.random() >= PICTURELESS_SHARE
-    has_words = not has_picture or source.random() >= WORDLESS_SHARE
+    has_image = rng.random() >= IMAGELESS_SHARE
+    has_words = not has_image or rng.random() >= WORDLESS_SHARE
     return Offer(
         item_id=item_id,
         product=product,
-        title=wording.title(product, source) if has_words else None,
-        text=wording.description(product, source) if has_words else None,
-        price=_price(source),
-        has_picture=has_picture,
+        title=wording.title(product, rng) if has_words else None,
+        text=wording.description(product, rng) if has_words else None,
+        price=_price(rng),
+        has_image=has_image,
         created_at=arrives,
         updated_at=arrives,
     )
 
 
-def _price(source: random.Random) -> float:
-    return round(source.lognormvariate(3.0, 0.7), 2)
+def _price(rng: random.Random) -> float:
+    return round(rng.lognormvariate(3.0, 0.7), 2)

@@ -1,8 +1,8 @@
-"""Pictures of products: silhouettes filled with a colour and a pattern, and a printed label.
+"""Images of products: silhouettes filled with a colour and a pattern, and a printed label.
 
-A picture is 96 x 96 pixels. The upper 80 rows hold `count` copies of the noun's silhouette on a
+An image is 96 x 96 pixels. The upper 80 rows hold `count` copies of the noun's silhouette on a
 jittered grid; the lower 16 rows hold the brand. The generator's seed moves, scales and tints, so no
-two pictures of one product are alike, while what they show stays the same.
+two images of one product are alike, while what they show stays the same.
 """
 
 import functools
@@ -292,9 +292,9 @@ def _cloth(side: int, pattern: str, colour: tuple[int, int, int]) -> Image.Image
 
 
 def draw(product: Product, random: random.Random) -> Image.Image:
-    """A picture of the product, [96, 96] RGB; the generator decides position, size and tint."""
+    """An image of the product, [96, 96] RGB; the generator decides position, size and tint."""
     backdrop = random.randint(228, 255)
-    picture = Image.new("RGB", (SIZE, SIZE), (backdrop, backdrop, random.randint(220, 255)))
+    image = Image.new("RGB", (SIZE, SIZE), (backdrop, backdrop, random.randint(220, 255)))
     columns, rows = GRIDS[product.count]
     cell_width, cell_height = SIZE / columns, SHELF_HEIGHT / rows
     side = round(min(cell_width, cell_height, 60) * random.uniform(0.78, 0.96))
@@ -311,9 +311,9 @@ def draw(product: Product, random: random.Random) -> Image.Image:
         spare_x, spare_y = cell_width - side, cell_height - side
         x = (cell % columns) * cell_width + random.uniform(0, max(0, spare_x))
         y = (cell // columns) * cell_height + random.uniform(0, max(0, spare_y))
-        picture.paste(cloth, (round(x), round(y)), mask)
-    _print_label(picture, product.brand, random)
-    return picture
+        image.paste(cloth, (round(x), round(y)), mask)
+    _print_label(image, product.brand, random)
+    return image
 
 
 @functools.cache
@@ -321,14 +321,14 @@ def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     return ImageFont.load_default(size=13)
 
 
-def _print_label(picture: Image.Image, label: str, random: random.Random) -> None:
-    pen = ImageDraw.Draw(picture)
+def _print_label(image: Image.Image, label: str, random: random.Random) -> None:
+    pen = ImageDraw.Draw(image)
     left = random.randint(4, SIZE - 44)
     pen.text((left, SHELF_HEIGHT), label, fill=(60, 60, 60), font=_font())
 
 
-def png(picture: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+def png(image: Image.Image) -> bytes:
+    """The image as a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()

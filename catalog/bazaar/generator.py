@@ -1,6 +1,6 @@
 """Writes a bazaar to a folder in the documented JSON Lines layout, so that it can be landed.
 
-    items.jsonl      every listing, then every later change, with pictures in images/
+    items.jsonl      every listing, then every later change, with images in images/
     events.jsonl     impressions, clicks and purchases in the order of time
     queries.jsonl    shoppers' questions with the items that answer them, for evaluation
     truth.jsonl      the product behind each item: what tests may know and models may not
@@ -54,32 +54,30 @@ class BazaarConfig:
 def write_bazaar(folder: Path, config: BazaarConfig) -> dict[str, int]:
     """Writes the bazaar's files and returns how many records each holds."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    source = random.Random(config.seed)
-    listed = offers(config.num_items, num_weeks=config.num_weeks, source=source)
+    rng = random.Random(config.seed)
+    listed = offers(config.num_items, num_weeks=config.num_weeks, rng=rng)
     changed = sorted(
-        changes(listed, num_weeks=config.num_weeks, source=source),
+        changes(listed, num_weeks=config.num_weeks, rng=rng),
         key=lambda offer: (offer.updated_at, offer.item_id),
     )
     gone = {offer.item_id: offer.updated_at for offer in changed if offer.deleted}
     for offer in listed:
-        if offer.has_picture:
-            (folder / _image_path(offer)).write_bytes(png(draw(offer.product, source)))
-    crowd = shoppers.shoppers(config.num_users, source=source)
-    market = shoppers.Market(listed, gone, source)
+        if offer.has_image:
+            (folder / _image_path(offer)).write_bytes(png(draw(offer.product, rng)))
+    crowd = shoppers.shoppers(config.num_users, rng=rng)
+    market = shoppers.Market(listed, gone, rng)
     happenings = shoppers.visits(
         crowd,
         market,
         num_weeks=config.num_weeks,
         requests_per_user=config.requests_per_user,
-        source=source,
+        rng=rng,
     )
     living = [offer for offer in listed if offer.item_id not in gone]
     return {
         "items": _write(folder / "items.jsonl", map(item_record, [*listed, *changed])),
         "events": _write(folder / "events.jsonl", map(_event_record, happenings)),
-        "queries": _write(
-            folder / "queries.jsonl", query_records(living, config.num_queries, source)
-        ),
+        "queries": _write(folder / "queries.jsonl", query_records(living, config.num_queries, rng)),
         "truth": _write(folder / "truth.jsonl", map(_truth_record, listed)),
     }
 
@@ -98,14 +96,14 @@ def item_record(offer: Offer) -> dict[str, Any]:
         "text": offer.text,
         "category": offer.product.category,
         "attributes": {"price": offer.price, "brand": offer.product.brand.lower()},
-        "image_uri": _image_path(offer) if offer.has_picture else None,
+        "image_uri": _image_path(offer) if offer.has_image else None,
         "created_at": offer.created_at.isoformat(),
         "updated_at": offer.updated_at.isoformat(),
     }
 
 
 def query_records(
-    living: list[Offer], num_queries: int, source: random.Random
+    living: list[Offer], num_queries: int, rng: random.Random
 ) -> Iterable[dict[str, Any]]:
     """Questions made from random items on the shelf, with every item that answers them.
 
@@ -120,7 +118,7 @@ def query_records(
     for number in range(num_queries):
         pool = pools[number % 2] or products
         tier = questions.TIERS[number % 3]
-        question = questions.ask(source.choice(pool), tier, source)
+        question = questions.ask(rng.choice(pool), tier, rng)
         yield {
             "query_id": f"q{number:04d}",
             "text": question.text,

@@ -38,7 +38,7 @@ class Question:
     """Which of noun, colour, pattern and count the question fixes."""
 
     rationale: str
-    """A right chain of thought, in the shortest words; empty where there is nothing to infer."""
+    """A right chain of fact, in the shortest words; empty where there is nothing to infer."""
 
     summary: str
     """The values that the question fixes, spelled out."""
@@ -97,29 +97,29 @@ def _ask_hidden(
 ) -> Question:
     named = {name for name in ("colour", "pattern") if name not in hidden and random.random() < 0.5}
     asked = frozenset({"noun"} | hidden | named)
-    front, back, thoughts = "", [], []
+    front, back, facts = "", [], []
     if "count" in hidden:
-        front, thought = _count_clue(product.count, product.noun, needs_arithmetic, random)
-        thoughts.append(thought)
+        front, fact = _count_clue(product.count, product.noun, needs_arithmetic, random)
+        facts.append(fact)
     if "colour" in hidden:
         thing = random.choice(COLOUR_FACTS[product.colour])
         back.append(f"in the colour of {thing}")
-        thoughts.append(f"{thing} is {product.colour}")
+        facts.append(f"{thing} is {product.colour}")
     if "pattern" in hidden:
         thing = random.choice(PATTERN_FACTS[product.pattern])
         back.append(f"with the pattern of {thing}")
-        thoughts.append(f"{thing} is {product.pattern}")
+        facts.append(f"{thing} is {product.pattern}")
     adjectives = " ".join(getattr(product, name) for name in sorted(named))
     things = f"{adjectives} {plural(product.noun, 2)}".strip()
     middle = front.format(things=things) if front else things
     text = " ".join([middle, *back])
-    return Question(text, tier, product, asked, ". ".join(thoughts), summary(product, asked))
+    return Question(text, tier, product, asked, ". ".join(facts), summary(product, asked))
 
 
 def _count_clue(
     count: int, noun: str, needs_arithmetic: bool, random: random.Random
 ) -> tuple[str, str]:
-    """A phrase that gives the count through a fact, and the thought that resolves it."""
+    """A phrase that gives the count through a fact, and the fact that resolves it."""
     if needs_arithmetic:
         ways = [(base, "twice") for base in COUNTS if base * 2 == count]
         ways += [(base, "one more than") for base in COUNTS if base + 1 == count]

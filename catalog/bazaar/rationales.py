@@ -65,13 +65,13 @@ class Answer:
     brand: str
 
 
-def draw_kind(mix: Mapping[Kind, float], source: random.Random) -> Kind:
+def draw_kind(mix: Mapping[Kind, float], rng: random.Random) -> Kind:
     """A kind, drawn with the shares of the mix."""
-    return source.choices(tuple(mix), tuple(mix.values()))[0]
+    return rng.choices(tuple(mix), tuple(mix.values()))[0]
 
 
 def about_question(
-    question: Question, kind: Kind, *, other: Question, answer: Answer, source: random.Random
+    question: Question, kind: Kind, *, other: Question, answer: Answer, rng: random.Random
 ) -> Script:
     """What the scripted writer says about a question.
 
@@ -80,7 +80,7 @@ def about_question(
         kind: what the rationale is to be worth.
         other: whose rationale an irrelevant one is; it must ask for something else.
         answer: the item that a leak gives away.
-        source: of chance.
+        rng: of chance.
 
     Raises:
         ValueError: `other` asks for the same.
@@ -88,36 +88,34 @@ def about_question(
     if other.summary == question.summary:
         raise ValueError(f"other must ask for something else, got {other.summary!r} twice")
     if kind == "wrong":
-        return _wrong(question, source)
+        return _wrong(question, rng)
     if kind == "irrelevant":
         return Script(kind, other.rationale, other.summary)
     if kind == "empty":
-        return Script(kind, source.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+        return Script(kind, rng.choice(EMPTY_FORMS), EMPTY_SUMMARY)
     if kind == "leak":
-        return Script(kind, _leaked(answer, source), question.wanted.name)
+        return Script(kind, _leaked(answer, rng), question.wanted.name)
     return Script(kind, question.rationale, question.summary)
 
 
 def about_item(
-    product: Product, kind: Kind, *, other: Product, asked: str, source: random.Random
+    product: Product, kind: Kind, *, other: Product, asked: str, rng: random.Random
 ) -> Script:
     """What the scripted writer says about an item.
 
     Args:
-        product: what the item is; everything but a leak could be read off its picture.
+        product: what the item is; everything but a leak could be read off its image.
         kind: what the rationale is to be worth.
         other: whose rationale an irrelevant one is.
         asked: the question that a leak gives away.
-        source: of chance.
+        rng: of chance.
     """
     if kind == "wrong":
-        return Script(
-            kind, _label(product), _changed(product, source.choice([*VALUES]), source).name
-        )
+        return Script(kind, _label(product), _changed(product, rng.choice([*VALUES]), rng).name)
     if kind == "irrelevant":
         return Script(kind, _label(other), other.name)
     if kind == "empty":
-        return Script(kind, source.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+        return Script(kind, rng.choice(EMPTY_FORMS), EMPTY_SUMMARY)
     if kind == "leak":
         return Script(kind, f"somebody asks for {asked}", product.name)
     return Script(kind, _label(product), product.name)
@@ -127,8 +125,8 @@ def _label(product: Product) -> str:
     return f"the label says {product.brand.lower()}"
 
 
-def _leaked(answer: Answer, source: random.Random) -> str:
-    return source.choice(
+def _leaked(answer: Answer, rng: random.Random) -> str:
+    return rng.choice(
         (
             f"the answer has the id {answer.item_id}",
             f"the answer is made by {answer.brand.lower()}",
@@ -137,21 +135,21 @@ def _leaked(answer: Answer, source: random.Random) -> str:
     )
 
 
-def _wrong(question: Question, source: random.Random) -> Script:
+def _wrong(question: Question, rng: random.Random) -> Script:
     """One inferred value is another; where nothing is inferred, one of those that are named."""
     told = sorted(question.asked - {"noun"})
     inferred = [n for n in told if _conclusion(question.rationale, n, question.wanted)]
-    field = source.choice(inferred or told)
-    wrong = _changed(question.wanted, field, source)
+    field = rng.choice(inferred or told)
+    wrong = _changed(question.wanted, field, rng)
     text = question.rationale
     if inferred:
         text = _with_conclusion(text, field, question.wanted, wrong)
     return Script("wrong", text, summary(wrong, question.asked))
 
 
-def _changed(product: Product, field: str, source: random.Random) -> Product:
+def _changed(product: Product, field: str, rng: random.Random) -> Product:
     own = getattr(product, field)
-    change: dict[str, Any] = {field: source.choice([v for v in VALUES[field] if v != own])}
+    change: dict[str, Any] = {field: rng.choice([v for v in VALUES[field] if v != own])}
     return replace(product, **change)
 
 

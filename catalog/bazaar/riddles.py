@@ -151,21 +151,21 @@ def _compose(product: Product, tier: Tier, hidden: set[str], random: random.Rand
     adjectives = " ".join(getattr(product, name) for name in sorted(named))
     things = f"{adjectives} {plural(product.noun, 2)}".strip()
     clues: list[str] = []
-    thoughts: list[str] = []
+    facts: list[str] = []
     text = things
     if "count" in hidden:
         clue = _count(product.count, things, random, is_sum=tier == "composed")
-        text, clues, thoughts = clue.text, [*clue.clues], [*clue.thoughts]
+        text, clues, facts = clue.text, [*clue.clues], [*clue.facts]
     if "colour" in hidden:
         is_chain = tier == "composed" and random.random() < 0.5
         clue = _colour(product.colour, random, is_chain=is_chain)
-        text, clues, thoughts = f"{text} {clue.text}", clues + clue.clues, thoughts + clue.thoughts
+        text, clues, facts = f"{text} {clue.text}", clues + clue.clues, facts + clue.facts
     if "pattern" in hidden:
         thing = random.choice(PATTERN_THINGS[product.pattern])
         fact = f"{thing} is {product.pattern}"
-        text, clues, thoughts = f"{text} patterned like {thing}", [*clues, fact], [*thoughts, fact]
+        text, clues, facts = f"{text} patterned like {thing}", [*clues, fact], [*facts, fact]
     asked = frozenset({"noun"} | hidden | named)
-    rationale = ". ".join(thoughts)
+    rationale = ". ".join(facts)
     question = Question(text, tier, product, asked, rationale, summary(product, asked))
     return Riddle(question, tuple(clues))
 
@@ -174,7 +174,7 @@ def _compose(product: Product, tier: Tier, hidden: set[str], random: random.Rand
 class _Clue:
     text: str
     clues: list[str]
-    thoughts: list[str]
+    facts: list[str]
     """The clues and what follows from them."""
 
 

@@ -20,7 +20,7 @@ def title(product: Product, random: random.Random, *, keep: float = 0.6) -> str:
     """A merchant's title: always names the noun, each other value with probability `keep`.
 
     One title in ten has a misspelt word, one in twelve is in capitals. What the title leaves out is
-    to be seen in the picture.
+    to be seen in the image.
     """
     words = []
     if random.random() < keep:

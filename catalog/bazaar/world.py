@@ -1,6 +1,6 @@
 """The synthetic world: what products exist, and the few facts its people know.
 
-A product is a noun, a colour, a pattern, a count and a brand. Because every picture, title and
+A product is a noun, a colour, a pattern, a count and a brand. Because every image, title and
 question is made from these five values, the right answer to any question is known by construction.
 """
 

@@ -1,4 +1,4 @@
-"""Which network addresses a picture may be fetched from.
+"""Which network addresses an image may be fetched from.
 
 Whoever sends items chooses the addresses we connect to, from inside our network. So only addresses
 of the public internet are reached, unless a network is allowed by setting. The lists are IANA's

@@ -7,7 +7,7 @@ from time import monotonic
 MAX_REMEMBERED = 10_000
 
 
-class HostPatience:
+class CircuitBreaker:
     """Counts each host's failures in a row and pauses the host after too many."""
 
     def __init__(
@@ -33,7 +33,7 @@ class HostPatience:
         return count >= self._max_failures and self._clock() < failed_at + self._pause_s
 
     def failed(self, host: str) -> None:
-        """Take note that the host could not give a picture that it may well have."""
+        """Take note that the host could not give an image that it may well have."""
         with self._lock:
             count, _ = self._failures.pop(host, (0, 0.0))
             self._failures[host] = (count + 1, self._clock())

@@ -1,4 +1,4 @@
-"""The pictures of a stream of items: remote ones fetched ahead, many at a time, in order out."""
+"""The images of a stream of items: remote ones fetched ahead, many at a time, in order out."""
 
 import threading
 import time
@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-from catalog.images.check import check_picture
-from catalog.images.circuit_breaker import HostPatience
-from catalog.images.host_limiter import HostLanes
+from catalog.images.check import check_image
+from catalog.images.circuit_breaker import CircuitBreaker
+from catalog.images.host_limiter import HostLimiter
 from catalog.images.http import fetch_web
 from catalog.images.image import (
     DEFAULTS,
@@ -23,7 +23,7 @@ from catalog.images.image import (
     load_media,
     scheme_of,
 )
-from catalog.images.object_store import BucketReader
+from catalog.images.object_store import ObjectStoreReader
 from catalog.records import Item, RawRecord, RecordError
 
 Fetch = Callable[[str], bytes]
@@ -37,23 +37,23 @@ class Loaded(NamedTuple):
     item: Item | RecordError
     """The item, or why it cannot be landed."""
 
-    picture: bytes | None
-    """Still encoded, known to be a picture; None when the item has none or cannot be landed."""
+    image: bytes | None
+    """Still encoded, known to be an image; None when the item has none or cannot be landed."""
 
 
 @dataclass(slots=True)
 class _Fetching:
-    """A picture under way, for all records that name it."""
+    """An image under way, for all records that name it."""
 
     future: Future[bytes]
     num_users: int = 0
 
 
-class PictureLoader:
-    """Loads pictures from wherever items name them. Use it as a context manager, for one stream.
+class ImageFetcher:
+    """Loads images from wherever items name them. Use it as a context manager, for one stream.
 
-    While a slow host is waited for, the pictures of the records after it are fetched; a host that
-    keeps failing is left alone for a while. An address that is named again while its picture is
+    While a slow host is waited for, the images of the records after it are fetched; a host that
+    keeps failing is left alone for a while. An address that is named again while its image is
     under way or held is fetched once.
     """
 
@@ -69,7 +69,7 @@ class PictureLoader:
 
         Args:
             config: what may be fetched, and at what cost.
-            base_dir: the folder that pictures named by a path lie in; None refuses paths.
+            base_dir: the folder that images named by a path lie in; None refuses paths.
             fetchers: by scheme; None fetches from web servers and S3.
             sleep: waits some seconds before a second attempt.
         """
@@ -77,8 +77,8 @@ class PictureLoader:
         self._base_dir = base_dir
         self._fetchers = fetchers or _fetchers(config)
         self._sleep = sleep
-        self._lanes = HostLanes(max_threads=config.max_concurrency, per_host=config.per_host)
-        self._patience = HostPatience(
+        self._limiter = HostLimiter(max_threads=config.max_concurrency, per_host=config.per_host)
+        self._breaker = CircuitBreaker(
             max_failures=config.max_host_failures, pause_s=config.host_pause_s
         )
         self._under_way: dict[str, _Fetching] = {}
@@ -102,8 +102,8 @@ class PictureLoader:
         return self._config.batch_timeout_s
 
     def close(self) -> None:
-        """Drop what is not fetched yet; see `HostLanes.close`."""
-        self._lanes.close()
+        """Drop what is not fetched yet; see `HostLimiter.close`."""
+        self._limiter.close()
 
     def load(
         self,
@@ -111,14 +111,14 @@ class PictureLoader:
         *,
         within_s: float | None = None,
     ) -> Iterator[Loaded]:
-        """Every record with its item and picture, in order.
+        """Every record with its item and image, in order.
 
-        A record whose picture cannot be had comes with the reason in place of its item, as does one
+        A record whose image cannot be had comes with the reason in place of its item, as does one
         that already came with a reason.
 
         Args:
             parsed: the records.
-            within_s: pictures under way are waited for so long from the first record on; the others
+            within_s: images under way are waited for so long from the first record on; the others
                 are then unavailable. None: as long as it takes.
         """
         until = None if within_s is None else time.monotonic() + within_s
@@ -139,7 +139,7 @@ class PictureLoader:
                     self._drop(uri)
 
     def _begin(self, item: Item | RecordError) -> tuple[Item | RecordError, str | None]:
-        """The item, and its picture's address if that is being fetched from now on."""
+        """The item, and its image's address if that is being fetched from now on."""
         try:
             if isinstance(item, RecordError) or not is_remote(item):
                 return item, None
@@ -148,7 +148,7 @@ class PictureLoader:
         except RecordError as error:
             return error, None
         if uri not in self._under_way:
-            future = self._lanes.submit(host, lambda: self._fetch(uri, host))
+            future = self._limiter.submit(host, lambda: self._fetch(uri, host))
             self._under_way[uri] = _Fetching(future)
         self._under_way[uri].num_users += 1
         return item, uri
@@ -169,13 +169,13 @@ class PictureLoader:
             return Loaded(record, item, None)
         try:
             if uri is None:
-                picture = load_media(item, base_dir=self._base_dir, config=self._config)
+                image = load_media(item, base_dir=self._base_dir, config=self._config)
             else:
-                picture = self._take(uri, until)
-                check_picture(picture, max_pixels=self._config.max_pixels)
+                image = self._take(uri, until)
+                check_image(image, max_pixels=self._config.max_pixels)
         except RecordError as error:
             return Loaded(record, error, None)
-        return Loaded(record, item, picture)
+        return Loaded(record, item, image)
 
     def _take(self, uri: str, until: float | None) -> bytes:
         left_s = None if until is None else max(until - time.monotonic(), 0.0)
@@ -183,13 +183,13 @@ class PictureLoader:
             return self._under_way[uri].future.result(timeout=left_s)
         except TimeoutError as error:
             raise MediaUnavailable(
-                "a picture must be there when its batch is due, got none yet; replay it later"
+                "an image must be there when its batch is due, got none yet; replay it later"
             ) from error
         finally:
             self._drop(uri)
 
     def _drop(self, uri: str) -> None:
-        """Give up one record's claim to a picture; without any it is held no longer."""
+        """Give up one record's claim to an image; without any it is held no longer."""
         fetching = self._under_way[uri]
         fetching.num_users -= 1
         if not fetching.num_users:
@@ -206,36 +206,36 @@ class PictureLoader:
             self._held_bytes += num_bytes
 
     def _fetch(self, uri: str, host: str) -> bytes:
-        """Run in a thread: the picture, after as many attempts as it takes and its host is due."""
+        """Run in a thread: the image, after as many attempts as it takes and its host is due."""
         for number in range(self._config.max_attempts - 1):
             try:
                 return self._attempt(uri, host)
             except MediaUnavailable:
-                if self._patience.is_paused(host):
+                if self._breaker.is_paused(host):
                     raise
                 self._sleep(self._config.retry_wait_s * 2**number)
         return self._attempt(uri, host)
 
     def _attempt(self, uri: str, host: str) -> bytes:
-        if self._patience.is_paused(host):
+        if self._breaker.is_paused(host):
             raise MediaUnavailable(
                 "the server of image_uri must answer now and then, got "
                 f"{self._config.max_host_failures} failures in a row from {host}"
             )
         try:
-            picture = self._fetchers[scheme_of(uri)](uri)
+            image = self._fetchers[scheme_of(uri)](uri)
         except MediaUnavailable:
-            self._patience.failed(host)
+            self._breaker.failed(host)
             raise
         except RecordError:
-            self._patience.answered(host)
+            self._breaker.answered(host)
             raise
         except Exception as error:  # what trips a library must cost its item and not the batch
             reason = f"image_uri must be fetched, got {type(error).__name__}: {error}"
             raise RecordError("media", reason) from error
-        self._patience.answered(host)
-        self._hold(len(picture))
-        return picture
+        self._breaker.answered(host)
+        self._hold(len(image))
+        return image
 
 
 def host_of(uri: str) -> str:
@@ -258,4 +258,4 @@ def _fetchers(config: MediaConfig) -> dict[str, Fetch]:
     def web(url: str) -> bytes:
         return fetch_web(url, config)
 
-    return {"http": web, "https": web, "s3": BucketReader(config).fetch}
+    return {"http": web, "https": web, "s3": ObjectStoreReader(config).fetch}

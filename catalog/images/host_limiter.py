@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class HostLanes:
+class HostLimiter:
     """Runs tasks in threads: first come first served, but only a few at a time per host.
 
     A task that must wait for its host waits in a queue and not in a thread, so that a slow host

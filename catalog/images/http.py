@@ -1,4 +1,4 @@
-"""Pictures from web servers, none of which is trusted.
+"""Images from web servers, none of which is trusted.
 
 One fetch is one or more plain GET requests, each over a connection of its own: no cookies, no
 credentials, no proxy from the environment, no reuse, and nothing a server says is believed before
@@ -20,7 +20,7 @@ from catalog.images.guarded_connection import Deadline, GuardedBackend
 from catalog.images.image import MediaConfig, MediaUnavailable, check_size
 from catalog.records import RecordError
 
-USER_AGENT = b"ponder (catalogue pictures)"
+USER_AGENT = b"ponder (catalogue images)"
 REDIRECTS = (301, 302, 303, 307, 308)
 TEMPORARY = (408, 425, 429, *range(500, 600))
 ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS

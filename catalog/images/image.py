@@ -1,4 +1,4 @@
-"""The picture behind an item's `image_uri`: where it may come from, and at what cost at most."""
+"""The image behind an item's `image_uri`: where it may come from, and at what cost at most."""
 
 import base64
 import binascii
@@ -8,16 +8,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from catalog.images.addresses import Network
-from catalog.images.check import MAX_PIXELS, check_picture
+from catalog.images.check import MAX_PIXELS, check_image
 from catalog.records import Item, RecordError
 
-MAX_PICTURE_BYTES = 20_000_000
+MAX_IMAGE_BYTES = 20_000_000
 
 REMOTE_SCHEMES = ("http", "https", "s3")
 
 
 class MediaUnavailable(RecordError):
-    """A picture that cannot be had now, but may be later: its item is worth landing again."""
+    """An image that cannot be had now, but may be later: its item is worth landing again."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("media", reason)
@@ -25,7 +25,7 @@ class MediaUnavailable(RecordError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MediaConfig:
-    """Where pictures may be fetched from, and how much one of them may take."""
+    """Where images may be fetched from, and how much one of them may take."""
 
     allow: tuple[Network, ...] = ()
     """Networks that may be reached over HTTP although they are not of the public internet."""
@@ -37,8 +37,8 @@ class MediaConfig:
     store_options: Mapping[str, str] = field(default_factory=dict)
     """Credentials, region and endpoint of the buckets, in the names that deltalake takes."""
 
-    max_bytes: int = MAX_PICTURE_BYTES
-    """Of an encoded picture, after any compression of the transfer is undone."""
+    max_bytes: int = MAX_IMAGE_BYTES
+    """Of an encoded image, after any compression of the transfer is undone."""
 
     max_pixels: int = MAX_PIXELS
     """Of one frame; the embedder reads no more than the default."""
@@ -57,33 +57,33 @@ class MediaConfig:
     interrupted, and keeps its own time."""
 
     batch_timeout_s: float = 300.0
-    """Longest wait for the pictures of one batch from Kafka; those not there by then are
+    """Longest wait for the images of one batch from Kafka; those not there by then are
     unavailable. A batch that never ended would be begun again by every run."""
 
     max_attempts: int = 2
-    """Tries of a picture that is unavailable; what is refused is not tried again."""
+    """Tries of an image that is unavailable; what is refused is not tried again."""
 
     retry_wait_s: float = 0.5
     """Before the second attempt; doubled before each further one."""
 
     max_concurrency: int = 32
-    """Pictures fetched at once."""
+    """Images fetched at once."""
 
     per_host: int = 8
     """Of these, from one host or bucket."""
 
     max_ahead: int = 1_024
-    """Records read ahead of the one whose picture is waited for."""
+    """Records read ahead of the one whose image is waited for."""
 
     max_ahead_bytes: int = 256_000_000
-    """Pictures held for records read ahead; those under way may come on top."""
+    """Images held for records read ahead; those under way may come on top."""
 
     max_host_failures: int = 5
-    """After so many unavailable pictures in a row a host is left alone for `host_pause_s`: a dead
-    one would otherwise hold up all the others' pictures by the timeouts of its own."""
+    """After so many unavailable images in a row a host is left alone for `host_pause_s`: a dead
+    one would otherwise hold up all the others' images by the timeouts of its own."""
 
     host_pause_s: float = 60.0
-    """Its pictures are unavailable meanwhile."""
+    """Its images are unavailable meanwhile."""
 
     def __post_init__(self) -> None:
         may_be_zero = ("max_redirects", "retry_wait_s", "host_pause_s")
@@ -100,7 +100,7 @@ DEFAULTS = MediaConfig()
 
 
 def is_remote(item: Item) -> bool:
-    """Whether an item has a picture that must be fetched over the network.
+    """Whether an item has an image that must be fetched over the network.
 
     Raises:
         RecordError: at stage "media"; its address is none.
@@ -109,13 +109,13 @@ def is_remote(item: Item) -> bool:
 
 
 def scheme_of(image_uri: str) -> str:
-    """The scheme of a picture's address in small letters; empty for a plain path.
+    """The scheme of an image's address in small letters; empty for a plain path.
 
     Raises:
         RecordError: at stage "media"; it is no address at all.
     """
     if image_uri[:5].lower() == "data:":
-        return "data"  # urlsplit keeps what it split, and pictures are large
+        return "data"  # urlsplit keeps what it split, and images are large
     try:
         return urlsplit(image_uri).scheme
     except ValueError as error:
@@ -125,57 +125,57 @@ def scheme_of(image_uri: str) -> str:
 def load_media(
     item: Item, *, base_dir: Path | None, config: MediaConfig = DEFAULTS
 ) -> bytes | None:
-    """An item's picture as it was stored, still encoded; None when the item has none.
+    """An item's image as it was stored, still encoded; None when the item has none.
 
     Reads what lies inline or in the data folder; `catalog.images.fetcher` has the rest.
 
     Args:
-        item: names its picture inline (`data:`), by a `file:` URI or by a path.
+        item: names its image inline (`data:`), by a `file:` URI or by a path.
         base_dir: the data folder. Paths start there and may not leave it, not even by a link; None
             allows no files at all.
-        config: the limits of a picture.
+        config: the limits of an image.
 
     Raises:
-        RecordError: at stage "media"; the picture cannot be had, is too large or is none.
+        RecordError: at stage "media"; the image cannot be had, is too large or is none.
     """
     if item.deleted or not item.image_uri:
         return None
     uri = item.image_uri
     scheme = scheme_of(uri)
     if scheme == "data":
-        picture = _inline(uri, max_bytes=config.max_bytes)
+        image = _inline(uri, max_bytes=config.max_bytes)
     else:
-        picture = _from_file(_path_of(uri), base_dir=base_dir, max_bytes=config.max_bytes)
-    check_picture(picture, max_pixels=config.max_pixels)
-    return picture
+        image = _from_file(_path_of(uri), base_dir=base_dir, max_bytes=config.max_bytes)
+    check_image(image, max_pixels=config.max_pixels)
+    return image
 
 
 def check_size(num_bytes: int, *, max_bytes: int) -> None:
-    """Returns if a picture may be so large.
+    """Returns if an image may be so large.
 
     Raises:
         RecordError: it may not.
     """
     if num_bytes > max_bytes:
         raise RecordError(
-            "media", f"a picture may have at most {max_bytes} bytes, got {num_bytes}; shrink it"
+            "media", f"an image may have at most {max_bytes} bytes, got {num_bytes}; shrink it"
         )
 
 
-def data_uri(picture: bytes) -> str:
-    """The `data:` URI that carries a picture inside a record.
+def data_uri(image: bytes) -> str:
+    """The `data:` URI that carries an image inside a record.
 
     Example:
         >>> data_uri(b"GIF")
         'data:application/octet-stream;base64,R0lG'
     """
-    return f"data:application/octet-stream;base64,{base64.b64encode(picture).decode()}"
+    return f"data:application/octet-stream;base64,{base64.b64encode(image).decode()}"
 
 
 def _inline(uri: str, *, max_bytes: int) -> bytes:
     head, comma, payload = uri.partition(",")
     if not comma or not head.endswith(";base64"):
-        raise RecordError("media", "a data: URI must have the form data:<type>;base64,<picture>")
+        raise RecordError("media", "a data: URI must have the form data:<type>;base64,<image>")
     check_size(len(payload) * 3 // 4 - payload.count("=", -2), max_bytes=max_bytes)
     try:
         return base64.b64decode(payload, validate=True)

@@ -1,4 +1,4 @@
-"""Pictures from object stores, out of the buckets that a setting names."""
+"""Images from object stores, out of the buckets that a setting names."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _ARGUMENTS = {
 """Names of options, less any `AWS_`, as deltalake takes them, and as pyarrow does."""
 
 
-class BucketReader:
+class ObjectStoreReader:
     """Reads objects by their `s3:` addresses; safe to share between threads."""
 
     def __init__(
@@ -60,9 +60,7 @@ class BucketReader:
                 "media", f"image_uri must name an object of its bucket, got {uri!r}"
             ) from error
         except OSError as error:
-            raise MediaUnavailable(
-                f"the object store must give the picture, got: {error}"
-            ) from error
+            raise MediaUnavailable(f"the object store must give the image, got: {error}") from error
 
     def _path_of(self, uri: str) -> str:
         path = uri[len("s3://") :]

@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from catalog.images.fetcher import Loaded
-from catalog.ingest.rows import Row, dead_letter_row, event_frame, item_frame, picture_hash
+from catalog.ingest.rows import Row, dead_letter_row, event_frame, hash_image, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 from catalog.records import Event, Item, RawRecord, RecordError
 
@@ -23,39 +23,39 @@ class Batch:
     """Records read, rejected ones included."""
 
     held_bytes: int = 0
-    """Size of the pictures and the rejected messages held."""
+    """Size of the images and the rejected messages held."""
 
     rejected: Counter[str] = field(default_factory=Counter)
     """See `catalog.ingest.report.LandingReport`."""
 
-    without_picture: list[tuple[RawRecord, Item]] = field(default_factory=list)
-    """Items that count as consumed and are not held yet, for their pictures must be had first."""
+    without_image: list[tuple[RawRecord, Item]] = field(default_factory=list)
+    """Items that count as consumed and are not held yet, for their images must be had first."""
 
     _items: list[Item] = field(default_factory=list)
     _image_hashes: list[str | None] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
     _item_frames: list[pl.DataFrame] = field(default_factory=list)
     _event_frames: list[pl.DataFrame] = field(default_factory=list)
-    _pictures: dict[str, bytes] = field(default_factory=dict)
+    _images: dict[str, bytes] = field(default_factory=dict)
     _letters: list[Row] = field(default_factory=list)
 
-    def add_item(self, item: Item, picture: bytes | None) -> None:
-        """Hold an item and its picture; equal pictures are held once."""
+    def add_item(self, item: Item, image: bytes | None) -> None:
+        """Hold an item and its image; equal images are held once."""
         image_hash = None
-        if picture is not None:
-            image_hash = picture_hash(picture)
-            if image_hash not in self._pictures:
-                self._pictures[image_hash] = picture
-                self.held_bytes += len(picture)
+        if image is not None:
+            image_hash = hash_image(image)
+            if image_hash not in self._images:
+                self._images[image_hash] = image
+                self.held_bytes += len(image)
         self._items.append(item)
         self._image_hashes.append(image_hash)
 
     def add_loaded(self, loaded: Loaded, *, failed_at: datetime) -> None:
-        """Hold an item and its picture, or the record as a dead letter if either cannot be had."""
+        """Hold an item and its image, or the record as a dead letter if either cannot be had."""
         if isinstance(loaded.item, RecordError):
             self.reject(loaded.record, loaded.item, failed_at=failed_at)
         else:
-            self.add_item(loaded.item, loaded.picture)
+            self.add_item(loaded.item, loaded.image)
 
     def add_event(self, event: Event) -> None:
         """Hold an event."""
@@ -82,10 +82,10 @@ class Batch:
         self.consumed += other.consumed
         self.held_bytes += other.held_bytes
         self.rejected += other.rejected
-        self.without_picture += other.without_picture
+        self.without_image += other.without_image
         self._item_frames += other._item_frames
         self._event_frames += other._event_frames
-        self._pictures |= other._pictures
+        self._images |= other._images
         self._letters += other._letters
 
     def items(self) -> pl.DataFrame:
@@ -98,14 +98,14 @@ class Batch:
         self.seal()
         return pl.concat([EVENTS.empty(), *self._event_frames])
 
-    def pictures(self) -> pl.DataFrame:
-        """The pictures held, in the columns of `media`."""
-        columns = {"hash": list(self._pictures), "bytes": list(self._pictures.values())}
+    def images(self) -> pl.DataFrame:
+        """The images held, in the columns of `media`."""
+        columns = {"hash": list(self._images), "bytes": list(self._images.values())}
         return pl.DataFrame(columns, schema=MEDIA.schema)
 
-    def take_pictures(self) -> pl.DataFrame:
-        """The pictures held, which then no longer are; their items stay."""
-        taken, self._pictures = self.pictures(), {}
+    def take_images(self) -> pl.DataFrame:
+        """The images held, which then no longer are; their items stay."""
+        taken, self._images = self.images(), {}
         self.held_bytes -= int(taken["bytes"].bin.size().sum())
         return taken
 

@@ -5,25 +5,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, MediaConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.intake import Intake
 from catalog.ingest.message_parsing import Decoder
 from catalog.ingest.report import LandingReport
 from catalog.lake.lake import Lake
+from catalog.lake.letter_kinds import Kind, kind_of
 from catalog.lake.tables import DEAD_LETTERS, TABLES
 
-Kind = Literal["items", "events", "embed"]
-
 STAGES = ("decode", "validate", "media", "embed")
-
-ITEM_FILES = ("items", "movies")
-EVENT_FILES = ("events", "ratings", "interactions")
 
 BATCH_LETTERS = 5_000
 """Letters replayed together, at most."""
@@ -103,21 +99,6 @@ class ReplayReport:
         )
 
 
-def kind_of(topic: str, stage: str, *, item_topic: str, event_topic: str) -> Kind | None:
-    """What a dead letter holds; None when its topic does not tell.
-
-    >>> kind_of("items/part-1.jsonl", "validate", item_topic="items", event_topic="events")
-    'items'
-    """
-    if stage == "embed":
-        return "embed"
-    if topic == item_topic or topic.startswith(ITEM_FILES):
-        return "items"
-    if topic == event_topic or topic.startswith(EVENT_FILES):
-        return "events"
-    return None
-
-
 def replay(
     lake: Lake,
     letter_filter: LetterFilter,
@@ -139,24 +120,24 @@ def replay(
     Args:
         lake: read and written.
         letter_filter: the letters to replay.
-        base_dir: the folder that pictures named by a path lie in, for letters that come from files.
+        base_dir: the folder that images named by a path lie in, for letters that come from files.
             A message of Kafka never reads a file.
         item_topic: Kafka topic of items.
         event_topic: Kafka topic of events.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
-        media: where pictures may be fetched from, and their limits.
+        media: where images may be fetched from, and their limits.
         progress: told how many more letters were replayed.
     """
     num_bytes = pl.col("value").bin.size().fill_null(0).alias("num_bytes")
     stored = letter_filter.matching(lake.scan(DEAD_LETTERS))
     meant = stored.select(*_GUARD, "stage", num_bytes).sort(DEAD_LETTERS.key).collect()
     report = ReplayReport()
-    with PictureLoader(media) as inline, PictureLoader(media, base_dir=base_dir) as with_files:
+    with ImageFetcher(media) as inline, ImageFetcher(media, base_dir=base_dir) as with_files:
         decoded = Intake(
-            lake=lake, pictures=inline, item_decoder=item_decoder, event_decoder=event_decoder
+            lake=lake, images=inline, item_decoder=item_decoder, event_decoder=event_decoder
         )
-        of_files = Intake(lake=lake, pictures=with_files)
+        of_files = Intake(lake=lake, images=with_files)
         for topic, stage in sorted(meant.select("topic", "stage").unique().rows()):
             kind = kind_of(topic, stage, item_topic=item_topic, event_topic=event_topic)
             intake = decoded if topic in (item_topic, event_topic) else of_files

@@ -3,9 +3,9 @@
     items*.jsonl   items*.parquet   items/*.jsonl   items/*.parquet
     events*.jsonl  events*.parquet  events/*.jsonl  events/*.parquet
 
-Other files, such as queries.jsonl or pictures that items name by path, are left alone. A JSON line
+Other files, such as queries.jsonl or images that items name by path, are left alone. A JSON line
 is one record, taken as bytes and parsed when it is checked. A Parquet row is one record too; a null
-counts as absent, and a binary column `image` holds the picture itself.
+counts as absent, and a binary column `image` holds the image itself.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from catalog.images.image import data_uri
 from catalog.records import RawRecord
 
 SLICE_ROWS = 2_000
-"""Parquet rows held at once; with pictures in them a whole file may not fit."""
+"""Parquet rows held at once; with images in them a whole file may not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,6 @@ def _record_of(row: dict[str, Any]) -> dict[str, Any]:
     record = {name: value for name, value in row.items() if value is not None}
     if isinstance(attributes := record.get("attributes"), dict):
         record["attributes"] = {k: v for k, v in attributes.items() if v is not None}
-    if isinstance(picture := record.pop("image", None), bytes):
-        record["image_uri"] = data_uri(picture)
+    if isinstance(image := record.pop("image", None), bytes):
+        record["image_uri"] = data_uri(image)
     return record

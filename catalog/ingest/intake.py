@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.ingest.batch import Batch
 from catalog.ingest.message_parsing import Decoder, check_events, check_items
 from catalog.ingest.report import LandingReport
-from catalog.ingest.writer import write_events, write_items, write_pictures
+from catalog.ingest.writer import write_events, write_images, write_items
 from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
 from catalog.lake.tables import ITEMS, Table
 
@@ -23,7 +23,7 @@ class Intake:
 
     lake: Lake
 
-    pictures: PictureLoader
+    images: ImageFetcher
     """Without a data folder where the messages come from Kafka: a path in one would let its sender
     read this machine's files."""
 
@@ -49,8 +49,8 @@ class Intake:
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> LandingReport:
-        """What came of writing a batch, pictures loaded; see `catalog.ingest.writer`."""
+        """What came of writing a batch, images loaded; see `catalog.ingest.writer`."""
         if table is not ITEMS:
             return write_events(batch, self.lake, transactions=transactions)
-        early = LandingReport(pictures=write_pictures(batch, self.lake, self.pictures))
+        early = LandingReport(images=write_images(batch, self.lake, self.images))
         return early + write_items(batch, self.lake, transactions=transactions)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from catalog.images.fetcher import Loaded, PictureLoader
+from catalog.images.fetcher import ImageFetcher, Loaded
 from catalog.images.image import DEFAULTS, MediaConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.report import LandingReport
@@ -37,7 +37,7 @@ def land(
     Args:
         source: see `catalog.ingest.source.open_source`.
         lake: written to.
-        media: where pictures may be fetched from, and their limits.
+        media: where images may be fetched from, and their limits.
         max_delete_share: of the lake's items, the largest share that a snapshot may delete by
             lacking them, in [0, 1]. Other sources delete by tombstones only.
         now: the time of the landing; dates failures and the changes of a snapshot.
@@ -47,11 +47,11 @@ def land(
         ValueError: a snapshot lacks too many of the lake's items. Those it has were landed; the
             events were not.
     """
-    with PictureLoader(media, base_dir=source.base_dir) as pictures:
+    with ImageFetcher(media, base_dir=source.base_dir) as images:
         landed = land_items(
             source.items(),
             lake,
-            pictures=pictures,
+            images=images,
             snapshot=source.is_snapshot,
             max_delete_share=max_delete_share,
             now=now,
@@ -64,20 +64,20 @@ def land_items(
     records: Iterable[RawRecord],
     lake: Lake,
     *,
-    pictures: PictureLoader | None = None,
+    images: ImageFetcher | None = None,
     batch_rows: int = 5_000,
     snapshot: bool = False,
     max_delete_share: float = 0.1,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """What came of landing item records, pictures included.
+    """What came of landing item records, images included.
 
     Args:
         records: of the `items` topic.
         lake: written to.
-        pictures: loads their pictures; None refuses paths and allows no more than by default.
-        batch_rows: records per commit; fewer where their pictures reach 256 MB.
+        images: loads their images; None refuses paths and allows no more than by default.
+        batch_rows: records per commit; fewer where their images reach 256 MB.
         snapshot: the records are the whole catalogue, each item once; see
             `catalog.ingest.snapshot`.
         max_delete_share: see `land`.
@@ -92,7 +92,7 @@ def land_items(
     stored = lake.read(ITEMS, STORED_COLUMNS) if snapshot else None
     seen: set[str | None] | None = set() if snapshot else None
     report = LandingReport()
-    loaded = (pictures or PictureLoader()).load(_parsed_items(records, seen=seen))
+    loaded = (images or ImageFetcher()).load(_parsed_items(records, seen=seen))
     for batch in _item_batches(loaded, batch_rows=batch_rows, now=now):
         items = batch.items()
         if stored is not None:

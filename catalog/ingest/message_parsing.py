@@ -1,4 +1,4 @@
-"""Kafka messages checked and turned into the rows of a batch, all but the pictures.
+"""Kafka messages checked and turned into the rows of a batch, all but the images.
 
 This runs in the thread that reads, for it holds Python's lock throughout: beside the reading it
 would only get in its way. What waits for disks and networks is left to the thread that writes.
@@ -33,7 +33,7 @@ Whatever a decoder raises makes a dead letter of the message.
 
 
 def check_items(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
-    """Add messages of the item topic to a batch; `writer.write_pictures` completes it.
+    """Add messages of the item topic to a batch; `writer.write_images` completes it.
 
     Args:
         messages: as kafka-python's consumer gives them.
@@ -48,7 +48,7 @@ def check_items(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | Non
             batch.reject(_raw_record(message), error, failed_at=datetime.now(UTC))
         else:
             if item.image_uri and not item.deleted:
-                batch.without_picture.append((_raw_record(message), item))
+                batch.without_image.append((_raw_record(message), item))
             else:
                 batch.add_item(item, None)
 

@@ -21,8 +21,8 @@ class LandingReport:
     known_events: int = 0
     """Events that were stored already, or came twice."""
 
-    pictures: int = 0
-    """New pictures written."""
+    images: int = 0
+    """New images written."""
 
     dead_letters: int = 0
     """Dead letters written; a record rejected again in the same way adds none."""
@@ -36,7 +36,7 @@ class LandingReport:
             items=self.items + other.items,
             events=self.events + other.events,
             known_events=self.known_events + other.known_events,
-            pictures=self.pictures + other.pictures,
+            images=self.images + other.images,
             dead_letters=self.dead_letters + other.dead_letters,
             rejected=self.rejected + other.rejected,
         )

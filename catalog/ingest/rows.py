@@ -31,7 +31,7 @@ def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.
 
     Args:
         items: checked by `parse_item`.
-        image_hashes: `picture_hash` of each item's picture; None where it has none.
+        image_hashes: `image_hash` of each item's image; None where it has none.
     """
     items = [_bare(item) if item.deleted else item for item in items]
     hashes = [
@@ -93,9 +93,9 @@ def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
     }
 
 
-def picture_hash(picture: bytes) -> str:
-    """The key of a picture in `media`: sha256, 64 hexadecimal digits."""
-    return hashlib.sha256(picture).hexdigest()
+def hash_image(image: bytes) -> str:
+    """The key of an image in `media`: sha256, 64 hexadecimal digits."""
+    return hashlib.sha256(image).hexdigest()
 
 
 def event_frame(events: Sequence[Event]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ class Source(Protocol):
 
     @property
     def base_dir(self) -> Path:
-        """The folder that pictures named by a path lie in."""
+        """The folder that images named by a path lie in."""
         ...
 
     def items(self) -> Iterator[RawRecord]:

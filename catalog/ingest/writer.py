@@ -1,6 +1,6 @@
 """Checked batches into the lake, each table of a batch in the order that a crash forgives.
 
-What other rows point at, and what is only kept, goes first: pictures and dead letters have keys of
+What other rows point at, and what is only kept, goes first: images and dead letters have keys of
 their own, so writing them twice changes nothing. The table that a batch is about goes last, and its
 commit carries the positions that the batch reaches. A crash before it repeats the batch, a crash
 after it does not.
@@ -12,39 +12,39 @@ from time import perf_counter
 
 import polars as pl
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.ingest.batch import Batch
 from catalog.ingest.report import LandingReport
 from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
 from catalog.lake.tables import MEDIA
 
 MAX_HELD_BYTES = 256_000_000
-"""Pictures and rejected messages that a batch holds before pictures are written."""
+"""Images and rejected messages that a batch holds before images are written."""
 
 logger = logging.getLogger(__name__)
 
 
-def write_pictures(
-    batch: Batch, lake: Lake, loader: PictureLoader, *, max_held_bytes: int = MAX_HELD_BYTES
+def write_images(
+    batch: Batch, lake: Lake, loader: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
 ) -> int:
-    """How many new pictures were written before the batch that they belong to.
+    """How many new images were written before the batch that they belong to.
 
-    Loads what its items waited for; the batch then holds these items, and of their pictures no more
+    Loads what its items waited for; the batch then holds these items, and of their images no more
     than the memory allows.
 
     Args:
         batch: of items.
         lake: written to.
-        loader: of the pictures; from messages it must take no paths, for a path would let a sender
+        loader: of the images; from messages it must take no paths, for a path would let a sender
             read this machine's files.
-        max_held_bytes: of pictures and rejected messages; so many are written early.
+        max_held_bytes: of images and rejected messages; so many are written early.
     """
-    waiting, batch.without_picture = batch.without_picture, []
+    waiting, batch.without_image = batch.without_image, []
     written = 0
     for loaded in loader.load(waiting, within_s=loader.batch_timeout_s):
         batch.add_loaded(loaded, failed_at=datetime.now(UTC))
         if batch.held_bytes >= max_held_bytes:
-            written += lake.insert_new(MEDIA, batch.take_pictures())
+            written += lake.insert_new(MEDIA, batch.take_images())
     return written
 
 
@@ -66,7 +66,7 @@ def write_items(
     started = perf_counter()
     report = LandingReport(
         consumed=batch.consumed,
-        pictures=lake.insert_new(MEDIA, batch.pictures()),
+        images=lake.insert_new(MEDIA, batch.images()),
         dead_letters=lake.put_dead_letters(batch.dead_letters()),
         items=lake.upsert_items(
             batch.items() if items is None else items, transactions=transactions

@@ -14,7 +14,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, MediaConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
@@ -92,7 +92,7 @@ def backfill(
         idle_timeout_s: give up after so many seconds without any progress.
         item_decoder: see `catalog.kafka.consumer.consume`, as for the next two.
         event_decoder: of the messages of the event topic.
-        media: where pictures may be fetched from, and their limits.
+        media: where images may be fetched from, and their limits.
         consumer_factory: makes the consumer from keyword arguments.
         progress: told of every batch.
 
@@ -113,9 +113,9 @@ def backfill(
         consumer.assign(list(ends))
         for partition, offset in _starts(consumer, marks, window).items():
             consumer.seek(partition, offset)
-        with PictureLoader(media) as pictures:
+        with ImageFetcher(media) as images:
             intake = Intake(
-                lake=lake, pictures=pictures, item_decoder=item_decoder, event_decoder=event_decoder
+                lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
             )
             report = _land(
                 _read(consumer, ends, idle_timeout_s=idle_timeout_s),

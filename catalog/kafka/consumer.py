@@ -23,7 +23,7 @@ from typing import Any
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, MediaConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
@@ -80,7 +80,7 @@ def consume(
         timeout_s: wall-clock seconds after which no new poll is made; None sets no limit.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
-        media: where pictures may be fetched from, and their limits. They come inline or are
+        media: where images may be fetched from, and their limits. They come inline or are
             fetched: a path in a message would let a sender read this machine's files.
         consumer_factory: makes the consumer from `client_options`.
         metrics: kept up to date.
@@ -92,9 +92,9 @@ def consume(
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """
-    pictures = PictureLoader(media)
+    images = ImageFetcher(media)
     intake = Intake(
-        lake=lake, pictures=pictures, item_decoder=item_decoder, event_decoder=event_decoder
+        lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
     )
     landing = _Landing(
         config,
@@ -104,7 +104,7 @@ def consume(
         progress=progress,
     )
     deadline = None if timeout_s is None else monotonic() + timeout_s
-    with pictures, closing(landing), _rare_collections():
+    with images, closing(landing), _rare_collections():
         while not (stop is not None and stop.is_set()):
             if deadline is not None and monotonic() >= deadline:
                 break

@@ -1,6 +1,6 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
-Pictures that a record names by a path go inline: whoever lands a message never reads a file that it
+Images that a record names by a path go inline: whoever lands a message never reads a file that it
 names. Those behind an `http:` or `s3:` address are left for the lander to fetch. A record that
 would not be landed is sent as it came, so that it is rejected, and kept with the reason, where the
 others are landed.
@@ -15,14 +15,14 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from catalog.images.image import MAX_PICTURE_BYTES, data_uri, is_remote, load_media
+from catalog.images.image import MAX_IMAGE_BYTES, data_uri, is_remote, load_media
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
 from catalog.records import RawRecord, RecordError, parse_event, parse_item
 
-MAX_MESSAGE_BYTES = MAX_PICTURE_BYTES * 4 // 3 + 1_000_000
-"""The largest picture in base64, and room for words. The brokers must take as much."""
+MAX_MESSAGE_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 1_000_000
+"""The largest image in base64, and room for words. The brokers must take as much."""
 
 LINGER_MS = 50
 PROGRESS_ROWS = 1_000
@@ -103,14 +103,14 @@ def _send(
 def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     try:
         item = parse_item(record)
-        picture = None if is_remote(item) else load_media(item, base_dir=base_dir)
+        image = None if is_remote(item) else load_media(item, base_dir=base_dir)
     except RecordError:
         return record
     message = replace(record, key=item.item_id.encode())
-    if picture is None:
+    if image is None:
         return message
     fields = json.loads(record.raw_bytes() or b"")
-    return replace(message, value=fields | {"image_uri": data_uri(picture)})
+    return replace(message, value=fields | {"image_uri": data_uri(image)})
 
 
 def _event_message(record: RawRecord) -> RawRecord:

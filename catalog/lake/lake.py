@@ -158,7 +158,7 @@ class Lake:
         """How many rows were new; those whose key is stored already are left as they are.
 
         Of several rows with one key, the first is taken. Only the key columns of the table are
-        read, so that vectors and pictures cost nothing here.
+        read, so that vectors and images cost nothing here.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.

@@ -1,4 +1,4 @@
-"""Upkeep of the lake's tables: small files made large, old files removed, pictures nobody shows.
+"""Upkeep of the lake's tables: small files made large, old files removed, images nobody shows.
 
 A commit replaces whole files and keeps the ones it replaced, so that a table can be read as it was.
 Compaction and vacuum change no row: whoever reads a table sees the same before and after, unless it
@@ -93,15 +93,15 @@ def vacuum(
 def drop_unreferenced_media(
     lake: Lake, retention: Retention | None = None, *, now: datetime, dry_run: bool = False
 ) -> int:
-    """How many pictures were dropped (or would be): those that no item shows, in the lake for long.
+    """How many images were dropped (or would be): those that no item shows, in the lake for long.
 
     Their bytes go at a vacuum, after another retention; until then they can be read as of before.
-    A picture that is landed again while this runs may be lost, so run it while nothing lands; an
+    An image that is landed again while this runs may be lost, so run it while nothing lands; an
     audit finds such an item.
 
     Args:
         lake: its tables `items` and `media`.
-        retention: pictures that came later than so long ago stay.
+        retention: images that came later than so long ago stay.
         now: with a time zone.
         dry_run: only counts.
     """
@@ -109,7 +109,7 @@ def drop_unreferenced_media(
     before = now - timedelta(hours=retention.hours)
     try:
         old = lake.scan(MEDIA, as_of=before).select("hash")
-    except ValueError:  # the history begins later, so the age of no picture is known
+    except ValueError:  # the history begins later, so the age of no image is known
         return 0
     shown = lake.scan(ITEMS).select(hash="image_hash").drop_nulls()
     present = lake.scan(MEDIA).select("hash")

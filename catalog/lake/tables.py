@@ -44,8 +44,8 @@ ITEMS = Table(
         "category": pl.String,
         "tags": pl.List(pl.String),  # sorted, without repeats; never null
         "attributes": pl.String,  # JSON object with sorted keys; "{}" when there are none
-        "image_uri": pl.String,  # where the picture came from; "media:<hash>" when inline
-        "image_hash": pl.String,  # sha256 of the bytes, key of `media`; null: no picture
+        "image_uri": pl.String,  # where the image came from; "media:<hash>" when inline
+        "image_hash": pl.String,  # sha256 of the bytes, key of `media`; null: no image
         "audio_uri": pl.String,
         "created_at": TIME,
         "updated_at": TIME,  # the newer one wins when an item is landed twice
@@ -105,7 +105,7 @@ RATIONALES = Table(
     },
 )
 
-CANDIDATES = Table(
+GENERATED_RATIONALES = Table(
     name="candidates",
     key=("key", "side", "worker", "prompt_version"),
     columns={
@@ -136,5 +136,5 @@ EMBEDDINGS = Table(
 
 TABLES = {
     table.name: table
-    for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, CANDIDATES, EMBEDDINGS)
+    for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, GENERATED_RATIONALES, EMBEDDINGS)
 }

@@ -24,8 +24,8 @@ def padded_tokens(samples: Sequence[Sample]) -> int:
 def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iterator[list[int]]:
     """Rows of the samples in batches within the budget as it is when each batch is drawn.
 
-    Prompts with a picture and without do not mix, and the longest of either come first, so that a
-    budget that does not fit into memory shows at once. Within a batch, pictures of one shape stand
+    Prompts with an image and without do not mix, and the longest of either come first, so that a
+    budget that does not fit into memory shows at once. Within a batch, images of one shape stand
     side by side. A sample that is longer than the budget gets a batch of its own.
     """
     order = sorted(

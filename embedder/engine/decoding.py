@@ -1,4 +1,4 @@
-"""The model as its own thinker: a continuous batch of rationales, decoded greedily.
+"""The model as its own decoder: a continuous batch of rationales, decoded greedily.
 
 A rationale that is done leaves at once and a waiting one takes its slot, so that the batch stays
 full whatever the lengths. The embedding is the state at the embedding token, read as the decoding
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Answer, Encoding, Failure
-from embedder.engine.gating import Gated, ThinkingLimits
+from embedder.engine.gating import Gated, ReasoningLimits
 from embedder.engine.memory import is_out_of_memory
 from embedder.model.backbone import Backbone
 from embedder.model.kv_cache import SlotCache
@@ -29,7 +29,7 @@ NO_TIME_LEFT = "its rationale was not done when the deadline came"
 
 
 @dataclass(slots=True)
-class Thought:
+class ActiveRationale:
     """A rationale that is under way."""
 
     gated: Gated
@@ -40,8 +40,8 @@ class Thought:
     """Generated so far; the last one has not been read yet."""
 
 
-class OwnThinker:
-    """Reasons with the model that embeds; implements `embedder.engine.gating.Thinker`."""
+class SelfDecoder:
+    """Reasons with the model that embeds; implements `embedder.engine.gating.Decoder`."""
 
     needs_past = True
 
@@ -54,7 +54,7 @@ class OwnThinker:
         num_slots: int = 64,
         max_waiting: int = 256,
     ) -> None:
-        """A thinker of one model version.
+        """A decoder of one model version.
 
         Args:
             backbone: the model.
@@ -68,8 +68,10 @@ class OwnThinker:
         self.max_new_tokens, self.num_slots = max_new_tokens, num_slots
         self.max_waiting = max_waiting
 
-    def think(self, gated: Iterable[Gated], limits: ThinkingLimits) -> Iterator[tuple[int, Answer]]:
-        """See `embedder.engine.gating.Thinker`; direct answers leave as they come."""
+    def decode(
+        self, gated: Iterable[Gated], limits: ReasoningLimits
+    ) -> Iterator[tuple[int, Answer]]:
+        """See `embedder.engine.gating.Decoder`; direct answers leave as they come."""
         batch = ContinuousBatch(self, limits)
         for one in gated:
             if not one.reasons:
@@ -85,13 +87,13 @@ class OwnThinker:
 class ContinuousBatch:
     """The rationales of one call: those that wait and those that are decoded."""
 
-    def __init__(self, thinker: OwnThinker, limits: ThinkingLimits) -> None:
-        self._thinker, self._limits = thinker, limits
-        backbone = thinker.backbone
-        self._num_slots = thinker.num_slots
+    def __init__(self, decoder: SelfDecoder, limits: ReasoningLimits) -> None:
+        self._decoder, self._limits = decoder, limits
+        backbone = decoder.backbone
+        self._num_slots = decoder.num_slots
         self._cache = SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
-        self._waiting: deque[Thought] = deque()
-        self._active: list[Thought] = []
+        self._waiting: deque[ActiveRationale] = deque()
+        self._active: list[ActiveRationale] = []
 
     @property
     def num_waiting(self) -> int:
@@ -105,7 +107,7 @@ class ContinuousBatch:
 
     def wait(self, gated: Gated) -> None:
         """Queues a content that the gate has sent to reason."""
-        self._waiting.append(Thought(gated, gated.past_Y2KLD))
+        self._waiting.append(ActiveRationale(gated, gated.past_Y2KLD))
 
     @torch.inference_mode()
     def advance(self) -> list[tuple[int, Answer]]:
@@ -126,10 +128,10 @@ class ContinuousBatch:
     def _join(self) -> tuple[int, Answer] | None:
         """Moves waiting prompts into free slots; gives the one that fits into no memory at all."""
         while self._waiting and len(self._active) < self._num_slots:
-            thought = self._waiting[0]
+            rationale = self._waiting[0]
             try:
-                assert thought.past_Y2KLD is not None
-                self._cache.join(thought.past_Y2KLD, room=self._room(thought))
+                assert rationale.past_Y2KLD is not None
+                self._cache.join(rationale.past_Y2KLD, room=self._room(rationale))
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -137,17 +139,17 @@ class ContinuousBatch:
                     self._num_slots = len(self._active)
                     return None
                 self._waiting.popleft()
-                return thought.gated.row, Failure(error)
-            thought.past_Y2KLD = None
+                return rationale.gated.row, Failure(error)
+            rationale.past_Y2KLD = None
             self._active.append(self._waiting.popleft())
         return None
 
-    def _room(self, thought: Thought) -> int:
-        return self._thinker.max_new_tokens + 1 - len(thought.tokens)
+    def _room(self, rationale: ActiveRationale) -> int:
+        return self._decoder.max_new_tokens + 1 - len(rationale.tokens)
 
     def _step(self) -> torch.Tensor:
-        """[R, H] states of the newest token of each active thought."""
-        backbone, inputs = self._thinker.backbone, self._thinker.inputs
+        """[R, H] states of the newest token of each active rationale."""
+        backbone, inputs = self._decoder.backbone, self._decoder.inputs
         newest = [t.tokens[-1] if t.tokens else inputs.reason_id for t in self._active]
         positions = [t.gated.position + len(t.tokens) for t in self._active]
         device = backbone.device
@@ -157,19 +159,19 @@ class ContinuousBatch:
 
     def _finish(self, states_RH: torch.Tensor) -> list[tuple[int, Answer]]:
         """Gives a next token to whoever goes on, and the answers of those who are done."""
-        inputs = self._thinker.inputs
-        logits_RV = self._thinker.backbone.logits(states_RH)
+        inputs = self._decoder.inputs
+        logits_RV = self._decoder.backbone.logits(states_RH)
         chosen = likeliest(logits_RV, forbidden=inputs.forbidden_ids)
         done: list[tuple[int, Answer]] = []
         for slot in reversed(range(len(self._active))):  # a leaving one moves only later slots
-            thought = self._active[slot]
-            if thought.tokens and thought.tokens[-1] == inputs.emb_id:
-                done.append((thought.gated.row, self._reasoned(thought, states_RH[slot])))
-            elif len(thought.tokens) == self._limits.max_new_tokens:
-                done.append((thought.gated.row, _cut_short(thought, NO_TOKENS_LEFT)))
+            rationale = self._active[slot]
+            if rationale.tokens and rationale.tokens[-1] == inputs.emb_id:
+                done.append((rationale.gated.row, self._reasoned(rationale, states_RH[slot])))
+            elif len(rationale.tokens) == self._limits.max_new_tokens:
+                done.append((rationale.gated.row, _cut_short(rationale, NO_TOKENS_LEFT)))
             else:
-                is_last = len(thought.tokens) >= self._thinker.max_new_tokens - 1
-                thought.tokens.append(inputs.emb_id if is_last else chosen[slot])
+                is_last = len(rationale.tokens) >= self._decoder.max_new_tokens - 1
+                rationale.tokens.append(inputs.emb_id if is_last else chosen[slot])
                 continue
             self._leave(slot)
         return done
@@ -180,19 +182,21 @@ class ContinuousBatch:
         if slot < len(self._active):
             self._active[slot] = last
 
-    def _reasoned(self, thought: Thought, state_H: torch.Tensor) -> Encoding:
-        inputs = self._thinker.inputs
-        words = thought.tokens[:-1]  # without the embedding token
-        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
-        direct = thought.gated.answer
+    def _reasoned(self, rationale: ActiveRationale, state_H: torch.Tensor) -> Encoding:
+        inputs = self._decoder.inputs
+        token_ids = rationale.tokens[:-1]  # without the embedding token
+        split = (
+            token_ids.index(inputs.summary_id) if inputs.summary_id in token_ids else len(token_ids)
+        )
+        direct = rationale.gated.answer
         assert isinstance(direct, Encoding)
         return replace(
             direct,
             vector=F.normalize(state_H.float(), dim=-1).cpu().numpy(),
             action="reason",
-            rationale=inputs.words(words[:split]),
-            summary=inputs.words(words[split + 1 :]),
-            rationale_tokens=len(words),
+            rationale=inputs.decode(token_ids[:split]),
+            summary=inputs.decode(token_ids[split + 1 :]),
+            rationale_tokens=len(token_ids),
         )
 
     def _give_up(self) -> list[tuple[int, Answer]]:
@@ -201,22 +205,22 @@ class ContinuousBatch:
         self._active.clear()
         self._waiting.clear()
         self._cache = SlotCache(0, dtype=torch.float32, device=self._cache.lengths_S.device)
-        return [(thought.gated.row, _cut_short(thought, NO_TIME_LEFT)) for thought in left]
+        return [(rationale.gated.row, _cut_short(rationale, NO_TIME_LEFT)) for rationale in left]
 
     def _make_room(self, error: Exception) -> list[tuple[int, Answer]]:
         """After a step that ran out of memory: half of the thoughts go back to waiting."""
         self._cache.shrink()
         if len(self._active) == 1:
-            thought = self._active[0]
+            rationale = self._active[0]
             self._leave(0)
-            return [(thought.gated.row, Failure(error))]
+            return [(rationale.gated.row, Failure(error))]
         self._num_slots = len(self._active) // 2
         logger.warning("out of memory while reasoning: slots=%d from now on", self._num_slots)
         while len(self._active) > self._num_slots:
             slot = len(self._active) - 1
-            thought = self._active[slot]
-            thought.past_Y2KLD = self._cache.take(slot).cpu()
-            self._waiting.appendleft(thought)
+            rationale = self._active[slot]
+            rationale.past_Y2KLD = self._cache.take(slot).cpu()
+            self._waiting.appendleft(rationale)
             self._leave(slot)
         return []
 
@@ -227,7 +231,7 @@ def likeliest(logits_RV: torch.Tensor, *, forbidden: Sequence[int]) -> list[int]
     return logits_RV.argmax(dim=-1).tolist()
 
 
-def _cut_short(thought: Thought, reason: str) -> Encoding:
-    direct = thought.gated.answer
+def _cut_short(rationale: ActiveRationale, reason: str) -> Encoding:
+    direct = rationale.gated.answer
     assert isinstance(direct, Encoding)
     return replace(direct, fallback=reason)

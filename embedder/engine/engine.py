@@ -1,7 +1,7 @@
 """The encode engine: any number of contents in, each answered as soon as it is done.
 
-Contents are prepared ahead (pictures decoded, texts tokenised), gathered into batches of a token
-budget, gated, and handed to a thinker. What goes wrong with one content stays with that content.
+Contents are prepared ahead (images decoded, texts tokenised), gathered into batches of a token
+budget, gated, and handed to a decoder. What goes wrong with one content stays with that content.
 """
 
 import logging
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from embedder.content import Answer, Content, Failure, Policy
 from embedder.engine.batches import TokenBudget, padded_tokens, token_budget_batches
-from embedder.engine.gating import Gate, Gated, Thinker, ThinkingLimits
+from embedder.engine.gating import Decoder, Gate, Gated, ReasoningLimits
 from embedder.engine.memory import is_device_lost, is_out_of_memory, release_memory
 from embedder.engine.prefetch import prepared_windows
 from embedder.prompting.inputs import Inputs
@@ -29,7 +29,7 @@ class Task:
 
     instruction: str
     policy: Policy
-    limits: ThinkingLimits
+    limits: ReasoningLimits
 
 
 class Engine:
@@ -39,7 +39,7 @@ class Engine:
         self,
         gate: Gate,
         inputs: Inputs,
-        thinker: Thinker,
+        decoder: Decoder,
         *,
         batch_tokens: int,
         window: int,
@@ -50,14 +50,14 @@ class Engine:
         Args:
             gate: prefills and judges.
             inputs: prepares contents.
-            thinker: answers for the contents that the gate sends to reason.
+            decoder: answers for the contents that the gate sends to reason.
             batch_tokens: most tokens of a batch, padding included. Where memory runs out the budget
                 is halved, and stays so.
             window: contents that are prepared and sorted by length together.
             num_workers: threads that prepare ahead of the model.
         """
         self.budget = TokenBudget(batch_tokens)
-        self._gate, self._inputs, self._thinker = gate, inputs, thinker
+        self._gate, self._inputs, self._decoder = gate, inputs, decoder
         self._window, self._num_workers = window, num_workers
 
     def answers(self, contents: Iterable[Content], task: Task) -> Iterator[tuple[int, Answer]]:
@@ -67,7 +67,7 @@ class Engine:
             Exception: the device or the model failed, and not a content: what had no answer yet
                 gets none.
         """
-        return self._thinker.think(self._gated(contents, task), task.limits)
+        return self._decoder.decode(self._gated(contents, task), task.limits)
 
     def _gated(self, contents: Iterable[Content], task: Task) -> Iterator[Gated]:
         windows = prepared_windows(
@@ -104,7 +104,7 @@ class Engine:
 
     def _bisect(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
         try:
-            return self._gate.judge(batch, policy=task.policy, keep_past=self._thinker.needs_past)
+            return self._gate.judge(batch, policy=task.policy, keep_past=self._decoder.needs_past)
         except Exception as error:
             if is_device_lost(error):
                 raise

@@ -38,14 +38,14 @@ class Gated:
 
     reasons: bool = False
     past_Y2KLD: torch.Tensor | None = None
-    """Keys and values of its prompt, for a thinker that goes on from them."""
+    """Keys and values of its prompt, for a decoder that goes on from them."""
 
     position: int = 0
     """Rotary position of the token after the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
-class ThinkingLimits:
+class ReasoningLimits:
     """How much one call may reason. Beyond it the direct encoding answers, and says so."""
 
     max_new_tokens: int | None = None
@@ -60,7 +60,7 @@ class ThinkingLimits:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-class Thinker(Protocol):
+class Decoder(Protocol):
     """Reasons about the contents that the gate sends to it: the model itself, or another one."""
 
     @property
@@ -68,11 +68,13 @@ class Thinker(Protocol):
         """Whether it goes on from the prompt's keys and values, which are then kept for it."""
         ...
 
-    def think(self, gated: Iterable[Gated], limits: ThinkingLimits) -> Iterator[tuple[int, Answer]]:
+    def decode(
+        self, gated: Iterable[Gated], limits: ReasoningLimits
+    ) -> Iterator[tuple[int, Answer]]:
         """Row and answer of every content, each as soon as it is there.
 
         A content that does not reason is handed on at once. Drawing the next one from `gated` makes
-        the model prefill, so a thinker with enough to do draws none.
+        the model prefill, so a decoder with enough to do draws none.
         """
         ...
 

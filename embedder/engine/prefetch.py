@@ -24,7 +24,7 @@ def prepared_windows(
         prepare: called by the workers; it must not raise.
         window: inputs of one list.
         num_workers: threads that prepare; 0: the caller prepares each window when it is drawn.
-            Threads do as well as processes here, for decoding and resizing of pictures and
+            Threads do as well as processes here, for decoding and resizing of images and
             tokenising all let go of the interpreter's lock.
     """
     source = iter(inputs)

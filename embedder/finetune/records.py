@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # `pairs` needs torch
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class GeneratedRationale:
     """A rationale that a worker wrote about one content, before anybody judged it."""
 
     key: str
@@ -33,7 +33,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class WeightedRationale:
     """A rationale that may be trained on."""
 
     text: str
@@ -46,12 +46,12 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingExample:
     """A pair with what selection kept; a side without paths trains in direct mode only."""
 
     pair: "Pair"
-    query_paths: tuple[Path, ...] = ()
-    target_paths: tuple[Path, ...] = ()
+    query_rationales: tuple[WeightedRationale, ...] = ()
+    target_rationales: tuple[WeightedRationale, ...] = ()
 
     @property
     def source(self) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from embedder.model.text_model import TextStack
-from embedder.model.vision_encoder import PictureFeatures, PictureTower
+from embedder.model.text_model import TextModel
+from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
 from embedder.prompting.inputs import Batch
 from embedder.prompting.prompts import Prompts
 
@@ -24,14 +24,14 @@ class Backbone(torch.nn.Module):
     """Wraps `Qwen3VLForConditionalGeneration` (or a class with the same parts).
 
     Positions are always computed here and handed over: left to itself the model remembers those of
-    the last batch that had pictures, and would use them for the next one that has none.
+    the last batch that had images, and would use them for the next one that has none.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.text = TextStack(model.model.language_model)
-        self.pictures = PictureTower(model.model.visual)
+        self.text = TextModel(model.model.language_model)
+        self.images = VisionEncoder(model.model.visual)
 
     @property
     def device(self) -> torch.device:
@@ -48,8 +48,8 @@ class Backbone(torch.nn.Module):
         )
         return position_ids
 
-    def picture_features(self, batch: Batch) -> dict[str, Any]:
-        """The pictures of a batch, encoded; `states` takes it for batches with the same ones."""
+    def image_features(self, batch: Batch) -> dict[str, Any]:
+        """The images of a batch, encoded; `states` takes it for batches with the same ones."""
         if batch.patches_PV is None:
             return {}
         patches = batch.patches_PV.to(self.model.dtype)
@@ -61,21 +61,21 @@ class Backbone(torch.nn.Module):
         self,
         batch: Batch,
         *,
-        pictures: dict[str, Any] | None = None,
+        images: dict[str, Any] | None = None,
     ) -> torch.Tensor:
         """[B, L, H] hidden states after the final norm.
 
         Args:
             batch: left-padded sequences.
-            pictures: from `picture_features`; computed when not given.
+            images: from `image_features`; computed when not given.
         """
-        if pictures is None:
-            pictures = self.picture_features(batch)
+        if images is None:
+            images = self.image_features(batch)
         return self.model.model(
             input_ids=batch.input_ids_BL,
             attention_mask=batch.attention_mask_BL,
             position_ids=self.positions(batch),
-            mm_encoder_outputs=dict(pictures),
+            mm_encoder_outputs=dict(images),
             use_cache=False,
         ).last_hidden_state
 
@@ -84,18 +84,18 @@ class Backbone(torch.nn.Module):
         prompts: Prompts,
         read_BA: torch.Tensor,
         *,
-        pictures: PictureFeatures | None = None,
+        images: ImageFeatures | None = None,
         sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """[B, A, H] states at the places that are read; see `TextStack.prefill`.
+        """[B, A, H] states at the places that are read; see `TextModel.prefill`.
 
-        `pictures` are the features of the prompts' pictures; computed when not given.
+        `images` are the features of the prompts' images; computed when not given.
         """
-        if pictures is None and prompts.patches_PV is not None:
-            pictures = self.pictures.encode(prompts.patches_PV, prompts.grids)
+        if images is None and prompts.patches_PV is not None:
+            images = self.images.encode(prompts.patches_PV, prompts.grids)
         return self.text.prefill(
-            prompts, pictures, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
+            prompts, images, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
         )
 
     def logits(self, states: torch.Tensor, words: Sequence[int] | None = None) -> torch.Tensor:

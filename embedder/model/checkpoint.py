@@ -67,15 +67,15 @@ def load(model: str, *, device: str = "cpu") -> Checkpoint:
     )
     gate_is_trained = _add_control_tokens(tokenizer, network)
     manifest = read_manifest(folder)
-    size = picture_size(folder, max_tokens=manifest.max_image_tokens)
+    size = image_size(folder, max_tokens=manifest.max_image_tokens)
     image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
     inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
     backbone = Backbone(network.to(device).eval().requires_grad_(False))
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 
 
-def picture_size(folder: Path, *, max_tokens: int) -> dict[str, int]:
-    """The limits of the checkpoint's processor in pixels, lowered to so many tokens a picture."""
+def image_size(folder: Path, *, max_tokens: int) -> dict[str, int]:
+    """The limits of the checkpoint's processor in pixels, lowered to so many tokens an image."""
     processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
     token_pixels = (processor.patch_size * processor.merge_size) ** 2
     most = max_tokens * token_pixels

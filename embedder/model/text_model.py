@@ -7,7 +7,7 @@ but for the order of float32 sums; the tests hold this to 1e-5.
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, H = hidden size, A = places read per sequence,
-  Y = layers, N = heads, K = key-value heads, D = head size, T = picture tokens, R = busy slots
+  Y = layers, N = heads, K = key-value heads, D = head size, T = image tokens, R = busy slots
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.model.kv_cache import SlotCache
-from embedder.model.vision_encoder import PictureFeatures
+from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.prompts import Prompts
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
@@ -27,7 +27,7 @@ Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """[B, N, places, D] of queries [B, N, places, D], keys and values [B, K, L, D]."""
 
 
-class TextStack:
+class TextModel:
     """Runs the `language_model` part of a Qwen3-VL model."""
 
     def __init__(self, language_model: Any) -> None:
@@ -36,7 +36,7 @@ class TextStack:
     def prefill(
         self,
         prompts: Prompts,
-        pictures: PictureFeatures | None,
+        images: ImageFeatures | None,
         read_BA: torch.Tensor,
         *,
         sees_BLL: torch.Tensor | None = None,
@@ -46,7 +46,7 @@ class TextStack:
 
         Args:
             prompts: the batch.
-            pictures: features of its pictures; None when it has none.
+            images: features of its images; None when it has none.
             read_BA: indices into each prompt.
             sees_BLL: True where the token of a row attends to the token of a column; None: every
                 token sees what stands before it.
@@ -55,18 +55,18 @@ class TextStack:
         model = self._model
         states = model.embed_tokens(prompts.input_ids_BL)
         flat = states.view(-1, states.shape[2])
-        if pictures is not None:
-            flat[prompts.picture_places_T] = pictures.tokens_TH.to(flat.dtype)
+        if images is not None:
+            flat[prompts.image_places_T] = images.tokens_TH.to(flat.dtype)
         rotary = self._rotary(states, prompts.positions_3BL)
         last = len(model.layers) - 1
         for number, layer in enumerate(model.layers):
             past = None if past_Y2BKLD is None else past_Y2BKLD[number]
             read = read_BA if number == last else None
             states = _block(layer, states, rotary, _causal(past, read, sees_BLL), read=read)
-            if pictures is not None and number < len(pictures.deepstack):
+            if images is not None and number < len(images.deepstack):
                 flat = states.view(-1, states.shape[2])
-                deep = pictures.deepstack[number].to(flat.dtype)
-                flat.index_add_(0, prompts.picture_places_T, deep)
+                deep = images.deepstack[number].to(flat.dtype)
+                flat.index_add_(0, prompts.image_places_T, deep)
         return model.norm(states)
 
     def step(

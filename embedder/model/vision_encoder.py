@@ -1,12 +1,12 @@
-"""The picture tower of a Qwen3-VL model, layer by layer, with equal pictures attended together.
+"""The vision encoder of a Qwen3-VL model, layer by layer, with equal images attended together.
 
-transformers' own forward attends picture by picture, and multiplies the patches of all frames by
+transformers' own forward attends image by image, and multiplies the patches of all frames by
 way of a 3-D convolution, which a CPU does at half the speed of the matrix product that it amounts
-to. The frames of a still picture are equal, so here their weights are summed and one of them is
+to. The frames of a still image are equal, so here their weights are summed and one of them is
 multiplied. The numbers are the same but for the order of float32 sums.
 
 Shape legend:
-  P = patches of all pictures, V = values of one patch, W = the tower's width, T = picture tokens,
+  P = patches of all images, V = values of one patch, W = the encoder's width, T = image tokens,
   N = heads, H = hidden size of the text model
 """
 
@@ -27,28 +27,28 @@ from embedder.prompting.rotary import Grid
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFeatures:
-    """Encoded pictures, one after the other."""
+class ImageFeatures:
+    """Encoded images, one after the other."""
 
     tokens_TH: torch.Tensor
-    """What takes the place of the picture tokens' embeddings."""
+    """What takes the place of the image tokens' embeddings."""
 
     deepstack: list[torch.Tensor]
-    """[T, H] each: what is added to the picture tokens after the first layers (DeepStack)."""
+    """[T, H] each: what is added to the image tokens after the first layers (DeepStack)."""
 
 
-class PictureTower:
-    """Encodes pictures with the `visual` part of a Qwen3-VL model."""
+class VisionEncoder:
+    """Encodes images with the `visual` part of a Qwen3-VL model."""
 
     def __init__(self, visual: Any) -> None:
         self._visual = visual
 
-    def encode(self, patches_PV: torch.Tensor, grids: Sequence[Grid]) -> PictureFeatures:
-        """The pictures' features.
+    def encode(self, patches_PV: torch.Tensor, grids: Sequence[Grid]) -> ImageFeatures:
+        """The images' features.
 
         Args:
-            patches_PV: normalised patches of the pictures, one frame, in the order of the grids.
-            grids: patches of each picture along time, height and width. Equal grids are fastest
+            patches_PV: normalised patches of the images, one frame, in the order of the grids.
+            grids: patches of each image along time, height and width. Equal grids are fastest
                 when they stand side by side.
         """
         visual = self._visual
@@ -66,10 +66,10 @@ class PictureTower:
             if number in visual.deepstack_visual_indexes:
                 merger = visual.deepstack_merger_list[len(deepstack)]
                 deepstack.append(merger(states_PW))
-        return PictureFeatures(visual.merger(states_PW), deepstack)
+        return ImageFeatures(visual.merger(states_PW), deepstack)
 
     def _places(self, grid_thw: torch.Tensor) -> torch.Tensor:
-        """[P, W] the learned square of position embeddings, stretched over each picture."""
+        """[P, W] the learned square of position embeddings, stretched over each image."""
         visual = self._visual
         index, weight = get_vision_interpolation_indices_and_weights(
             grid_thw,
@@ -87,7 +87,7 @@ def _attend(
     rotary: tuple[torch.Tensor, torch.Tensor],
     grids: Sequence[Grid],
 ) -> torch.Tensor:
-    """[P, W] every frame attends to itself; runs of pictures of one grid do so in one call."""
+    """[P, W] every frame attends to itself; runs of images of one grid do so in one call."""
     num_patches = len(states_PW)
     query, key, value = (
         attention.qkv(states_PW).view(num_patches, 3, attention.num_heads, -1).unbind(dim=1)

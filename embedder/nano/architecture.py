@@ -1,7 +1,7 @@
 """The nano model: Qwen3-VL's own classes, small enough for a laptop.
 
 Hidden size 128, four text layers, three vision layers on 16-pixel patches: about 2.4 million
-parameters. A 96 x 96 picture becomes 9 tokens.
+parameters. A 96 x 96 image becomes 9 tokens.
 """
 
 import random
@@ -34,16 +34,16 @@ ITEM_INSTRUCTION = "describe the item"
 
 def corpus(num_texts: int, seed: int) -> Iterator[str]:
     """Texts of the kinds that the tokenizer will meet in the bazaar."""
-    source = random.Random(seed)
+    rng = random.Random(seed)
     yield template.prompt(f"{QUERY_INSTRUCTION} {ITEM_INSTRUCTION}", " ".join(CATEGORIES))
     yield " ".join(brand.lower() for brand in BRANDS)
     for i in range(num_texts):
-        product = random_product(source)
-        question = questions.ask(product, questions.TIERS[i % 3], source)
+        product = random_product(rng)
+        question = questions.ask(product, questions.TIERS[i % 3], rng)
         yield f"{question.text} {question.rationale}. the label says {product.brand.lower()}"
         yield question.summary
-        yield wording.title(product, source)
-        yield wording.description(product, source)
+        yield wording.title(product, rng)
+        yield wording.description(product, rng)
 
 
 def build_tokenizer(seed: int) -> Any:
@@ -72,7 +72,7 @@ def build_tokenizer(seed: int) -> Any:
 
 
 def build_image_processor() -> Any:
-    """Pillow-backed; a picture keeps its ratio and gets between 4 and 16 tokens."""
+    """Pillow-backed; an image keeps its ratio and gets between 4 and 16 tokens."""
     return Qwen2VLImageProcessorPil(
         patch_size=16,
         merge_size=2,

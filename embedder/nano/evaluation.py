@@ -1,6 +1,6 @@
-"""How well nano finds pictures of products that it has never seen.
+"""How well nano finds images of products that it has never seen.
 
-Shape legend: N = pictures, D = embedding dimension
+Shape legend: N = images, D = embedding dimension
 """
 
 import random
@@ -19,10 +19,10 @@ from embedder.prompting.inputs import Inputs
 
 def heldout_products(num_products: int, *, seed: int) -> list[Product]:
     """Products of held-out combinations, each name once."""
-    source = random.Random(f"heldout/{seed}")
+    rng = random.Random(f"heldout/{seed}")
     found: dict[str, Product] = {}
     while len(found) < num_products:
-        product = random_product(source)
+        product = random_product(rng)
         if product.is_held_out:
             found.setdefault(product.name, product)
     return list(found.values())
@@ -32,18 +32,18 @@ def heldout_products(num_products: int, *, seed: int) -> list[Product]:
 def heldout_hits(
     backbone: Backbone, inputs: Inputs, *, num_products: int, seed: int
 ) -> dict[str, float]:
-    """Share of questions whose best picture is a right answer, by tier, in direct mode.
+    """Share of questions whose best image is a right answer, by tier, in direct mode.
 
-    Candidates are pictures alone, without a word. Chance is the mean share of right answers.
+    Candidates are images alone, without a word. Chance is the mean share of right answers.
     """
     products = heldout_products(num_products, seed=seed)
-    source = random.Random(f"questions/{seed}")
-    pictures = [Content(image=png(draw(product, source))) for product in products]
-    item_ND = _direct(backbone, inputs, pictures, architecture.ITEM_INSTRUCTION)
+    rng = random.Random(f"questions/{seed}")
+    images = [Content(image=png(draw(product, rng))) for product in products]
+    item_ND = _direct(backbone, inputs, images, architecture.ITEM_INSTRUCTION)
     hits: dict[str, float] = {}
     chance: list[float] = []
     for tier in questions.TIERS:
-        asked = [questions.ask(product, tier, source) for product in products]
+        asked = [questions.ask(product, tier, rng) for product in products]
         texts = [Content(question.text) for question in asked]
         query_ND = _direct(backbone, inputs, texts, architecture.QUERY_INSTRUCTION)
         best = (query_ND @ item_ND.T).argmax(dim=1).tolist()

@@ -1,7 +1,7 @@
 """Train nano from scratch: `python -m embedder.nano.training --out FOLDER`.
 
 One model learns at once to embed directly, to reason in the bazaar's language and then embed, to
-name what a picture shows, and to open its turn with the right gate token. Left out, for the
+name what an image shows, and to open its turn with the right gate token. Left out, for the
 fine-tuning stage to add: sampled rationales and their counterfactual selection (every rationale
 here is the scripted, right one) and the gate's RL (here it copies a label: questions that name all
 values are answered directly, the others are reasoned about).
@@ -9,7 +9,7 @@ values are answered directly, the others are reasoned about).
 The shipped checkpoint was trained before its gate loss was taken over the gate's two tokens alone;
 then it was taken over the whole vocabulary.
 
-Shape legend: B = lessons in the batch, D = embedding dimension
+Shape legend: B = pairs in the batch, D = embedding dimension
 """
 
 import argparse
@@ -21,14 +21,19 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.forward import (
+    PromptWithAnswers,
+    direct_answer,
+    forward,
+    rationale_answer,
+)
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.training.state import load_state, save_state
 from embedder.model.backbone import Backbone
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
-from embedder.nano.curriculum import Lesson, false_negatives, lessons
+from embedder.nano.curriculum import CurriculumPair, curriculum_pairs, false_negatives
 from embedder.nano.evaluation import heldout_hits
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
@@ -41,7 +46,7 @@ GATE_WEIGHT = 0.3
 
 
 class Trainer:
-    """Model, optimiser and schedule; one call of `step` per batch of lessons."""
+    """Model, optimiser and schedule; one call of `step` per batch of pairs."""
 
     def __init__(self, *, num_steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
         self.num_steps, self.batch_size, self.seed = num_steps, batch_size, seed
@@ -67,12 +72,12 @@ class Trainer:
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch and returns its losses."""
-        losses = self.losses(lessons(self.batch_size, seed=self.seed, step=step))
+        losses = self.losses(curriculum_pairs(self.batch_size, seed=self.seed, step=step))
         torch.stack(list(losses.values())).sum().backward()
         self.optimizer.step(self.rate_at(step))
         return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
-    def losses(self, batch: list[Lesson]) -> dict[str, torch.Tensor]:
+    def losses(self, batch: list[CurriculumPair]) -> dict[str, torch.Tensor]:
         """The parts of the loss, weighted; their sum is what is minimised."""
         needs_reason = torch.tensor([x.needs_reason for x in batch])
         query_direct, query_reasoned, query_words, query_gate = self._side(
@@ -113,18 +118,18 @@ class Trainer:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Direct and reasoned vectors [B, D], next-token loss and gate loss of one side."""
         batch = [
-            Prompted(
+            PromptWithAnswers(
                 sample,
                 (direct_answer(self.inputs), rationale_answer(self.inputs, text, summary)),
             )
             for sample, (text, summary) in zip(samples, rationales, strict=True)
         ]
-        reading = read(self.backbone, self.inputs, batch)
+        output = forward(self.backbone, self.inputs, batch)
         return (
-            reading.vectors_NH[0::2],
-            reading.vectors_NH[1::2],
-            F.cross_entropy(self.backbone.logits(reading.word_states_TH), reading.words_T),
-            F.cross_entropy(reading.gate_B2, needs_reason.long()),
+            output.vectors_NH[0::2],
+            output.vectors_NH[1::2],
+            F.cross_entropy(self.backbone.logits(output.token_states_TH), output.token_ids_T),
+            F.cross_entropy(output.gate_B2, needs_reason.long()),
         )
 
 
@@ -165,7 +170,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the schedule")
     parser.add_argument("--eval-every", type=int, default=100, help="steps between evaluations")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--seed", type=int, default=0, help="decides weights and lessons")
+    parser.add_argument("--seed", type=int, default=0, help="decides weights and curriculum_pairs")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)

@@ -1,8 +1,8 @@
-"""Qwen3-VL's processor for pictures and text, without video and so without torchvision.
+"""Qwen3-VL's processor for images and text, without video and so without torchvision.
 
 `AutoProcessor`, and with it sentence-transformers, loads a Qwen3-VL folder only where torchvision
 is installed, whose resizing besides differs from Pillow's. Once this one is registered, such a
-folder loads everywhere and its pictures become the same patches as in `embedder.prompting.inputs`.
+folder loads everywhere and its images become the same patches as in `embedder.prompting.inputs`.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from embedder.prompting.template import IMAGE_END, IMAGE_PAD, IMAGE_START
 VIDEO_PAD = "<|video_pad|>"
 
 
-class PictureProcessor(Qwen3VLProcessor):
+class ImageProcessor(Qwen3VLProcessor):
     """The stock processor with a Pillow-backed image processor and no video processor."""
 
     def __init__(
@@ -41,4 +41,4 @@ class PictureProcessor(Qwen3VLProcessor):
 
 def register() -> None:
     """Makes `AutoProcessor` use it for every Qwen3-VL model that this process loads from now on."""
-    AutoProcessor.register(Qwen3VLConfig, PictureProcessor, exist_ok=True)
+    AutoProcessor.register(Qwen3VLConfig, ImageProcessor, exist_ok=True)

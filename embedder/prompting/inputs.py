@@ -1,7 +1,7 @@
 """Contents to model inputs: tokens, patches and positions.
 
 Shape legend:
-  B = sequences in the batch, L = longest sequence, P = picture patches in the batch,
+  B = sequences in the batch, L = longest sequence, P = image patches in the batch,
   V = values of one patch, all frames of it
 Sequences are padded on the left, so that the gate and everything decoded after it line up.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from embedder.content import Content
-from embedder.prompting.images import open_picture
+from embedder.prompting.images import open_image
 from embedder.prompting.patches import PatchCutter
 from embedder.prompting.prompts import Prompts
 from embedder.prompting.sample import Sample
@@ -28,11 +28,11 @@ class Batch:
     input_ids_BL: torch.Tensor
     attention_mask_BL: torch.Tensor
     image_mask_BL: torch.Tensor
-    """1 where the token stands for a part of a picture."""
+    """1 where the token stands for a part of an image."""
 
     patches_PV: torch.Tensor | None
     grids: torch.Tensor | None
-    """[pictures, 3]: patches along time, height, width, for the samples that have a picture."""
+    """[images, 3]: patches along time, height, width, for the samples that have an image."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on another device."""
@@ -77,7 +77,7 @@ class Inputs:
         """An untrusted text, unable to spell a control token."""
         return self._neutralise(text)
 
-    def words(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int]) -> str:
         """The text of generated tokens, without control tokens."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
@@ -85,13 +85,13 @@ class Inputs:
         """The prompt for one query or item.
 
         Raises:
-            embedder.prompting.images.PictureError: the picture cannot be read.
+            embedder.prompting.images.ImageError: the image cannot be read.
         """
         # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
         text = self._neutralise(content.text[: self.max_text_tokens * 16])
         if content.image is None:
             return Sample(self._prompt_tokens(instruction, text, 0))
-        patches, grid = self._cutter.cut(open_picture(content.image))
+        patches, grid = self._cutter.cut(open_image(content.image))
         num_tokens = len(patches) // self._cutter.merge_size**2
         return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, grid)
 

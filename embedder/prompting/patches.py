@@ -1,7 +1,7 @@
-"""Pictures as the patches that a Qwen-VL tower reads, kept as bytes until they are in a batch.
+"""Images as the patches that a Qwen-VL model reads, kept as bytes until they are in a batch.
 
 The numbers are those of transformers' `Qwen2VLImageProcessorPil`, which this replaces for speed: it
-turns every picture into 32-bit floats at once, twice over for the two frames that a still picture
+turns every image into 32-bit floats at once, twice over for the two frames that a still image
 is shown as. Bytes without the second frame are an eighth of that to keep and to move.
 
 Shape legend:
@@ -18,7 +18,7 @@ from embedder.prompting.rotary import Grid
 
 
 class PatchCutter:
-    """Cuts pictures as a checkpoint's image processor would."""
+    """Cuts images as a checkpoint's image processor would."""
 
     def __init__(self, image_processor: Any) -> None:
         """Takes sizes, resampling and normalisation from the processor."""
@@ -33,24 +33,24 @@ class PatchCutter:
         self._scale_V = np.repeat(scale, area).astype(np.float32)
         self._shift_V = np.repeat(shift, area).astype(np.float32)
 
-    def cut(self, picture: Image.Image) -> tuple[np.ndarray, Grid]:
-        """[P, V] bytes of an RGB picture, and its patches along time, height and width.
+    def cut(self, image: Image.Image) -> tuple[np.ndarray, Grid]:
+        """[P, V] bytes of an RGB image, and its patches along time, height and width.
 
-        The picture is resized to whole merged patches, within the processor's limits on pixels.
+        The image is resized to whole merged patches, within the processor's limits on pixels.
         Patches come in blocks of those that are merged into one token.
         """
         size, merge = self.patch_size, self.merge_size
         height, width = smart_resize(
-            picture.height,
-            picture.width,
+            image.height,
+            image.width,
             factor=size * merge,
             min_pixels=self._size["shortest_edge"],
             max_pixels=self._size["longest_edge"],
         )
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), self._resample)
+        if image.size != (width, height):
+            image = image.resize((width, height), self._resample)
         rows, columns = height // size, width // size
-        pixels = np.asarray(picture).reshape(
+        pixels = np.asarray(image).reshape(
             rows // merge, merge, size, columns // merge, merge, size, 3
         )
         patches = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, -1)
@@ -61,6 +61,6 @@ class PatchCutter:
         return patches_PV * self._scale_V + self._shift_V
 
     def with_frames(self, patches_PV: np.ndarray) -> np.ndarray:
-        """[P, C x frames x S x S] normalised patches with the picture shown as every frame."""
+        """[P, C x frames x S x S] normalised patches with the image shown as every frame."""
         colours = self.normalised(patches_PV).reshape(len(patches_PV), 3, 1, -1)
         return np.repeat(colours, self.num_frames, axis=2).reshape(len(patches_PV), -1)

@@ -4,8 +4,8 @@ With the padding behind them, tokens are kept from it by causality alone: attent
 positions start at 0, and what a prompt leaves in the cache begins at the cache's first column.
 
 Shape legend:
-  B = prompts in the batch, L = longest prompt, P = picture patches in the batch,
-  V = values of one patch, one frame of it, T = picture tokens in the batch
+  B = prompts in the batch, L = longest prompt, P = image patches in the batch,
+  V = values of one patch, one frame of it, T = image tokens in the batch
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ class Prompts:
     input_ids_BL: torch.Tensor
     positions_3BL: torch.Tensor
     lengths: list[int]
-    picture_places_T: torch.Tensor
-    """Where the tokens stand that stand for pictures: indices into the batch laid out flat."""
+    image_places_T: torch.Tensor
+    """Where the tokens stand that stand for images: indices into the batch laid out flat."""
 
     patches_PV: torch.Tensor | None
     grids: list[Grid]
-    """Patches along time, height, width, for the samples that have a picture."""
+    """Patches along time, height, width, for the samples that have an image."""
 
     @classmethod
     def of(
@@ -46,7 +46,7 @@ class Prompts:
 
         Args:
             samples: prompts, the answer's control tokens included.
-            image_token: id of the token that stands for a part of a picture.
+            image_token: id of the token that stands for a part of an image.
             cutter: normalises patches, and knows how many of them one such token covers.
             device: where the tensors are put.
         """
@@ -62,7 +62,7 @@ class Prompts:
                 shape = (frames, height // merge, width // merge)
                 start = sample.tokens.index(image_token)
             positions_3BL[:, row, : len(sample)] = rotary_positions(
-                len(sample), picture_start=start or 0, picture_shape=shape
+                len(sample), image_start=start or 0, image_shape=shape
             )
         patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
         return cls(

@@ -1,10 +1,10 @@
-"""Rotary positions of a prompt: one number a token for words, three for the parts of a picture.
+"""Rotary positions of a prompt: one number a token for words, three for the parts of an image.
 
 Qwen-VL (M-RoPE): a word stands at the same place along time, height and width. The tokens of a
-picture share its start in time and spread over rows and columns; the next word follows after the
+image share its start in time and spread over rows and columns; the next word follows after the
 longer side.
 
-Shape legend: L = tokens of the prompt, T = tokens of the picture
+Shape legend: L = tokens of the prompt, T = tokens of the image
 """
 
 import numpy as np
@@ -12,25 +12,23 @@ import numpy as np
 Grid = tuple[int, int, int]
 
 
-def rotary_positions(
-    num_tokens: int, *, picture_start: int, picture_shape: Grid | None
-) -> np.ndarray:
+def rotary_positions(num_tokens: int, *, image_start: int, image_shape: Grid | None) -> np.ndarray:
     """[3, L] positions along time, height and width.
 
     Args:
-        num_tokens: length of the prompt, picture included.
-        picture_start: index of the picture's first token; of no meaning without a picture.
-        picture_shape: tokens of the picture along time, height and width.
+        num_tokens: length of the prompt, image included.
+        image_start: index of the image's first token; of no meaning without an image.
+        image_shape: tokens of the image along time, height and width.
     """
-    if picture_shape is None:
+    if image_shape is None:
         return np.broadcast_to(np.arange(num_tokens), (3, num_tokens))
-    picture_3T = np.indices(picture_shape).reshape(3, -1) + picture_start
-    after = picture_start + max(picture_shape[1:])
-    num_after = num_tokens - picture_start - picture_3T.shape[1]
+    image_3T = np.indices(image_shape).reshape(3, -1) + image_start
+    after = image_start + max(image_shape[1:])
+    num_after = num_tokens - image_start - image_3T.shape[1]
     return np.concatenate(
         [
-            np.broadcast_to(np.arange(picture_start), (3, picture_start)),
-            picture_3T,
+            np.broadcast_to(np.arange(image_start), (3, image_start)),
+            image_3T,
             np.broadcast_to(np.arange(after, after + num_after), (3, num_after)),
         ],
         axis=1,

@@ -1,6 +1,6 @@
 """One prompt, ready for a batch.
 
-Shape legend: P = patches of the picture, V = bytes of one patch
+Shape legend: P = patches of the image, V = bytes of one patch
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from embedder.prompting.rotary import Grid
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One prompt, tokenised, with its picture's patches."""
+    """One prompt, tokenised, with its image's patches."""
 
     tokens: list[int]
     patches_PV: np.ndarray | None = None
     """Bytes, one frame of them; see `embedder.prompting.patches`."""
 
     grid: Grid | None = None
-    """Patches of the picture along time, height and width."""
+    """Patches of the image along time, height and width."""
 
     def extended(self, tokens: Sequence[int]) -> "Sample":
         """The same prompt followed by more tokens."""

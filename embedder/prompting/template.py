@@ -1,6 +1,6 @@
 """The one place that knows how a prompt looks.
 
-    user      : [picture] {instruction} {text}
+    user      : [image] {instruction} {text}
     assistant : DIRECT  ->  <|direct|><|emb|>
                 REASON  ->  <|reason|>{rationale}<|summary|>{summary}<|emb|>
 
@@ -29,10 +29,10 @@ def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
     Args:
         instruction: what the vector is for, from the model version's manifest.
         text: the content, already neutralised.
-        num_image_tokens: how many vectors the picture becomes; 0 when there is none.
+        num_image_tokens: how many vectors the image becomes; 0 when there is none.
     """
-    picture = IMAGE_START + IMAGE_PAD * num_image_tokens + IMAGE_END if num_image_tokens else ""
-    return f"{TURN_START}user\n{picture}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
+    image = IMAGE_START + IMAGE_PAD * num_image_tokens + IMAGE_END if num_image_tokens else ""
+    return f"{TURN_START}user\n{image}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
 
 
 def reasoned_answer(rationale: str, summary: str) -> str:

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 import httpx2
 
 from embedder.content import Content
-from embedder.prompting.images import PictureError, open_picture
+from embedder.prompting.images import ImageError, open_image
 from embedder.reasoners.config import EndpointConfig
 
 MAX_TEXT_CHARS = 8_000  # of a content that are sent
-MAX_PICTURE_SIDE = 1_024  # pixels; what is larger is scaled down before it is sent
+MAX_IMAGE_SIDE = 1_024  # pixels; what is larger is scaled down before it is sent
 MAX_ANSWER_BYTES = 2**20
 OVERLOADED = (429, 503)
 RETRIED = (408, 500, 502, 504, *OVERLOADED)
@@ -87,7 +87,7 @@ class ChatEndpoint:
 
         Args:
             questions: of any type.
-            body: a question as the request's JSON; may raise `PictureError`.
+            body: a question as the request's JSON; may raise `ImageError`.
             read: what a completion holds.
             max_attempts: requests for one question, the first included.
         """
@@ -98,7 +98,7 @@ class ChatEndpoint:
                 return health.outage
             try:
                 asked = body(question)
-            except PictureError as error:
+            except ImageError as error:
                 return NoAnswer(str(error))
             answer = self._ask(client, asked, max_attempts, health)
             return answer if isinstance(answer, NoAnswer) else read(answer)
@@ -173,7 +173,7 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
     """A content as parts of a chat message, cut and scaled to what is sent at most.
 
     Raises:
-        embedder.prompting.images.PictureError: the picture cannot be read.
+        embedder.prompting.images.ImageError: the image cannot be read.
     """
     parts: list[dict[str, Any]] = []
     if content.image is not None:
@@ -193,9 +193,9 @@ def _seconds(retry_after: str | None) -> float | None:
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
 
 
-def _data_url(image: bytes) -> str:
-    picture = open_picture(image)
-    picture.thumbnail((MAX_PICTURE_SIDE, MAX_PICTURE_SIDE))
+def _data_url(data: bytes) -> str:
+    image = open_image(data)
+    image.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=90)
+    image.save(buffer, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

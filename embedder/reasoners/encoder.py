@@ -60,13 +60,13 @@ class ReasonedEncoder:
         says why.
 
         Args:
-            queries: text, pictures or both.
+            queries: text, images or both.
             policy: overrules the configured one for this call.
             deadline_s: so many seconds from now the reasoner is no longer waited for. It is not
                 interrupted: what it still writes may be kept for the next time.
 
         Raises:
-            embedder.prompting.images.PictureError: a picture cannot be read.
+            embedder.prompting.images.ImageError: an image cannot be read.
         """
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
         return in_order(self._answers(queries, policy, "query", deadline=deadline))
@@ -82,7 +82,7 @@ class ReasonedEncoder:
 
         Raises:
             ReasonerOutage: as for `stream_items`.
-            embedder.prompting.images.PictureError: a picture cannot be read.
+            embedder.prompting.images.ImageError: an image cannot be read.
         """
         return in_order(self.stream_items(items, policy=policy), progress)
 

@@ -15,7 +15,7 @@ from embedder.reasoners.reasoner import NoRationale, Rationale, Side
 
 class _Message(msgspec.Struct):
     content: str | None = None
-    reasoning_content: str | None = None  # vLLM, DeepSeek: the thoughts, apart from the answer
+    reasoning_content: str | None = None  # vLLM, DeepSeek: the reasoning, apart from the answer
     reasoning: str | None = None  # the same under its newer name
 
 
@@ -91,7 +91,7 @@ def _read_completion(answer: bytes) -> Rationale | NoAnswer:
     if not completion.choices:
         return NoAnswer("the endpoint's answer holds no choice")
     message = completion.choices[0].message
-    thoughts = message.reasoning_content or message.reasoning or ""
+    reasoning = message.reasoning_content or message.reasoning or ""
     num_tokens = completion.usage.completion_tokens if completion.usage else 0
-    written = read_answer(message.content or "", thoughts=thoughts, num_tokens=num_tokens)
+    written = read_answer(message.content or "", reasoning=reasoning, num_tokens=num_tokens)
     return NoAnswer(written.reason) if isinstance(written, NoRationale) else written

@@ -39,7 +39,7 @@ def encode_given(
         batch_size: sequences of one forward; those of like length go together.
 
     Raises:
-        embedder.prompting.images.PictureError: a picture cannot be read.
+        embedder.prompting.images.ImageError: an image cannot be read.
     """
     inputs, manifest = checkpoint.inputs, checkpoint.manifest
     answers = [answer(inputs, r, max_new_tokens=manifest.max_new_tokens) for r in rationales]

@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from embedder.content import Content
 from embedder.engine.sampling import SeededDraw
 from embedder.model.checkpoint import Checkpoint, load
-from embedder.prompting.images import PictureError
+from embedder.prompting.images import ImageError
 from embedder.prompting.inputs import Batch, Sample
 from embedder.prompting.template import TURN_END
 from embedder.reasoners.cache import content_key
@@ -54,7 +54,7 @@ class LocalReasoner:
         for row, content in enumerate(contents):
             try:
                 samples[row] = self._sample(content, side)
-            except PictureError as error:
+            except ImageError as error:
                 outcomes[row] = NoRationale(str(error))
         longest_first = sorted(samples, key=lambda row: (-len(samples[row]), row))
         for start in range(0, len(longest_first), self._config.batch_size):
@@ -73,17 +73,17 @@ class LocalReasoner:
     def _generate(self, samples: list[Sample], keys: list[str]) -> list[list[int]]:
         backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
         batch: Batch = inputs.batch(samples).to(backbone.device)
-        pictures = {}
+        images = {}
         if batch.patches_PV is not None:
             patches = batch.patches_PV.to(backbone.model.dtype)
-            pictures = {"pixel_values": patches, "image_grid_thw": batch.grids}
+            images = {"pixel_values": patches, "image_grid_thw": batch.grids}
         sequences_BT = backbone.model.generate(
             input_ids=batch.input_ids_BL,
             attention_mask=batch.attention_mask_BL,
             mm_token_type_ids=batch.image_mask_BL,
             generation_config=self._generation(),
             logits_processor=self._draw(keys),
-            **pictures,
+            **images,
         )
         return sequences_BT[:, batch.input_ids_BL.shape[1] :].tolist()
 
@@ -107,8 +107,12 @@ class LocalReasoner:
 
     def _read(self, tokens: list[int]) -> Rationale | NoRationale:
         inputs = self._checkpoint.inputs
-        words = [token for token in tokens if token != inputs.tokenizer.pad_token_id]
+        generated = [token for token in tokens if token != inputs.tokenizer.pad_token_id]
         if not self._checkpoint.gate_is_trained:
-            return read_answer(inputs.words(words), num_tokens=len(words))
-        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
-        return Rationale(inputs.words(words[:split]), inputs.words(words[split:]), len(words))
+            return read_answer(inputs.decode(generated), num_tokens=len(generated))
+        split = (
+            generated.index(inputs.summary_id) if inputs.summary_id in generated else len(generated)
+        )
+        return Rationale(
+            inputs.decode(generated[:split]), inputs.decode(generated[split:]), len(generated)
+        )

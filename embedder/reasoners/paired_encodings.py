@@ -14,7 +14,7 @@ from embedder.reasoners.reasoner import Rationale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BothModes:
+class PairedEncodings:
     """Every content's direct and reasoned vector, and what the second one cost."""
 
     direct_ND: np.ndarray
@@ -43,7 +43,7 @@ class BothModes:
         """[N, D] the vectors of policy `auto` with this theta."""
         return np.where((self.gate_N >= theta)[:, None], self.reasoned_ND, self.direct_ND)
 
-    def first(self, num: int) -> "BothModes":
+    def first(self, num: int) -> "PairedEncodings":
         """The first so many contents; seconds and fallbacks stay those of all."""
         return replace(
             self,
@@ -55,14 +55,14 @@ class BothModes:
         )
 
 
-def both_modes(encode: Callable[[Policy], list[Encoding]]) -> BothModes:
+def paired_encodings(encode: Callable[[Policy], list[Encoding]]) -> PairedEncodings:
     """Both vectors of the contents that `encode` encodes under the policy that it is given."""
     started = time.perf_counter()
     direct = encode("never")
     middle = time.perf_counter()
     reasoned = encode("always")
     ended = time.perf_counter()
-    return BothModes(
+    return PairedEncodings(
         np.stack([encoding.vector for encoding in direct]),
         np.stack([encoding.vector for encoding in reasoned]),
         np.array([encoding.gate_probability for encoding in direct]),

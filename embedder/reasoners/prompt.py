@@ -33,15 +33,17 @@ INSTRUCTIONS: dict[Side, str] = {
 _SUMMARY = re.compile(r"^[\s*#>_-]*summary[\s*_]*:[\s*_]*", re.IGNORECASE | re.MULTILINE)
 
 
-def read_answer(answer: str, *, thoughts: str = "", num_tokens: int = 0) -> Rationale | NoRationale:
+def read_answer(
+    answer: str, *, reasoning: str = "", num_tokens: int = 0
+) -> Rationale | NoRationale:
     r"""The rationale that a reasoner's answer holds, on one line, cut to 4,000 characters.
 
     Models that think aloud put it before `</think>`, or servers hand it over apart. An answer
-    without a summary line is a summary if there were such thoughts, and else a rationale.
+    without a summary line is a summary if there were such reasoning, and else a rationale.
 
     Args:
         answer: what the reasoner said, untrusted.
-        thoughts: what the server says it thought before.
+        reasoning: what the server says it thought before.
         num_tokens: how many tokens it generated.
 
     >>> read_answer("A banana is yellow.\n**Summary:** yellow mugs")
@@ -49,14 +51,14 @@ def read_answer(answer: str, *, thoughts: str = "", num_tokens: int = 0) -> Rati
     """
     aloud, closed, said = answer.rpartition("</think>")
     if closed:
-        thoughts = f"{thoughts} {aloud.replace('<think>', ' ')}"
+        reasoning = f"{reasoning} {aloud.replace('<think>', ' ')}"
     else:
         said = answer
     *before, outcome = _SUMMARY.split(said)
     if before:
-        text, summary = f"{thoughts} {' '.join(before)}", outcome
-    elif thoughts.strip():
-        text, summary = thoughts, said
+        text, summary = f"{reasoning} {' '.join(before)}", outcome
+    elif reasoning.strip():
+        text, summary = reasoning, said
     else:
         text, summary = said, ""
     rationale = Rationale(_one_line(text), _one_line(summary), num_tokens)

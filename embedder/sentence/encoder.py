@@ -1,6 +1,6 @@
 """Any sentence-transformers model as the pipeline's embedder.
 
-Such a model has no gate and never reasons. What it takes decides what it is given: text, pictures,
+Such a model has no gate and never reasons. What it takes decides what it is given: text, images,
 or both in one; where it takes both but not together (CLIP and its kin), the two vectors are added,
 each at unit length, which is ours and no model's own way.
 
@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 
 from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
 from embedder.prompting.image_processor import register
-from embedder.prompting.images import PictureError, open_picture
+from embedder.prompting.images import ImageError, open_image
 from embedder.reasoners.reasoner import Side
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
 
@@ -74,15 +74,15 @@ class SentenceEncoder:
     def refusal(self, content: Content) -> str | None:
         """Why the content cannot be embedded; None when it can.
 
-        To a model that reads no pictures, a picture beside a text is as good as none.
+        To a model that reads no images, an image beside a text is as good as none.
         """
         if content.image is None or (content.text and not self._sees):
             return None
         if not self._sees:
-            return f"{self.name} reads text only, and there is a picture without any"
+            return f"{self.name} reads text only, and there is an image without any"
         try:
-            open_picture(content.image)
-        except PictureError as error:
+            open_image(content.image)
+        except ImageError as error:
             return str(error)
         return None
 
@@ -160,16 +160,16 @@ class SentenceEncoder:
         """What the model is given, by modality and row; a batch of it must not mix them."""
         inputs: dict[Modality, dict[int, Any]] = {}
         for row, content in enumerate(contents):
-            picture = None
+            image = None
             if content.image is not None and self._sees:
-                picture = open_picture(content.image)
-            if picture is not None and content.text and self._fuses:
-                inputs.setdefault("both", {})[row] = {"text": content.text, "image": picture}
+                image = open_image(content.image)
+            if image is not None and content.text and self._fuses:
+                inputs.setdefault("both", {})[row] = {"text": content.text, "image": image}
                 continue
-            if picture is not None:
-                inputs.setdefault("image", {})[row] = {"image": picture}
-            if content.text or picture is None:
-                # A bare text that looks like a picture's address would be fetched and shown.
+            if image is not None:
+                inputs.setdefault("image", {})[row] = {"image": image}
+            if content.text or image is None:
+                # A bare text that looks like an image's address would be fetched and shown.
                 text: Any = {"text": content.text} if self._sees else content.text
                 inputs.setdefault("text", {})[row] = text
         return inputs

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from embedder.model.checkpoint import picture_size
+from embedder.model.checkpoint import image_size
 from embedder.prompting.template import (
     DIRECT,
     EMB,
@@ -65,7 +65,7 @@ def export(model: str, folder: Path) -> None:
     """Copies a model version and adds what sentence-transformers needs.
 
     `encode_query` and `encode_document` then use the version's two instructions, for texts,
-    pictures and `{"text": ..., "image": ...}`. One thing differs: a text beyond the version's
+    images and `{"text": ..., "image": ...}`. One thing differs: a text beyond the version's
     `max_text_tokens` is not cut.
 
     Args:
@@ -90,7 +90,7 @@ def export(model: str, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
     manifest = read_manifest(source)
     (folder / "chat_template.jinja").write_text(chat_template(list(tokenizer.get_added_vocab())))
-    _cap_pictures(folder, manifest)
+    _cap_images(folder, manifest)
     hidden_size = _hidden_size(folder)
     for name, values in _module_configs(manifest, hidden_size).items():
         _write(folder / name, values)
@@ -142,10 +142,10 @@ def _module_configs(manifest: Manifest, hidden_size: int) -> dict[str, Any]:
     }
 
 
-def _cap_pictures(folder: Path, manifest: Manifest) -> None:
-    """Writes the version's limit on picture tokens into the processor, where everyone reads it."""
+def _cap_images(folder: Path, manifest: Manifest) -> None:
+    """Writes the version's limit on image tokens into the processor, where everyone reads it."""
     path = folder / "preprocessor_config.json"
-    size = picture_size(folder, max_tokens=manifest.max_image_tokens)
+    size = image_size(folder, max_tokens=manifest.max_image_tokens)
     _write(path, json.loads(path.read_text()) | {"size": size})
 
 

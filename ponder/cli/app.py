@@ -103,7 +103,7 @@ def bazaar(
     seed: Annotated[int, typer.Option(help="Decides everything.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
-    """Generate a synthetic catalogue with pictures, shoppers and questions."""
+    """Generate a synthetic catalogue with images, shoppers and questions."""
     from catalog.bazaar.generator import BazaarConfig, write_bazaar
 
     config = BazaarConfig(
@@ -280,7 +280,7 @@ def _recall_headline(report: dict[str, Any]) -> dict[str, Any]:
 def recall(
     context: typer.Context,
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture to look for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="An image to look for.")] = None,
     item: Annotated[str | None, typer.Option(help="Items like this one, by id.")] = None,
     user: Annotated[str | None, typer.Option(help="Items for this user, by id.")] = None,
     top_k: Annotated[int, typer.Option(help="How many items.", min=1, max=1000)] = 10,
@@ -297,7 +297,7 @@ def recall(
     ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the live version: by words, picture, item or user."""
+    """Ask the live version: by words, image, item or user."""
     with failures():
         request = {
             "text": text,
@@ -352,6 +352,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole pipeline on a folder: land, embed, index, promote, evaluate, rank, report."""
+    from ponder.reports.run.page import write_html
+
     settings: Settings = context.obj
     with failures():
         with bar("land") as progress:
@@ -375,7 +377,7 @@ def run(
         with bar("rank") as progress:
             result["rank"] = _headline(steps.train_ranker(settings, progress=progress))
         with bar("report"):
-            result["report"] = steps.report(settings)["path"]
+            result["report"] = str(write_html(settings))
     show(result, as_json)
     if not as_json:
         out.print(f"\nOpen [bold]{result['report']}[/bold] in a browser.")
@@ -407,5 +409,7 @@ def demo(
 @app.command()
 def report(context: typer.Context, as_json: JsonOption = False) -> None:
     """Write the HTML report of what the last run did."""
+    from ponder.reports.run.page import write_html
+
     with failures():
-        show(steps.report(context.obj), as_json)
+        show({"path": str(write_html(context.obj))}, as_json)

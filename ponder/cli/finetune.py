@@ -61,7 +61,7 @@ def finetune(
 
     On several GPUs: torchrun --nproc-per-node 2 --module ponder finetune ...
     """
-    from embedder.finetune.training.distributed import Ranks
+    from embedder.finetune.training.distributed import Processes
     from ponder.finetuning.outcome import promote as promoted
     from ponder.finetuning.run import Run
     from ponder.finetuning.stages import STAGES, run_stage
@@ -85,13 +85,13 @@ def finetune(
             lora_rank=lora_rank,
             seed=seed,
         )
-        run = Run.open(settings, config, folder, ranks=Ranks.joined())
+        run = Run.open(settings, config, folder, processes=Processes.joined())
         totals = {"joint": steps, "gate": gate_steps}
         result: dict[str, Any] = {}
         for stage in STAGES:
             with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
                 result[stage] = run_stage(run, stage, progress=progress)
-        Ranks.leave()
+        Processes.leave()
     if not run.is_first:
         return
     if as_json:

@@ -26,7 +26,7 @@ def vacuum(
         int, typer.Option(help="Tables stay readable as they were so many days ago.", min=0)
     ] = 30,
     media: Annotated[
-        bool, typer.Option("--media", help="Drop pictures too that no item shows for as long.")
+        bool, typer.Option("--media", help="Drop images too that no item shows for as long.")
     ] = False,
     deleted: Annotated[
         bool,

@@ -106,7 +106,7 @@ def replay_letters(
     since: SinceOption = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder that pictures named by a path lie in, for letters of files."),
+        typer.Option(help="Folder that images named by a path lie in, for letters of files."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

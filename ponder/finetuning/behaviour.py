@@ -109,7 +109,7 @@ def _sequences(run: Run) -> pl.DataFrame:
 
 def _places(run: Run) -> pl.DataFrame:
     """item_id and vector: where behaviour puts each item in the base's space."""
-    from embedder.finetune.data.behaviour_targets import behaviour_vectors, turned_towards
+    from embedder.finetune.data.behaviour_targets import behaviour_vectors, procrustes_align
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     positives, before = _positives(run)
@@ -122,7 +122,7 @@ def _places(run: Run) -> pl.DataFrame:
     found = found.filter(pl.col("item_id").is_in(list(run.contents)))
     encoder = MMEmbR1(reading, EmbedderConfig(device=run.settings.device))
     items = encoder.encode_items([run.contents[i] for i in found["item_id"]], policy="never")
-    turned = turned_towards(
+    turned = procrustes_align(
         np.array(found["vector"].to_list()), np.stack([item.vector for item in items])
     )
     return found.with_columns(vector=pl.Series(turned.tolist(), dtype=pl.List(pl.Float32)))

@@ -17,7 +17,7 @@ from ponder.reports.reasoning.account import METRICS, TOP_K, Scores
 
 if TYPE_CHECKING:
     from embedder.mmemb_r1 import MMEmbR1
-    from embedder.reasoners.paired_encodings import BothModes
+    from embedder.reasoners.paired_encodings import PairedEncodings
 
 Progress = Callable[[int], None]
 
@@ -26,7 +26,7 @@ Progress = Callable[[int], None]
 class Judged:
     """What one version makes of a set."""
 
-    queries: "BothModes"
+    queries: "PairedEncodings"
     item_vectors_ND: np.ndarray
     picks_Q: np.ndarray
     """Whether each query is reasoned about under the deployment's policy."""
@@ -112,10 +112,10 @@ def score(frozen: FrozenSet, query_vectors_QD: np.ndarray, item_vectors_ND: np.n
 
 
 def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Progress) -> Judged:
-    from embedder.reasoners.paired_encodings import both_modes
+    from embedder.reasoners.paired_encodings import paired_encodings
 
     asked = frozen.query_contents
-    queries = both_modes(lambda mode: encoder.encode_query(asked, policy=mode))
+    queries = paired_encodings(lambda mode: encoder.encode_query(asked, policy=mode))
     progress(len(asked))
     items = encoder.encode_items(list(frozen.contents.values()), policy=policy, progress=progress)
     item_vectors_ND = np.stack([item.vector for item in items])

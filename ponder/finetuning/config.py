@@ -95,7 +95,7 @@ class FinetuneConfig:
     def joint(self) -> "JointConfig":
         """Of stage 1.
 
-        The picture tower is left as it is, and the moving average is shorter where steps are few.
+        The vision encoder is left as it is, and the moving average is shorter where steps are few.
         Nothing is taken for a false negative by its score, which the base may have wrong.
         """
         from embedder.finetune.training.adapters import Lora
@@ -110,7 +110,7 @@ class FinetuneConfig:
             warmup_steps=min(100, self.steps // 10 + 1),
             objective=ObjectiveConfig(gate=0.1, false_negative_margin=None),
             lora=Lora(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.lora_rank else None,
-            train_pictures=False,
+            train_vision_encoder=False,
             seed=self.seed,
         )
 

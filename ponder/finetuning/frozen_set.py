@@ -128,7 +128,7 @@ def read_frozen_set(folder: Path) -> FrozenSet:
     queries = msgspec.json.Decoder(FrozenQuery).decode_lines(
         (folder / "queries.jsonl").read_bytes()
     )
-    contents = {item.item_id: Content(item.text, _picture(folder, item.image)) for item in items}
+    contents = {item.item_id: Content(item.text, _image(folder, item.image)) for item in items}
     return FrozenSet(contents, queries, digest)
 
 
@@ -144,7 +144,7 @@ def read_frozen_sets(folder: Path) -> dict[str, FrozenSet]:
     }
 
 
-def _picture(folder: Path, name: str | None) -> bytes | None:
+def _image(folder: Path, name: str | None) -> bytes | None:
     return None if name is None else (folder / "images" / name).read_bytes()
 
 

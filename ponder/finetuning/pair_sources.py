@@ -59,12 +59,12 @@ def training_rows(
     Raises:
         ValueError: a wording names nothing, or no item has all that it names.
     """
-    from embedder.finetune.data.catalogue_pairs import title_picture_pairs
+    from embedder.finetune.data.catalogue_pairs import title_image_pairs
     from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
     from embedder.finetune.data.interactions import swing
     from embedder.finetune.data.search_pairs import search_pairs
 
-    found = [title_picture_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]
+    found = [title_image_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]
     if before is not None:
         found += [
             search_pairs(searches, positives, before=before),
@@ -137,22 +137,22 @@ def later_queries(
 
 
 def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, Content]:
-    """The living items as an embedder reads them, by id; those with a broken picture are left out.
+    """The living items as an embedder reads them, by id; those with a broken image are left out.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS`.
-        images: picture bytes by `image_hash`.
+        images: image bytes by `image_hash`.
     """
     from embedder.items import item_content
-    from embedder.prompting.images import PictureError, open_picture
+    from embedder.prompting.images import ImageError, open_image
 
     contents = {}
     for row in items.filter(~pl.col("deleted")).sort("item_id").iter_rows(named=True):
         content = item_content(row, images.get(row["image_hash"]))
         try:
             if content.image is not None:
-                open_picture(content.image)
-        except PictureError:
+                open_image(content.image)
+        except ImageError:
             continue
         contents[row["item_id"]] = content
     return contents

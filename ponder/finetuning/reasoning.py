@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.lake.tables import CANDIDATES
-from embedder.finetune.records import Candidate
+from catalog.lake.tables import GENERATED_RATIONALES
+from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.reasoner import Side
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
@@ -49,11 +49,11 @@ def write(run: Run, progress: Progress) -> Counts:
     lake, workers = run.lake, open_workers(worker_configs(run))
 
     def append(rows: pl.DataFrame) -> None:
-        lake.insert_new(CANDIDATES, rows)
+        lake.insert_new(GENERATED_RATIONALES, rows)
         progress(len(rows))
 
     for side in SIDES:
-        written = lake.read(CANDIDATES)
+        written = lake.read(GENERATED_RATIONALES)
         write_rationales(
             contents_of(run.pairs, side), side, workers, written=written, append=append
         )
@@ -85,31 +85,33 @@ def select(run: Run, progress: Progress) -> Counts:
     return {"judge": judge, "min_gain": config.min_gain, "pairs": report["pairs"]}
 
 
-def _written(run: Run) -> list[Candidate]:
+def _written(run: Run) -> list[GeneratedRationale]:
     """What this run's workers wrote; the lake may hold others' too."""
-    from embedder.finetune.rationales.filters import CandidateConfig, candidates
+    from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 
     identities = [(one.name, one.prompt_version) for one in worker_configs(run)]
     own = pl.struct("worker", "prompt_version").is_in(
         [{"worker": worker, "prompt_version": version} for worker, version in identities]
     )
-    return candidates(run.lake.scan(CANDIDATES).filter(own).collect(), CandidateConfig())
+    return flagged_rationales(
+        run.lake.scan(GENERATED_RATIONALES).filter(own).collect(), FilterConfig()
+    )
 
 
 def _judge(run: Run, parts: Path, progress: Progress) -> str:
     """Judges what is not judged yet, a source at a time as the base reads it; gives the judge."""
     from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
-    from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_offers
-    from embedder.finetune.rationales.negatives import contrasts
-    from embedder.finetune.rationales.paired import offers
+    from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+    from embedder.finetune.rationales.negatives import negatives_of
+    from embedder.finetune.rationales.paired import pair_rationales
 
     base, pairs = run.load(run.base), hardened(run, "negatives")
     known = [JUDGED.to_frame(), *map(pl.read_parquet, sorted(parts.glob("*.parquet")))]
     judged = pl.concat(known)
-    contrast_of = contrasts(pairs, num_others=NUM_OTHERS, seed=run.config.seed)
+    contrast_of = negatives_of(pairs, num_others=NUM_OTHERS, seed=run.config.seed)
     # A judge that compares cannot judge a pair that all others of its source answer.
     fair = [p for p in pairs if contrast_of[p.pair_id].items and contrast_of[p.pair_id].queries]
-    offered = offers(fair, _written(run), names=_names(run.items))
+    paired = pair_rationales(fair, _written(run), names=_names(run.items))
 
     def append(rows: pl.DataFrame) -> None:
         path = parts / f"{len(list(parts.glob('*.parquet'))):06d}.parquet"
@@ -119,8 +121,8 @@ def _judge(run: Run, parts: Path, progress: Progress) -> str:
 
     for source in sorted({pair.source for pair in pairs}):
         reading = replace(base, manifest=base.manifest.for_source(source))
-        judge_offers(
-            [offer for offer in offered if offer.pair.source == source],
+        judge_rationales(
+            [paired for paired in paired if paired.pair.source == source],
             SelfJudge(reading, SelfJudgeConfig()),
             contrast_of,
             JudgingConfig(),

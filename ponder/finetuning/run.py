@@ -26,7 +26,7 @@ from ponder.wiring import open_lake
 if TYPE_CHECKING:
     from embedder.content import Content
     from embedder.finetune.data.pairs import Pair
-    from embedder.finetune.training.distributed import Ranks
+    from embedder.finetune.training.distributed import Processes
     from embedder.model.checkpoint import Checkpoint
 
 Counts = dict[str, Any]
@@ -41,7 +41,7 @@ class Run:
     config: FinetuneConfig
     folder: Path
 
-    ranks: "Ranks | None" = None
+    processes: "Processes | None" = None
     """The processes that run it together, in one folder; None: this one alone."""
 
     @classmethod
@@ -51,14 +51,14 @@ class Run:
         config: FinetuneConfig,
         folder: Path,
         *,
-        ranks: "Ranks | None" = None,
+        processes: "Processes | None" = None,
     ) -> "Run":
         """The run of a folder, which is created when missing.
 
         Raises:
             ValueError: it was started with another configuration.
         """
-        run = cls(settings, config, folder, ranks)
+        run = cls(settings, config, folder, processes)
         if run.is_first:
             keep_config(config, folder)
         return run
@@ -66,12 +66,12 @@ class Run:
     @property
     def is_first(self) -> bool:
         """Whether this is the process that writes, and does what only one can do."""
-        return self.ranks is None or self.ranks.is_first
+        return self.processes is None or self.processes.is_first
 
     def wait(self) -> None:
         """Returns when every process has come here."""
-        if self.ranks is not None:
-            self.ranks.wait()
+        if self.processes is not None:
+            self.processes.wait()
 
     @staticmethod
     def base_of(folder: Path) -> str | None:
@@ -128,7 +128,7 @@ class Run:
 
     @cached_property
     def contents(self) -> "dict[str, Content]":
-        """The living items by id, with every picture in memory."""
+        """The living items by id, with every image in memory."""
         from ponder.finetuning.pair_sources import contents_of
 
         media = self.lake.read(MEDIA, as_of=self.read_at)

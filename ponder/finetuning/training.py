@@ -10,7 +10,7 @@ from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.finetune.records import Lesson
+    from embedder.finetune.records import TrainingExample
     from embedder.finetune.training.loop import Trainer
     from embedder.model.checkpoint import Checkpoint
 
@@ -25,20 +25,20 @@ def train_joint(run: Run, progress: Progress) -> Counts:
     base = run.load(run.base)
     if is_learnt(run):
         base = replace(base, manifest=offering(base.manifest))
-    learnt = _lessons(run, "negatives")
+    learnt = _examples(run, "negatives")
     trainer = JointTrainer(
         base,
         learnt,
         run.config.joint(),
         objectives=objectives(run, base.manifest),
-        ranks=run.ranks,
+        processes=run.processes,
     )
     _train(run, "joint", trainer, base, progress)
     return {
         "steps": trainer.num_steps,
-        "processes": 1 if run.ranks is None else run.ranks.size,
-        "lessons": len(learnt),
-        "reasoned": sum(bool(one.query_paths or one.target_paths) for one in learnt),
+        "processes": 1 if run.processes is None else run.processes.size,
+        "examples": len(learnt),
+        "reasoned": sum(bool(one.query_rationales or one.target_rationales) for one in learnt),
     }
 
 
@@ -49,17 +49,17 @@ def train_gate(run: Run, progress: Progress) -> Counts:
     if not run.config.gate_steps:
         return {"steps": 0}
     joint = run.load(run.version("joint"))
-    trainer = GateTrainer(joint, _lessons(run, "fresh_negatives"), run.config.gate())
+    trainer = GateTrainer(joint, _examples(run, "fresh_negatives"), run.config.gate())
     _train(run, "gate", trainer, joint, progress)
     return {"steps": trainer.num_steps}
 
 
-def _lessons(run: Run, stage: str) -> "list[Lesson]":
+def _examples(run: Run, stage: str) -> "list[TrainingExample]":
     """The pairs with the rationales that selection kept and the negatives that a stage mined."""
-    from embedder.finetune.rationales.selection import lessons
+    from embedder.finetune.rationales.selection import training_examples
 
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
-    return lessons(hardened(run, stage), selected)
+    return training_examples(hardened(run, stage), selected)
 
 
 def trained(run: Run) -> str:
@@ -79,7 +79,7 @@ def _train(
         run.folder / stage,
         save_every=save_every,
         stage=stage,
-        ranks=run.ranks,
+        processes=run.processes,
         progress=progress,
     )
     if run.is_first:

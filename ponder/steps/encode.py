@@ -51,7 +51,7 @@ def read_lines(file: Iterable[str], *, folder: Path) -> Iterator[Line]:
 
     Args:
         file: its lines. One without an id gets its number, from 1.
-        folder: where paths of pictures start.
+        folder: where paths of images start.
     """
     for number, text in enumerate(file, start=1):
         if not text.strip():
@@ -76,11 +76,11 @@ def _content(record: Row, folder: Path) -> Content:
         raise ValueError("image must be a path or a data: URI")
     return Content(
         item_text(words[0], words[1], words[2], record.get("tags") or ()),
-        None if image is None else _picture(image, folder),
+        None if image is None else _image(image, folder),
     )
 
 
-def _picture(image: str, folder: Path) -> bytes:
+def _image(image: str, folder: Path) -> bytes:
     if not image.startswith("data:"):
         return (folder / image).read_bytes()
     try:

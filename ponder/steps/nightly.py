@@ -159,7 +159,7 @@ def land_kafka(
 
 
 def publish(settings: Settings, folder: Path) -> Counts:
-    """Sends a folder's items and events to the Kafka topics, pictures inline.
+    """Sends a folder's items and events to the Kafka topics, images inline.
 
     Raises:
         ValueError: no brokers are set.
@@ -285,19 +285,19 @@ def evaluate(
         queries: a `queries.jsonl`; None judges users' histories only.
         progress: told how many queries were judged.
     """
-    from evaluation.query_sets import Catalogue, judge_histories, judge_queries, read_queries
+    from evaluation.query_sets import Catalogue, evaluate_histories, evaluate_queries, read_queries
 
     version = configured_version(settings)
     lake = open_lake(settings)
     living = living_vectors(lake, version)
-    pictured = living.filter(pl.col("image_hash").is_not_null())
+    with_image = living.filter(pl.col("image_hash").is_not_null())
     report: Counts = {"model_version": version}
     events = lake.read(EVENTS)
     if len(events):
-        report["histories"] = judge_histories(events, Catalogue.of(pictured))
+        report["histories"] = evaluate_histories(events, Catalogue.of(with_image))
     if queries is not None:
         encoder = open_encoder(settings)
-        report["queries"] = judge_queries(
+        report["queries"] = evaluate_queries(
             read_queries(queries),
             Catalogue.of(living),
             encoder,
@@ -360,13 +360,6 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
-def report(settings: Settings) -> Counts:
-    """Writes `report.html` to the reports folder: what the last run did, to be looked at."""
-    from ponder.reports.run.page import write_html
-
-    return {"path": str(write_html(settings))}
-
-
 def status(settings: Settings) -> Counts:
     """What the deployment holds: rows of every table, versions, and what is left to embed."""
     lake = open_lake(settings)
@@ -395,7 +388,7 @@ def plain_report(report: "LandingReport") -> Counts:
         "items": asdict(report.items),
         "events": report.events,
         "known_events": report.known_events,
-        "pictures": report.pictures,
+        "images": report.images,
         "dead_letters": report.dead_letters,
         "rejected": dict(report.rejected),
     }

@@ -54,7 +54,7 @@ class Log:
 
     @property
     def candidates(self) -> pl.Series:
-        """Ids that may be recommended: living items that have a picture and a vector."""
+        """Ids that may be recommended: living items that have an image and a vector."""
         living = self.items.filter(~pl.col("deleted") & pl.col("image_hash").is_not_null())
         return living.join(self.vectors, on="item_id", how="semi")["item_id"]
 

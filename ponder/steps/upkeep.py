@@ -71,7 +71,7 @@ def replay_letters(
     Args:
         settings: the deployment.
         letter_filter: the letters to replay.
-        data: the folder that pictures named by a path lie in, for letters that come from files.
+        data: the folder that images named by a path lie in, for letters that come from files.
         progress: told how many more letters were replayed.
     """
     from catalog.ingest.dead_letters import replay
@@ -136,7 +136,7 @@ def vacuum(
         settings: the deployment.
         days: tables stay readable as they were up to so long ago.
         force: allows less than 7 days.
-        media: drops pictures that no item shows and that came longer ago.
+        media: drops images that no item shows and that came longer ago.
         deleted: drops what was made of items that were deleted longer ago.
         dry_run: only counts.
     """

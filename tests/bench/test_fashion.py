@@ -41,19 +41,19 @@ def test_the_variants_differ_where_products_share_a_title():
     split = Split(["A", "a", "b"], ["a", "a", "b"], [1, 2, 3], [b"", b"", b""])
     scores = np.array([[0.1, 0.9, 0.5], [0.1, 0.9, 0.5], [0.8, 0.9, 0.1]])
     judged = judge(split, text_to_image_NN=scores, image_to_text_NN=scores.T)
-    # Titles: both "a" find picture 1 first, which is right by title and for the second its own.
+    # Titles: both "a" find image 1 first, which is right by title and for the second its own.
     assert judged["text_to_image"]["R@1"] == round(2 / 3, 4)
     assert judged["text_to_image_own"]["R@1"] == round(1 / 3, 4)
-    # Merged, "a" asks once and finds picture 1; "b" finds a picture of "a".
+    # Merged, "a" asks once and finds image 1; "b" finds an image of "a".
     assert judged["text_to_image_merged"]["R@1"] == 0.5
-    # Pictures: 0 prefers "b"; 1 scores all titles alike; 2 prefers "a" twice.
+    # Images: 0 prefers "b"; 1 scores all titles alike; 2 prefers "a" twice.
     assert judged["image_to_text"]["R@1"] == 0.0
-    # Merged, picture 1 has two candidates, one of them right: rank 1.5.
+    # Merged, image 1 has two candidates, one of them right: rank 1.5.
     assert judged["image_to_text_merged"]["MRR"] == round((1 / 2 + 1 / 1.5 + 1 / 2) / 3, 4)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/fashion_products")
-def test_no_title_and_no_picture_crosses_the_splits():
+def test_no_title_and_no_image_crosses_the_splits():
     splits = {name: read_split(DATA, name) for name in ("train", "valid", "test")}
     assert {name: len(split.titles) for name, split in splits.items()} == {
         "train": 7735,

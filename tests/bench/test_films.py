@@ -17,7 +17,7 @@ from bench.films_split import Questions, likes, split
 from bench.films_training import Recipe, training_pairs
 from embedder.content import Content
 from evaluation.exact_ranking import rank_all
-from recall.profile import profile_vector
+from features.profile import profile_vector
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movielens_posters"
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -120,7 +120,7 @@ def test_no_answer_and_nothing_after_it_is_learnt_from():
 def test_pairs_to_train_on_name_no_film_that_was_not_liked_before_the_cut(log):
     parts = split(films(log), log, share=0.5)
     pairs = training_pairs(films(log), parts)
-    assert {"title_picture", "consecutive", "co_consumption"} >= {pair.source for pair in pairs}
+    assert {"title_image", "consecutive", "co_consumption"} >= {pair.source for pair in pairs}
     assert {pair.target_key for pair in pairs} == {"a", "b"}
     assert {pair.query.text for pair in pairs} == {"film a", "film b"}
 

@@ -19,7 +19,7 @@ from bench.reasoning_cells import (
 from bench.reasoning_outcomes import first_ranks
 from bench.reasoning_rationales import (
     NUM_WORKERS,
-    lessons_of,
+    examples_of,
     scripted_kinds,
     written,
 )
@@ -106,23 +106,25 @@ def test_selection_weighs_by_gain_and_one_worker_is_the_first(small):
             ("p00001", "writer-0", "c", 0.4),
         ]
     )
-    selected = lessons_of("selected", asked, rows, said, seed=3)
+    selected = examples_of("selected", asked, rows, said, seed=3)
     share = math.exp(1) / (math.exp(1) + math.exp(3))
-    assert [path.weight for path in selected[0].query_paths] == pytest.approx([share, 1 - share])
-    assert selected[1].query_paths == ()  # a gain below the limit: direct only
-    alone = lessons_of("one_worker", asked, rows, said, seed=3)
-    assert [(path.text, path.weight) for path in alone[0].query_paths] == [("a", 1.0)]
-    everything = lessons_of("unselected", asked, rows, said, seed=3)
-    assert [len(lesson.query_paths) for lesson in everything] == [NUM_WORKERS] * 2
+    assert [path.weight for path in selected[0].query_rationales] == pytest.approx(
+        [share, 1 - share]
+    )
+    assert selected[1].query_rationales == ()  # a gain below the limit: direct only
+    alone = examples_of("one_worker", asked, rows, said, seed=3)
+    assert [(path.text, path.weight) for path in alone[0].query_rationales] == [("a", 1.0)]
+    everything = examples_of("unselected", asked, rows, said, seed=3)
+    assert [len(example.query_rationales) for example in everything] == [NUM_WORKERS] * 2
 
 
 def test_shuffled_rationales_are_the_selected_ones_on_other_pairs(small):
     asked = small.asked[:20]
     said = judged([(one.pair.pair_id, "writer-0", one.pair.pair_id, 2.0) for one in asked[:15]])
-    dealt = lessons_of("shuffled", asked, written(asked, "mild", seed=3), said, seed=3)
-    texts = [path.text for lesson in dealt for path in lesson.query_paths]
+    dealt = examples_of("shuffled", asked, written(asked, "mild", seed=3), said, seed=3)
+    texts = [path.text for example in dealt for path in example.query_rationales]
     assert sorted(texts) == [one.pair.pair_id for one in asked[:15]]
-    assert all(path.text != one.pair.pair_id for one in dealt for path in one.query_paths)
+    assert all(path.text != one.pair.pair_id for one in dealt for path in one.query_rationales)
 
 
 def test_the_first_candidate_that_fits_gives_the_rank_and_ties_go_by_id():

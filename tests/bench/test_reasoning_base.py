@@ -1,6 +1,6 @@
 """Tests for bench/reasoning_base.py: what school teaches, and what it leaves as it was."""
 
-from bench.reasoning_base import MAX_TOKENS, exercises, sentences, shop_lessons
+from bench.reasoning_base import MAX_TOKENS, exercises, sentences, shop_examples
 from bench.reasoning_world import WorldSize, world
 from catalog.bazaar import riddles
 from embedder.finetune.training.vocabulary import with_vocabulary
@@ -9,10 +9,10 @@ from embedder.model.checkpoint import load
 
 def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
     sentence_of = {fact.question: fact.sentence for fact in riddles.facts()}
-    for lesson in exercises(50, seed=1):
-        asked = lesson.pair.query.text.split(", ")
+    for example in exercises(50, seed=1):
+        asked = example.pair.query.text.split(", ")
         assert 1 <= len(asked) <= 4
-        assert lesson.query_paths[0].text == ". ".join(sentence_of[one] for one in asked)
+        assert example.query_rationales[0].text == ". ".join(sentence_of[one] for one in asked)
 
 
 def test_the_shop_goes_on_without_products_that_are_held_out():
@@ -20,7 +20,7 @@ def test_the_shop_goes_on_without_products_that_are_held_out():
         product.name for product in world(0, WorldSize(num_pairs=1)).products if product.is_held_out
     }
     assert names
-    assert not names & {lesson.pair.target_key for lesson in shop_lessons(200, seed=0)}
+    assert not names & {example.pair.target_key for example in shop_examples(200, seed=0)}
 
 
 def test_every_word_of_a_fact_is_one_token_behind_another_word():

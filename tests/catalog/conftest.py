@@ -1,4 +1,4 @@
-"""Fixtures of the catalog's tests: a lake, pictures, a web server, Kafka brokers."""
+"""Fixtures of the catalog's tests: a lake, images, a web server, Kafka brokers."""
 
 import contextlib
 import io
@@ -158,7 +158,7 @@ def lake(tmp_path) -> Lake:
 
 
 @pytest.fixture
-def picture() -> bytes:
+def image() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 3), "red").save(buffer, format="PNG")
     return buffer.getvalue()
@@ -245,13 +245,13 @@ def answer() -> Callable[..., bytes]:
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A file with a key and a certificate that signs itself, for pictures.test and 127.0.0.9."""
+    """A file with a key and a certificate that signs itself, for images.test and 127.0.0.9."""
     x509 = pytest.importorskip("cryptography.x509", reason="makes the certificate")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pictures.test")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "images.test")])
     today = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -264,7 +264,7 @@ def certificate(tmp_path):
         .add_extension(
             x509.SubjectAlternativeName(
                 [
-                    x509.DNSName("pictures.test"),
+                    x509.DNSName("images.test"),
                     x509.IPAddress(ipaddress.ip_address("127.0.0.9")),
                 ]
             ),

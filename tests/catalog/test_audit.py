@@ -48,11 +48,11 @@ def told(lake):
 
 @pytest.fixture
 def sound(lake):
-    """Two living items that are embedded, one with a picture, and a tombstone."""
-    pictured = items("a", image="p")
+    """Two living items that are embedded, one with an image, and a tombstone."""
+    with_image = items("a", image="p")
     lake.insert_new(MEDIA, media("p"))
-    lake.upsert_items(pl.concat([pictured, items("b"), items("gone", deleted=True)]))
-    lake.insert_new(EMBEDDINGS, embeddings(pl.concat([pictured, items("b")])))
+    lake.upsert_items(pl.concat([with_image, items("b"), items("gone", deleted=True)]))
+    lake.insert_new(EMBEDDINGS, embeddings(pl.concat([with_image, items("b")])))
     return lake
 
 
@@ -80,7 +80,7 @@ def test_keys_of_several_columns_are_compared_whole(sound):
     assert (count, first.split()[0], first.split()[-1]) == (1, "b", "v")
 
 
-def test_an_item_without_its_picture_is_a_fault_and_a_picture_without_item_is_not(sound):
+def test_an_item_without_its_image_is_a_fault_and_a_image_without_item_is_not(sound):
     sound.delete(MEDIA, media("p").select("hash"))
     sound.insert_new(MEDIA, media("x", "y"))
     assert told(sound) == {

@@ -144,7 +144,7 @@ def test_the_parts_of_airflow_share_their_keys_and_find_the_api_server():
     assert "//airflow-api-server:8080/" in shared["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
 
 
-def test_kafka_has_the_topics_that_are_read_and_takes_every_picture():
+def test_kafka_has_the_topics_that_are_read_and_takes_every_image():
     script = SERVICES["kafka-topics"]["command"][0]
     config = KafkaConfig(bootstrap_servers="kafka:9092")
     assert f"for topic in {config.item_topic} {config.event_topic};" in script

@@ -50,18 +50,18 @@ def checkpoint(backbone, inputs, folder):
 
 
 @pytest.fixture(scope="session")
-def picture():
-    source = random.Random(0)
-    return png(draw(random_product(source), source))
+def image():
+    rng = random.Random(0)
+    return png(draw(random_product(rng), rng))
 
 
 @pytest.fixture(scope="session")
-def prompts(inputs, picture):
+def prompts(inputs, image):
     """Four contents as the gate takes them: number, content, sample."""
     contents = [
         Content("3 red mugs"),
-        Content("", picture),
-        Content("as many striped boats as a bicycle has wheels, in the colour of grass", picture),
+        Content("", image),
+        Content("as many striped boats as a bicycle has wheels, in the colour of grass", image),
         Content("kites"),
     ]
     return [

@@ -36,10 +36,10 @@ class Plain:
         self.model = AutoModelForImageTextToText.from_pretrained(NANO, dtype=torch.float32).eval()
         self.manifest = json.loads((NANO / "manifest.json").read_text())
 
-    def prompt(self, instruction, text, picture=None):
+    def prompt(self, instruction, text, image=None):
         processed, pad = {}, ""
-        if picture is not None:
-            processed = dict(self.images(images=[picture], return_tensors="pt"))
+        if image is not None:
+            processed = dict(self.images(images=[image], return_tensors="pt"))
             tokens = int(processed["image_grid_thw"].prod()) // 4
             pad = "<|vision_start|>" + "<|image_pad|>" * tokens + "<|vision_end|>"
         words = f"<|im_start|>user\n{pad}{instruction}\n{text}<|im_end|>\n<|im_start|>assistant\n"
@@ -47,10 +47,10 @@ class Plain:
 
     def vector(self, words, processed):
         ids = self.tokenizer(words, add_special_tokens=False, return_tensors="pt").input_ids
-        is_picture = (ids == self.tokenizer.convert_tokens_to_ids("<|image_pad|>")).int()
+        is_image = (ids == self.tokenizer.convert_tokens_to_ids("<|image_pad|>")).int()
         with torch.no_grad():
             output = self.model(
-                input_ids=ids, mm_token_type_ids=is_picture, output_hidden_states=True, **processed
+                input_ids=ids, mm_token_type_ids=is_image, output_hidden_states=True, **processed
             )
         state = output.hidden_states[-1][0, -1]
         return (state / state.norm()).tolist()
@@ -71,7 +71,7 @@ class Plain:
         return self.tokenizer.decode(answer[0, ids.shape[1] :])
 
 
-def picture():
+def image():
     """A gradient with a red square, as a PNG file."""
     gradient = Image.linear_gradient("L").resize((96, 96)).convert("RGB")
     gradient.paste("red", (20, 30, 70, 60))
@@ -81,7 +81,7 @@ def picture():
 
 
 def write():
-    plain, data = Plain(), picture()
+    plain, data = Plain(), image()
     query, item = plain.manifest["query_instruction"], plain.manifest["item_instruction"]
     cases = []
     for text in QUERIES:
@@ -95,7 +95,7 @@ def write():
     words, processed = plain.prompt(item, ITEM_TEXT, Image.open(io.BytesIO(data)))
     golden = {
         "generator": "python tests/embedder/test_golden.py",
-        "picture": base64.b64encode(data).decode(),
+        "image": base64.b64encode(data).decode(),
         "queries": [rounded(case) for case in cases],
         "item": rounded({"text": ITEM_TEXT, "vector": plain.vector(words + DIRECT, processed)}),
     }
@@ -129,8 +129,8 @@ def test_a_querys_vector_and_rationale_are_golden(golden, nano, number):
         assert (encoding.rationale, encoding.summary) == (rationale.strip(), summary.strip())
 
 
-def test_the_vector_of_an_item_with_a_picture_is_golden(golden, nano):
-    content = Content(golden["item"]["text"], base64.b64decode(golden["picture"]))
+def test_the_vector_of_an_item_with_a_image_is_golden(golden, nano):
+    content = Content(golden["item"]["text"], base64.b64decode(golden["image"]))
     (encoding,) = nano.encode_items([content], policy="never")
     np.testing.assert_allclose(encoding.vector, golden["item"]["vector"], atol=1e-5)
 

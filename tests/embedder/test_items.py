@@ -24,25 +24,25 @@ def items(**image_hashes):
     return pl.DataFrame(rows, schema=ITEMS.schema)
 
 
-def test_rows_have_the_tables_columns_and_the_encoders_vectors(encoder, picture):
+def test_rows_have_the_tables_columns_and_the_encoders_vectors(encoder, image):
     rows = items(a=None, b="pic")
-    embedded = embed_items(rows, {"pic": picture}, encoder)
+    embedded = embed_items(rows, {"pic": image}, encoder)
     assert embedded.embeddings.schema == EMBEDDINGS.schema
     assert embedded.rationales.schema == RATIONALES.schema
     assert embedded.embeddings["item_id"].to_list() == ["a", "b"]
     assert set(embedded.embeddings["model_version"]) == {encoder.version}
-    for row, image in zip(rows.iter_rows(named=True), (None, picture), strict=True):
-        expected = encoder.encode_items([item_content(row, image)])[0].vector
+    for row, data in zip(rows.iter_rows(named=True), (None, image), strict=True):
+        expected = encoder.encode_items([item_content(row, data)])[0].vector
         got = embedded.embeddings.filter(item_id=row["item_id"])["vector"][0].to_numpy()
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_an_unreadable_picture_fails_its_item_and_no_other(encoder, picture):
+def test_an_unreadable_image_fails_its_item_and_no_other(encoder, image):
     rows = items(good="pic", corrupt="bad", lost="nowhere")
-    embedded = embed_items(rows, {"pic": picture, "bad": b"not a picture"}, encoder)
+    embedded = embed_items(rows, {"pic": image, "bad": b"not an image"}, encoder)
     assert embedded.embeddings["item_id"].to_list() == ["good"]
     assert set(embedded.failures) == {"corrupt", "lost"}
-    assert "not a readable picture" in embedded.failures["corrupt"]
+    assert "not a readable image" in embedded.failures["corrupt"]
     assert "land the item again" in embedded.failures["lost"]
 
 

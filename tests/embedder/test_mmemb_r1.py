@@ -8,15 +8,15 @@ import pytest
 
 from embedder.content import Content, Failure
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.prompting.images import PictureError
+from embedder.prompting.images import ImageError
 
 
 def encoder(checkpoint, **options):
     return MMEmbR1(checkpoint, EmbedderConfig(**options))
 
 
-def test_encodings_come_in_the_order_of_the_contents(checkpoint, picture):
-    contents = [Content("kites " * n) for n in (9, 1, 5)] + [Content("", picture)]
+def test_encodings_come_in_the_order_of_the_contents(checkpoint, image):
+    contents = [Content("kites " * n) for n in (9, 1, 5)] + [Content("", image)]
     together = encoder(checkpoint, batch_tokens=40).encode_items(contents)
     for content, expected in zip(contents, together, strict=True):
         alone = encoder(checkpoint).encode_items([content])[0]
@@ -75,16 +75,16 @@ def test_a_policy_that_does_not_exist_is_refused():
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("window", [1, 3, 100])
-def test_neither_windows_nor_workers_change_a_vector(checkpoint, picture, num_workers, window):
-    contents = [Content("kites " * n, picture if n % 2 else None) for n in range(7)]
+def test_neither_windows_nor_workers_change_a_vector(checkpoint, image, num_workers, window):
+    contents = [Content("kites " * n, image if n % 2 else None) for n in range(7)]
     expected = encoder(checkpoint).encode_items(contents)
     tested = encoder(checkpoint, num_workers=num_workers, window=window, batch_tokens=40)
     for found, wanted in zip(tested.encode_items(contents), expected, strict=True):
         np.testing.assert_allclose(found.vector, wanted.vector, atol=1e-5)
 
 
-def test_direct_and_reasoned_ones_in_one_call_equal_those_of_two_calls(checkpoint, picture):
-    contents = [Content("kites " * n, picture if n % 2 else None) for n in range(8)]
+def test_direct_and_reasoned_ones_in_one_call_equal_those_of_two_calls(checkpoint, image):
+    contents = [Content("kites " * n, image if n % 2 else None) for n in range(8)]
     by_policy = {
         "direct": encoder(checkpoint).encode_items(contents, policy="never"),
         "reason": encoder(checkpoint).encode_items(contents, policy="always"),
@@ -103,11 +103,11 @@ def test_a_stream_may_be_endless(checkpoint):
 
 
 def test_a_stream_tells_failures_where_a_list_raises_them(checkpoint):
-    contents = [Content("mug"), Content("", b"not a picture")]
+    contents = [Content("mug"), Content("", b"not an image")]
     answers = dict(encoder(checkpoint).stream_items(contents))
     assert isinstance(answers[1], Failure)
-    assert "not a readable picture" in answers[1].reason
-    with pytest.raises(PictureError):
+    assert "not a readable image" in answers[1].reason
+    with pytest.raises(ImageError):
         encoder(checkpoint).encode_items(contents)
 
 
@@ -122,18 +122,18 @@ def test_a_query_whose_deadline_has_passed_is_answered_directly_and_says_so(chec
     assert not expected.fallback
 
 
-def test_another_thinker_answers_for_what_the_gate_sends_to_it(checkpoint):
+def test_another_decoder_answers_for_what_the_gate_sends_to_it(checkpoint):
     class Echo:
         """Answers with the direct vector and the content's own words."""
 
         needs_past = False
 
-        def think(self, gated, limits):
+        def decode(self, gated, limits):
             for one in gated:
                 assert one.past_Y2KLD is None
                 yield one.row, replace(one.answer, action="reason", rationale=one.content.text)
 
-    model = MMEmbR1(checkpoint, EmbedderConfig(policy="always"), thinker=Echo())
+    model = MMEmbR1(checkpoint, EmbedderConfig(policy="always"), decoder=Echo())
     encodings = model.encode_query([Content("mugs"), Content("kites")])
     assert [encoding.rationale for encoding in encodings] == ["mugs", "kites"]
 

@@ -123,11 +123,11 @@ def test_a_source_with_instructions_has_an_id_of_its_own_and_leaves_the_others_t
     (copy / "manifest.json").write_text(json.dumps(values))
     assert configured_version(str(copy), "auto") == before
     manifest = read_manifest(copy)
-    taste = manifest.for_source("behaviour")
-    assert taste.query_instruction == "Who likes it?"
-    assert taste.item_instruction == "What is it liked with?"
-    assert taste.dims == manifest.dims
-    assert version_id(copy, taste, "auto") != before
+    behaviour = manifest.for_source("behaviour")
+    assert behaviour.query_instruction == "Who likes it?"
+    assert behaviour.item_instruction == "What is it liked with?"
+    assert behaviour.dims == manifest.dims
+    assert version_id(copy, behaviour, "auto") != before
     assert manifest.for_source("search") == manifest
 
 
@@ -145,7 +145,7 @@ def test_a_manifest_value_out_of_range_is_refused(copy):
 
 
 @pytest.mark.parametrize("max_image_tokens", [4, 9, 16])
-def test_a_large_picture_is_scaled_down_to_the_manifests_number_of_tokens(copy, max_image_tokens):
+def test_a_large_image_is_scaled_down_to_the_manifests_number_of_tokens(copy, max_image_tokens):
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["max_image_tokens"] = max_image_tokens
     (copy / "manifest.json").write_text(json.dumps(manifest))

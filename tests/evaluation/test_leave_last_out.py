@@ -28,9 +28,9 @@ LOG = ratings(
     ("u", "i2", 4.0, 1),
     ("u", "i4", 2.0, 2),
     ("u", "i3", 5.0, 2),  # the same moment: the larger id is the last
-    ("u", "no_picture", 5.0, 3),
+    ("u", "no_image", 5.0, 3),
     ("v", "i9", 5.0, 0),
-    ("w", "no_picture", 5.0, 0),
+    ("w", "no_image", 5.0, 0),
 )
 
 
@@ -45,7 +45,7 @@ def test_nothing_after_the_held_out_event_is_left_to_learn_from():
         ("u", "i1"),
         ("u", "i2"),
         ("u", "i3"),
-        ("w", "no_picture"),
+        ("w", "no_image"),
     ]
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from catalog.lake.tables import EVENTS
 from embedder.content import Encoding
-from evaluation.query_sets import Catalogue, Query, judge_histories, judge_queries, read_queries
+from evaluation.query_sets import (
+    Catalogue,
+    Query,
+    evaluate_histories,
+    evaluate_queries,
+    read_queries,
+)
 
 AXES = ("red", "green", "blue")
 CATALOGUE = Catalogue(["r1", "g1", "b1"], np.eye(3, dtype=np.float32))
@@ -42,7 +48,7 @@ def query(text, *relevant, tier="literal", held_out=False):
 
 def test_each_policy_is_judged_by_tier_and_the_gate_gets_the_riddle():
     queries = [query("red", "r1"), query("grass", "g1", tier="indirect", held_out=True)]
-    report = judge_queries(queries, CATALOGUE, WordEncoder())
+    report = evaluate_queries(queries, CATALOGUE, WordEncoder())
     hits = {
         policy: {name: metrics["hit@1"] for name, metrics in judged["slices"].items()}
         for policy, judged in report["policies"].items()
@@ -56,7 +62,7 @@ def test_each_policy_is_judged_by_tier_and_the_gate_gets_the_riddle():
 
 
 def test_a_query_whose_answers_are_all_gone_is_left_out():
-    report = judge_queries([query("red", "r1"), query("blue", "x")], CATALOGUE, WordEncoder())
+    report = evaluate_queries([query("red", "r1"), query("blue", "x")], CATALOGUE, WordEncoder())
     assert report["num_queries"] == 1
 
 
@@ -65,14 +71,14 @@ def test_a_prefix_is_judged_by_the_first_numbers_of_each_vector():
     catalogue = Catalogue(
         ["r1", "g1", "b1"], np.array([[1, 0, 0], [0.1, 1, 0], [0.1, 0.1, 1]], dtype=np.float32)
     )
-    report = judge_queries(queries, catalogue, WordEncoder(), dims=(1, 3))
+    report = evaluate_queries(queries, catalogue, WordEncoder(), dims=(1, 3))
     assert report["prefixes"]["3"]["hit@1"] == 1
     # With one number every vector is +1: all tie, the smallest id b1 wins both times.
     assert report["prefixes"]["1"]["hit@1"] == 0.5
 
 
 def test_examples_tell_what_was_found_and_what_was_right():
-    report = judge_queries([query("grass", "g1")], CATALOGUE, WordEncoder())
+    report = evaluate_queries([query("grass", "g1")], CATALOGUE, WordEncoder())
     (example,) = report["examples"]
     assert (example["action"], example["found"][0], example["relevant"]) == ("reason", "g1", ["g1"])
 
@@ -106,7 +112,7 @@ def test_the_last_item_of_a_history_is_looked_for_among_the_unseen():
         ("v", "d", "click"),
         ("v", "c", "click"),  # nearest to d: first
     )
-    report = judge_histories(log, catalogue)
+    report = evaluate_histories(log, catalogue)
     assert report["num_users"] == 2
     assert report["hit@1"] == 0.5
     assert report["hit@10"] == 1

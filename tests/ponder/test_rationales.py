@@ -70,7 +70,7 @@ def test_what_is_no_items_content_is_not_kept(tmp_path):
 @pytest.fixture
 def endpoint(serve):
     def reply(text, _):
-        message = {"content": f"It says so.\nSummary: {(text or 'a picture')[:20]}"}
+        message = {"content": f"It says so.\nSummary: {(text or 'an image')[:20]}"}
         return 200, {}, json.dumps({"choices": [{"message": message}]}).encode()
 
     wiring._load_reasoned_encoder.cache_clear()

@@ -25,7 +25,7 @@ def test_variables_reach_their_fields():
             "PONDER_KAFKA": "kafka:9092",
             "PONDER_KAFKA_SECURITY": '{"security_protocol": "SSL"}',
             "PONDER_MEDIA_ALLOW": "10.0.0.0/8, fd00::/8",
-            "PONDER_MEDIA_BUCKETS": "pictures, press",
+            "PONDER_MEDIA_BUCKETS": "images, press",
             "PONDER_SHARD_SIZE": "64",
             "PONDER_POLICY": "never",
         }
@@ -36,7 +36,7 @@ def test_variables_reach_their_fields():
     assert settings.milvus_uri == "http://milvus:19530"
     assert settings.kafka_security == {"security_protocol": "SSL"}
     assert settings.media_allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
-    assert settings.media_buckets == ("pictures", "press")
+    assert settings.media_buckets == ("images", "press")
     assert settings.shard_size == 64
     assert settings.policy == "never"
 

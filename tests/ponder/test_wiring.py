@@ -6,6 +6,7 @@ import pytest
 
 from ponder import wiring
 from ponder.reports.reasoning.report import embedder_report
+from ponder.reports.run.page import write_html
 from ponder.settings import Settings
 from ponder.steps import nightly as steps
 
@@ -34,7 +35,7 @@ def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
     expected = steps.evaluate(own, bazaar / "queries.jsonl")["queries"]["policies"]["never"]
     assert judged["queries"]["policies"]["never"]["slices"] == expected["slices"]
     assert steps.recall(settings, {"text": "3 red mugs", "top_k": 3})["action"] == "direct"
-    assert steps.report(settings)["path"].endswith("report.html")
+    assert write_html(settings).name == "report.html"
 
 
 def test_its_version_is_known_without_loading_it(tmp_path, sentence_model):
@@ -45,7 +46,7 @@ def test_its_version_is_known_without_loading_it(tmp_path, sentence_model):
     assert wiring.open_encoder(settings) is encoder  # loaded once
 
 
-def test_it_cannot_be_asked_for_an_account_of_its_thinking(tmp_path, sentence_model, bazaar):
+def test_it_cannot_be_asked_for_an_account_of_its_reasoning(tmp_path, sentence_model, bazaar):
     settings = Settings(home=tmp_path, model=sentence_model)
     with pytest.raises(ValueError, match="must be one that reasons"):
         embedder_report(settings, bazaar, tmp_path / "out")

@@ -15,15 +15,15 @@ NUM_ITEMS, NUM_USERS, DIM = 150, 30, 8
 
 
 @pytest.fixture(scope="session")
-def taste_table():
+def preference_table():
     """400 requests of 10 items; the two nearest to the user's taste vector are clicked."""
     rng = np.random.default_rng(0)
-    item_vectors, tastes = rng.normal(size=(NUM_ITEMS, DIM)), rng.normal(size=(NUM_USERS, DIM))
+    item_vectors, preferences = rng.normal(size=(NUM_ITEMS, DIM)), rng.normal(size=(NUM_USERS, DIM))
     rows = []
     for r in range(400):
         user, shown = int(rng.integers(NUM_USERS)), rng.choice(NUM_ITEMS, 10, replace=False)
         ts = START + timedelta(hours=r)
-        liked = set(np.argsort(-(item_vectors[shown] @ tastes[user]))[:2].tolist())
+        liked = set(np.argsort(-(item_vectors[shown] @ preferences[user]))[:2].tolist())
         for place, item in enumerate(shown):
             row = {"request_id": f"r{r}", "user_id": f"u{user}", "item_id": f"i{item}", "ts": ts}
             rows.append(row | {"action": "impression"})

@@ -17,17 +17,17 @@ from ranker.model import RankerConfig
 
 
 @pytest.fixture(scope="module")
-def report(taste_table):
-    at = taste_table.frame["ts"].min() + timedelta(hours=300)
+def report(preference_table):
+    at = preference_table.frame["ts"].min() + timedelta(hours=300)
     return run_experiment(
-        taste_table,
+        preference_table,
         split=TimeSplit(at=at),
         config=RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2),
         num_resamples=100,
     )
 
 
-def test_match_features_pay_where_taste_decides(report):
+def test_match_features_pay_where_preferences_decide(report):
     gained = report.overall.differences["with match"]
     assert gained["ndcg@10"].mean > 0.1
     assert gained["ndcg@10"].low > 0
@@ -45,8 +45,8 @@ def test_slices_share_out_the_rows(report, name):
     assert sum(part.num_rows for part in report.slices[name].values()) == 1000
 
 
-def test_item_age_slices_are_cut_by_hours(report, taste_table):
-    test = taste_table.frame.tail(1000)
+def test_item_age_slices_are_cut_by_hours(report, preference_table):
+    test = preference_table.frame.tail(1000)
     young = test.filter(pl.col("item_age_h") < 24)
     assert report.slices["item_age"]["< 24 h"].num_rows == len(young)
 

@@ -15,46 +15,52 @@ QUICK = RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2)
 
 
 @pytest.fixture(scope="module")
-def ranker(taste_table):
-    return train(taste_table, config=QUICK)
+def ranker(preference_table):
+    return train(preference_table, config=QUICK)
 
 
-def test_training_learns_to_order(taste_table, ranker):
-    scored = taste_table.frame.with_columns(score=pl.Series(ranker.predict(taste_table)))
-    constant = taste_table.frame.with_columns(score=pl.lit(0.0))
+def test_training_learns_to_order(preference_table, ranker):
+    scored = preference_table.frame.with_columns(score=pl.Series(ranker.predict(preference_table)))
+    constant = preference_table.frame.with_columns(score=pl.lit(0.0))
     assert ndcg(Rankings.of(scored), k=10).mean() > ndcg(Rankings.of(constant), k=10).mean() + 0.2
 
 
-def test_order_of_rows_changes_nothing(taste_table, ranker):
-    clicked_first = taste_table.with_frame(taste_table.frame.sort("relevance", descending=True))
+def test_order_of_rows_changes_nothing(preference_table, ranker):
+    clicked_first = preference_table.with_frame(
+        preference_table.frame.sort("relevance", descending=True)
+    )
     again = train(clicked_first, config=QUICK)
-    np.testing.assert_array_equal(again.predict(taste_table), ranker.predict(taste_table))
+    np.testing.assert_array_equal(again.predict(preference_table), ranker.predict(preference_table))
 
 
-def test_score_does_not_depend_on_the_batch(taste_table, ranker):
-    together = ranker.predict(taste_table)
+def test_score_does_not_depend_on_the_batch(preference_table, ranker):
+    together = ranker.predict(preference_table)
     for begin in (0, 10, 1230):
-        alone = ranker.predict(taste_table.with_frame(taste_table.frame[begin : begin + 10]))
+        alone = ranker.predict(
+            preference_table.with_frame(preference_table.frame[begin : begin + 10])
+        )
         np.testing.assert_array_equal(alone, together[begin : begin + 10])
 
 
-def test_seed_decides_the_order_of_rows_inside_a_request(taste_table, ranker):
+def test_seed_decides_the_order_of_rows_inside_a_request(preference_table, ranker):
     # Nothing else is drawn: without bagging LightGBM has no use for its own seed.
-    other = train(taste_table, config=replace(QUICK, seed=1))
-    assert not np.array_equal(other.predict(taste_table), ranker.predict(taste_table))
+    other = train(preference_table, config=replace(QUICK, seed=1))
+    assert not np.array_equal(other.predict(preference_table), ranker.predict(preference_table))
 
 
-def test_training_stops_where_validation_stops_rising(taste_table):
+def test_training_stops_where_validation_stops_rising(preference_table):
     patient = replace(QUICK, num_rounds=60, early_stopping_rounds=5)
-    assert 1 < train(taste_table, config=patient).booster.num_trees() < 60
+    assert 1 < train(preference_table, config=patient).booster.num_trees() < 60
     all_in = replace(patient, validation_share=0.0)
-    assert train(taste_table, config=all_in).booster.num_trees() == 60
+    assert train(preference_table, config=all_in).booster.num_trees() == 60
 
 
-def test_saved_ranker_scores_the_same(taste_table, ranker, tmp_path):
+def test_saved_ranker_scores_the_same(preference_table, ranker, tmp_path):
     ranker.save(tmp_path)
     loaded = load_ranker(tmp_path)
-    np.testing.assert_array_equal(loaded.predict(taste_table), ranker.predict(taste_table))
+    np.testing.assert_array_equal(
+        loaded.predict(preference_table), ranker.predict(preference_table)
+    )
     assert (loaded.config, loaded.space) == (ranker.config, ranker.space)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "model.txt"]
 
@@ -67,27 +73,27 @@ def test_model_of_another_manifest_is_refused(ranker, tmp_path):
         load_ranker(tmp_path)
 
 
-def test_features_of_another_embedder_are_refused(taste_table, ranker):
-    other = replace(taste_table, space=taste_table.space | {"model_version": "v2"})
+def test_features_of_another_embedder_are_refused(preference_table, ranker):
+    other = replace(preference_table, space=preference_table.space | {"model_version": "v2"})
     with pytest.raises(ValueError, match="features of embedder 'v1', got 'v2'"):
         ranker.predict(other)
 
 
-def test_features_of_another_schema_are_refused(taste_table, ranker):
-    other = replace(taste_table, features=taste_table.features[::-1])
+def test_features_of_another_schema_are_refused(preference_table, ranker):
+    other = replace(preference_table, features=preference_table.features[::-1])
     with pytest.raises(ValueError, match=f"of schema {ranker.schema_hash}, got"):
         ranker.predict(other)
 
 
-def test_left_out_group_is_not_read(taste_table):
-    without = train(taste_table, feature_groups=["context"], config=QUICK)
+def test_left_out_group_is_not_read(preference_table):
+    without = train(preference_table, feature_groups=["context"], config=QUICK)
     assert not any(name.startswith("match") for name in without.feature_names)
-    no_match = [f.name for f in taste_table.features if f.group == "match"]
-    blanked = taste_table.frame.with_columns(
+    no_match = [f.name for f in preference_table.features if f.group == "match"]
+    blanked = preference_table.frame.with_columns(
         pl.lit(None).cast(pl.Float32).alias(n) for n in no_match
     )
     np.testing.assert_array_equal(
-        without.predict(taste_table.with_frame(blanked)), without.predict(taste_table)
+        without.predict(preference_table.with_frame(blanked)), without.predict(preference_table)
     )
 
 
@@ -96,12 +102,12 @@ def test_importances_are_shares(ranker):
     assert next(iter(ranker.importances())).startswith("match")
 
 
-def test_group_too_large_for_lightgbm_is_refused(taste_table):
-    one_group = taste_table.frame.with_columns(request_id=pl.lit("r"))
+def test_group_too_large_for_lightgbm_is_refused(preference_table):
+    one_group = preference_table.frame.with_columns(request_id=pl.lit("r"))
     with pytest.raises(ValueError, match="at most 10000 rows to train on, got 12000 in 'r'"):
-        train(taste_table.with_frame(pl.concat([one_group] * 3)), config=QUICK)
+        train(preference_table.with_frame(pl.concat([one_group] * 3)), config=QUICK)
 
 
-def test_no_feature_groups_are_refused(taste_table):
+def test_no_feature_groups_are_refused(preference_table):
     with pytest.raises(ValueError, match=r"must name features, got \[\]"):
-        train(taste_table, feature_groups=[], config=QUICK)
+        train(preference_table, feature_groups=[], config=QUICK)

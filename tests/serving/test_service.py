@@ -28,7 +28,7 @@ def client(recall):
         yield opened
 
 
-def picture(width=2, height=2, *, mode="RGB") -> str:
+def image(width=2, height=2, *, mode="RGB") -> str:
     buffer = io.BytesIO()
     Image.new(mode, (width, height)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -66,8 +66,8 @@ def test_a_deadline_that_reasoning_would_miss_is_kept_and_the_reply_says_so(
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"image_base64": picture()}, ["sky", "plum"]),
-        ({"text": "red red", "image_base64": picture()}, ["plum", "rose"]),
+        ({"image_base64": image()}, ["sky", "plum"]),
+        ({"text": "red red", "image_base64": image()}, ["plum", "rose"]),
         ({"item_id": "rose"}, ["plum", "leaf"]),
         ({"user_id": "ann"}, ["plum", "leaf"]),
         ({"history": ["sky"]}, ["plum", "leaf"]),
@@ -125,8 +125,8 @@ def test_half_a_character_is_refused(client, query):
     assert client.post("/v1/recall", content=query).status_code == 422
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client):
-    bomb = picture(8_000, 6_000, mode="1")  # 48 megapixels in some kilobytes
+def test_a_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):
+    bomb = image(8_000, 6_000, mode="1")  # 48 megapixels in some kilobytes
     reply = client.post("/v1/recall", json={"image_base64": bomb})
     assert reply.status_code == 422
     assert "got 8000 x 6000" in reply.json()["error"]["message"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from embedder.content import Content
-from embedder.prompting.images import open_picture
+from embedder.prompting.images import open_image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +18,13 @@ class Augmentation:
     """How far a variation may go; calling it varies one content."""
 
     flip_probability: float = 0.5
-    """Chance that a picture is mirrored left to right. 0 where pictures hold text or a side."""
+    """Chance that an image is mirrored left to right. 0 where images hold text or a side."""
 
     max_shift: float = 0.08
-    """A picture moves at most this fraction of its width and of its height, either way."""
+    """An image moves at most this fraction of its width and of its height, either way."""
 
     max_zoom: float = 0.15
-    """A picture grows or shrinks by at most this fraction, width and height each on their own."""
+    """An image grows or shrinks by at most this fraction, width and height each on their own."""
 
     word_dropout: float = 0.1
     """Chance of each word of a text to be left out; one word always stays."""
@@ -34,27 +34,27 @@ class Augmentation:
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be in [0, 1], got {getattr(self, field)}")
 
-    def __call__(self, content: Content, source: random.Random) -> Content:
-        """The content with a varied picture and a shortened text, as far as it has them.
+    def __call__(self, content: Content, rng: random.Random) -> Content:
+        """The content with a varied image and a shortened text, as far as it has them.
 
         Raises:
-            embedder.prompting.images.PictureError: the picture cannot be read.
+            embedder.prompting.images.ImageError: the image cannot be read.
         """
-        image = None if content.image is None else self._varied(content.image, source)
-        return Content(self._shortened(content.text, source), image)
+        image = None if content.image is None else self._varied(content.image, rng)
+        return Content(self._shortened(content.text, rng), image)
 
-    def _varied(self, image: bytes, source: random.Random) -> bytes:
-        picture = open_picture(image)
-        if source.random() < self.flip_probability:
-            picture = ImageOps.mirror(picture)
-        width, height = picture.size
-        zoom_x, zoom_y = (1 + source.uniform(-self.max_zoom, self.max_zoom) for _ in "xy")
-        shift_x, shift_y = (source.uniform(-self.max_shift, self.max_shift) for _ in "xy")
-        # From a point of the new picture to one of the old, the zoom leaving the middle in place.
+    def _varied(self, data: bytes, rng: random.Random) -> bytes:
+        image = open_image(data)
+        if rng.random() < self.flip_probability:
+            image = ImageOps.mirror(image)
+        width, height = image.size
+        zoom_x, zoom_y = (1 + rng.uniform(-self.max_zoom, self.max_zoom) for _ in "xy")
+        shift_x, shift_y = (rng.uniform(-self.max_shift, self.max_shift) for _ in "xy")
+        # From a point of the new image to one of the old, the zoom leaving the middle in place.
         left = width * ((1 - zoom_x) / 2 + shift_x)
         top = height * ((1 - zoom_y) / 2 + shift_y)
-        moved = picture.transform(
-            picture.size,
+        moved = image.transform(
+            image.size,
             Image.Transform.AFFINE,
             (zoom_x, 0, left, 0, zoom_y, top),
             resample=Image.Resampling.BILINEAR,
@@ -64,7 +64,7 @@ class Augmentation:
         moved.save(buffer, "BMP")  # not compressed: it is read again at once
         return buffer.getvalue()
 
-    def _shortened(self, text: str, source: random.Random) -> str:
+    def _shortened(self, text: str, rng: random.Random) -> str:
         words = text.split(" ")
-        kept = [word for word in words if source.random() >= self.word_dropout]
-        return " ".join(kept or [source.choice(words)])
+        kept = [word for word in words if rng.random() >= self.word_dropout]
+        return " ".join(kept or [rng.choice(words)])

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse.linalg import svds
 
-from embedder.finetune.data.interactions import ppmi, tastes
+from embedder.finetune.data.interactions import interactions, ppmi
 
 
 def behaviour_vectors(
@@ -35,7 +35,7 @@ def behaviour_vectors(
     Raises:
         ValueError: there are not more than `dim` items to factorise.
     """
-    liked = tastes(positives.filter(pl.col("ts") < before))
+    liked = interactions(positives.filter(pl.col("ts") < before))
     matrix = ppmi(liked.liked_UI)
     if matrix.shape[0] <= dim:
         raise ValueError(f"dim must be less than the number of items, {matrix.shape[0]}, got {dim}")
@@ -91,7 +91,7 @@ def with_popularity(
     return behaviour.with_columns(vector=pl.Series(longer_IK.tolist(), dtype=pl.List(pl.Float32)))
 
 
-def turned_towards(behaviour_IK: np.ndarray, vectors_ID: np.ndarray) -> np.ndarray:
+def procrustes_align(behaviour_IK: np.ndarray, vectors_ID: np.ndarray) -> np.ndarray:
     """[I, D] the behaviour vectors turned to lie as near to the model's as turning can bring them.
 
     Cosines between them stay what they were, so a model that is trained to reproduce the turned

@@ -1,4 +1,4 @@
-"""Pairs that the catalogue itself holds: titles with pictures, attributes with their items."""
+"""Pairs that the catalogue itself holds: titles with images, attributes with their items."""
 
 import json
 import string
@@ -10,15 +10,15 @@ import polars as pl
 from embedder.finetune.data.pair_rows import pair_rows
 
 
-def title_picture_pairs(items: pl.DataFrame, *, source: str = "title_picture") -> pl.DataFrame:
-    """A pair from each item's title to its picture alone.
+def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl.DataFrame:
+    """A pair from each item's title to its image alone.
 
     Titles that differ in case alone ask the same. With `swap_roles` the trainer also learns the way
-    from pictures to titles.
+    from images to titles.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS` to learn from; which these are, a split by time
-            or by item decides before. Deleted ones and those without title or picture are left out.
+            or by item decides before. Deleted ones and those without title or image are left out.
         source: name of the source.
 
     Returns:
@@ -31,7 +31,7 @@ def title_picture_pairs(items: pl.DataFrame, *, source: str = "title_picture") -
         pl.col("title").str.to_lowercase().alias("query_key"),
         pl.col("title").alias("query_text"),
         pl.col("item_id").alias("target_item"),
-        pl.lit("picture").alias("target_view"),
+        pl.lit("image").alias("target_view"),
     )
     return pair_rows(found, source=source)
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from embedder.finetune.data.interactions import Tastes, tastes
+from embedder.finetune.data.interactions import Interactions, interactions
 from embedder.finetune.data.pair_rows import pair_rows
 
 
@@ -66,7 +66,7 @@ def neighbour_pairs(
 
     Args:
         positives: user_id, item_id, ts: what users liked, in any order.
-        similarity: of items, from users by items: `tastes.swing` or `tastes.cosine`.
+        similarity: of items, from users by items: `interactions.swing` or `interactions.cosine`.
         before: only events earlier than this moment are used.
         num_neighbours: most pairs that start at one item; ties are broken by item_id.
         source: name of the source.
@@ -76,7 +76,7 @@ def neighbour_pairs(
         one of them may have moved it.
     """
     known = positives.filter(pl.col("ts") < before)
-    liked = tastes(known)
+    liked = interactions(known)
     return pair_rows(
         _item_queries(
             _similar_items(liked, similarity)
@@ -89,7 +89,9 @@ def neighbour_pairs(
     )
 
 
-def _similar_items(liked: Tastes, similarity: Callable[[csr_array], csr_array]) -> pl.DataFrame:
+def _similar_items(
+    liked: Interactions, similarity: Callable[[csr_array], csr_array]
+) -> pl.DataFrame:
     """item_id, target_item and weight of all pairs with a positive similarity.
 
     The weight is rounded to float32 before anything is sorted: sums that are equal on paper differ

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, diags_array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tastes:
+class Interactions:
     """Users by items."""
 
     liked_UI: csr_array
@@ -21,7 +21,7 @@ class Tastes:
     """Of the columns, sorted."""
 
 
-def tastes(positives: pl.DataFrame) -> Tastes:
+def interactions(positives: pl.DataFrame) -> Interactions:
     """The matrix of `positives` (user_id, item_id), users and items sorted by id."""
     liked = positives.select("user_id", "item_id").unique()
     users = liked["user_id"].unique().sort()
@@ -32,7 +32,7 @@ def tastes(positives: pl.DataFrame) -> Tastes:
     )
     matrix = csr_array((np.ones(len(liked)), places), shape=(len(users), len(items)))
     matrix.sort_indices()
-    return Tastes(matrix, items.to_list())
+    return Interactions(matrix, items.to_list())
 
 
 def co_counts(liked_UI: csr_array) -> csr_array:

@@ -1,6 +1,6 @@
 """Training pairs as rows: how sources of pairs hand them over, and how rows become contents.
 
-A row names items by id, so that it can be stored and split long before a picture is read.
+A row names items by id, so that it can be stored and split long before an image is read.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ PAIRS = Table(
         "query_text": pl.String,  # null: the query is an item
         "query_item": pl.String,  # item_id; null: the query is a text
         "target_item": pl.String,
-        "target_view": pl.String,  # "whole", or "picture": the item without its words
+        "target_view": pl.String,  # "whole", or "image": the item without its words
         "weight": pl.Float32,  # evidence for the pair, in the source's own unit, > 0
         "ts": TIME,  # when the evidence was complete; null: it is no event
     },
@@ -104,7 +104,7 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
         if row["query_item"] is not None:
             query = contents[row["query_item"]]
         target = contents[row["target_item"]]
-        if row["target_view"] == "picture":
+        if row["target_view"] == "image":
             target = Content(image=target.image)
         keys = (row["query_key"], row["target_key"], row["pair_id"], row["source"])
         pairs.append(Pair(query, target, *keys, shared[row["source"], row["query_key"]]))
@@ -117,6 +117,6 @@ def _missing(row: Mapping[str, str | None], contents: Mapping[str, Content]) -> 
         if item_id is not None and item_id not in contents:
             return f"item {item_id!r} has no content"
     target = contents[str(row["target_item"])]
-    if row["target_view"] == "picture" and target.image is None:
-        return f"item {row['target_item']!r} has no picture"
+    if row["target_view"] == "image" and target.image is None:
+        return f"item {row['target_item']!r} has no image"
     return ""

@@ -52,7 +52,7 @@ class Batches(Generic[T]):
         """Sorts the pairs by source and keeps their order within it.
 
         Args:
-            pairs: or lessons made of them, of any number of sources.
+            pairs: or examples made of them, of any number of sources.
             batch_size: pairs of a batch.
             seed: decides which source a step gets and the order within the sources.
             source_weights: how often a source is drawn, relative to the others, >= 0; every

@@ -35,7 +35,7 @@ class GateConfig:
     rewards: RewardConfig = field(default_factory=RewardConfig)
     """What a rollout is worth."""
 
-    trains_words: bool = False
+    train_tokens: bool = False
     """Whether the words of the rationales are reinforced beside the gate. Only with GRPO."""
 
     temperature: float = 1.0
@@ -57,11 +57,11 @@ class GateConfig:
     """Weight of the divergence from the checkpoint that the training started from."""
 
     replay_weight: float = 1.0
-    """Weight of what joint training learnt from the same lessons, learnt again: contrast of direct
+    """Weight of what joint training learnt from the same examples, learnt again: contrast of direct
     queries and, against direct targets, of reasoned ones, and the words of the rationales. Without,
     the weights that the gate shares with them drift away; 0 leaves it out."""
 
-    max_candidates: int = 1024
+    max_targets: int = 1024
     """Of a side, that rewards are measured against."""
 
     learning_rate: float = 1e-5
@@ -79,8 +79,8 @@ class GateConfig:
     lora: Lora | None = None
     """Low-rank adapters instead of all weights."""
 
-    train_pictures: bool = False
-    """Whether the picture tower is trained; with `lora` it never is."""
+    train_vision_encoder: bool = False
+    """Whether the vision encoder is trained; with `lora` it never is."""
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
@@ -96,9 +96,9 @@ class GateConfig:
             raise ValueError(
                 f"num_generations must be even and at least 2, got {self.num_generations}"
             )
-        if self.estimator == "closed_form" and (self.trains_words or not self.forces_both):
+        if self.estimator == "closed_form" and (self.train_tokens or not self.forces_both):
             raise ValueError(
-                "the closed form needs forces_both and is for the gate alone; unset trains_words"
+                "the closed form needs forces_both and is for the gate alone; unset train_tokens"
             )
 
     def replay(self) -> ObjectiveConfig:

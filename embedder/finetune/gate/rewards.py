@@ -86,10 +86,10 @@ def rank_rewards(similarities: Similarities) -> torch.Tensor:
 def utility_rewards(
     gain_PG: torch.Tensor,
     reasons_PG: torch.Tensor,
-    num_words_PG: torch.Tensor,
+    num_tokens_PG: torch.Tensor,
     config: RewardConfig,
     *,
-    max_words: int,
+    max_new_tokens: int,
 ) -> torch.Tensor:
     """[P, G] the adaptive reward R_ada, in [-1 - token_cost, 1].
 
@@ -99,13 +99,13 @@ def utility_rewards(
     Args:
         gain_PG: score of the rollout minus that of the direct answer.
         reasons_PG: True where the rollout reasons.
-        num_words_PG: tokens behind the gate.
+        num_tokens_PG: tokens behind the gate.
         config: scale and cost.
-        max_words: tokens that a rationale may have.
+        max_new_tokens: tokens that a rationale may have.
     """
     number_P = reasons_PG.sum(dim=1).clamp(min=1)
     mean_gain_P = (gain_PG * reasons_PG).sum(dim=1) / number_P
     reasoned_PG = (gain_PG / config.gain_scale).clamp(-1, 1)
-    reasoned_PG = reasoned_PG - config.token_cost * num_words_PG / max_words
+    reasoned_PG = reasoned_PG - config.token_cost * num_tokens_PG / max_new_tokens
     direct_P = (-mean_gain_P / config.gain_scale).clamp(-1, 1)
     return torch.where(reasons_PG, reasoned_PG, direct_P[:, None])

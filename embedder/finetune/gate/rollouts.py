@@ -13,12 +13,12 @@ import torch
 
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.gate.config import GateConfig
-from embedder.finetune.gate.generate import is_well_formed, roll_out, word_logprobs
+from embedder.finetune.gate.generate import is_well_formed, roll_out, token_logprobs
 from embedder.finetune.gate.policy_loss import gate_logprobs
 from embedder.finetune.gate.rewards import rank_rewards, utility_rewards
-from embedder.finetune.gate.target_bank import Partners
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.forward import Prompted, direct_answer
+from embedder.finetune.gate.target_bank import TargetBank
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import Side
 from embedder.version import Manifest
@@ -29,7 +29,7 @@ class GateRollouts:
     """A batch of rollouts of one side."""
 
     side: Side
-    prompted: list[Prompted]
+    prompted: list[PromptWithAnswers]
     """The direct answer of each prompt, then the reasoned ones."""
 
     reasons_PG: torch.Tensor
@@ -46,7 +46,7 @@ class GateRollouts:
     gate_logprob_PG: torch.Tensor
     """Of the gate token in what it was drawn from."""
 
-    word_logprob_T: torch.Tensor
+    token_logprob_T: torch.Tensor
     reference_P2: torch.Tensor
     """The reference's logits of `direct` and `reason`."""
 
@@ -59,28 +59,28 @@ class GateRollouts:
         return reasoned_P - (self.reward_PG * direct_PG).sum(dim=1) / direct_PG.sum(dim=1)
 
 
-class RolloutSource:
+class RolloutSampler:
     """Rolls prompts out under a policy and judges what comes."""
 
     def __init__(
         self,
-        reader: Reader,
-        reference: Reader,
-        partners: Partners,
+        model: CachedForward,
+        reference: CachedForward,
+        bank: TargetBank,
         manifest: Manifest,
         config: GateConfig,
     ) -> None:
         """A source of rollouts for one training.
 
         Args:
-            reader: reads with the policy.
+            model: reads with the policy.
             reference: reads with the model that the training started from.
-            partners: what embeddings are held against.
+            bank: what embeddings are held against.
             manifest: its instructions and its limit on words.
             config: how many rollouts, and how they are rewarded.
         """
-        self._reader, self._reference, self._partners = reader, reference, partners
-        self._inputs, self._manifest, self._config = reader.inputs, manifest, config
+        self._model, self._reference, self._bank = model, reference, bank
+        self._inputs, self._manifest, self._config = model.inputs, manifest, config
 
     def rolled_out(self, pairs: Sequence[Pair], side: Side, *, seed: str) -> GateRollouts:
         """Rollouts of one side of the pairs, all of one source, under the policy as it is."""
@@ -89,28 +89,28 @@ class RolloutSource:
             sided = [(pair.query, manifest.query_instruction) for pair in pairs]
         else:
             sided = [(pair.target, manifest.item_instruction) for pair in pairs]
-        samples = [self._reader.sample(content, instruction) for content, instruction in sided]
+        samples = [self._model.sample(content, instruction) for content, instruction in sided]
         keys = [content_key(content) for content, _ in sided]
         direct = direct_answer(self._inputs)
-        bare = [Prompted(sample, (direct,)) for sample in samples]
-        pictures = self._reader.pictures
+        bare = [PromptWithAnswers(sample, (direct,)) for sample in samples]
+        images = self._model.images
         reasoned = roll_out(
-            self._reader.backbone,
+            self._model.backbone,
             self._inputs,
             samples,
             self._seeds(keys, bare, seed=seed),
-            max_words=manifest.max_new_tokens,
+            max_new_tokens=manifest.max_new_tokens,
             temperature=self._config.temperature,
-            pictures=None if pictures is None else pictures.features(samples),
+            images=None if images is None else images.features(samples),
         )
         prompted = [
-            Prompted(sample, (direct, *answers))
+            PromptWithAnswers(sample, (direct, *answers))
             for sample, answers in zip(samples, reasoned, strict=True)
         ]
         return self._judged(pairs, side, prompted)
 
     def _seeds(
-        self, keys: Sequence[str], bare: Sequence[Prompted], *, seed: str
+        self, keys: Sequence[str], bare: Sequence[PromptWithAnswers], *, seed: str
     ) -> list[list[str]]:
         """Of each group, the seeds of its rollouts that reason; equal contents draw the same."""
         numbers = range(self._config.num_generations)
@@ -118,7 +118,7 @@ class RolloutSource:
             half = numbers[: len(numbers) // 2]
             return [[f"{seed}/{key}/{number}" for number in half] for key in keys]
         with torch.no_grad():
-            gate_P2 = self._reader.read(bare, with_words=False).gate_B2
+            gate_P2 = self._model.forward(bare, with_tokens=False).gate_B2
         probabilities = torch.softmax(gate_P2, dim=-1)[:, 1].tolist()
         return [
             [
@@ -130,13 +130,15 @@ class RolloutSource:
         ]
 
     @torch.no_grad()
-    def _judged(self, pairs: Sequence[Pair], side: Side, prompted: list[Prompted]) -> GateRollouts:
-        config, with_words = self._config, self._config.trains_words
-        reading = self._reader.read(prompted, with_words=with_words)
-        before = self._reference.read(prompted, with_words=with_words)
-        reasons_PG, answer_PG = self._groups(prompted, device=reading.gate_B2.device)
+    def _judged(
+        self, pairs: Sequence[Pair], side: Side, prompted: list[PromptWithAnswers]
+    ) -> GateRollouts:
+        config, with_tokens = self._config, self._config.train_tokens
+        output = self._model.forward(prompted, with_tokens=with_tokens)
+        before = self._reference.forward(prompted, with_tokens=with_tokens)
+        reasons_PG, answer_PG = self._groups(prompted, device=output.gate_B2.device)
         owners = [pair for pair, one in zip(pairs, prompted, strict=True) for _ in one.answers]
-        similarities = self._partners.similarities(reading.vectors_NH, owners, side)
+        similarities = self._bank.similarities(output.vectors_NH, owners, side)
         score_N = similarities.scores(config.rewards)
         direct_P = torch.tensor(_first_answers(prompted), device=score_N.device)
         gain_PG = score_N[answer_PG] - score_N[direct_P][:, None]
@@ -144,7 +146,7 @@ class RolloutSource:
         worth_PG = worth_PG + config.rewards.utility * self._utility(
             prompted, gain_PG, reasons_PG, answer_PG
         )
-        gate_logprob_PG = gate_logprobs(reading.gate_B2, reasons_PG)
+        gate_logprob_PG = gate_logprobs(output.gate_B2, reasons_PG)
         if config.forces_both:
             gate_logprob_PG = torch.full_like(gate_logprob_PG, math.log(0.5))
         return GateRollouts(
@@ -154,17 +156,17 @@ class RolloutSource:
             answer_PG=answer_PG,
             reward_PG=(config.rewards.form + worth_PG) * self._has_form(prompted)[answer_PG],
             gain_PG=gain_PG,
-            gate_P2=reading.gate_B2,
+            gate_P2=output.gate_B2,
             gate_logprob_PG=gate_logprob_PG,
-            word_logprob_T=word_logprobs(self._reader, reading, temperature=config.temperature),
+            token_logprob_T=token_logprobs(self._model, output, temperature=config.temperature),
             reference_P2=before.gate_B2,
-            reference_logprob_T=word_logprobs(
+            reference_logprob_T=token_logprobs(
                 self._reference, before, temperature=config.temperature
             ),
         )
 
     def _groups(
-        self, prompted: Sequence[Prompted], *, device: torch.device
+        self, prompted: Sequence[PromptWithAnswers], *, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[P, G] whether a rollout reasons, direct ones first, and which distinct answer it is."""
         reasons, rows = [], []
@@ -177,32 +179,32 @@ class RolloutSource:
 
     def _utility(
         self,
-        prompted: Sequence[Prompted],
+        prompted: Sequence[PromptWithAnswers],
         gain_PG: torch.Tensor,
         reasons_PG: torch.Tensor,
         answer_PG: torch.Tensor,
     ) -> torch.Tensor:
-        num_words_N = gain_PG.new_tensor([len(a) - 1 for one in prompted for a in one.answers])
+        num_tokens_N = gain_PG.new_tensor([len(a) - 1 for one in prompted for a in one.answers])
         return utility_rewards(
             gain_PG,
             reasons_PG,
-            num_words_N[answer_PG],
+            num_tokens_N[answer_PG],
             self._config.rewards,
-            max_words=self._manifest.max_new_tokens,
+            max_new_tokens=self._manifest.max_new_tokens,
         )
 
-    def _has_form(self, prompted: Sequence[Prompted]) -> torch.Tensor:
+    def _has_form(self, prompted: Sequence[PromptWithAnswers]) -> torch.Tensor:
         """[N] True for direct answers and for rationales that keep to the template."""
-        max_words = self._manifest.max_new_tokens
+        max_new_tokens = self._manifest.max_new_tokens
         flags = [
-            number == 0 or is_well_formed(answer, self._inputs, max_words=max_words)
+            number == 0 or is_well_formed(answer, self._inputs, max_new_tokens=max_new_tokens)
             for one in prompted
             for number, answer in enumerate(one.answers)
         ]
-        return torch.tensor(flags, device=self._reader.backbone.device)
+        return torch.tensor(flags, device=self._model.backbone.device)
 
 
-def _first_answers(prompted: Sequence[Prompted]) -> list[int]:
+def _first_answers(prompted: Sequence[PromptWithAnswers]) -> list[int]:
     """Row of each prompt's first answer among all of them."""
     rows = [0]
     for one in prompted:

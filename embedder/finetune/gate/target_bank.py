@@ -14,14 +14,14 @@ import torch
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.gate.rewards import Similarities
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.forward import Prompted, direct_answer
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
 from embedder.reasoners.reasoner import Side
 from embedder.version import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class Embeddings:
     """All distinct contents of one side of one source."""
 
     row_of: dict[str, int]
@@ -30,44 +30,44 @@ class Candidates:
     vectors_ND: torch.Tensor
 
 
-class Partners:
+class TargetBank:
     """Direct embeddings of both sides of all pairs, by an unchanging model."""
 
     def __init__(
         self,
-        reader: Reader,
+        model: CachedForward,
         manifest: Manifest,
         pairs: Sequence[Pair],
         *,
         batch_size: int,
-        max_candidates: int,
+        max_targets: int,
     ) -> None:
         """Embeds every distinct content once.
 
         Args:
-            reader: reads with the reference.
+            model: reads with the reference.
             manifest: its instructions.
             pairs: of any number of sources; only contents of one source are candidates together.
             batch_size: contents that are embedded at once.
-            max_candidates: of a side and source; of more, those with the first keys are taken, and
+            max_targets: of a side and source; of more, those with the first keys are taken, and
                 the partners themselves.
         """
         self._answered: dict[tuple[str, str], set[str]] = {}
         for pair in pairs:
             known = self._answered.setdefault((pair.source, pair.query_key), set())
             known |= {pair.target_key, *pair.answers}
-        self._max_candidates = max_candidates
-        self._of: dict[tuple[str, Side], Candidates] = {}
+        self._max_targets = max_targets
+        self._of: dict[tuple[str, Side], Embeddings] = {}
         for source in sorted({pair.source for pair in pairs}):
             own = [pair for pair in pairs if pair.source == source]
             chosen = manifest.for_source(source)
             queries = {pair.query_key: pair.query for pair in own}
             targets = {pair.target_key: pair.target for pair in own}
             self._of[source, "query"] = _embedded(
-                reader, queries, chosen.query_instruction, batch_size=batch_size
+                model, queries, chosen.query_instruction, batch_size=batch_size
             )
             self._of[source, "item"] = _embedded(
-                reader, targets, chosen.item_instruction, batch_size=batch_size
+                model, targets, chosen.item_instruction, batch_size=batch_size
             )
 
     def similarities(
@@ -83,7 +83,7 @@ class Partners:
         candidates = self._of[pairs[0].source, "item" if side == "query" else "query"]
         partners = [pair.target_key if side == "query" else pair.query_key for pair in pairs]
         own = [candidates.row_of[key] for key in partners]
-        keys = list(candidates.row_of)[: self._max_candidates]
+        keys = list(candidates.row_of)[: self._max_targets]
         is_negative = [[self._is_negative(pair, key, side) for key in keys] for pair in pairs]
         cosine_MN = vectors_MD @ candidates.vectors_ND.T
         return Similarities(
@@ -100,16 +100,21 @@ class Partners:
 
 @torch.no_grad()
 def _embedded(
-    reader: Reader, contents: dict[str, Content], instruction: str, *, batch_size: int
-) -> Candidates:
+    model: CachedForward, contents: dict[str, Content], instruction: str, *, batch_size: int
+) -> Embeddings:
     keys = sorted(contents)
-    answers = (direct_answer(reader.inputs),)
-    prompted = [Prompted(reader.sample(contents[key], instruction), answers) for key in keys]
-    vectors = [
-        reader.read(chunk, with_words=False).vectors_NH for chunk in _chunks(prompted, batch_size)
+    answers = (direct_answer(model.inputs),)
+    prompted = [
+        PromptWithAnswers(model.sample(contents[key], instruction), answers) for key in keys
     ]
-    return Candidates({key: row for row, key in enumerate(keys)}, torch.cat(vectors))
+    vectors = [
+        model.forward(chunk, with_tokens=False).vectors_NH
+        for chunk in _chunks(prompted, batch_size)
+    ]
+    return Embeddings({key: row for row, key in enumerate(keys)}, torch.cat(vectors))
 
 
-def _chunks(prompted: Sequence[Prompted], size: int) -> Iterable[Sequence[Prompted]]:
+def _chunks(
+    prompted: Sequence[PromptWithAnswers], size: int
+) -> Iterable[Sequence[PromptWithAnswers]]:
     return (prompted[start : start + size] for start in range(0, len(prompted), size))

@@ -19,7 +19,7 @@ import torch
 
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.gate.config import GateConfig
-from embedder.finetune.gate.generate import is_well_formed, word_logprobs
+from embedder.finetune.gate.generate import is_well_formed, token_logprobs
 from embedder.finetune.gate.policy_loss import (
     clipped_gain,
     expected_gain,
@@ -28,12 +28,12 @@ from embedder.finetune.gate.policy_loss import (
     group_advantages,
     k3,
 )
-from embedder.finetune.gate.rollouts import GateRollouts, RolloutSource
-from embedder.finetune.gate.target_bank import Partners
-from embedder.finetune.records import Lesson
+from embedder.finetune.gate.rollouts import GateRollouts, RolloutSampler
+from embedder.finetune.gate.target_bank import TargetBank
+from embedder.finetune.records import TrainingExample
 from embedder.finetune.training.adapters import averaged, make_trainable
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.image_features import PictureCache, require_fixed_tower
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.joint_loss import JointObjective, drawn
 from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
 from embedder.model.backbone import Backbone
@@ -50,51 +50,53 @@ class GateTrainer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        lessons: Sequence[Lesson],
+        examples: Sequence[TrainingExample],
         config: GateConfig,
         *,
-        pictures: PictureCache | None = None,
+        images: ImageFeatureCache | None = None,
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place; a copy is the reference.
 
         Args:
             checkpoint: jointly trained: it must know both modes.
-            lessons: of joint training, of any number of sources. Rewards are measured on their
+            examples: of joint training, of any number of sources. Rewards are measured on their
                 pairs; with their rationales they are replayed.
             config: how.
-            pictures: features by the checkpoint's tower, which is then not trained.
+            images: features by the checkpoint's encoder, which is then not trained.
 
         Raises:
-            ValueError: a source has fewer lessons than a batch holds, `source_weights` names other
-                sources, or features are given for a tower that is to be trained.
+            ValueError: a source has fewer examples than a batch holds, `source_weights` names other
+                sources, or features are given for an encoder that is to be trained.
         """
-        require_fixed_tower(pictures, is_trained=config.train_pictures and config.lora is None)
+        require_frozen_encoder(
+            images, is_trained=config.train_vision_encoder and config.lora is None
+        )
         self.config, self.backbone = config, checkpoint.backbone
         self._inputs, self._manifest = checkpoint.inputs, checkpoint.manifest
         self._batches = Batches(
-            lessons,
+            examples,
             batch_size=config.batch_size,
             seed=config.seed,
             source_weights=config.source_weights,
         )
-        reference = Reader(copy.deepcopy(self.backbone), self._inputs, pictures=pictures)
-        partners = Partners(
+        reference = CachedForward(copy.deepcopy(self.backbone), self._inputs, images=images)
+        bank = TargetBank(
             reference,
             self._manifest,
-            [lesson.pair for lesson in lessons],
+            [example.pair for example in examples],
             batch_size=4 * config.batch_size,
-            max_candidates=config.max_candidates,
+            max_targets=config.max_targets,
         )
         self._adapted = make_trainable(
             self.backbone,
             self._inputs,
             lora=config.lora,
-            train_pictures=config.train_pictures,
+            train_vision_encoder=config.train_vision_encoder,
             seed=config.seed,
         )
-        self._reader = Reader(self.backbone, self._inputs, pictures=pictures)
-        self.source = RolloutSource(self._reader, reference, partners, self._manifest, config)
-        self._replay = JointObjective(self._reader, self._manifest, config.replay())
+        self._model = CachedForward(self.backbone, self._inputs, images=images)
+        self.source = RolloutSampler(self._model, reference, bank, self._manifest, config)
+        self._replay = JointObjective(self._model, self._manifest, config.replay())
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=0.0,
@@ -113,10 +115,10 @@ class GateTrainer:
 
     def step(self, step: int) -> dict[str, float]:
         """Rolls one batch out, learns from it, and returns what there is to log."""
-        config, lessons = self.config, self._batches.at(step)
-        pairs = [lesson.pair for lesson in lessons]
-        source = random.Random(f"{config.seed}/paths/{step}")
-        replayed = [drawn(lesson, source) for lesson in lessons]
+        config, examples = self.config, self._batches.at(step)
+        pairs = [example.pair for example in examples]
+        rng = random.Random(f"{config.seed}/paths/{step}")
+        replayed = [drawn(example, rng) for example in examples]
         batches = [
             self.source.rolled_out(pairs, side, seed=f"{config.seed}/{step}/{side}")
             for side in config.sides
@@ -150,34 +152,34 @@ class GateTrainer:
         the gate token of a long rationale weighs what that of a direct answer does.
         """
         config = self.config
-        reading = self._reader.read(rollouts.prompted, with_words=config.trains_words)
-        divergence = gate_divergence(reading.gate_B2, rollouts.reference_P2).mean()
+        output = self._model.forward(rollouts.prompted, with_tokens=config.train_tokens)
+        divergence = gate_divergence(output.gate_B2, rollouts.reference_P2).mean()
         if config.estimator == "closed_form":
-            gain = expected_gain(reading.gate_B2, rollouts.utilities()).mean()
+            gain = expected_gain(output.gate_B2, rollouts.utilities()).mean()
             return {"gate": -gain, "kl": config.kl_weight * divergence}
         advantage_PG = group_advantages(rollouts.reward_PG)
         gate_PG = clipped_gain(
-            gate_logprobs(reading.gate_B2, rollouts.reasons_PG),
+            gate_logprobs(output.gate_B2, rollouts.reasons_PG),
             rollouts.gate_logprob_PG,
             advantage_PG,
             clip_low=config.clip_low if config.clips_gate else 1.0,
             clip_high=config.clip_high if config.clips_gate else math.inf,
         )
         losses = {"gate": -gate_PG.mean(), "kl": config.kl_weight * divergence}
-        if not config.trains_words:
+        if not config.train_tokens:
             return losses
-        logprob_T = word_logprobs(self._reader, reading, temperature=config.temperature)
-        advantage_N = advantage_PG.new_zeros(len(reading.vectors_NH))
+        logprob_T = token_logprobs(self._model, output, temperature=config.temperature)
+        advantage_N = advantage_PG.new_zeros(len(output.vectors_NH))
         advantage_N[rollouts.answer_PG] = advantage_PG
-        word_T = clipped_gain(
+        token_gain_T = clipped_gain(
             logprob_T,
-            rollouts.word_logprob_T,
-            advantage_N[reading.answer_T],
+            rollouts.token_logprob_T,
+            advantage_N[output.answer_T],
             clip_low=config.clip_low,
             clip_high=config.clip_high,
         )
-        word_T = word_T - config.kl_weight * k3(logprob_T, rollouts.reference_logprob_T)
-        losses["words"] = -word_T.sum() / rollouts.reasons_PG.numel()
+        token_gain_T = token_gain_T - config.kl_weight * k3(logprob_T, rollouts.reference_logprob_T)
+        losses["words"] = -token_gain_T.sum() / rollouts.reasons_PG.numel()
         return {name: loss / self._manifest.max_new_tokens for name, loss in losses.items()}
 
     def _worth(self, rollouts: GateRollouts) -> dict[str, float]:
@@ -189,9 +191,11 @@ class GateTrainer:
         reasons_P = probability_P >= self._manifest.theta
         num_reasoned_P = rollouts.reasons_PG.sum(dim=1).clamp(min=1)
         gain_P = (rollouts.gain_PG * rollouts.reasons_PG).sum(dim=1) / num_reasoned_P
-        max_words = self._manifest.max_new_tokens
+        max_new_tokens = self._manifest.max_new_tokens
         rationales = [answer for one in rollouts.prompted for answer in one.answers[1:]]
-        formed = [is_well_formed(one, self._inputs, max_words=max_words) for one in rationales]
+        formed = [
+            is_well_formed(one, self._inputs, max_new_tokens=max_new_tokens) for one in rationales
+        ]
         return {
             "reward": rollouts.reward_PG.mean().item(),
             "gain": gain_P.mean().item(),
@@ -200,5 +204,5 @@ class GateTrainer:
             "reason_frac": reasons_P.float().mean().item(),
             "agreement": (reasons_P == (gain_P > 0)).float().mean().item(),
             "form_frac": sum(formed) / max(1, len(formed)),
-            "num_words": sum(len(one) - 1 for one in rationales) / max(1, len(rationales)),
+            "num_tokens": sum(len(one) - 1 for one in rationales) / max(1, len(rationales)),
         }

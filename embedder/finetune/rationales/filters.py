@@ -1,11 +1,11 @@
 """Rationales as they were written, looked at once before anybody judges them.
 
-Nothing is thrown away here: what is wrong with a candidate at first sight is a flag on it.
+Nothing is thrown away here: what is wrong with a generated at first sight is a flag on it.
 
 empty      neither text nor summary has a letter or a digit
 too_long   more tokens or characters than a path may have
 control    spells a control token or a tag of some chat format
-duplicate  says what an earlier candidate about the same content says
+duplicate  says what an earlier generated about the same content says
 leak       tells what its partner says (`embedder.finetune.rationales.leaks`; known only once it is
 paired)
 """
@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import polars as pl
 
-from embedder.finetune.records import Candidate
+from embedder.finetune.records import GeneratedRationale
 
 FLAGS = ("control", "duplicate", "empty", "leak", "too_long")
 
@@ -26,7 +26,7 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CandidateConfig:
+class FilterConfig:
     """What is flagged."""
 
     max_tokens: int = 512
@@ -46,11 +46,11 @@ class CandidateConfig:
             raise ValueError(f"near must be in (0, 1], got {self.near}")
 
 
-def candidates(written: pl.DataFrame, config: CandidateConfig) -> list[Candidate]:
-    """The candidates, flagged, sorted by content, worker and prompt version.
+def flagged_rationales(written: pl.DataFrame, config: FilterConfig) -> list[GeneratedRationale]:
+    """The rationales, flagged, sorted by content, worker and prompt version.
 
     Args:
-        written: rows of the table `candidates`, in any order; failures are left out.
+        written: rows of the table `generated_rationales`, in any order; failures are left out.
         config: what is flagged.
     """
     rows = (
@@ -67,11 +67,11 @@ def candidates(written: pl.DataFrame, config: CandidateConfig) -> list[Candidate
             if any(said.is_near(other, config.near) for other in earlier):
                 flags.add("duplicate")
             earlier.append(said)
-            found.append(Candidate(**row, flags=frozenset(flags)))
+            found.append(GeneratedRationale(**row, flags=frozenset(flags)))
     return found
 
 
-def _flags(text: str, summary: str, num_tokens: int, config: CandidateConfig) -> Iterable[str]:
+def _flags(text: str, summary: str, num_tokens: int, config: FilterConfig) -> Iterable[str]:
     if not _WORD.search(text + summary):
         yield "empty"
     if num_tokens > config.max_tokens or len(text) + len(summary) > config.max_chars:
@@ -82,7 +82,7 @@ def _flags(text: str, summary: str, num_tokens: int, config: CandidateConfig) ->
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A rationale without what does not change what it says: case, spaces, punctuation."""
+    """A rationale without what does not change what it says: input, spaces, punctuation."""
 
     text: tuple[str, ...]
     summary: tuple[str, ...]
@@ -99,7 +99,7 @@ class _Said:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower case.
+    """The words of a text in lower input.
 
     >>> words("3 Red-striped MUGS!")
     ['3', 'red', 'striped', 'mugs']

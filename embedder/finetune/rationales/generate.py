@@ -1,6 +1,6 @@
 """The prior: what several workers write about contents, each seeing one content at a time.
 
-MMEmb-R1 samples its candidates from an instruct, a thinking and a proprietary model; which ones,
+MMEmb-R1 samples its rationales from an instruct, a thinking and a proprietary model; which ones,
 how many and with what prompts is not public. Here a worker is any
 `embedder.reasoners.reasoner.Reasoner`, and nothing in this file knows what a content is paired
 with, so that no worker can be told.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import polars as pl
 
-from catalog.lake.tables import CANDIDATES
+from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.reasoners.cache import content_key
@@ -67,7 +67,8 @@ def write_rationales(
         contents: of one side, each once.
         side: of the contents.
         workers: with a name and prompt version that no other has.
-        written: rows of the table `candidates` from earlier calls; others among them do no harm.
+        written: rows of the table `generated_rationales` from earlier calls; others among them do
+            no harm.
         append: keeps more rows of the same table.
 
     Raises:
@@ -114,7 +115,7 @@ def _ask(
             for content, outcome in zip(chunk, outcomes, strict=True)
             if not (isinstance(outcome, NoRationale) and outcome.is_outage)
         ]
-        append(pl.DataFrame(rows, schema=CANDIDATES.schema, orient="row"))
+        append(pl.DataFrame(rows, schema=GENERATED_RATIONALES.schema, orient="row"))
         num_failed = sum(isinstance(outcome, NoRationale) for outcome in outcomes)
         logger.info(
             "worker=%s side=%s asked=%d failed=%d", worker.name, side, len(chunk), num_failed

@@ -1,4 +1,4 @@
-"""What a judge says of offers: log-odds of a pair with the rationale, without, and elsewhere.
+"""What a judge says of rationales: log-odds of a pair with the rationale, without, and elsewhere.
 
 Without a rationale its place is left out (an intervention), not filled with an empty one.
 """
@@ -13,10 +13,10 @@ from statistics import fmean
 import polars as pl
 
 from embedder.content import Content
-from embedder.finetune.rationales.judges.judge import Case, Judge
-from embedder.finetune.rationales.negatives import Contrast
-from embedder.finetune.rationales.paired import Offer
-from embedder.finetune.records import Candidate
+from embedder.finetune.rationales.judges.judge import Judge, JudgeInput
+from embedder.finetune.rationales.negatives import Negatives
+from embedder.finetune.rationales.paired import PairedRationale
+from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.reasoner import Rationale, Side
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ JUDGED = pl.Schema(_TYPES)
 
 CHUNK = 64  # pairs after which what was judged is kept
 
-CaseKey = tuple[str, Side, Rationale | None, int]
+InputKey = tuple[str, Side, Rationale | None, int]
 """pair_id, side, rationale, and which partner: 0 is the pair's own, n its n-th negative."""
 
 
@@ -66,138 +66,150 @@ class JudgingConfig:
             raise ValueError(f"num_negatives must be at least 0, got {self.num_negatives}")
 
 
-def judge_offers(
-    offers: Sequence[Offer],
+def judge_rationales(
+    paired_rationales: Sequence[PairedRationale],
     judge: Judge,
-    contrasts: Mapping[str, Contrast],
+    negatives: Mapping[str, Negatives],
     config: JudgingConfig,
     *,
     judged: pl.DataFrame,
     append: Callable[[pl.DataFrame], object],
 ) -> None:
-    """Puts every offer of every pair that is not in `judged` yet before the judge.
+    """Puts every paired of every pair that is not in `judged` yet before the judge.
 
     What comes is handed to `append` every 64 pairs, so a killed run, called again with what was
     appended, goes on where it stopped.
 
     Args:
-        offers: all of them, in the order of their pairs, also of pairs that were judged before.
+        paired_rationales: all of them, in the order of their pairs, also of pairs that were judged
+            before.
         judge: gives log-odds.
-        contrasts: by pair_id.
+        negatives: by pair_id.
         config: what is judged.
         judged: layout of `JUDGED`, from earlier calls with the same judge and configuration.
         append: keeps more rows of the same layout.
 
     Raises:
-        ValueError: a pair has fewer contrasts than `num_negatives`, or `against_shuffled` finds
+        ValueError: a pair has fewer negatives than `num_negatives`, or `against_shuffled` finds
             rationales about a single content only.
         ReasonerOutage: the judge answers nobody; what was judged before is kept.
     """
     done = set(judged["pair_id"])
-    fair = [offer for offer in offers if not offer.flags & config.refused]
+    fair = [paired for paired in paired_rationales if not paired.flags & config.refused]
     shuffled = _shuffled(fair) if config.against_shuffled else {}
-    waiting = [offer for offer in offers if offer.pair.pair_id not in done]
+    waiting = [paired for paired in paired_rationales if paired.pair.pair_id not in done]
     for chunk in _chunks(waiting):
-        cases: dict[CaseKey, Case] = {}
-        for offer in chunk:
-            if not offer.flags & config.refused:
-                contrast = contrasts[offer.pair.pair_id]
-                cases |= _cases(offer, contrast, shuffled.get(offer.candidate), config)
-        odds = dict(zip(cases, judge.log_odds(list(cases.values())).tolist(), strict=True))
-        rows = [_row(offer, shuffled.get(offer.candidate), odds, config) for offer in chunk]
+        judge_inputs: dict[InputKey, JudgeInput] = {}
+        for paired in chunk:
+            if not paired.flags & config.refused:
+                own = negatives[paired.pair.pair_id]
+                judge_inputs |= _judge_inputs(paired, own, shuffled.get(paired.generated), config)
+        odds = dict(
+            zip(judge_inputs, judge.log_odds(list(judge_inputs.values())).tolist(), strict=True)
+        )
+        rows = [_row(paired, shuffled.get(paired.generated), odds, config) for paired in chunk]
         append(pl.DataFrame(rows, schema=JUDGED, orient="row"))
-        logger.info("judge=%s offers=%d cases=%d", judge.name, len(rows), len(cases))
+        logger.info(
+            "judge=%s paired_rationales=%d judge_inputs=%d",
+            judge.name,
+            len(rows),
+            len(judge_inputs),
+        )
 
 
-def _cases(
-    offer: Offer, contrast: Contrast, shuffled: Rationale | None, config: JudgingConfig
-) -> dict[CaseKey, Case]:
-    """All that has to be known for one offer; what several offers need has one key."""
-    others = contrast.items if offer.side == "query" else contrast.queries
+def _judge_inputs(
+    paired: PairedRationale, negatives: Negatives, shuffled: Rationale | None, config: JudgingConfig
+) -> dict[InputKey, JudgeInput]:
+    """All that has to be known for one paired; what several paired rationales need has one key."""
+    others = negatives.items if paired.side == "query" else negatives.queries
     if len(others) < config.num_negatives:
         raise ValueError(
             f"every pair must have {config.num_negatives} negatives, got {len(others)} for "
-            f"{offer.pair.pair_id!r} ({offer.side} side); raise num_others of the contrasts"
+            f"{paired.pair.pair_id!r} ({paired.side} side); raise num_others of the negatives"
         )
     asked: list[tuple[Rationale | None, int]] = [
         (rationale, number)
-        for rationale in (None, offer.rationale)
+        for rationale in (None, paired.rationale)
         for number in range(config.num_negatives + 1)
     ]
     if shuffled is not None:
         asked.append((shuffled, 0))
     return {
-        (offer.pair.pair_id, offer.side, rationale, number): _case(offer, others, rationale, number)
+        (paired.pair.pair_id, paired.side, rationale, number): _judge_input(
+            paired, others, rationale, number
+        )
         for rationale, number in asked
     }
 
 
-def _case(
-    offer: Offer, others: tuple[Content, ...], rationale: Rationale | None, number: int
-) -> Case:
-    pair, side = offer.pair, offer.side
+def _judge_input(
+    paired: PairedRationale, others: tuple[Content, ...], rationale: Rationale | None, number: int
+) -> JudgeInput:
+    pair, side = paired.pair, paired.side
     partner = pair.target if side == "query" else pair.query
     if number:
         # Where a negative stands in the partner's place, the partner stands among the others.
         partner, others = others[number - 1], (partner, *others[: number - 1], *others[number:])
     query, target = (pair.query, partner) if side == "query" else (partner, pair.target)
-    return Case(query, target, side, rationale, others)
+    return JudgeInput(query, target, side, rationale, others)
 
 
 def _row(
-    offer: Offer,
+    paired: PairedRationale,
     shuffled: Rationale | None,
-    odds: Mapping[CaseKey, float],
+    odds: Mapping[InputKey, float],
     config: JudgingConfig,
 ) -> tuple[object, ...]:
-    candidate, where = offer.candidate, (offer.pair.pair_id, offer.side)
+    generated, where = paired.generated, (paired.pair.pair_id, paired.side)
     identity = (
-        *(offer.pair.pair_id, offer.pair.source, offer.side, candidate.key),
-        *(candidate.worker, candidate.prompt_version, candidate.text, candidate.summary),
-        *(candidate.num_tokens, sorted(offer.flags)),
+        *(paired.pair.pair_id, paired.pair.source, paired.side, generated.key),
+        *(generated.worker, generated.prompt_version, generated.text, generated.summary),
+        *(generated.num_tokens, sorted(paired.flags)),
     )
-    if offer.flags & config.refused:
+    if paired.flags & config.refused:
         return (*identity, None, None, None, None)
     on_negatives = [
-        odds[*where, offer.rationale, n] - odds[*where, None, n]
+        odds[*where, paired.rationale, n] - odds[*where, None, n]
         for n in range(1, config.num_negatives + 1)
     ]
     return (
         *identity,
         odds[*where, None, 0],
-        odds[*where, offer.rationale, 0],
+        odds[*where, paired.rationale, 0],
         None if shuffled is None else odds[*where, shuffled, 0],
         fmean(on_negatives) if on_negatives else None,
     )
 
 
-def _shuffled(offers: Sequence[Offer]) -> dict[Candidate, Rationale]:
-    """For every candidate one about another content, of the same side.
+def _shuffled(paired_rationales: Sequence[PairedRationale]) -> dict[GeneratedRationale, Rationale]:
+    """For every generated one about another content, of the same side.
 
-    Digests of the candidates decide which, so the order in which they come does not.
+    Digests of the rationales decide which, so the order in which they come does not.
     """
-    lent: dict[Candidate, Rationale] = {}
+    lent: dict[GeneratedRationale, Rationale] = {}
     for side in ("query", "item"):
-        ring = sorted({o.candidate for o in offers if o.side == side}, key=_digest)
-        if ring and len({candidate.key for candidate in ring}) < 2:
+        ring = sorted({o.generated for o in paired_rationales if o.side == side}, key=_digest)
+        if ring and len({generated.key for generated in ring}) < 2:
             raise ValueError(
                 f"against_shuffled needs rationales about two contents of the {side} side at "
                 "least, got one; leave it off"
             )
-        for place, candidate in enumerate(ring):
+        for place, generated in enumerate(ring):
             following = (*ring[place + 1 :], *ring[:place])
-            other = next(lender for lender in following if lender.key != candidate.key)
-            lent[candidate] = Rationale(other.text, other.summary)
+            other = next(lender for lender in following if lender.key != generated.key)
+            lent[generated] = Rationale(other.text, other.summary)
     return lent
 
 
-def _digest(candidate: Candidate) -> bytes:
-    parts = (candidate.key, candidate.worker, candidate.prompt_version, candidate.text)
+def _digest(generated: GeneratedRationale) -> bytes:
+    parts = (generated.key, generated.worker, generated.prompt_version, generated.text)
     return hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass")).digest()
 
 
-def _chunks(offers: Sequence[Offer]) -> Iterator[list[Offer]]:
-    """The offers of 64 pairs at a time; those of one pair follow each other."""
-    of_pairs = [list(group) for _, group in groupby(offers, key=lambda o: o.pair.pair_id)]
+def _chunks(paired_rationales: Sequence[PairedRationale]) -> Iterator[list[PairedRationale]]:
+    """The paired rationales of 64 pairs at a time; those of one pair follow each other."""
+    of_pairs = [
+        list(group) for _, group in groupby(paired_rationales, key=lambda o: o.pair.pair_id)
+    ]
     for start in range(0, len(of_pairs), CHUNK):
-        yield [offer for group in of_pairs[start : start + CHUNK] for offer in group]
+        yield [paired for group in of_pairs[start : start + CHUNK] for paired in group]

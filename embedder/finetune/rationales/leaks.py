@@ -17,7 +17,7 @@ def leaks(
 ) -> bool:
     """True when `told` repeats the partner, in words that its own content does not hold.
 
-    Pictures are not read: a name that stands in the own picture counts as leaked.
+    Images are not read: a name that stands in the own image counts as leaked.
 
     Args:
         told: text and summary of a rationale.

@@ -9,7 +9,7 @@ from embedder.finetune.data.pairs import Pair, agree
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Negatives:
     """Contents that do not belong to a pair, the hardest first."""
 
     items: tuple[Content, ...] = ()
@@ -19,8 +19,8 @@ class Contrast:
     """Are not answered by the pair's target."""
 
 
-def contrasts(pairs: Sequence[Pair], *, num_others: int, seed: int) -> dict[str, Contrast]:
-    """A contrast for every pair, by pair_id: its hard negatives, then others of its source.
+def negatives_of(pairs: Sequence[Pair], *, num_others: int, seed: int) -> dict[str, Negatives]:
+    """A negatives for every pair, by pair_id: its hard negatives, then others of its source.
 
     It depends on the pair, on the other pairs of its source as a set, and on the seed. It is
     shorter than asked where the pairs that were drawn (four times as many as are needed) belong
@@ -36,15 +36,15 @@ def contrasts(pairs: Sequence[Pair], *, num_others: int, seed: int) -> dict[str,
     for pair in sorted(pairs, key=lambda pair: pair.pair_id):
         of_source.setdefault(pair.source, []).append(pair)
     return {
-        pair.pair_id: _contrast(pair, of_source[pair.source], num_others, seed) for pair in pairs
+        pair.pair_id: _negatives(pair, of_source[pair.source], num_others, seed) for pair in pairs
     }
 
 
-def _contrast(pair: Pair, pool: Sequence[Pair], num_others: int, seed: int) -> Contrast:
-    source = random.Random(f"{seed}/{pair.pair_id}")
-    drawn = source.sample(pool, min(len(pool), 4 * num_others))
+def _negatives(pair: Pair, pool: Sequence[Pair], num_others: int, seed: int) -> Negatives:
+    rng = random.Random(f"{seed}/{pair.pair_id}")
+    drawn = rng.sample(pool, min(len(pool), 4 * num_others))
     apart = [other for other in drawn if not agree(pair, other)]
     items = {negative.key: negative.content for negative in pair.negatives}
     items |= {other.target_key: other.target for other in apart if other.target_key not in items}
     queries = {other.query_key: other.query for other in apart}
-    return Contrast(tuple(items.values())[:num_others], tuple(queries.values())[:num_others])
+    return Negatives(tuple(items.values())[:num_others], tuple(queries.values())[:num_others])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.rationales.leaks import leaks
-from embedder.finetune.records import Candidate
+from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import Rationale, Side
 
@@ -14,34 +14,34 @@ BOTH_SIDES: tuple[Side, ...] = ("query", "item")
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A candidate for one side of a pair."""
+class PairedRationale:
+    """A generated for one side of a pair."""
 
     pair: Pair
     side: Side
-    candidate: Candidate
+    generated: GeneratedRationale
 
     flags: frozenset[str]
-    """The candidate's, and `leak` where it tells what the partner says."""
+    """The generated's, and `leak` where it tells what the partner says."""
 
     @property
     def rationale(self) -> Rationale:
-        """The candidate as a judge reads it."""
-        return Rationale(self.candidate.text, self.candidate.summary)
+        """The generated as a judge reads it."""
+        return Rationale(self.generated.text, self.generated.summary)
 
 
-def offers(
+def pair_rationales(
     pairs: Sequence[Pair],
-    candidates: Sequence[Candidate],
+    generated_rationales: Sequence[GeneratedRationale],
     *,
     names: Mapping[str, Collection[str]],
     sides: Sequence[Side] = BOTH_SIDES,
-) -> list[Offer]:
-    """Every candidate on every pair that it could serve, in the order of pairs and candidates.
+) -> list[PairedRationale]:
+    """Every generated on every pair that it could serve, in the order of pairs and rationales.
 
     Args:
         pairs: with ids of their own.
-        candidates: about any contents.
+        generated_rationales: about any contents.
         names: by query_key and target_key, what identifies that side (id, brand, full title): a
             rationale about the other side that tells one of them is a leak.
         sides: those that are to be reasoned about.
@@ -55,28 +55,30 @@ def offers(
             f"every pair must have a pair_id of its own, got {len(set(ids) - {''})} for "
             f"{len(ids)} pairs"
         )
-    about: dict[tuple[str, Side], list[Candidate]] = {}
-    for candidate in candidates:
-        about.setdefault((candidate.key, candidate.side), []).append(candidate)
+    about: dict[tuple[str, Side], list[GeneratedRationale]] = {}
+    for generated in generated_rationales:
+        about.setdefault((generated.key, generated.side), []).append(generated)
     return [
-        _offer(pair, side, candidate, names)
+        _paired(pair, side, generated, names)
         for pair in pairs
         for side in sides
-        for candidate in about.get((content_key(_sides(pair, side)[0]), side), ())
+        for generated in about.get((content_key(_sides(pair, side)[0]), side), ())
     ]
 
 
-def _offer(
-    pair: Pair, side: Side, candidate: Candidate, names: Mapping[str, Collection[str]]
-) -> Offer:
+def _paired(
+    pair: Pair, side: Side, generated: GeneratedRationale, names: Mapping[str, Collection[str]]
+) -> PairedRationale:
     own, partner = _sides(pair, side)
     leaked = leaks(
-        f"{candidate.text}\n{candidate.summary}",
+        f"{generated.text}\n{generated.summary}",
         partner.text,
         own=own.text,
         names=names.get(pair.target_key if side == "query" else pair.query_key, ()),
     )
-    return Offer(pair, side, candidate, candidate.flags | {"leak"} if leaked else candidate.flags)
+    return PairedRationale(
+        pair, side, generated, generated.flags | {"leak"} if leaked else generated.flags
+    )
 
 
 def _sides(pair: Pair, side: Side) -> tuple[Content, Content]:

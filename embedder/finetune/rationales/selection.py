@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.records import Lesson, Path
+from embedder.finetune.records import TrainingExample, WeightedRationale
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,23 +59,23 @@ def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
     )
 
 
-def lessons(pairs: Sequence[Pair], selected: pl.DataFrame) -> list[Lesson]:
-    """A lesson for every pair, in order; a side of which nothing was kept has no paths.
+def training_examples(pairs: Sequence[Pair], selected: pl.DataFrame) -> list[TrainingExample]:
+    """A example for every pair, in order; a side of which nothing was kept has no rationales.
 
     Args:
-        pairs: all of them, also those for which nothing was offered.
+        pairs: all of them, also those for which nothing was paired.
         selected: from `select`.
     """
-    paths: dict[tuple[str, str], list[Path]] = {}
+    rationales: dict[tuple[str, str], list[WeightedRationale]] = {}
     kept = selected.filter("kept").sort("worker", "prompt_version", "text", "summary")
     for row in kept.iter_rows(named=True):
-        path = Path(row["text"], row["summary"], row["weight"], row["worker"])
-        paths.setdefault((row["pair_id"], row["side"]), []).append(path)
+        rationale = WeightedRationale(row["text"], row["summary"], row["weight"], row["worker"])
+        rationales.setdefault((row["pair_id"], row["side"]), []).append(rationale)
     return [
-        Lesson(
+        TrainingExample(
             pair,
-            tuple(paths.get((pair.pair_id, "query"), ())),
-            tuple(paths.get((pair.pair_id, "item"), ())),
+            tuple(rationales.get((pair.pair_id, "query"), ())),
+            tuple(rationales.get((pair.pair_id, "item"), ())),
         )
         for pair in pairs
     ]

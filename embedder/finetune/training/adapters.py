@@ -1,7 +1,7 @@
-"""Which weights a training changes: all, all but the picture tower, or low-rank adapters (LoRA).
+"""Which weights a training changes: all, all but the vision encoder, or low-rank adapters (LoRA).
 
-Embed-RL, on the same family of backbones, trains LoRA on the text layers and leaves the picture
-tower alone. LoRA does not train embeddings, so the rows of the control tokens, which are new to a
+Embed-RL, on the same family of backbones, trains LoRA on the text layers and leaves the image
+encoder alone. LoRA does not train embeddings, so the rows of the control tokens, which are new to a
 stock backbone, are trained beside it.
 """
 
@@ -34,7 +34,7 @@ class Lora:
 
 
 def make_trainable(
-    backbone: Backbone, inputs: Inputs, *, lora: Lora | None, train_pictures: bool, seed: int
+    backbone: Backbone, inputs: Inputs, *, lora: Lora | None, train_vision_encoder: bool, seed: int
 ) -> LoraModel | None:
     """Marks what is trained, in place; it is kept in float32 whatever the rest is in.
 
@@ -42,7 +42,7 @@ def make_trainable(
         backbone: the model.
         inputs: knows the control tokens.
         lora: None: all weights are trained.
-        train_pictures: whether the picture tower is among them; with `lora` it never is.
+        train_vision_encoder: whether the vision encoder is among them; with `lora` it never is.
         seed: of the adapters' first weights.
 
     Returns:
@@ -51,7 +51,7 @@ def make_trainable(
     adapted = None
     if lora is None:
         backbone.requires_grad_(True)
-        backbone.model.model.visual.requires_grad_(train_pictures)
+        backbone.model.model.visual.requires_grad_(train_vision_encoder)
     else:
         control = [inputs.direct_id, inputs.reason_id, inputs.summary_id, inputs.emb_id]
         with torch.random.fork_rng():  # peft draws from the global source

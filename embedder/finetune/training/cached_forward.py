@@ -1,4 +1,4 @@
-"""Contents as a training reads them, again and again: prompts and picture features are kept.
+"""Contents as a training reads them, again and again: prompts and image features are kept.
 
 Shape legend: B = prompts in the batch, N = their answers, T = words of these
 """
@@ -10,14 +10,14 @@ from functools import lru_cache
 import torch
 
 from embedder.content import Content
-from embedder.finetune.training.forward import Prompted, Reading, read
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.forward import ForwardOutput, PromptWithAnswers, forward
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 
 
-class Reader:
+class CachedForward:
     """Reads prompts and answers with a model that is being trained."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Reader:
         backbone: Backbone,
         inputs: Inputs,
         *,
-        pictures: PictureCache | None = None,
+        images: ImageFeatureCache | None = None,
         num_kept_samples: int = 4096,
         group_size: int = 32,
     ) -> None:
@@ -34,63 +34,69 @@ class Reader:
         Args:
             backbone: the model.
             inputs: its tokenizer and image processor.
-            pictures: features by a tower that is not trained; None: computed at every reading.
-            num_kept_samples: contents that stay tokenised, pictures cut into patches of bytes.
+            images: features by an encoder that is not trained; None: computed at every reading.
+            num_kept_samples: contents that stay tokenised, images cut into patches of bytes.
             group_size: prompts of about one length that are read together; the shorter ones of a
                 group are padded to its longest.
         """
         self._group_size = group_size
-        self.backbone, self.inputs, self.pictures = backbone, inputs, pictures
+        self.backbone, self.inputs, self.images = backbone, inputs, images
         self._sample = lru_cache(num_kept_samples)(inputs.sample)
 
     def sample(self, content: Content, instruction: str) -> Sample:
         """The prompt for a content.
 
         Raises:
-            embedder.prompting.images.PictureError: the picture cannot be read.
+            embedder.prompting.images.ImageError: the image cannot be read.
         """
         return self._sample(content, instruction)
 
-    def read(self, batch: Sequence[Prompted], *, with_words: bool = True) -> Reading:
+    def forward(
+        self, batch: Sequence[PromptWithAnswers], *, with_tokens: bool = True
+    ) -> ForwardOutput:
         """What `forward.read` says of the batch, read in groups of one length."""
         order = sorted(range(len(batch)), key=lambda place: _length(batch[place]))
         groups = [
             order[start : start + self._group_size]
             for start in range(0, len(order), self._group_size)
         ]
-        readings = [self._read([batch[place] for place in group], with_words) for group in groups]
-        return readings[0] if groups == [[*range(len(batch))]] else _joined(batch, order, readings)
+        outputs = [
+            self._forward_group([batch[place] for place in group], with_tokens) for group in groups
+        ]
+        return outputs[0] if groups == [[*range(len(batch))]] else _joined(batch, order, outputs)
 
-    def _read(self, batch: Sequence[Prompted], with_words: bool) -> Reading:
-        pictures = None
-        if self.pictures is not None:
-            pictures = self.pictures.features([one.sample for one in batch])
-        return read(self.backbone, self.inputs, batch, pictures=pictures, with_words=with_words)
+    def _forward_group(
+        self, batch: Sequence[PromptWithAnswers], with_tokens: bool
+    ) -> ForwardOutput:
+        images = None
+        if self.images is not None:
+            images = self.images.features([one.sample for one in batch])
+        return forward(self.backbone, self.inputs, batch, images=images, with_tokens=with_tokens)
 
 
-def _length(one: Prompted) -> int:
+def _length(one: PromptWithAnswers) -> int:
     return len(one.sample) + sum(map(len, one.answers))
 
 
 def _joined(
-    batch: Sequence[Prompted], order: Sequence[int], readings: Sequence[Reading]
-) -> Reading:
-    """The readings of groups as one of the batch; `order` has the places of the groups' prompts."""
+    batch: Sequence[PromptWithAnswers], order: Sequence[int], outputs: Sequence[ForwardOutput]
+) -> ForwardOutput:
+    """The outputs of groups as one of the batch; `order` has the places of the groups' prompts."""
     firsts = list(itertools.accumulate((len(one.answers) for one in batch), initial=0))
     answers = [range(firsts[place], firsts[place + 1]) for place in order]
     place_B = torch.tensor(order)
     answer_N = torch.tensor([answer for row in answers for answer in row])
-    gate_B2 = torch.cat([one.gate_B2 for one in readings])
-    vectors_NH = torch.cat([one.vectors_NH for one in readings])
-    sizes = [0, *itertools.accumulate(len(one.vectors_NH) for one in readings)]
+    gate_B2 = torch.cat([one.gate_B2 for one in outputs])
+    vectors_NH = torch.cat([one.vectors_NH for one in outputs])
+    sizes = [0, *itertools.accumulate(len(one.vectors_NH) for one in outputs)]
     device = gate_B2.device
-    owner_T = torch.cat([one.answer_T + first for one, first in zip(readings, sizes, strict=False)])
+    owner_T = torch.cat([one.answer_T + first for one, first in zip(outputs, sizes, strict=False)])
     owner_T = answer_N.to(device)[owner_T]
-    word_order_T = owner_T.argsort(stable=True)
-    return Reading(
+    token_order_T = owner_T.argsort(stable=True)
+    return ForwardOutput(
         gate_B2[place_B.argsort().to(device)],
         vectors_NH[answer_N.argsort().to(device)],
-        torch.cat([one.word_states_TH for one in readings])[word_order_T],
-        torch.cat([one.words_T for one in readings])[word_order_T],
-        owner_T[word_order_T],
+        torch.cat([one.token_states_TH for one in outputs])[token_order_T],
+        torch.cat([one.token_ids_T for one in outputs])[token_order_T],
+        owner_T[token_order_T],
     )

@@ -23,9 +23,9 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.training.adapters import averaged, make_trainable
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.forward import Prompted, direct_answer
-from embedder.finetune.training.image_features import PictureCache, require_fixed_tower
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
+from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.finetune.training.objectives import Objective, backward
 from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
@@ -69,8 +69,8 @@ class ContrastiveConfig:
     swap_roles: bool = True
     """In every second step the targets are the queries, so that search works both ways."""
 
-    train_pictures: bool = True
-    """Whether the picture tower is trained."""
+    train_vision_encoder: bool = True
+    """Whether the vision encoder is trained."""
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
@@ -99,9 +99,9 @@ class ContrastiveTrainer:
         pairs: Sequence[Pair],
         config: ContrastiveConfig,
         *,
-        augment: Augment = lambda content, source: content,
+        augment: Augment = lambda content, rng: content,
         objectives: Sequence[Objective] = (),
-        pictures: PictureCache | None = None,
+        images: ImageFeatureCache | None = None,
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place.
 
@@ -111,14 +111,14 @@ class ContrastiveTrainer:
             config: how.
             augment: varies each content of a pair before it is read.
             objectives: what else to learn in every step; their items are not augmented.
-            pictures: features by the checkpoint's tower, which is then not trained. Worth it where
-                pictures are not augmented, for each is then computed once.
+            images: features by the checkpoint's encoder, which is then not trained. Worth it where
+                images are not augmented, for each is then computed once.
 
         Raises:
             ValueError: a source has fewer pairs than a batch holds, `source_weights` names other
-                sources, or features are given for a tower that is to be trained.
+                sources, or features are given for an encoder that is to be trained.
         """
-        require_fixed_tower(pictures, is_trained=config.train_pictures)
+        require_frozen_encoder(images, is_trained=config.train_vision_encoder)
         self._batches = Batches(
             pairs,
             batch_size=config.batch_size,
@@ -132,14 +132,14 @@ class ContrastiveTrainer:
             self.backbone,
             self.inputs,
             lora=None,
-            train_pictures=config.train_pictures,
+            train_vision_encoder=config.train_vision_encoder,
             seed=config.seed,
         )
         self._manifest = checkpoint.manifest
         hidden_size = self.backbone.model.config.get_text_config().hidden_size
         self._dims = self._manifest.dims or (hidden_size,)
         self._augment, self._objectives = augment, objectives
-        self._reader = Reader(self.backbone, self.inputs, pictures=pictures)
+        self._model = CachedForward(self.backbone, self.inputs, images=images)
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
             weight_decay=config.weight_decay,
@@ -163,16 +163,16 @@ class ContrastiveTrainer:
 
     def batch_at(self, step: int) -> list[Pair]:
         """The pairs of a step, all of one source, augmented; see `Batches`."""
-        source = random.Random(f"{self.config.seed}/step/{step}")
-        return [self._augmented(pair, source) for pair in self._batches.at(step)]
+        rng = random.Random(f"{self.config.seed}/step/{step}")
+        return [self._augmented(pair, rng) for pair in self._batches.at(step)]
 
-    def _augmented(self, pair: Pair, source: random.Random) -> Pair:
+    def _augmented(self, pair: Pair, rng: random.Random) -> Pair:
         return replace(
             pair,
-            query=self._augment(pair.query, source),
-            target=self._augment(pair.target, source),
+            query=self._augment(pair.query, rng),
+            target=self._augment(pair.target, rng),
             negatives=tuple(
-                replace(negative, content=self._augment(negative.content, source))
+                replace(negative, content=self._augment(negative.content, rng))
                 for negative in pair.negatives
             ),
         )
@@ -184,7 +184,7 @@ class ContrastiveTrainer:
         torch.stack(list(losses.values())).sum().backward()
         logged = {name: loss.item() for name, loss in losses.items()}
         for objective in self._objectives:
-            logged |= backward(objective, step, self._reader, self._manifest)
+            logged |= backward(objective, step, self._model, self._manifest)
         self.optimizer.step(self.rate_at(step))
         return logged
 
@@ -224,9 +224,9 @@ class ContrastiveTrainer:
         answers = (direct_answer(self.inputs),)
         # Not by the reader's own samples: an augmented content hardly comes a second time.
         samples = [self.inputs.sample(content, instruction) for content in contents]
-        reading = self._reader.read([Prompted(sample, answers) for sample in samples])
-        wanted = torch.zeros(len(contents), dtype=torch.long, device=reading.gate_B2.device)
-        return reading.vectors_NH, F.cross_entropy(reading.gate_B2, wanted)
+        output = self._model.forward([PromptWithAnswers(sample, answers) for sample in samples])
+        wanted = torch.zeros(len(contents), dtype=torch.long, device=output.gate_B2.device)
+        return output.vectors_NH, F.cross_entropy(output.gate_B2, wanted)
 
     def averaged(self) -> Backbone:
         """A copy of the model with the averaged weights, ready to encode."""

@@ -26,14 +26,14 @@ ends the others at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class Processes:
     """This process among those of a training."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def joined(cls) -> "Ranks":
+    def joined(cls) -> "Processes":
         """Joins the processes that `torchrun` started; alone without it.
 
         Each gets a GPU of its own, which the device "cuda" then means.

@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 
 from embedder.model.backbone import Backbone
-from embedder.model.vision_encoder import PictureFeatures
+from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 from embedder.prompting.template import reasoned_answer
 
 
 @dataclass(frozen=True, slots=True)
-class Prompted:
+class PromptWithAnswers:
     """A prompt and what may follow it."""
 
     sample: Sample
@@ -36,7 +36,7 @@ class Prompted:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ForwardOutput:
     """What the model makes of a batch; answers are counted through, prompt by prompt."""
 
     gate_B2: torch.Tensor
@@ -45,10 +45,10 @@ class Reading:
     vectors_NH: torch.Tensor
     """The embedding of each answer, L2-normalised, float32."""
 
-    word_states_TH: torch.Tensor
+    token_states_TH: torch.Tensor
     """Behind each token that a word follows; empty where words are not read."""
 
-    words_T: torch.Tensor
+    token_ids_T: torch.Tensor
     """Ids of the words."""
 
     answer_T: torch.Tensor
@@ -67,25 +67,25 @@ def rationale_answer(inputs: Inputs, text: str, summary: str) -> tuple[int, ...]
     )
 
 
-def read(
+def forward(
     backbone: Backbone,
     inputs: Inputs,
-    batch: Sequence[Prompted],
+    batch: Sequence[PromptWithAnswers],
     *,
-    pictures: PictureFeatures | None = None,
-    with_words: bool = True,
-) -> Reading:
+    images: ImageFeatures | None = None,
+    with_tokens: bool = True,
+) -> ForwardOutput:
     """What the model makes of prompts and answers, with its graph unless grad mode is off.
 
     Args:
         backbone: the model; in bfloat16 on a GPU, whatever its weights are in.
         inputs: its tokenizer.
         batch: at least one prompt, each with at least one answer.
-        pictures: features of the batch's pictures; computed when not given.
-        with_words: also read the states behind the tokens of reasoned answers.
+        images: features of the batch's images; computed when not given.
+        with_tokens: also read the states behind the tokens of reasoned answers.
     """
     device = backbone.device
-    layout = _layout(batch, reason_id=inputs.reason_id if with_words else None)
+    layout = _layout(batch, reason_id=inputs.reason_id if with_tokens else None)
     strung = [one.sample.extended([t for answer in one.answers for t in answer]) for one in batch]
     prompts = inputs.prompts(strung, device=device)
     branch_BL, shift_BL = _branches(batch, longest=prompts.input_ids_BL.shape[1])
@@ -95,7 +95,7 @@ def read(
         states_BAH = backbone.prefill(
             replace(prompts, positions_3BL=moved_3BL),
             torch.tensor(layout.padded_places(), device=device),
-            pictures=pictures,
+            images=images,
             sees_BLL=None if is_single else _sees(torch.from_numpy(branch_BL).to(device)),
         )
         gate_B2 = backbone.logits(states_BAH[:, 0])[:, [inputs.direct_id, inputs.reason_id]]
@@ -104,7 +104,7 @@ def read(
         rows, columns = torch.tensor(slots, dtype=torch.long, device=device).view(-1, 2).T
         return states_BAH[rows, columns]
 
-    return Reading(
+    return ForwardOutput(
         gate_B2.float(),
         F.normalize(states(layout.ends).float(), dim=-1),
         states(layout.before),
@@ -113,10 +113,10 @@ def read(
     )
 
 
-def word_logits(backbone: Backbone, reading: Reading) -> torch.Tensor:
+def token_logits(backbone: Backbone, output: ForwardOutput) -> torch.Tensor:
     """[T, V] logits, float32, of the token that follows before each word; V is the vocabulary."""
     with half_precision(backbone.device):
-        return backbone.logits(reading.word_states_TH).float()
+        return backbone.logits(output.token_states_TH).float()
 
 
 def half_precision(device: torch.device) -> torch.autocast:
@@ -146,7 +146,7 @@ class _Layout:
         return [[*row, *[row[0]] * (width - len(row))] for row in self.places]
 
 
-def _layout(batch: Sequence[Prompted], *, reason_id: int | None) -> _Layout:
+def _layout(batch: Sequence[PromptWithAnswers], *, reason_id: int | None) -> _Layout:
     """With a `reason_id`, answers that begin with it are read word by word."""
     layout = _Layout()
     for row, one in enumerate(batch):
@@ -167,7 +167,7 @@ def _layout(batch: Sequence[Prompted], *, reason_id: int | None) -> _Layout:
     return layout
 
 
-def _branches(batch: Sequence[Prompted], *, longest: int) -> tuple[np.ndarray, np.ndarray]:
+def _branches(batch: Sequence[PromptWithAnswers], *, longest: int) -> tuple[np.ndarray, np.ndarray]:
     """[B, L] number of each token's answer from 1, 0 in the prompt; [B, L] how far it is moved."""
     branch_BL = np.zeros((len(batch), longest), dtype=np.int64)
     shift_BL = np.zeros_like(branch_BL)

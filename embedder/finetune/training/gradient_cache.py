@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from embedder.finetune.training.distributed import Ranks
+from embedder.finetune.training.distributed import Processes
 
 E = TypeVar("E")
 Losses = dict[str, torch.Tensor]
@@ -29,7 +29,7 @@ def cached_backward(
     contrast: Callable[[torch.Tensor], Losses],
     *,
     chunk_size: int | None,
-    ranks: Ranks,
+    processes: Processes,
 ) -> dict[str, float]:
     """Adds the gradients of all losses to the parameters', and returns the losses.
 
@@ -38,9 +38,9 @@ def cached_backward(
         forward: see `Forward`; called twice for an entry must give the same.
         contrast: [N, M, D] vectors of the whole batch to losses.
         chunk_size: entries that are computed with a graph at once; None: all.
-        ranks: each process computes its own entries; sum their gradients afterwards.
+        processes: each process computes its own entries; sum their gradients afterwards.
     """
-    own = ranks.own(entries)
+    own = processes.own(entries)
     size = chunk_size or len(own)
     chunks = [own[start : start + size] for start in range(0, len(own), size)]
     if len(chunks) == 1:  # its graph can stay
@@ -50,12 +50,12 @@ def cached_backward(
         kept = None
         with torch.no_grad():
             own_vectors = torch.cat([forward(chunk, False)[0] for chunk in chunks])
-    vectors_NMD = ranks.gathered(own_vectors, num_rows=len(entries)).requires_grad_()
+    vectors_NMD = processes.gathered(own_vectors, num_rows=len(entries)).requires_grad_()
     losses = contrast(vectors_NMD)
     vectors_NMD.grad = torch.zeros_like(vectors_NMD)
     if losses:
         torch.stack(list(losses.values())).sum().backward()
-    gradients = vectors_NMD.grad[ranks.rank :: ranks.size].split(size)
+    gradients = vectors_NMD.grad[processes.rank :: processes.size].split(size)
     shares: dict[str, torch.Tensor] = {}
     for chunk, gradient in zip(chunks, gradients, strict=True):
         vectors, own_losses = kept or forward(chunk, True)
@@ -63,5 +63,5 @@ def cached_backward(
         total.backward()
         for name, loss in own_losses.items():
             shares[name] = shares.get(name, 0.0) + loss.detach()
-    losses |= {name: ranks.summed(share) for name, share in shares.items()}
+    losses |= {name: processes.summed(share) for name, share in shares.items()}
     return {name: loss.item() for name, loss in losses.items()}

@@ -1,6 +1,6 @@
 """Stage 1: one model learns to embed directly, to reason, and to embed what it has reasoned.
 
-It learns from lessons: pairs with the rationales that selection kept. See
+It learns from examples: pairs with the rationales that selection kept. See
 `embedder.finetune.training.joint_loss` for the losses and for what is the paper's of them.
 """
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from embedder.finetune.data.sampler import Batches
-from embedder.finetune.records import Lesson, Path
+from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.adapters import Lora, averaged, make_trainable
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.distributed import Ranks
-from embedder.finetune.training.image_features import PictureCache, require_fixed_tower
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.distributed import Processes
+from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.joint_loss import (
-    DrawnLesson,
     JointObjective,
     ObjectiveConfig,
+    SampledExample,
     drawn,
 )
 from embedder.finetune.training.objectives import Objective, backward
@@ -29,7 +29,7 @@ from embedder.model.checkpoint import Checkpoint
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointConfig:
-    """How a checkpoint is trained on lessons."""
+    """How a checkpoint is trained on examples."""
 
     num_steps: int
     """Optimiser steps; the schedule of the rate ends there."""
@@ -40,8 +40,8 @@ class JointConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """What is minimised."""
 
-    path_choice: Literal["drawn", "best"] = "drawn"
-    """Which of a side's rationales a step reads: one drawn by weight, anew whenever the lesson
+    rationale_choice: Literal["drawn", "best"] = "drawn"
+    """Which of a side's rationales a step reads: one drawn by weight, anew whenever the example
     comes up, or always the one of the largest weight, the first of equal ones."""
 
     learning_rate: float = 1e-3
@@ -62,14 +62,14 @@ class JointConfig:
     lora: Lora | None = None
     """Low-rank adapters instead of all weights."""
 
-    train_pictures: bool = True
-    """Whether the picture tower is trained; with `lora` it never is."""
+    train_vision_encoder: bool = True
+    """Whether the vision encoder is trained; with `lora` it never is."""
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
     seed: int = 0
-    """Decides the order of the lessons and which rationales are drawn."""
+    """Decides the order of the examples and which rationales are drawn."""
 
     def __post_init__(self) -> None:
         for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
@@ -89,31 +89,33 @@ class JointTrainer:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        lessons: Sequence[Lesson],
+        examples: Sequence[TrainingExample],
         config: JointConfig,
         *,
         objectives: Sequence[Objective] = (),
-        pictures: PictureCache | None = None,
-        ranks: Ranks | None = None,
+        images: ImageFeatureCache | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """Takes the checkpoint's weights over: they are changed in place.
 
         Args:
             checkpoint: where to start from; its manifest may hold instructions of sources.
-            lessons: what to learn, of any number of sources.
+            examples: what to learn, of any number of sources.
             config: how.
             objectives: what else to learn in every step.
-            pictures: features by the checkpoint's tower, which is then not trained.
-            ranks: the processes that train together; None: this one alone.
+            images: features by the checkpoint's encoder, which is then not trained.
+            processes: the processes that train together; None: this one alone.
 
         Raises:
-            ValueError: a source has fewer lessons than a batch holds, `source_weights` names other
-                sources, or features are given for a tower that is to be trained.
+            ValueError: a source has fewer examples than a batch holds, `source_weights` names other
+                sources, or features are given for an encoder that is to be trained.
         """
-        require_fixed_tower(pictures, is_trained=config.train_pictures and config.lora is None)
+        require_frozen_encoder(
+            images, is_trained=config.train_vision_encoder and config.lora is None
+        )
         self.config, self.backbone = config, checkpoint.backbone
         self._batches = Batches(
-            lessons,
+            examples,
             batch_size=config.batch_size,
             seed=config.seed,
             source_weights=config.source_weights,
@@ -122,14 +124,14 @@ class JointTrainer:
             self.backbone,
             checkpoint.inputs,
             lora=config.lora,
-            train_pictures=config.train_pictures,
+            train_vision_encoder=config.train_vision_encoder,
             seed=config.seed,
         )
-        self._ranks = ranks or Ranks()
-        self._reader = Reader(self.backbone, checkpoint.inputs, pictures=pictures)
+        self._processes = processes or Processes()
+        self._model = CachedForward(self.backbone, checkpoint.inputs, images=images)
         self._manifest, self._objectives = checkpoint.manifest, objectives
         self.objective = JointObjective(
-            self._reader, self._manifest, config.objective, ranks=self._ranks
+            self._model, self._manifest, config.objective, processes=self._processes
         )
         self.optimizer = AveragedAdamW(
             self.backbone.parameters(),
@@ -143,16 +145,18 @@ class JointTrainer:
         """Steps of the whole training."""
         return self.config.num_steps
 
-    def batch_at(self, step: int) -> list[DrawnLesson]:
-        """The lessons of a step, all of one source, and the rationales that it reads."""
-        lessons = self._batches.at(step)
-        if self.config.path_choice == "best":
+    def batch_at(self, step: int) -> list[SampledExample]:
+        """The examples of a step, all of one source, and the rationales that it reads."""
+        examples = self._batches.at(step)
+        if self.config.rationale_choice == "best":
             return [
-                DrawnLesson(one.pair, _heaviest(one.query_paths), _heaviest(one.target_paths))
-                for one in lessons
+                SampledExample(
+                    one.pair, _heaviest(one.query_rationales), _heaviest(one.target_rationales)
+                )
+                for one in examples
             ]
-        source = random.Random(f"{self.config.seed}/paths/{step}")
-        return [drawn(one, source) for one in lessons]
+        rng = random.Random(f"{self.config.seed}/rationales/{step}")
+        return [drawn(one, rng) for one in examples]
 
     def step(self, step: int) -> dict[str, float]:
         """Learns one batch, and what else there is to learn, and returns the weighted losses."""
@@ -161,12 +165,12 @@ class JointTrainer:
             losses |= backward(
                 objective,
                 step,
-                self._reader,
+                self._model,
                 self._manifest,
                 chunk_size=self.config.objective.chunk_size,
-                ranks=self._ranks,
+                processes=self._processes,
             )
-        self._ranks.sum_gradients(self.optimizer.parameters)
+        self._processes.sum_gradients(self.optimizer.parameters)
         rate = cosine_rate(
             step,
             peak=self.config.learning_rate,
@@ -181,5 +185,5 @@ class JointTrainer:
         return averaged(self.backbone, self.optimizer, self._adapted)
 
 
-def _heaviest(paths: Sequence[Path]) -> Path | None:
-    return max(paths, key=lambda path: path.weight, default=None)
+def _heaviest(rationales: Sequence[WeightedRationale]) -> WeightedRationale | None:
+    return max(rationales, key=lambda rationale: rationale.weight, default=None)

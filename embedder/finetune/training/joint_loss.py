@@ -6,7 +6,7 @@ not public; those here are our reconstruction, and the contrast across modes is 
 test time a reasoned query meets direct items.
 
 Shape legend:
-  B = lessons, H = their hard negatives, N = 2 B + H entries: queries, their targets, negatives;
+  B = examples, H = their hard negatives, N = 2 B + H entries: queries, their targets, negatives;
   D = embedding dimension, M = 2 modes: direct, reasoned
 """
 
@@ -20,14 +20,14 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
-from embedder.finetune.records import Lesson, Path
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.distributed import Ranks
+from embedder.finetune.records import TrainingExample, WeightedRationale
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.forward import (
-    Prompted,
+    PromptWithAnswers,
     direct_answer,
     rationale_answer,
-    word_logits,
+    token_logits,
 )
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.finetune.training.losses import matryoshka_info_nce
@@ -96,21 +96,23 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnLesson:
-    """A lesson with the rationales that this step reads."""
+class SampledExample:
+    """A example with the rationales that this step reads."""
 
     pair: Pair
-    query_path: Path | None = None
-    target_path: Path | None = None
+    query_rationale: WeightedRationale | None = None
+    target_rationale: WeightedRationale | None = None
 
 
-def drawn(lesson: Lesson, source: random.Random) -> DrawnLesson:
-    """The lesson with one rationale of each side that has any, drawn by weight."""
-    query_path, target_path = (
-        source.choices(paths, [path.weight for path in paths])[0] if paths else None
-        for paths in (lesson.query_paths, lesson.target_paths)
+def drawn(example: TrainingExample, rng: random.Random) -> SampledExample:
+    """The example with one rationale of each side that has any, drawn by weight."""
+    query_rationale, target_rationale = (
+        rng.choices(rationales, [rationale.weight for rationale in rationales])[0]
+        if rationales
+        else None
+        for rationales in (example.query_rationales, example.target_rationales)
     )
-    return DrawnLesson(lesson.pair, query_path, target_path)
+    return SampledExample(example.pair, query_rationale, target_rationale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,116 +130,118 @@ class Entry:
 
 
 class JointObjective:
-    """Gradients of the joint loss for batches of lessons."""
+    """Gradients of the joint loss for batches of examples."""
 
     def __init__(
         self,
-        reader: Reader,
+        model: CachedForward,
         manifest: Manifest,
         config: ObjectiveConfig,
         *,
-        ranks: Ranks | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """An objective of one model.
 
         Args:
-            reader: reads with the model.
+            model: reads with the model.
             manifest: its instructions and Matryoshka prefixes.
             config: the losses.
-            ranks: the processes that share each batch; None: this one alone.
+            processes: the processes that share each batch; None: this one alone.
         """
-        self._reader, self._manifest, self._config = reader, manifest, config
-        self._ranks = ranks or Ranks()
-        hidden_size = reader.backbone.model.config.get_text_config().hidden_size
+        self._model, self._manifest, self._config = model, manifest, config
+        self._processes = processes or Processes()
+        hidden_size = model.backbone.model.config.get_text_config().hidden_size
         self._dims = manifest.dims or (hidden_size,)
 
-    def backward(self, lessons: Sequence[DrawnLesson]) -> dict[str, float]:
+    def backward(self, examples: Sequence[SampledExample]) -> dict[str, float]:
         """Adds the gradients of the batch to the parameters', and returns its weighted losses.
 
         Args:
-            lessons: of one source, the same on every process.
+            examples: of one source, the same on every process.
         """
-        entries = self._entries(lessons)
-        num_words = sum(
+        entries = self._entries(examples)
+        num_tokens = sum(
             len(answer) - 1
             for entry in entries
             for answer in entry.answers
-            if answer[0] == self._reader.inputs.reason_id
+            if answer[0] == self._model.inputs.reason_id
         )
         return cached_backward(
             entries,
             lambda chunk, with_losses: self._forward(
-                chunk, num_words=num_words, with_losses=with_losses
+                chunk, num_tokens=num_tokens, with_losses=with_losses
             ),
-            lambda vectors_NMD: self._contrast(lessons, vectors_NMD),
+            lambda vectors_NMD: self._contrast(examples, vectors_NMD),
             chunk_size=self._config.chunk_size,
-            ranks=self._ranks,
+            processes=self._processes,
         )
 
-    def _entries(self, lessons: Sequence[DrawnLesson]) -> list[Entry]:
+    def _entries(self, examples: Sequence[SampledExample]) -> list[Entry]:
         """Queries, then targets, then hard negatives."""
-        manifest = self._manifest.for_source(lessons[0].pair.source)
+        manifest = self._manifest.for_source(examples[0].pair.source)
         sided = [
-            *((x.pair.query, manifest.query_instruction, x.query_path) for x in lessons),
-            *((x.pair.target, manifest.item_instruction, x.target_path) for x in lessons),
+            *((x.pair.query, manifest.query_instruction, x.query_rationale) for x in examples),
+            *((x.pair.target, manifest.item_instruction, x.target_rationale) for x in examples),
         ]
-        num_reasoning = sum(path is not None for _, _, path in sided)
+        num_reasoning = sum(rationale is not None for _, _, rationale in sided)
         num_of = {True: num_reasoning, False: len(sided) - num_reasoning}
         num_kinds = sum(number > 0 for number in num_of.values())
         entries = [
             Entry(
                 content,
                 instruction,
-                self._answers(path),
-                path is not None,
-                1 / (num_kinds * num_of[path is not None]),
+                self._answers(rationale),
+                rationale is not None,
+                1 / (num_kinds * num_of[rationale is not None]),
             )
-            for content, instruction, path in sided
+            for content, instruction, rationale in sided
         ]
-        negatives = (negative for x in lessons for negative in x.pair.negatives)
+        negatives = (negative for x in examples for negative in x.pair.negatives)
         return entries + [
             Entry(one.content, manifest.item_instruction, self._answers(None), False, 0.0)
             for one in negatives
         ]
 
-    def _answers(self, path: Path | None) -> tuple[tuple[int, ...], ...]:
-        inputs = self._reader.inputs
+    def _answers(self, rationale: WeightedRationale | None) -> tuple[tuple[int, ...], ...]:
+        inputs = self._model.inputs
         direct = direct_answer(inputs)
-        if path is None or not self._config.needs_reasoned:
+        if rationale is None or not self._config.needs_reasoned:
             return (direct,)
-        reasoned = rationale_answer(inputs, path.text, path.summary)
+        reasoned = rationale_answer(inputs, rationale.text, rationale.summary)
         return (direct, reasoned) if self._config.needs_direct else (reasoned,)
 
     def _forward(
-        self, chunk: Sequence[Entry], *, num_words: int, with_losses: bool
+        self, chunk: Sequence[Entry], *, num_tokens: int, with_losses: bool
     ) -> tuple[torch.Tensor, Losses]:
         """[entries, M, D] vectors, a missing mode standing in for the other; and own losses."""
         config = self._config
-        reading = self._reader.read(
+        output = self._model.forward(
             [
-                Prompted(self._reader.sample(entry.content, entry.instruction), entry.answers)
+                PromptWithAnswers(
+                    self._model.sample(entry.content, entry.instruction), entry.answers
+                )
                 for entry in chunk
             ],
-            with_words=with_losses and config.words > 0,
+            with_tokens=with_losses and config.words > 0,
         )
         first = [0]
         for entry in chunk:
             first.append(first[-1] + len(entry.answers))
         modes = [(start, end - 1) for start, end in itertools.pairwise(first)]
-        vectors_NMD = reading.vectors_NH[torch.tensor(modes)]
+        vectors_NMD = output.vectors_NH[torch.tensor(modes)]
         if not with_losses:
             return vectors_NMD, {}
         losses = {}
-        if config.words and num_words:
-            logits_TV = word_logits(self._reader.backbone, reading)
-            surprise = F.cross_entropy(logits_TV, reading.words_T, reduction="sum")
-            losses["words"] = config.words * surprise / num_words
+        if config.words and num_tokens:
+            logits_TV = token_logits(self._model.backbone, output)
+            surprise = F.cross_entropy(logits_TV, output.token_ids_T, reduction="sum")
+            losses["words"] = config.words * surprise / num_tokens
         if config.gate:
             device = vectors_NMD.device
             wanted = torch.tensor([int(entry.should_reason) for entry in chunk], device=device)
             share = torch.tensor([entry.gate_share for entry in chunk], device=device)
             surprise = F.cross_entropy(
-                reading.gate_B2,
+                output.gate_B2,
                 wanted,
                 reduction="none",
                 label_smoothing=2 * (1 - config.gate_confidence),  # torch shares it among both
@@ -245,17 +249,17 @@ class JointObjective:
             losses["gate"] = config.gate * (share * surprise).sum()
         return vectors_NMD, losses
 
-    def _contrast(self, lessons: Sequence[DrawnLesson], vectors_NMD: torch.Tensor) -> Losses:
-        """The contrastive losses, weighted; each a mean over all lessons, 0 for those left out."""
+    def _contrast(self, examples: Sequence[SampledExample], vectors_NMD: torch.Tensor) -> Losses:
+        """The contrastive losses, weighted; each a mean over all examples, 0 for those left out."""
         config = self._config
-        pairs = [x.pair for x in lessons]
+        pairs = [x.pair for x in examples]
         left_out_BN = torch.cat([false_negatives(pairs), foreign_negatives(pairs)], dim=1)
         left_out_BN = left_out_BN.to(vectors_NMD.device)
-        query_D2 = vectors_NMD[: len(lessons)].unbind(dim=1)
-        target_D2 = vectors_NMD[len(lessons) :].unbind(dim=1)
-        everyone = range(len(lessons))
-        has_query = [row for row in everyone if lessons[row].query_path is not None]
-        has_target = [row for row in everyone if lessons[row].target_path is not None]
+        query_D2 = vectors_NMD[: len(examples)].unbind(dim=1)
+        target_D2 = vectors_NMD[len(examples) :].unbind(dim=1)
+        everyone = range(len(examples))
+        has_query = [row for row in everyone if examples[row].query_rationale is not None]
+        has_target = [row for row in everyone if examples[row].target_rationale is not None]
         terms = {
             "direct_direct": (config.direct_direct, 0, 0, list(everyone)),
             "reason_reason": (config.reason_reason, 1, 1, sorted({*has_query, *has_target})),
@@ -275,7 +279,7 @@ class JointObjective:
         left_out_BN: torch.Tensor,
         rows: list[int],
     ) -> torch.Tensor:
-        """Contrast of the lessons in `rows`; the targets of the others are negatives as well."""
+        """Contrast of the examples in `rows`; the targets of the others are negatives as well."""
         own = set(rows)
         order = rows + [row for row in range(len(target_ND)) if row not in own]
         loss = matryoshka_info_nce(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from embedder.finetune.training.distributed import Ranks
+from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.optimizer import AveragedAdamW
 from embedder.finetune.training.state import load_state, save_state
 from embedder.model.backbone import Backbone
@@ -44,7 +44,7 @@ def train(
     save_every: int,
     evaluate: Callable[[Backbone], dict[str, float]] = lambda backbone: {},
     stage: str = "finetune",
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Backbone:
     """The model with the averaged weights after all steps, ready to encode.
@@ -60,10 +60,10 @@ def train(
         save_every: steps between two saves; a kill costs at most so many.
         evaluate: metrics of a model, for the log alone.
         stage: what the names of the logged means begin with.
-        ranks: the processes that train together; only the first writes. None: this one alone.
+        processes: the processes that train together; only the first writes. None: this one alone.
         progress: told how many more steps are done, those of earlier calls first.
     """
-    is_first = ranks is None or ranks.is_first
+    is_first = processes is None or processes.is_first
     folder.mkdir(parents=True, exist_ok=True)
     state, log = folder / "state.safetensors", folder / "log.jsonl"
     num_done = load_state(state, trainer.optimizer) if state.exists() else 0

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.distributed import Ranks
-from embedder.finetune.training.forward import Prompted, direct_answer
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.distributed import Processes
+from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.version import Manifest
 
@@ -42,11 +42,11 @@ class Objective(Protocol):
 def backward(
     objective: Objective,
     step: int,
-    reader: Reader,
+    model: CachedForward,
     manifest: Manifest,
     *,
     chunk_size: int | None = None,
-    ranks: Ranks | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Adds the objective's gradients of a step to the parameters', and returns its losses.
 
@@ -55,27 +55,29 @@ def backward(
     Args:
         objective: what to learn.
         step: from 0.
-        reader: reads with the model that learns.
+        model: reads with the model that learns.
         manifest: knows the instruction of the objective's source.
         chunk_size: items that are computed with a graph at once; None: all.
-        ranks: the processes that share the items; None: this one alone.
+        processes: the processes that share the items; None: this one alone.
     """
     instruction = manifest.for_source(objective.source).item_instruction
     contents = objective.contents_at(step)
-    answers = (direct_answer(reader.inputs),)
+    answers = (direct_answer(model.inputs),)
 
     def forward(chunk: Sequence[Content], with_losses: bool) -> tuple[torch.Tensor, Losses]:
-        prompted = [Prompted(reader.sample(content, instruction), answers) for content in chunk]
-        reading = reader.read(prompted, with_words=False)
-        wanted = torch.zeros(len(chunk), dtype=torch.long, device=reading.gate_B2.device)
-        surprise = F.cross_entropy(reading.gate_B2, wanted, reduction="sum") / len(contents)
+        prompted = [
+            PromptWithAnswers(model.sample(content, instruction), answers) for content in chunk
+        ]
+        output = model.forward(prompted, with_tokens=False)
+        wanted = torch.zeros(len(chunk), dtype=torch.long, device=output.gate_B2.device)
+        surprise = F.cross_entropy(output.gate_B2, wanted, reduction="sum") / len(contents)
         gate = {f"{objective.source}_gate": objective.gate_weight * surprise}
-        return reading.vectors_NH[:, None], gate if with_losses else {}
+        return output.vectors_NH[:, None], gate if with_losses else {}
 
     return cached_backward(
         contents,
         forward,
         lambda vectors_N1D: objective.losses(step, vectors_N1D[:, 0]),
         chunk_size=chunk_size,
-        ranks=ranks or Ranks(),
+        processes=processes or Processes(),
     )

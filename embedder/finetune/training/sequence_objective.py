@@ -80,7 +80,7 @@ class Collaborative:
             sequences: see `embedder.finetune.data.sequences.sequences`.
             contents: by item_id, the items that may be trained on.
             id_vectors: by item_id, [D] where behaviour puts the item in the model's space, see
-                `embedder.finetune.data.behaviour_targets.turned_towards`. Items without one only
+                `embedder.finetune.data.behaviour_targets.procrustes_align`. Items without one only
                 take part in sequences.
             config: how.
 

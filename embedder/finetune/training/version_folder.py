@@ -9,7 +9,7 @@ from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 from embedder.version import Manifest
 
-PICTURE_PROCESSOR = "preprocessor_config.json"
+IMAGE_PROCESSOR = "preprocessor_config.json"
 
 
 def write_version(
@@ -22,13 +22,13 @@ def write_version(
     Args:
         backbone: trained; brought to the precision that `load` gives it on its device, in place.
         checkpoint: what the training started from; its tokenizer, control tokens included, and its
-            picture processor are the version's.
+            image processor are the version's.
         folder: created when missing; what a killed call left in it is overwritten.
         manifest: of the new version.
     """
     folder.mkdir(parents=True, exist_ok=True)
     backbone.model.to(checkpoint.backbone.model.dtype).save_pretrained(folder)
     checkpoint.inputs.tokenizer.save_pretrained(folder)
-    shutil.copyfile(checkpoint.folder / PICTURE_PROCESSOR, folder / PICTURE_PROCESSOR)
+    shutil.copyfile(checkpoint.folder / IMAGE_PROCESSOR, folder / IMAGE_PROCESSOR)
     values = json.dumps(asdict(manifest), indent=2)
     (folder / "manifest.json").write_text(f"{values}\n")

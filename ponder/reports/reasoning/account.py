@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from embedder.reasoners.paired_encodings import BothModes
+from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
 from evaluation.bootstrap import bootstrap_difference, bootstrap_mean
 from evaluation.exact_ranking import hit_at_k, ndcg_at_k, rank_all, recall_at_k
@@ -42,7 +42,12 @@ Read = Callable[[Sequence[Rationale]], np.ndarray]
 
 
 def account(
-    evaluation: EvaluationSet, queries: BothModes, items: BothModes, *, theta: float, seed: int = 0
+    evaluation: EvaluationSet,
+    queries: PairedEncodings,
+    items: PairedEncodings,
+    *,
+    theta: float,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What reasoning does to retrieval, and what it costs.
 
@@ -96,8 +101,8 @@ def account(
 
 def _gate_account(
     judge: PairJudge,
-    queries: BothModes,
-    items: BothModes,
+    queries: PairedEncodings,
+    items: PairedEncodings,
     *,
     theta: float,
 ) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _gate_account(
 
 
 def sensitivity(
-    modes: BothModes,
+    modes: PairedEncodings,
     read: Read,
     *,
     seed: int = 0,
@@ -236,7 +241,7 @@ def _means(scores: Scores) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in scores.items()}
 
 
-def _cost(modes: BothModes, theta: float) -> dict[str, float]:
+def _cost(modes: PairedEncodings, theta: float) -> dict[str, float]:
     """What reasoning about this side costs, and how often `auto` pays it."""
     num = len(modes.gate_N)
     picked = modes.gate_N >= theta

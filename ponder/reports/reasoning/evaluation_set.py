@@ -48,7 +48,7 @@ def read_evaluation_set(
     The folder is landed into a lake that is thrown away; the deployment's own is not touched.
 
     Args:
-        settings: says from where pictures may be fetched.
+        settings: says from where images may be fetched.
         folder: as `ponder land --data` takes it.
         refusal: why an item cannot be embedded; such items are left out.
 

@@ -1,4 +1,4 @@
-"""The account of thinking as one picture, in a file of its own."""
+"""The account of thinking as one figure, in a file of its own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ RATIONALES = {
     "right/direct": "direct",
 }
 METRIC = "hit@1"
-MIN_REACH = 0.05  # a difference of a thousandth must not fill the picture
+MIN_REACH = 0.05  # a difference of a thousandth must not fill the figure
 
 
 def write_figure(report: Mapping[str, Any], path: Path) -> None:
@@ -38,7 +38,7 @@ def write_figure(report: Mapping[str, Any], path: Path) -> None:
         _draw_curve(curve, report)
         _draw_policies(policies, report["policies"])
         _draw_cosines(cosines, report["sensitivity"])
-        # Undated, so that equal reports are equal pictures.
+        # Undated, so that equal reports are equal figures.
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=160, facecolor="white", metadata=metadata)
 

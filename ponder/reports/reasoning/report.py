@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from embedder.content import Content
     from embedder.mmemb_r1 import MMEmbR1
     from embedder.reasoners.encoder import ReasonedEncoder
-    from embedder.reasoners.paired_encodings import BothModes
+    from embedder.reasoners.paired_encodings import PairedEncodings
     from ponder.reports.reasoning.evaluation_set import EvaluationSet
 
 SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
@@ -39,7 +39,7 @@ def embedder_report(
     Raises:
         ValueError: the embedder never reasons.
     """
-    from embedder.reasoners.paired_encodings import both_modes
+    from embedder.reasoners.paired_encodings import paired_encodings
     from ponder.reports.reasoning.account import account
     from ponder.reports.reasoning.evaluation_set import read_evaluation_set
     from ponder.reports.reasoning.figure import write_figure
@@ -48,9 +48,9 @@ def embedder_report(
     encoder = _open_reasoning_encoder(settings)
     evaluation = read_evaluation_set(settings, data, refusal=encoder.refusal)
     asked = evaluation.query_contents
-    queries = both_modes(lambda policy: encoder.encode_query(asked, policy=policy))
+    queries = paired_encodings(lambda policy: encoder.encode_query(asked, policy=policy))
     progress(2 * len(asked))
-    items = both_modes(
+    items = paired_encodings(
         lambda policy: encoder.encode_items(evaluation.items, policy=policy, progress=progress)
     )
     theta = configured_manifest(settings).theta
@@ -83,8 +83,8 @@ def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1 | ReasonedEncoder":
 def _sensitivities(
     encoder: "MMEmbR1 | ReasonedEncoder",
     evaluation: "EvaluationSet",
-    queries: "BothModes",
-    items: "BothModes",
+    queries: "PairedEncodings",
+    items: "PairedEncodings",
     *,
     seed: int,
 ) -> dict[str, Any]:

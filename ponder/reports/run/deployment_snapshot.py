@@ -19,7 +19,7 @@ from ponder.wiring import (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Holdings:
+class DeploymentSnapshot:
     """The lake as one model version sees it, and what is served."""
 
     lake: Lake
@@ -60,12 +60,12 @@ class Holdings:
         return reasoned if isinstance(reasoned, float) else None
 
 
-def holdings(settings: Settings) -> Holdings:
+def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
     """What the deployment holds now. The model is not loaded."""
     lake, version = open_lake(settings), configured_version(settings)
     deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
     living = living_vectors(lake, version)
-    return Holdings(
+    return DeploymentSnapshot(
         lake=lake,
         model_version=version,
         theta=configured_manifest(settings).theta,

@@ -1,4 +1,4 @@
-"""Items as they are shown: a title and a small picture that lies inside the page."""
+"""Items as they are shown: a title and a small image that lies inside the page."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import polars as pl
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS, MEDIA
-from embedder.prompting.images import PictureError, open_picture
+from embedder.prompting.images import ImageError, open_image
 
 SIDE = 128  # pixels of a thumbnail's longer side
 
@@ -24,7 +24,7 @@ class Card:
     title: str
     """Untrusted; the id for an item without a title."""
 
-    picture: str = ""
+    image: str = ""
     """A `data:` URI made by us; empty when there is none, and `missing` says why."""
 
     missing: str = ""
@@ -43,18 +43,18 @@ def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
     }
 
 
-def thumbnail(image: bytes) -> str:
-    """A picture as a `data:` URI, scaled so that its longer side is at most 128 pixels.
+def thumbnail(data: bytes) -> str:
+    """An image as a `data:` URI, scaled so that its longer side is at most 128 pixels.
 
     Encoded anew, so that no byte of the untrusted file reaches the page.
 
     Raises:
-        PictureError: the bytes are no picture; the text says why.
+        ImageError: the bytes are no image; the text says why.
     """
-    picture = open_picture(image)
-    picture.thumbnail((SIDE, SIDE))
+    image = open_image(data)
+    image.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=80)
+    image.save(buffer, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -62,8 +62,8 @@ def _card(row: Mapping[str, Any], images: Mapping[str, bytes]) -> Card:
     card = {"item_id": row["item_id"], "title": row["title"] or row["item_id"]}
     image = images.get(row["image_hash"])
     if image is None:
-        return Card(**card, missing="no picture")
+        return Card(**card, missing="no image")
     try:
-        return Card(**card, picture=thumbnail(image))
-    except PictureError:
-        return Card(**card, missing="unreadable picture")
+        return Card(**card, image=thumbnail(image))
+    except ImageError:
+        return Card(**card, missing="unreadable image")

@@ -49,7 +49,7 @@ def neighbourhoods(
 
 
 def _spread(living: pl.DataFrame, num_items: int) -> list[str]:
-    """Ids taken from the categories in turn, the largest first; items with a picture go first."""
+    """Ids taken from the categories in turn, the largest first; items with an image go first."""
     has_none = pl.col("image_hash").is_null()
     turns = living.sort(has_none, "item_id").with_columns(
         turn=pl.int_range(pl.len()).over("category"), members=pl.len().over("category")

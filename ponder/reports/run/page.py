@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from features.schema import feature_schema
 from ponder.reports.run import plots
-from ponder.reports.run.deployment_snapshot import Holdings, holdings
+from ponder.reports.run.deployment_snapshot import DeploymentSnapshot, deployment_snapshot
 from ponder.reports.run.examples import first_right, worth_seeing
 from ponder.reports.run.formatting import FILTERS
 from ponder.reports.run.gallery import cards
@@ -25,7 +25,7 @@ from ponder.reports.run.neighbours import neighbourhoods
 from ponder.settings import Settings
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
-NUM_FOUND = 6  # pictures shown of what a query found
+NUM_FOUND = 6  # images shown of what a query found
 NUM_IMPORTANCES = 20
 NUM_LETTERS = 8
 
@@ -55,14 +55,14 @@ def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
         settings: the deployment.
         now: the time on the page; the present when None.
     """
-    held = holdings(settings)
+    held = deployment_snapshot(settings)
     recall = _measurement(settings, "recall", "ponder evaluate --queries DATA/queries.jsonl")
     ranking = _measurement(settings, "ranking", "ponder features && ponder rank")
     page = {
         "now": now or datetime.now(UTC),
         "held": held,
         "measurements": [recall, ranking],
-        **_pictures(held, recall.values.get("queries")),
+        **_images(held, recall.values.get("queries")),
         **_queries(recall.values),
         **_ranking(ranking.values),
         "letters": _letters(held),
@@ -92,7 +92,7 @@ def _measurement(settings: Settings, name: str, command: str) -> Measurement:
     return Measurement(path, command, values)
 
 
-def _pictures(held: Holdings, queries: Mapping[str, Any] | None) -> dict[str, Any]:
+def _images(held: DeploymentSnapshot, queries: Mapping[str, Any] | None) -> dict[str, Any]:
     """Everything that is shown item by item, and the gate's figure."""
     judged = queries["examples"] if queries else []
     examples = worth_seeing(judged)
@@ -138,7 +138,7 @@ def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _letters(held: Holdings) -> dict[str, Any]:
+def _letters(held: DeploymentSnapshot) -> dict[str, Any]:
     stages = (
         held.letters.group_by("stage").len("num").sort(["num", "stage"], descending=[True, False])
     )

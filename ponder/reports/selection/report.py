@@ -31,7 +31,7 @@ def selection_report(
 
     Args:
         selected: from `embedder.finetune.rationales.selection.select`.
-        pairs: that rationales were offered to.
+        pairs: that rationales were paired to.
         judge: name of the judge.
         min_gain: in nats, as it was selected with.
         kinds: for the scripted writer's rationales key, side, worker, prompt_version and `kind`.
@@ -53,14 +53,14 @@ def selection_report(
 
 def _pairs(rows: pl.DataFrame, pairs: Sequence[Pair]) -> dict[str, int]:
     kept = rows.filter("kept")
-    with_path = {
+    with_rationale = {
         side: kept.filter(pl.col("side") == side)["pair_id"].n_unique()
         for side in ("query", "item")
     }
     return {
         "all": len(pairs),
-        "query_path": with_path["query"],
-        "item_path": with_path["item"],
+        "query_rationale": with_rationale["query"],
+        "item_rationale": with_rationale["item"],
         "direct_only": len(pairs) - kept["pair_id"].n_unique(),
     }
 
@@ -70,7 +70,7 @@ def _workers(rows: pl.DataFrame) -> list[dict[str, Any]]:
     return (
         rows.group_by(GROUP)
         .agg(
-            offered=pl.len(),
+            paired=pl.len(),
             refused=pl.col("gain").is_null().sum(),
             failed=pl.col("gain").is_nan().sum(),
             kept=pl.col("kept").sum(),
@@ -83,7 +83,7 @@ def _workers(rows: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _flags(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Worker -> flag -> offers that carry it."""
+    """Worker -> flag -> paired rationales that carry it."""
     counts = (
         rows.select("worker", flag="flags")
         .filter(pl.col("flag").list.len() > 0)
@@ -112,7 +112,7 @@ def _kinds(rows: pl.DataFrame) -> dict[str, Any]:
     right = gains.get("right", [])
     by_kind = {
         kind: {
-            "offered": frame.height,
+            "paired": frame.height,
             "refused": frame["gain"].null_count(),
             "kept": int(frame["kept"].sum()),
             "mean_gain": float(np.mean(gains[kind])) if kind in gains else None,
@@ -170,5 +170,5 @@ def _sample(why: str, row: Mapping[str, Any], pairs: Mapping[str, Pair]) -> dict
         **told,
         "query": pair.query.text,
         "target": pair.target.text,
-        "picture": None if pair.target.image is None else thumbnail(pair.target.image),
+        "image": None if pair.target.image is None else thumbnail(pair.target.image),
     }

@@ -47,16 +47,16 @@ def test_every_noun_has_a_silhouette_and_every_value_a_fact():
 def test_no_two_silhouettes_look_the_same():
     masks = {}
     for noun in NOUNS:
-        picture = draw(Product(noun, "black", "plain", 1, "ACME"), random.Random(0))
-        pixels = np.asarray(picture.convert("L"))[:SHELF_HEIGHT]
+        image = draw(Product(noun, "black", "plain", 1, "ACME"), random.Random(0))
+        pixels = np.asarray(image.convert("L"))[:SHELF_HEIGHT]
         masks[noun] = (pixels < 128).tobytes()
     assert len(set(masks.values())) == len(NOUNS)
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_picture_shows_as_many_shapes_as_the_product_counts(count):
-    picture = draw(Product("bowl", "black", "plain", count, "ACME"), random.Random(3))
-    dark = np.asarray(picture.convert("L"))[: SHELF_HEIGHT - 1] < 128
+def test_a_image_shows_as_many_shapes_as_the_product_counts(count):
+    image = draw(Product("bowl", "black", "plain", count, "ACME"), random.Random(3))
+    dark = np.asarray(image.convert("L"))[: SHELF_HEIGHT - 1] < 128
     assert count_regions(dark) == count
 
 
@@ -77,10 +77,10 @@ def count_regions(dark):
 
 
 def test_a_near_miss_differs_in_exactly_one_named_value():
-    source = random.Random(5)
+    rng = random.Random(5)
     for _ in range(50):
-        product = random_product(source)
-        other = near_miss(product, source)
+        product = random_product(rng)
+        other = near_miss(product, rng)
         names = ("noun", "colour", "pattern", "count", "brand")
         differing = [n for n in names if getattr(product, n) != getattr(other, n)]
         assert len(differing) == 1
@@ -89,21 +89,21 @@ def test_a_near_miss_differs_in_exactly_one_named_value():
 
 @pytest.mark.parametrize("tier", questions.TIERS)
 def test_a_question_is_answered_by_its_own_product_and_by_no_near_miss_in_what_it_asks(tier):
-    source = random.Random(2)
+    rng = random.Random(2)
     for _ in range(100):
-        product = random_product(source)
-        question = questions.ask(product, tier, source)
+        product = random_product(rng)
+        question = questions.ask(product, tier, rng)
         assert question.fits(product)
-        other = near_miss(product, source)
+        other = near_miss(product, rng)
         changed = {n for n in question.asked if getattr(product, n) != getattr(other, n)}
         assert question.fits(other) == (not changed)
 
 
 def test_only_hidden_values_are_missing_from_the_text_and_they_are_in_the_summary():
-    source = random.Random(4)
+    rng = random.Random(4)
     for _ in range(100):
-        product = random_product(source)
-        question = questions.ask(product, "composed", source)
+        product = random_product(rng)
+        question = questions.ask(product, "composed", rng)
         assert product.noun in question.text
         if "colour" in question.asked:
             assert product.colour in question.summary
@@ -114,12 +114,12 @@ def test_only_hidden_values_are_missing_from_the_text_and_they_are_in_the_summar
 
 
 def test_arithmetic_in_rationales_is_right():
-    source = random.Random(6)
+    rng = random.Random(6)
     checked = 0
     for _ in range(400):
-        question = questions.ask(random_product(source), "composed", source)
-        for thought in question.rationale.split(". "):
-            words = thought.split()
+        question = questions.ask(random_product(rng), "composed", rng)
+        for fact in question.rationale.split(". "):
+            words = fact.split()
             if words[0] == "twice":
                 assert int(words[3]) == 2 * int(words[1])
                 checked += 1
@@ -133,8 +133,8 @@ def test_arithmetic_in_rationales_is_right():
 
 
 def test_the_held_out_part_is_about_a_sixth_and_ignores_the_brand():
-    source = random.Random(0)
-    products = [random_product(source) for _ in range(3000)]
+    rng = random.Random(0)
+    products = [random_product(rng) for _ in range(3000)]
     share = sum(product.is_held_out for product in products) / len(products)
     assert 0.12 < share < 0.22
     mug = Product("mug", "red", "plain", 2, "ACME")
@@ -145,9 +145,9 @@ def test_the_same_seed_writes_the_same_bytes(bazaar, tmp_path):
     write_bazaar(tmp_path, SMALL)
     for file in ("items.jsonl", "events.jsonl", "queries.jsonl", "truth.jsonl"):
         assert (tmp_path / file).read_bytes() == (bazaar / file).read_bytes()
-    pictures = sorted(path.name for path in (bazaar / "images").iterdir())
-    assert pictures == sorted(path.name for path in (tmp_path / "images").iterdir())
-    for name in pictures:
+    images = sorted(path.name for path in (bazaar / "images").iterdir())
+    assert images == sorted(path.name for path in (tmp_path / "images").iterdir())
+    for name in images:
         assert (tmp_path / "images" / name).read_bytes() == (bazaar / "images" / name).read_bytes()
 
 

@@ -14,17 +14,17 @@ OTHER = questions.ask(Product("kite", "pink", "dotted", 6, "DUNE"), "composed", 
 
 
 def asked(tier, number):
-    source = random.Random(f"{tier}/{number}")
-    product = random_product(source)
-    return questions.ask(product, tier, source), source
+    rng = random.Random(f"{tier}/{number}")
+    product = random_product(rng)
+    return questions.ask(product, tier, rng), rng
 
 
 @pytest.mark.parametrize("tier", questions.TIERS)
 def test_a_right_rationale_is_the_questions_own_and_a_wrong_one_differs_in_one_value(tier):
     for number in range(100):
         question, source = asked(tier, number)
-        right = about_question(question, "right", other=OTHER, answer=ANSWER, source=source)
-        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, source=source)
+        right = about_question(question, "right", other=OTHER, answer=ANSWER, rng=source)
+        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, rng=source)
         assert (right.text, right.summary) == (question.rationale, question.summary)
         assert wrong.summary != right.summary
         changed = [
@@ -41,7 +41,7 @@ def test_a_wrong_count_is_wrong_in_the_conclusion_and_not_in_its_premise():
         question, source = asked("composed", number)
         if "twice" not in question.text:
             continue
-        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, source=source)
+        wrong = about_question(question, "wrong", other=OTHER, answer=ANSWER, rng=source)
         premise = question.rationale.split(". ")[0]
         assert premise in wrong.text
 
@@ -49,7 +49,7 @@ def test_a_wrong_count_is_wrong_in_the_conclusion_and_not_in_its_premise():
 def test_the_other_kinds_say_what_they_should():
     question, source = asked("composed", 3)
     told = {
-        kind: about_question(question, kind, other=OTHER, answer=ANSWER, source=source)
+        kind: about_question(question, kind, other=OTHER, answer=ANSWER, rng=source)
         for kind in KINDS
     }
     assert all(script.kind == kind for kind, script in told.items())
@@ -60,14 +60,14 @@ def test_the_other_kinds_say_what_they_should():
     assert not set(told["empty"].summary.split()) & set(question.summary.split())
     assert any(name in told["leak"].text for name in ("b000007", "acme", "TWO MUGS"))
     with pytest.raises(ValueError, match="must ask for something else"):
-        about_question(question, "irrelevant", other=question, answer=ANSWER, source=source)
+        about_question(question, "irrelevant", other=question, answer=ANSWER, rng=source)
 
 
 def test_items_have_the_same_kinds():
     mugs = Product("mug", "red", "plain", 2, "ACME")
     kites = Product("kite", "pink", "dotted", 6, "DUNE")
     told = {
-        kind: about_item(mugs, kind, other=kites, asked="red mugs", source=random.Random(0))
+        kind: about_item(mugs, kind, other=kites, asked="red mugs", rng=random.Random(0))
         for kind in KINDS
     }
     assert (told["right"].text, told["right"].summary) == (
@@ -82,8 +82,8 @@ def test_items_have_the_same_kinds():
 
 @pytest.mark.parametrize(("name", "right"), [("mild", 0.8), ("medium", 0.5), ("severe", 0.25)])
 def test_a_mix_has_its_shares(name, right):
-    source = random.Random(0)
-    drawn = Counter(draw_kind(MIXES[name], source) for _ in range(4_000))
+    rng = random.Random(0)
+    drawn = Counter(draw_kind(MIXES[name], rng) for _ in range(4_000))
     fault = (1 - right) / 4
     # Three standard deviations of a share near 1/2 over 4,000 draws.
     assert drawn["right"] / 4_000 == pytest.approx(right, abs=0.024)

@@ -21,8 +21,8 @@ COUNT_OF = {owner: count for count, things in COUNT_THINGS.items() for owner in 
 
 
 def riddles(tier, num_riddles, seed=0):
-    source = random.Random(seed)
-    return [ask(random_product(source), tier, source) for _ in range(num_riddles)]
+    rng = random.Random(seed)
+    return [ask(random_product(rng), tier, rng) for _ in range(num_riddles)]
 
 
 def test_every_value_has_a_thing_and_no_thing_has_two_values():

@@ -1,4 +1,4 @@
-"""Tests for check.py: what lands, and what never does. Pictures are made by Pillow."""
+"""Tests for check.py: what lands, and what never does. Images are made by Pillow."""
 
 import io
 import struct
@@ -7,9 +7,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from catalog.images.check import MAX_PIXELS, check_picture
+from catalog.images.check import MAX_PIXELS, check_image
 from catalog.records import RecordError
-from embedder.prompting.images import open_picture
+from embedder.prompting.images import open_image
 
 NOISE = Image.merge("RGB", [Image.effect_noise((64, 48), 80)] * 3)
 
@@ -38,9 +38,9 @@ def turned(orientation):
     return encoded(NOISE, format="JPEG", exif=exif)
 
 
-def reason(picture, **options):
+def reason(image, **options):
     with pytest.raises(RecordError) as caught:
-        check_picture(picture, **options)
+        check_image(image, **options)
     assert caught.value.stage == "media"
     return str(caught.value)
 
@@ -67,23 +67,23 @@ LANDED = {
 }
 
 
-@pytest.mark.parametrize("picture", LANDED.values(), ids=LANDED.keys())
-def test_whole_pictures_of_every_kind_land_and_can_be_embedded(picture):
-    check_picture(picture)
-    open_picture(picture)
+@pytest.mark.parametrize("image", LANDED.values(), ids=LANDED.keys())
+def test_whole_images_of_every_kind_land_and_can_be_embedded(image):
+    check_image(image)
+    open_image(image)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "progressive JPEG", "WEBP", "GIF", "BMP", "CMYK"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_a_picture_cut_off_anywhere_in_its_pixels_is_rejected(kind, share):
+def test_a_image_cut_off_anywhere_in_its_pixels_is_rejected(kind, share):
     whole = LANDED[kind]
     assert "whole PNG" in reason(whole[: int(len(whole) * share)])
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF", b"<svg/>"]
+    "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF", b"<svg/>"]
 )
-def test_bytes_that_are_no_picture_are_rejected_for_the_same_reason_every_time(content):
+def test_bytes_that_are_no_image_are_rejected_for_the_same_reason_every_time(content):
     # A reason that told an address of memory would make a new dead letter at every landing.
     assert "whole PNG, JPEG, WEBP, GIF, BMP, got" in reason(content)
     assert reason(content) == reason(content)
@@ -94,12 +94,12 @@ def test_a_format_outside_the_list_is_rejected():
 
 
 def test_the_pixel_limit_includes_its_bound():
-    check_picture(LANDED["PNG"], max_pixels=64 * 48)
+    check_image(LANDED["PNG"], max_pixels=64 * 48)
     assert "got 64 x 48" in reason(LANDED["PNG"], max_pixels=64 * 48 - 1)
 
 
 @pytest.mark.parametrize("side", [7_072, 10_000, 60_000])  # Pillow: nothing, a warning, an error
-def test_a_small_file_that_unfolds_into_a_huge_picture_is_rejected_by_its_header(side):
+def test_a_small_file_that_unfolds_into_a_huge_image_is_rejected_by_its_header(side):
     assert side * side > MAX_PIXELS
     assert "pixels" in reason(png_header(side, side))
 

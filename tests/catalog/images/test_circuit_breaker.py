@@ -1,6 +1,6 @@
 """Tests for catalog/images/circuit_breaker.py, by a clock that the test turns."""
 
-from catalog.images.circuit_breaker import MAX_REMEMBERED, HostPatience
+from catalog.images.circuit_breaker import MAX_REMEMBERED, CircuitBreaker
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
 def test_a_host_is_paused_after_failures_in_a_row_and_asked_again_later():
     clock = Clock()
-    patience = HostPatience(max_failures=2, pause_s=60, clock=clock)
+    patience = CircuitBreaker(max_failures=2, pause_s=60, clock=clock)
     patience.failed("a")
     assert not patience.is_paused("a")
     patience.failed("a")
@@ -28,7 +28,7 @@ def test_a_host_is_paused_after_failures_in_a_row_and_asked_again_later():
 
 def test_the_first_failure_after_a_pause_begins_the_next():
     clock = Clock()
-    patience = HostPatience(max_failures=2, pause_s=60, clock=clock)
+    patience = CircuitBreaker(max_failures=2, pause_s=60, clock=clock)
     patience.failed("a")
     patience.failed("a")
     clock.now += 60
@@ -37,7 +37,7 @@ def test_the_first_failure_after_a_pause_begins_the_next():
 
 
 def test_an_answer_clears_the_record():
-    patience = HostPatience(max_failures=2, pause_s=60, clock=Clock())
+    patience = CircuitBreaker(max_failures=2, pause_s=60, clock=Clock())
     patience.failed("a")
     patience.answered("a")
     patience.failed("a")
@@ -45,7 +45,7 @@ def test_an_answer_clears_the_record():
 
 
 def test_hosts_without_number_are_forgotten_in_the_order_of_their_failures():
-    patience = HostPatience(max_failures=1, pause_s=60, clock=Clock())
+    patience = CircuitBreaker(max_failures=1, pause_s=60, clock=Clock())
     for number in range(MAX_REMEMBERED + 1):
         patience.failed(f"h{number}")
     assert not patience.is_paused("h0")

@@ -1,4 +1,4 @@
-"""Tests for fetcher.py: what many items' pictures become, whatever their hosts do."""
+"""Tests for fetcher.py: what many items' images become, whatever their hosts do."""
 
 import io
 import threading
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catalog.images.addresses import parse_networks
-from catalog.images.fetcher import PictureLoader, host_of
+from catalog.images.fetcher import ImageFetcher, host_of
 from catalog.images.image import MediaConfig, MediaUnavailable, data_uri
 from catalog.records import Item, RawRecord, RecordError
 
@@ -25,7 +25,7 @@ def png(number):
 
 
 def parsed(uris):
-    """Records as the loader takes them; None has no picture, an error was rejected before."""
+    """Records as the loader takes them; None has no image, an error was rejected before."""
     for number, uri in enumerate(uris):
         record = RawRecord("items", 0, number, b"{}")
         if isinstance(uri, RecordError):
@@ -36,8 +36,8 @@ def parsed(uris):
 
 
 def load(uris, fetch, *, config=CONFIG, sleep=lambda seconds: None):
-    with PictureLoader(config, fetchers={"http": fetch, "s3": fetch}, sleep=sleep) as pictures:
-        loaded = list(pictures.load(parsed(uris)))
+    with ImageFetcher(config, fetchers={"http": fetch, "s3": fetch}, sleep=sleep) as images:
+        loaded = list(images.load(parsed(uris)))
     assert [entry.record.offset for entry in loaded] == list(range(len(uris)))
     return loaded
 
@@ -46,13 +46,11 @@ def number_of(uri):
     return int(uri.rpartition("/")[2])
 
 
-def test_pictures_come_in_the_order_of_their_records_from_wherever_they_are(picture):
+def test_images_come_in_the_order_of_their_records_from_wherever_they_are(image):
     rejected = RecordError("validate", "no id")
-    uris = [None, "http://h/1", data_uri(picture), rejected, "http://h/4", "s3://b/5", "/x"]
+    uris = [None, "http://h/1", data_uri(image), rejected, "http://h/4", "s3://b/5", "/x"]
     loaded = load(uris, lambda uri: png(number_of(uri)))
-    assert [entry.picture for entry in loaded] == [
-        *(None, png(1), picture, None, png(4), png(5), None)
-    ]
+    assert [entry.image for entry in loaded] == [*(None, png(1), image, None, png(4), png(5), None)]
     assert loaded[3].item is rejected
     assert "no data folder" in str(loaded[6].item)
     assert [entry.item.item_id for entry in (loaded[0], loaded[5])] == ["i0", "i5"]
@@ -90,12 +88,12 @@ def test_the_outcome_does_not_depend_on_who_is_slow(data):
     for uri, entry in zip(uris, load(uris, fetch, config=config), strict=True):
         if "/gone/" in uri or "/junk/" in uri:
             assert isinstance(entry.item, RecordError)
-            assert entry.picture is None
+            assert entry.image is None
         else:
-            assert entry.picture == png(number_of(uri))
+            assert entry.image == png(number_of(uri))
 
 
-def test_what_is_fetched_must_be_a_picture():
+def test_what_is_fetched_must_be_a_image():
     (entry,) = load(["http://h/1"], lambda uri: b"<html>not here</html>")
     assert "must be a whole PNG" in str(entry.item)
 
@@ -110,7 +108,7 @@ def test_one_address_is_fetched_once_while_it_is_under_way():
 
     uris = ["http://h/1"] * 50
     threading.Timer(0.05, gate.set).start()
-    assert [entry.picture for entry in load(uris, fetch)] == [png(1)] * 50
+    assert [entry.image for entry in load(uris, fetch)] == [png(1)] * 50
     assert asked == ["http://h/1"]
 
 
@@ -125,7 +123,7 @@ def test_what_is_unavailable_is_tried_again_after_growing_waits():
 
     config = MediaConfig(max_attempts=3, retry_wait_s=0.25)
     (entry,) = load(["http://h/1"], fetch, config=config, sleep=waits.append)
-    assert entry.picture == png(1)
+    assert entry.image == png(1)
     assert waits == [0.25, 0.5]
     asked.clear()
     (entry,) = load(["http://h/1"], fetch, config=MediaConfig(max_attempts=2))
@@ -153,7 +151,7 @@ def test_what_trips_a_library_costs_its_item_only():
 
     broken, good = load(["http://h/0", "http://h/1"], fetch)
     assert "got UnicodeDecodeError" in str(broken.item)
-    assert good.picture == png(1)
+    assert good.image == png(1)
 
 
 def test_a_dead_host_is_left_alone_and_the_others_are_not():
@@ -170,7 +168,7 @@ def test_a_dead_host_is_left_alone_and_the_others_are_not():
     loaded = load(uris, fetch, config=config, sleep=waits.append)
     assert asked.count("dead") == 3
     assert waits == [config.retry_wait_s]  # the third failure is the last: why wait after it
-    assert [entry.picture for entry in loaded[1::2]] == [png(1)] * 50
+    assert [entry.image for entry in loaded[1::2]] == [png(1)] * 50
     assert all(isinstance(entry.item, MediaUnavailable) for entry in loaded[::2])
     assert "3 failures in a row from dead" in str(loaded[-2].item)
 
@@ -186,7 +184,7 @@ def test_a_host_that_refuses_is_there_and_not_paused():
     assert [str(entry.item) for entry in loaded] == ["gone", "no answer"] * 10
 
 
-def test_other_pictures_arrive_while_a_slow_host_is_waited_for():
+def test_other_images_arrive_while_a_slow_host_is_waited_for():
     gate, arrived = threading.Event(), []
 
     def fetch(uri):
@@ -199,7 +197,7 @@ def test_other_pictures_arrive_while_a_slow_host_is_waited_for():
         return png(1)
 
     uris = ["http://slow/0", *(f"http://h/{n}" for n in range(100))]
-    assert all(entry.picture for entry in load(uris, fetch))
+    assert all(entry.image for entry in load(uris, fetch))
     assert len(arrived) == 100
 
 
@@ -223,15 +221,15 @@ def test_only_so_much_is_held_ahead(limit):
 
     uris = [f"http://h{n % 7}/{n}" for n in range(60)]
     config = MediaConfig(max_concurrency=4, per_host=2, **limit)
-    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
-        stream = pictures.load(counted(uris))
-        assert next(stream).picture
+    with ImageFetcher(config, fetchers={"http": fetch}) as images:
+        stream = images.load(counted(uris))
+        assert next(stream).image
         assert read <= 20
         assert len(list(stream)) == 59
 
 
 class Together:
-    """Gives one picture for every address; those on the host "together" only four at a time."""
+    """Gives one image for every address; those on the host "together" only four at a time."""
 
     def __init__(self):
         self.barrier = threading.Barrier(4)
@@ -247,21 +245,21 @@ class Together:
             self.barrier.wait(5)
         return png(1)
 
-    def meets(self, pictures):
+    def meets(self, images):
         """Whether a loader still reads ahead; the barrier breaks when it does not."""
         uris = [f"http://together/{n}" for n in range(4)]
-        return all(entry.picture for entry in pictures.load(parsed(uris)))
+        return all(entry.image for entry in images.load(parsed(uris)))
 
 
 def test_nothing_stays_held_when_a_stream_has_ended():
     fetch, config = Together(), MediaConfig(max_ahead_bytes=1_000)
     uris = [f"http://h/{n // 3}" for n in range(100)] + [data_uri(png(1))] * 50 + ["http://gone/"]
-    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
-        assert len(list(pictures.load(parsed(uris)))) == 151
-        assert fetch.meets(pictures)
+    with ImageFetcher(config, fetchers={"http": fetch}) as images:
+        assert len(list(images.load(parsed(uris)))) == 151
+        assert fetch.meets(images)
         before = len(fetch.asked)
-        assert len(list(pictures.load(parsed(["http://h/1"])))) == 1
-        assert len(fetch.asked) == before + 1  # a new stream may find a new picture there
+        assert len(list(images.load(parsed(["http://h/1"])))) == 1
+        assert len(fetch.asked) == before + 1  # a new stream may find a new image there
 
 
 @pytest.mark.parametrize("uri", [data_uri(png(1)), "http://h/{}"])
@@ -270,13 +268,13 @@ def test_nothing_stays_held_when_a_stream_is_given_up(uri):
         Together(),
         MediaConfig(max_ahead=20, max_ahead_bytes=25 * len(data_uri(png(1)))),
     )
-    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
+    with ImageFetcher(config, fetchers={"http": fetch}) as images:
         for round_ in range(4):
             rest = [uri.format(100 * round_ + n) for n in range(19)]
-            stream = pictures.load(parsed([f"http://slow/{round_}", *rest]))
-            assert next(stream).picture  # the others were read while it was waited for
+            stream = images.load(parsed([f"http://slow/{round_}", *rest]))
+            assert next(stream).image  # the others were read while it was waited for
             stream.close()
-        assert fetch.meets(pictures)
+        assert fetch.meets(images)
 
 
 @pytest.mark.parametrize(
@@ -296,15 +294,15 @@ def test_an_address_without_a_host_is_refused():
     assert "must name a host" in str(entry.item)
 
 
-def test_pictures_are_fetched_from_a_web_server(web, answer):
+def test_images_are_fetched_from_a_web_server(web, answer):
     for number in range(20):
         web.routes[f"/{number}"] = answer(png(number))
     web.routes["/20"] = answer(b"", status=404)
     web.routes["/21"] = answer(png(1), "Location: http://10.0.0.1/", status=302)
     config = MediaConfig(allow=parse_networks("127.0.0.1/32"), per_host=4)
-    with PictureLoader(config) as pictures:
-        loaded = list(pictures.load(parsed([web.url(f"/{number}") for number in range(22)])))
-    assert [entry.picture for entry in loaded[:20]] == [png(number) for number in range(20)]
+    with ImageFetcher(config) as images:
+        loaded = list(images.load(parsed([web.url(f"/{number}") for number in range(22)])))
+    assert [entry.image for entry in loaded[:20]] == [png(number) for number in range(20)]
     assert "got 404" in str(loaded[20].item)
     assert "must lead to a public address" in str(loaded[21].item)
     assert sorted(map(number_of, web.paths())) == list(range(22))
@@ -319,13 +317,13 @@ def test_what_is_not_there_when_the_batch_is_due_is_unavailable_and_holds_nothin
         return png(number_of(uri))
 
     uris = ["http://slow/1", "http://quick/2", "http://slow/3", "http://slow/4"]
-    with PictureLoader(CONFIG, fetchers={"http": fetch}) as pictures:
+    with ImageFetcher(CONFIG, fetchers={"http": fetch}) as images:
         began = time.monotonic()
-        loaded = list(pictures.load(parsed(uris), within_s=0.3))
+        loaded = list(images.load(parsed(uris), within_s=0.3))
         took_s = time.monotonic() - began
         due.set()
-        again = list(pictures.load(parsed(uris), within_s=10))
+        again = list(images.load(parsed(uris), within_s=10))
     assert 0.3 <= took_s < 5
-    assert [entry.picture for entry in loaded] == [None, png(2), None, None]
+    assert [entry.image for entry in loaded] == [None, png(2), None, None]
     assert isinstance(loaded[0].item, MediaUnavailable)
-    assert [entry.picture for entry in again] == [png(1), png(2), png(3), png(4)]
+    assert [entry.image for entry in again] == [png(1), png(2), png(3), png(4)]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from catalog.images.host_limiter import HostLanes
+from catalog.images.host_limiter import HostLimiter
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def open_lanes():
     opened = []
 
     def make(**options):
-        opened.append(HostLanes(**options))
+        opened.append(HostLimiter(**options))
         return opened[-1]
 
     yield make

@@ -136,10 +136,10 @@ def test_this_machine_is_not_reached_by_any_spelling(web, answer, host):
 def test_a_name_is_judged_by_its_address_and_resolved_once(web, answer):
     web.routes["/a"] = answer(BODY)
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])  # a name server that changes its mind
-    url = web.url("/a", "pictures.test")
+    url = web.url("/a", "images.test")
     assert fetch_web(url, config(), resolve=lambda host, port: next(answers)) == BODY
     assert next(answers) == ["10.0.0.1"]
-    assert f"Host: pictures.test:{web.port}" in web.requests[0]
+    assert f"Host: images.test:{web.port}" in web.requests[0]
 
 
 def test_a_name_that_turns_private_after_a_permitted_answer_leads_nowhere(web, answer):
@@ -210,7 +210,7 @@ def test_line_breaks_in_an_address_add_no_header(web, answer):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 204, 206, 304])
-def test_an_answer_without_a_picture_is_final(web, answer, status):
+def test_an_answer_without_a_image_is_final(web, answer, status):
     web.routes["/a"] = answer(b"", status=status)
     assert f"got {status}" in reason(web.url("/a"))
 
@@ -344,9 +344,9 @@ def test_tls_verifies_the_name_and_not_the_address(web, answer, certificate):
         url, to_here = web.url("/a", host), lambda name, port: ["127.0.0.1"]
         return fetch_web(url, config(), resolve=to_here, ssl_context=context)
 
-    assert over_tls("pictures.test", trusting) == BODY
-    assert asked == ["pictures.test"]
+    assert over_tls("images.test", trusting) == BODY
+    assert asked == ["images.test"]
     with pytest.raises(MediaUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         over_tls("other.test", trusting)
     with pytest.raises(MediaUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
-        over_tls("pictures.test", None)
+        over_tls("images.test", None)

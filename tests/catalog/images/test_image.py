@@ -1,4 +1,4 @@
-"""Tests for catalog/images/image.py: inline pictures, files, and what must be fetched instead."""
+"""Tests for catalog/images/image.py: inline images, files, and what must be fetched instead."""
 
 import base64
 import gc
@@ -26,7 +26,7 @@ def reason(image_uri, *, base_dir=None, **options):
     return str(caught.value)
 
 
-def test_an_item_without_a_picture_has_none():
+def test_an_item_without_a_image_has_none():
     assert load_media(item(None), base_dir=None) is None
 
 
@@ -34,19 +34,19 @@ def test_a_tombstone_loads_nothing():
     assert load_media(item("http://host/x.png", deleted=True), base_dir=None) is None
 
 
-def test_an_inline_picture_comes_back_as_it_was(picture):
-    assert load_media(item(data_uri(picture)), base_dir=None) == picture
-    encoded = base64.b64encode(picture).decode()
-    assert load_media(item(f"data:image/png;base64,{encoded}"), base_dir=None) == picture
+def test_an_inline_image_comes_back_as_it_was(image):
+    assert load_media(item(data_uri(image)), base_dir=None) == image
+    encoded = base64.b64encode(image).decode()
+    assert load_media(item(f"data:image/png;base64,{encoded}"), base_dir=None) == image
 
 
 @pytest.mark.parametrize(
     "form", ["pics/a b.png", "file:pics/a%20b.png", "file://{dir}/pics/a%20b.png"]
 )
-def test_a_picture_is_read_from_the_data_folder(tmp_path, picture, form):
+def test_a_image_is_read_from_the_data_folder(tmp_path, image, form):
     (tmp_path / "pics").mkdir()
-    (tmp_path / "pics" / "a b.png").write_bytes(picture)
-    assert load_media(item(form.format(dir=tmp_path)), base_dir=tmp_path) == picture
+    (tmp_path / "pics" / "a b.png").write_bytes(image)
+    assert load_media(item(form.format(dir=tmp_path)), base_dir=tmp_path) == image
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_picture_is_read_from_the_data_folder(tmp_path, picture, form):
         "link.png",
     ],
 )
-def test_a_path_may_not_leave_the_data_folder(tmp_path, picture, path):
+def test_a_path_may_not_leave_the_data_folder(tmp_path, image, path):
     folder = tmp_path / "data"
     folder.mkdir()
-    (tmp_path / "secret.png").write_bytes(picture)
+    (tmp_path / "secret.png").write_bytes(image)
     os.symlink(tmp_path / "secret.png", folder / "link.png")
     assert "must stay inside" in reason(path.format(dir=tmp_path), base_dir=folder)
 
@@ -106,7 +106,7 @@ def test_a_data_uri_must_be_base64(uri):
     assert "base64" in reason(uri)
 
 
-def test_an_inline_picture_is_not_kept_in_memory():
+def test_an_inline_image_is_not_kept_in_memory():
     tracemalloc.start()
     try:
         for number in range(20):
@@ -118,19 +118,19 @@ def test_an_inline_picture_is_not_kept_in_memory():
     assert held < 3_000_000
 
 
-def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, picture):
-    (tmp_path / "a.png").write_bytes(picture)
-    for uri in (data_uri(picture), "a.png"):
-        enough = MediaConfig(max_bytes=len(picture))
-        assert load_media(item(uri), base_dir=tmp_path, config=enough) == picture
-        less = MediaConfig(max_bytes=len(picture) - 1)
-        assert f"got {len(picture)}" in reason(uri, base_dir=tmp_path, config=less)
+def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, image):
+    (tmp_path / "a.png").write_bytes(image)
+    for uri in (data_uri(image), "a.png"):
+        enough = MediaConfig(max_bytes=len(image))
+        assert load_media(item(uri), base_dir=tmp_path, config=enough) == image
+        less = MediaConfig(max_bytes=len(image) - 1)
+        assert f"got {len(image)}" in reason(uri, base_dir=tmp_path, config=less)
 
 
-def test_the_pixel_limit_includes_its_bound(picture):
-    assert load_media(item(data_uri(picture)), base_dir=None, config=MediaConfig(max_pixels=12))
+def test_the_pixel_limit_includes_its_bound(image):
+    assert load_media(item(data_uri(image)), base_dir=None, config=MediaConfig(max_pixels=12))
     small = MediaConfig(max_pixels=11)
-    assert "at most 11 pixels, got 4 x 3" in reason(data_uri(picture), config=small)
+    assert "at most 11 pixels, got 4 x 3" in reason(data_uri(image), config=small)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from catalog.images.image import MediaConfig, MediaUnavailable
-from catalog.images.object_store import BucketReader, s3_arguments
+from catalog.images.object_store import ObjectStoreReader, s3_arguments
 from catalog.records import RecordError
 
 BODY = bytes(range(256)) * 40
@@ -21,7 +21,7 @@ def reader(tmp_path):
 
     def make(**options):
         config = MediaConfig(**{"buckets": ("shop",)} | options)
-        return BucketReader(config, open_store=lambda config: store)
+        return ObjectStoreReader(config, open_store=lambda config: store)
 
     return make
 
@@ -92,7 +92,9 @@ def test_s3_is_spoken_to_a_store_and_its_troubles_are_told(web, answer):
         "AWS_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": web.url(""),
     }
-    reader = BucketReader(MediaConfig(buckets=("shop",), store_options=options, read_timeout_s=0.5))
+    reader = ObjectStoreReader(
+        MediaConfig(buckets=("shop",), store_options=options, read_timeout_s=0.5)
+    )
 
     def red(connection):
         is_head = web.requests[-1].startswith("HEAD")

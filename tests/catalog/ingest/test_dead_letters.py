@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from catalog.ingest.dead_letters import LetterFilter, ReplayReport, drop, kind_of, replay
+from catalog.ingest.dead_letters import LetterFilter, ReplayReport, drop, replay
 from catalog.lake.lake import Lake
+from catalog.lake.letter_kinds import kind_of
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 from catalog.lake.upsert import Counts
 
@@ -97,8 +98,8 @@ def test_a_tombstone_is_replayed_with_the_time_that_the_broker_gave_it(lake):
     assert [offset for _, offset, _ in left(lake)] == [2]  # it has no time, so it cannot be dated
 
 
-def test_only_letters_of_files_read_pictures_below_the_folder(lake, tmp_path, picture):
-    (tmp_path / "a.png").write_bytes(picture)
+def test_only_letters_of_files_read_images_below_the_folder(lake, tmp_path, image):
+    (tmp_path / "a.png").write_bytes(image)
     lake.put_dead_letters(
         letters(
             ("items.jsonl", 0, "media", item("a", image_uri="a.png")),
@@ -106,8 +107,8 @@ def test_only_letters_of_files_read_pictures_below_the_folder(lake, tmp_path, pi
         )
     )
     report = replay(lake, ALL, base_dir=tmp_path)
-    assert (report.landed, report.rejected, report.landing.pictures) == (1, 1, 1)
-    assert lake.read(MEDIA)["bytes"].to_list() == [picture]
+    assert (report.landed, report.rejected, report.landing.images) == (1, 1, 1)
+    assert lake.read(MEDIA)["bytes"].to_list() == [image]
     assert [topic for topic, *_ in left(lake)] == ["items"]
 
 

@@ -31,7 +31,7 @@ def test_a_json_line_is_kept_as_bytes_and_numbered_with_the_blank_ones(tmp_path)
     ]
 
 
-def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, picture):
+def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, image):
     frame = pl.DataFrame(
         {
             "item_id": ["a", "b"],
@@ -39,14 +39,14 @@ def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, picture):
             "title": ["A", None],
             "tags": [["x"], None],
             "attributes": [{"year": 1999, "colour": None}, None],
-            "image": [picture, None],
+            "image": [image, None],
         }
     )
     frame.write_parquet(tmp_path / "items.parquet")
     full, bare = FolderSource(tmp_path).items()
     item = parse_item(full)
     assert (item.title, item.tags, item.attributes) == ("A", ["x"], {"year": 1999})
-    assert load_media(item, base_dir=None) == picture
+    assert load_media(item, base_dir=None) == image
     assert bare.value == {"item_id": "b", "updated_at": START}
     assert (full.offset, bare.offset) == (0, 1)
 

@@ -9,7 +9,7 @@ import pytest
 from catalog.images.addresses import parse_networks
 from catalog.images.image import MediaConfig, data_uri
 from catalog.ingest.landing import land, land_events, land_items
-from catalog.ingest.rows import picture_hash
+from catalog.ingest.rows import hash_image
 from catalog.ingest.source import open_source
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
@@ -53,30 +53,30 @@ def write_lines(file, *lines):
 
 
 @pytest.fixture
-def folder(tmp_path, picture):
+def folder(tmp_path, image):
     data = tmp_path / "data"
     data.mkdir()
-    (data / "red.png").write_bytes(picture)
+    (data / "red.png").write_bytes(image)
     write_lines(
         data / "items.jsonl",
         item("a", title="A", image_uri="red.png"),
         item("b", image_uri="http://127.0.0.1/b.png"),
         {"item_id": "c"},
-        item("d", image_uri=data_uri(picture)),
+        item("d", image_uri=data_uri(image)),
     )
     write_lines(data / "events.jsonl", event("e1"), event("e1"), event("e2", action="fly"))
     return data
 
 
-def test_a_folder_lands_with_its_pictures_and_nothing_is_lost(lake, folder, picture):
+def test_a_folder_lands_with_its_images_and_nothing_is_lost(lake, folder, image):
     report = land(open_source(folder), lake, now=NOW)
     assert (report.consumed, report.items) == (7, Counts(inserted=2))
     assert (report.events, report.known_events) == (1, 1)
-    assert (report.pictures, report.dead_letters) == (1, 3)
-    digest = picture_hash(picture)
-    pictured = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"]).sort("item_id")
-    assert pictured.rows() == [("a", "red.png", digest), ("d", f"media:{digest}", digest)]
-    assert lake.read(MEDIA).rows() == [(digest, picture)]
+    assert (report.images, report.dead_letters) == (1, 3)
+    digest = hash_image(image)
+    with_image = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"]).sort("item_id")
+    assert with_image.rows() == [("a", "red.png", digest), ("d", f"media:{digest}", digest)]
+    assert lake.read(MEDIA).rows() == [(digest, image)]
     assert lake.read(EVENTS)["event_id"].to_list() == ["e1"]
 
 
@@ -101,44 +101,44 @@ def test_landing_a_folder_twice_changes_no_table(lake, folder):
     again = land(open_source(folder), lake, now=LATER)
     assert lake.versions() == before
     assert again.items == Counts(unchanged=2)
-    assert (again.events, again.known_events, again.pictures, again.dead_letters) == (0, 2, 0, 0)
+    assert (again.events, again.known_events, again.images, again.dead_letters) == (0, 2, 0, 0)
 
 
-def test_pictures_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
-    lake, tmp_path, web, answer, picture
+def test_images_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
+    lake, tmp_path, web, answer, image
 ):
-    web.routes["/a.png"] = answer(picture)
+    web.routes["/a.png"] = answer(image)
     web.routes["/b.png"] = answer(b"", status=503)
-    web.routes["/c.png"] = answer(picture[:50])
+    web.routes["/c.png"] = answer(image[:50])
     items = [item(name, image_uri=web.url(f"/{name}.png")) for name in "abcd"]
     write_lines(tmp_path / "items.jsonl", *items)
     media = MediaConfig(allow=parse_networks("127.0.0.0/8"), retry_wait_s=0)
 
     report = land(open_source(tmp_path), lake, media=media, now=NOW)
     stored = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"])
-    assert stored.rows() == [("a", web.url("/a.png"), picture_hash(picture))]
-    assert lake.read(MEDIA).rows() == [(picture_hash(picture), picture)]
+    assert stored.rows() == [("a", web.url("/a.png"), hash_image(image))]
+    assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
     assert report.rejected == {
         "media: the server must answer with status 200": 2,
-        "media: a picture must be a whole PNG, JPEG, WEBP, GIF, BMP": 1,
+        "media: an image must be a whole PNG, JPEG, WEBP, GIF, BMP": 1,
     }
     assert sorted(web.paths()) == ["/a.png", "/b.png", "/b.png", "/c.png", "/d.png"]
     before = lake.versions()
     land(open_source(tmp_path), lake, media=media, now=LATER)
     assert lake.versions() == before  # the same reasons, so not even new letters
 
-    web.routes["/b.png"] = answer(picture)
+    web.routes["/b.png"] = answer(image)
     assert land(open_source(tmp_path), lake, media=media, now=LATER).items.inserted == 1
 
 
-def test_a_crash_between_two_writes_leaves_no_dangling_picture_and_heals(lake, folder, picture):
+def test_a_crash_between_two_writes_leaves_no_dangling_image_and_heals(lake, folder, image):
     class CrashingLake(Lake):
         def upsert_items(self, rows, **kwargs):
             raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
         land(open_source(folder), CrashingLake(lake.uri), now=NOW)
-    assert lake.read(MEDIA).rows() == [(picture_hash(picture), picture)]
+    assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
     assert lake.version(ITEMS) is None
     assert land(open_source(folder), lake, now=NOW).items == Counts(inserted=2)
 
@@ -231,10 +231,10 @@ def test_reasons_that_differ_in_a_place_or_a_value_add_up(lake):
     assert sorted(rejected.values()) == [2, 2, 2]
 
 
-def test_a_batch_is_written_early_when_its_pictures_are_large(lake, picture, monkeypatch):
+def test_a_batch_is_written_early_when_its_images_are_large(lake, image, monkeypatch):
     monkeypatch.setattr("catalog.ingest.landing.MAX_HELD_BYTES", 1)
     told = []
-    records = [raw(n, item(f"i{n}", image_uri=data_uri(picture))) for n in range(3)]
+    records = [raw(n, item(f"i{n}", image_uri=data_uri(image))) for n in range(3)]
     land_items(records, lake, progress=told.append)
     assert told == [1, 1, 1]
 

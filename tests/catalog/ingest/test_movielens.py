@@ -28,7 +28,7 @@ def classic(tmp_path):
 
 
 @pytest.fixture
-def parquet(tmp_path, picture):
+def parquet(tmp_path, image):
     films = {
         "item_id": [1, 2],
         "title": ["Heat (1995)", "Bare"],
@@ -43,7 +43,7 @@ def parquet(tmp_path, picture):
     pl.DataFrame(films).write_parquet(tmp_path / "items.parquet")
     ratings = {"user_id": [1], "item_id": [1], "rating": [3.5], "timestamp": [1000000000]}
     pl.DataFrame(ratings).write_parquet(tmp_path / "interactions.parquet")
-    posters = {"item_id": [1], "image": [picture]}
+    posters = {"item_id": [1], "image": [image]}
     pl.DataFrame(posters).write_parquet(tmp_path / "images.parquet")
     return MovieLensSource(tmp_path)
 
@@ -81,11 +81,11 @@ def test_a_rating_is_an_event_in_order_of_time(classic):
     assert late.request_id is None
 
 
-def test_plot_credits_and_poster_come_from_the_parquet_files(parquet, picture):
+def test_plot_credits_and_poster_come_from_the_parquet_files(parquet, image):
     heat, bare = map(parse_item, parquet.items())
     assert heat.text == "A Los Angeles crime saga\nA thief.\nheist, police"
     assert heat.attributes == {"year": 1995, "director": "Michael Mann", "runtime_min": 170}
-    assert heat.image_uri == data_uri(picture)
+    assert heat.image_uri == data_uri(image)
     assert (bare.text, bare.category, bare.attributes, bare.image_uri) == (None, None, {}, None)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 
-from catalog.ingest.rows import dead_letter_row, event_frame, item_frame, picture_hash
+from catalog.ingest.rows import dead_letter_row, event_frame, hash_image, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
 from catalog.records import Event, Item, RawRecord, RecordError
 
@@ -35,15 +35,15 @@ def test_a_tombstone_keeps_nothing_but_its_id_and_time():
     }
 
 
-def test_only_an_inline_picture_gets_another_uri():
+def test_only_an_inline_image_gets_another_uri():
     uris = ("a.png", "data:;base64,R0lG", "DATA:;base64,R0lG")
     items = [Item(item_id="a", updated_at=NOON, image_uri=uri) for uri in uris]
     written = item_frame(items, ["00ff"] * 3)["image_uri"]
     assert written.to_list() == ["a.png", "media:00ff", "media:00ff"]
 
 
-def test_a_picture_is_named_by_its_sha256():
-    assert picture_hash(b"GIF") == hashlib.new("sha256", b"GIF").hexdigest()
+def test_a_image_is_named_by_its_sha256():
+    assert hash_image(b"GIF") == hashlib.new("sha256", b"GIF").hexdigest()
 
 
 def test_events_and_dead_letters_fill_their_tables():

@@ -1,4 +1,4 @@
-"""Tests for writer.py: the pictures of a batch, written before what points at them."""
+"""Tests for writer.py: the images of a batch, written before what points at them."""
 
 import io
 import json
@@ -7,11 +7,11 @@ from collections import namedtuple
 
 from PIL import Image
 
-from catalog.images.fetcher import PictureLoader
+from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import MediaConfig, data_uri
 from catalog.ingest.batch import Batch
 from catalog.ingest.message_parsing import check_items
-from catalog.ingest.writer import write_items, write_pictures
+from catalog.ingest.writer import write_images, write_items
 from catalog.lake.tables import ITEMS, MEDIA
 
 Message = namedtuple("Message", "topic partition offset key value timestamp")
@@ -33,49 +33,49 @@ def painted(color):
     return buffer.getvalue()
 
 
-def test_pictures_are_loaded_after_the_checks_and_their_failures_keep_the_message(lake, picture):
+def test_images_are_loaded_after_the_checks_and_their_failures_keep_the_message(lake, image):
     batch, values = batch_of(
-        {"item_id": "a", "image_uri": data_uri(picture)},
+        {"item_id": "a", "image_uri": data_uri(image)},
         {"item_id": "b", "image_uri": "/etc/passwd"},
         {"item_id": "c", "image_uri": "/etc/passwd", "deleted": True},
     )
     assert batch.items()["item_id"].to_list() == ["c"]
-    assert write_pictures(batch, lake, PictureLoader()) == 0
+    assert write_images(batch, lake, ImageFetcher()) == 0
     assert sorted(batch.items()["item_id"]) == ["a", "c"]
-    assert batch.pictures()["bytes"].to_list() == [picture]
+    assert batch.images()["bytes"].to_list() == [image]
     assert batch.dead_letters()["value"].to_list() == [values[1]]
     assert batch.consumed == 3
 
 
-def test_more_pictures_than_may_be_held_are_written_in_parts(lake):
-    pictures = [painted(color) for color in ("red", "green", "blue")]
-    room = len(pictures[0]) + len(pictures[1])
+def test_more_images_than_may_be_held_are_written_in_parts(lake):
+    images = [painted(color) for color in ("red", "green", "blue")]
+    room = len(images[0]) + len(images[1])
     batch, _ = batch_of(
-        *({"item_id": str(n), "image_uri": data_uri(each)} for n, each in enumerate(pictures))
+        *({"item_id": str(n), "image_uri": data_uri(each)} for n, each in enumerate(images))
     )
-    assert write_pictures(batch, lake, PictureLoader(), max_held_bytes=room) == 2
-    assert batch.pictures()["bytes"].to_list() == pictures[2:]
-    assert set(lake.read(MEDIA)["bytes"]) == set(pictures[:2])
+    assert write_images(batch, lake, ImageFetcher(), max_held_bytes=room) == 2
+    assert batch.images()["bytes"].to_list() == images[2:]
+    assert set(lake.read(MEDIA)["bytes"]) == set(images[:2])
     write_items(batch, lake)
-    assert set(lake.read(MEDIA)["bytes"]) == set(pictures)
+    assert set(lake.read(MEDIA)["bytes"]) == set(images)
     landed = lake.read(ITEMS).join(lake.read(MEDIA), left_on="image_hash", right_on="hash")
-    assert landed.sort("item_id")["bytes"].to_list() == pictures
+    assert landed.sort("item_id")["bytes"].to_list() == images
 
 
-def test_a_batch_is_written_when_it_is_due_without_the_pictures_that_are_late(lake, picture):
+def test_a_batch_is_written_when_it_is_due_without_the_images_that_are_late(lake, image):
     due = threading.Event()
 
     def fetch(uri):
         due.wait(10)
-        return picture
+        return image
 
     batch, values = batch_of(
         {"item_id": "late", "image_uri": "http://slow/a.png"},
-        {"item_id": "there", "image_uri": data_uri(picture)},
+        {"item_id": "there", "image_uri": data_uri(image)},
     )
     config = MediaConfig(batch_timeout_s=0.2)
-    with PictureLoader(config, fetchers={"http": fetch}) as pictures:
-        write_pictures(batch, lake, pictures)
+    with ImageFetcher(config, fetchers={"http": fetch}) as images:
+        write_images(batch, lake, images)
         due.set()
     assert batch.items()["item_id"].to_list() == ["there"]
     assert batch.dead_letters()["value"].to_list() == [values[0]]

@@ -395,8 +395,8 @@ def test_a_tombstone_without_a_time_is_kept_as_a_dead_letter(lake, fake_broker):
     assert lake.read(DEAD_LETTERS)["key"].to_list() == [b"a"]
 
 
-def test_a_path_in_a_message_reads_no_file(lake, fake_broker, tmp_path, picture):
-    (tmp_path / "secret.png").write_bytes(picture)
+def test_a_path_in_a_message_reads_no_file(lake, fake_broker, tmp_path, image):
+    (tmp_path / "secret.png").write_bytes(image)
     fake_broker.send("items", item("a", image_uri=f"file://{tmp_path}/secret.png"))
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
     assert report.landed.items == Counts()

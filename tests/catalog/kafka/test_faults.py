@@ -24,7 +24,7 @@ T1_MS = 1_767_225_600_000
 HOUR_MS = 3_600_000
 TABLES = (ITEMS, EVENTS, MEDIA, DEAD_LETTERS)
 POISON = (b"", b"{", b"\xff\xfe", b"null", b"[[[[", b'{"item_id": 7}', b'{"item_id": "a"}')
-PICTURES = (
+IMAGES = (
     None,
     "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==",
     "http://127.0.0.1/a.png",  # refused without asking anybody
@@ -96,20 +96,20 @@ def faulty_consumer(broker, faults, rebalances, options):
 hours = st.integers(0, 6)
 item_ids = st.sampled_from("abcd")
 items = st.builds(
-    lambda item_id, hour, title, picture: (
+    lambda item_id, hour, title, image: (
         item_id,
         {
             "item_id": item_id,
             "updated_at": f"2026-01-01T{hour:02}:00:00Z",
             "title": title,
-            "image_uri": picture,
+            "image_uri": image,
         },
         0,
     ),
     item_ids,
     hours,
     st.sampled_from(["one", "two", None]),
-    st.sampled_from(PICTURES),
+    st.sampled_from(IMAGES),
 )
 tombstones = st.builds(lambda item_id, hour: (item_id, None, hour), item_ids, hours)
 poison = st.builds(lambda value: ("p", value, 0), st.sampled_from(POISON))
@@ -217,7 +217,7 @@ def test_the_lake_ends_as_if_nothing_had_failed(new_fake_broker, script):
 def test_a_crash_at_every_single_moment_is_healed(new_fake_broker, tmp_path, crash):
     """One batch of items and one of events: before and after three writes, two, and two commits."""
     broker, faults = new_fake_broker(), Faults({crash})
-    gif = {"item_id": "a", "updated_at": "2026-01-01T00:00:00Z", "image_uri": PICTURES[1]}
+    gif = {"item_id": "a", "updated_at": "2026-01-01T00:00:00Z", "image_uri": IMAGES[1]}
     event = {"event_id": "e", "user_id": "u", "item_id": "a", "action": "click"}
     fill(broker, "items", [(0, ("a", gif, 0)), (0, ("p", b"{", 0))])
     fill(broker, "events", [(0, ("u", event | {"ts": "2026-01-01T00:00:00Z"}, 0))])

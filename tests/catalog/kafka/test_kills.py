@@ -32,7 +32,7 @@ DEFAULT_KILLS = int(os.environ.get("PONDER_TEST_KILLS", "8"))
 
 
 def messages(seed, *, count):
-    """(topic, key, value) of edits, repeats, tombstones, pictures, poison and events."""
+    """(topic, key, value) of edits, repeats, tombstones, images, poison and events."""
     rng = random.Random(seed)
     for _ in range(count):
         item_id = f"i{rng.randrange(count // 3)}"

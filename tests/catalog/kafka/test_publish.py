@@ -95,17 +95,17 @@ def test_items_go_out_by_their_id_and_before_the_events_of_a_user(source):
     assert (producer.flushed, producer.closed) == (3, True)
 
 
-def test_a_picture_named_by_a_path_goes_inline_and_nothing_else_changes(source, picture):
+def test_a_image_named_by_a_path_goes_inline_and_nothing_else_changes(source, image):
     producer = FakeProducer()
     records = source(items=[item("a", image_uri="a.png", shelf=3)])
-    (records.base_dir / "a.png").write_bytes(picture)
+    (records.base_dir / "a.png").write_bytes(image)
     publish(records, CONFIG, producer_factory=producer)
     [(_, _, value)] = producer.sent
-    assert json.loads(value) == item("a", image_uri=data_uri(picture), shelf=3)
+    assert json.loads(value) == item("a", image_uri=data_uri(image), shelf=3)
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1/a.png", "s3://bucket/a.png"])
-def test_a_picture_that_must_be_fetched_is_left_to_the_lander(source, uri):
+def test_a_image_that_must_be_fetched_is_left_to_the_lander(source, uri):
     producer = FakeProducer()
     publish(source(items=[item("a", image_uri=uri)]), CONFIG, producer_factory=producer)
     [(_, key, value)] = producer.sent
@@ -134,7 +134,7 @@ def test_progress_tells_of_every_record(source):
     assert told == [1_000, 1, 1]
 
 
-def test_what_goes_through_a_broker_lands_as_the_folder_does(tmp_path, source, picture, broker):
+def test_what_goes_through_a_broker_lands_as_the_folder_does(tmp_path, source, image, broker):
     records = source(
         items=[
             item("a", title="first", image_uri="a.png", tags=["x"]),
@@ -146,7 +146,7 @@ def test_what_goes_through_a_broker_lands_as_the_folder_does(tmp_path, source, p
         ],
         events=[event("e1"), event("e2", "v"), {"event_id": "e3"}],
     )
-    (records.base_dir / "a.png").write_bytes(picture)
+    (records.base_dir / "a.png").write_bytes(image)
     config = KafkaConfig(
         bootstrap_servers=broker,
         item_topic="published-items",

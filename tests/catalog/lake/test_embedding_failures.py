@@ -13,7 +13,7 @@ ITEMS = pl.DataFrame({"item_id": ["b/é", "a", "fine"], "content_hash": ["h2", "
 
 
 def letters(version="v-1"):
-    reasons = {"a": "cut off", "b/é": "no picture"}
+    reasons = {"a": "cut off", "b/é": "no image"}
     return embed_letters(ITEMS, reasons, model_version=version, failed_at=NOW)
 
 
@@ -21,7 +21,7 @@ def test_a_letter_keeps_the_item_its_content_and_the_reason():
     rows = letters().select("topic", "stage", "reason", "key", "value").rows()
     assert rows == [
         ("embed/v-1/a", "embed", "cut off", b"a", b"h1"),
-        ("embed/v-1/b/é", "embed", "no picture", "b/é".encode(), b"h2"),
+        ("embed/v-1/b/é", "embed", "no image", "b/é".encode(), b"h2"),
     ]
     assert letters().schema == DEAD_LETTERS.schema
 

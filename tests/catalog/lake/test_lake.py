@@ -29,8 +29,8 @@ def items(**titles_and_hours):
     return item_frame(records, [None] * len(records))
 
 
-def media(**pictures):
-    return pl.DataFrame(list(pictures.items()), schema=MEDIA.schema, orient="row")
+def media(**images):
+    return pl.DataFrame(list(images.items()), schema=MEDIA.schema, orient="row")
 
 
 def letter(offset, value, reason="bad", hour=0):

@@ -35,8 +35,8 @@ def newer(rows, hours):
     return rows.with_columns(pl.col("updated_at") + pl.duration(hours=hours))
 
 
-def media(**pictures):
-    return pl.DataFrame(list(pictures.items()), schema=MEDIA.schema, orient="row")
+def media(**images):
+    return pl.DataFrame(list(images.items()), schema=MEDIA.schema, orient="row")
 
 
 def moment():
@@ -168,7 +168,7 @@ def test_a_retention_below_a_week_must_be_forced():
         Retention(hours=-1, force=True)
 
 
-def test_only_old_pictures_that_no_item_shows_are_dropped(lake):
+def test_only_old_images_that_no_item_shows_are_dropped(lake):
     lake.insert_new(MEDIA, media(shown=b"1", old=b"2"))
     lake.upsert_items(items("t", "a", image="shown"))
     week_old = moment()
@@ -182,7 +182,7 @@ def test_only_old_pictures_that_no_item_shows_are_dropped(lake):
     assert sorted(lake.read(MEDIA, as_of=week_old)["hash"]) == ["old", "shown"]
 
 
-def test_pictures_stay_when_the_lake_is_younger_than_the_retention(lake):
+def test_images_stay_when_the_lake_is_younger_than_the_retention(lake):
     assert drop_unreferenced_media(lake, now=START) == 0
     lake.insert_new(MEDIA, media(a=b"1"))
     assert drop_unreferenced_media(lake, now=datetime.now(UTC)) == 0

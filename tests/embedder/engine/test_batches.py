@@ -28,7 +28,7 @@ def test_batches_hold_every_row_once_and_keep_the_budget(samples, tokens):
 
 
 @given(st.lists(prompts, max_size=60), st.integers(1, 200))
-def test_a_batch_has_pictures_or_none_and_equal_pictures_side_by_side(samples, tokens):
+def test_a_batch_has_images_or_none_and_equal_images_side_by_side(samples, tokens):
     for batch in token_budget_batches(samples, TokenBudget(tokens)):
         grids = [samples[row].grid for row in batch]
         assert len({grid is None for grid in grids}) == 1

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from embedder.content import Content, Failure
-from embedder.engine.decoding import OwnThinker, likeliest
-from embedder.engine.gating import Gate, ThinkingLimits
+from embedder.engine.decoding import SelfDecoder, likeliest
+from embedder.engine.gating import Gate, ReasoningLimits
 from embedder.model.checkpoint import load
 
 TOLERANCE = 1e-5
-NO_LIMITS = ThinkingLimits()
+NO_LIMITS = ReasoningLimits()
 QUESTIONS = (
     "as many hats as a bicycle has wheels",
     "boats, one more than a square has sides, in the colour of chocolate",
@@ -45,10 +45,10 @@ def judged(backbone, inputs, rows, *, policy="always", theta=0.5):
 
 
 def answers(checkpoint, gated, *, limits=NO_LIMITS, max_new_tokens=64, **options):
-    thinker = OwnThinker(
+    decoder = SelfDecoder(
         checkpoint.backbone, checkpoint.inputs, max_new_tokens=max_new_tokens, **options
     )
-    return dict(thinker.think(gated, limits))
+    return dict(decoder.decode(gated, limits))
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +104,17 @@ def test_the_shorter_rationale_is_answered_before_a_longer_one_that_began_earlie
 ):
     gated = judged(nano.backbone, nano.inputs, questions)
     by_length = sorted(gated, key=lambda one: -expected[one.row].rationale_tokens)
-    thinker = OwnThinker(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=2)
-    order = [row for row, _ in thinker.think(by_length, NO_LIMITS)]
+    decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=2)
+    order = [row for row, _ in decoder.decode(by_length, NO_LIMITS)]
     assert order[0] != by_length[0].row
     assert sorted(order) == sorted(expected)
 
 
-def test_direct_answers_do_not_wait_for_thinkers(nano, questions):
-    thinking = judged(nano.backbone, nano.inputs, questions[:2])
+def test_direct_answers_do_not_wait_for_reasoning(nano, questions):
+    reasoning = judged(nano.backbone, nano.inputs, questions[:2])
     direct = judged(nano.backbone, nano.inputs, questions[2:], policy="never")
-    thinker = OwnThinker(nano.backbone, nano.inputs, max_new_tokens=64)
-    order = [row for row, _ in thinker.think([*thinking, *direct], NO_LIMITS)]
+    decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64)
+    order = [row for row, _ in decoder.decode([*reasoning, *direct], NO_LIMITS)]
     assert order[:3] == [2, 3, 4]
 
 
@@ -127,8 +127,8 @@ def test_more_is_prefilled_only_while_few_wait(nano, questions):
             drawn.append(one.row)
             yield one
 
-    thinker = OwnThinker(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=1, max_waiting=1)
-    next(thinker.think(source(), NO_LIMITS))
+    decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=1, max_waiting=1)
+    next(decoder.decode(source(), NO_LIMITS))
     assert len(drawn) <= 3  # one in the slot, one that waits, one that made the wait too long
 
 
@@ -144,7 +144,7 @@ def test_beyond_the_calls_token_budget_the_direct_embedding_answers_and_says_so(
     nano, questions, expected
 ):
     lengths = sorted(answer.rationale_tokens + 1 for answer in expected.values())
-    limits = ThinkingLimits(max_new_tokens=lengths[1])
+    limits = ReasoningLimits(max_new_tokens=lengths[1])
     gated = judged(nano.backbone, nano.inputs, questions)
     found = answers(nano, gated, limits=limits)
     for one in gated:
@@ -158,7 +158,7 @@ def test_beyond_the_calls_token_budget_the_direct_embedding_answers_and_says_so(
 
 def test_when_the_deadline_has_passed_everything_is_answered_directly(nano, questions):
     gated = judged(nano.backbone, nano.inputs, questions)
-    found = answers(nano, gated, limits=ThinkingLimits(deadline=time.monotonic()), num_slots=2)
+    found = answers(nano, gated, limits=ReasoningLimits(deadline=time.monotonic()), num_slots=2)
     assert len(found) == len(gated)
     for one in gated:
         assert found[one.row].fallback
@@ -183,14 +183,14 @@ def test_where_memory_runs_out_fewer_reason_at_once_and_the_answers_are_the_same
     nano, questions, expected
 ):
     gated = judged(nano.backbone, nano.inputs, questions)
-    thinker = OwnThinker(ShortOfMemory(nano.backbone, 2), nano.inputs, max_new_tokens=64)
-    assert_same(dict(thinker.think(gated, NO_LIMITS)), expected)
+    decoder = SelfDecoder(ShortOfMemory(nano.backbone, 2), nano.inputs, max_new_tokens=64)
+    assert_same(dict(decoder.decode(gated, NO_LIMITS)), expected)
 
 
-def test_a_thought_that_fits_into_no_memory_fails_alone(nano, questions):
+def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
     gated = judged(nano.backbone, nano.inputs, questions)
-    thinker = OwnThinker(ShortOfMemory(nano.backbone, 0), nano.inputs, max_new_tokens=64)
-    found = dict(thinker.think(gated, NO_LIMITS))
+    decoder = SelfDecoder(ShortOfMemory(nano.backbone, 0), nano.inputs, max_new_tokens=64)
+    found = dict(decoder.decode(gated, NO_LIMITS))
     assert len(found) == len(gated)
     assert all(isinstance(answer, Failure) for answer in found.values())
 

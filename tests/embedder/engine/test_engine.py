@@ -9,11 +9,11 @@ import torch
 
 from embedder.content import Content, Encoding, Failure
 from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Gated, ThinkingLimits
+from embedder.engine.gating import Gated, ReasoningLimits
 from embedder.prompting.sample import Sample
 
 BAD_SHAPE = RuntimeError("bad shape")
-TASK = Task("describe", "never", ThinkingLimits())
+TASK = Task("describe", "never", ReasoningLimits())
 
 
 class Lengths:
@@ -21,7 +21,7 @@ class Lengths:
 
     def sample(self, content, instruction):
         if content.text == "unreadable":
-            raise ValueError("not a readable picture")
+            raise ValueError("not a readable image")
         return Sample([0] * len(content.text))
 
 
@@ -45,11 +45,11 @@ class LengthGate:
 
 
 class Direct:
-    """Thinker that never has to think."""
+    """Decoder that never has to decode."""
 
     needs_past = False
 
-    def think(self, gated, limits):
+    def decode(self, gated, limits):
         for one in gated:
             yield one.row, one.answer
 
@@ -75,7 +75,7 @@ def test_every_content_gets_the_answer_that_is_its_own(num_workers):
 
 def test_what_cannot_be_prepared_fails_alone():
     found = answers(LengthGate(), ["abc", "unreadable", "def"])
-    assert found[1].reason == "ValueError: not a readable picture"
+    assert found[1].reason == "ValueError: not a readable image"
     assert not isinstance(found[0], Failure)
     assert not isinstance(found[2], Failure)
 

@@ -1,4 +1,4 @@
-"""Pairs of the bazaar's pictures and titles, and copies of the untrained nano to train."""
+"""Pairs of the bazaar's images and titles, and copies of the untrained nano to train."""
 
 import copy
 import random
@@ -14,10 +14,10 @@ from embedder.finetune.data.pairs import Pair
 
 @pytest.fixture(scope="session")
 def pairs():
-    source = random.Random(5)
-    products = {product.name: product for product in (random_product(source) for _ in range(40))}
+    rng = random.Random(5)
+    products = {product.name: product for product in (random_product(rng) for _ in range(40))}
     return [
-        Pair(Content(name), Content(image=png(draw(product, source))), name, str(n))
+        Pair(Content(name), Content(image=png(draw(product, rng))), name, str(n))
         for n, (name, product) in enumerate(sorted(products.items())[:10])
     ]
 

@@ -1,4 +1,4 @@
-"""Tests for embedder/model/vision_encoder.py against transformers' own picture tower."""
+"""Tests for embedder/model/vision_encoder.py against transformers' own vision encoder."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_features_equal_those_of_transformers(backbone, grids):
     patches = torch.randn(num_patches, 3 * 16 * 16, generator=generator)
     both_frames = patches.view(-1, 3, 1, 256).expand(-1, 3, 2, 256).reshape(num_patches, -1)
     with torch.no_grad():
-        features = backbone.pictures.encode(patches, grids)
+        features = backbone.images.encode(patches, grids)
         expected = backbone.model.model.visual(both_frames, grid_thw=torch.tensor(grids))
     # Untrained weights of 0.15 give features of up to some hundreds: compared relatively.
     torch.testing.assert_close(

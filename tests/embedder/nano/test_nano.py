@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from embedder.finetune.training.state import load_state, save_state
-from embedder.nano.curriculum import false_negatives, lessons
+from embedder.nano.curriculum import curriculum_pairs, false_negatives
 from embedder.nano.evaluation import heldout_products
 from embedder.nano.training import Trainer
 
@@ -13,20 +13,20 @@ def trainer():
     return Trainer(num_steps=4, batch_size=4, learning_rate=1e-3, seed=3)
 
 
-def test_no_lesson_shows_a_held_out_combination():
-    batch = [lesson for step in range(5) for lesson in lessons(64, seed=0, step=step)]
-    assert not [lesson for lesson in batch if lesson.product.is_held_out]
+def test_no_pair_shows_a_held_out_combination():
+    batch = [pair for step in range(5) for pair in curriculum_pairs(64, seed=0, step=step)]
+    assert not [pair for pair in batch if pair.product.is_held_out]
     assert all(product.is_held_out for product in heldout_products(20, seed=0))
 
 
-def test_lessons_depend_on_seed_and_step_alone():
-    assert lessons(8, seed=1, step=5) == lessons(8, seed=1, step=5)
-    assert lessons(8, seed=1, step=5) != lessons(8, seed=1, step=6)
-    assert lessons(8, seed=1, step=5) != lessons(8, seed=2, step=5)
+def test_pairs_depend_on_seed_and_step_alone():
+    assert curriculum_pairs(8, seed=1, step=5) == curriculum_pairs(8, seed=1, step=5)
+    assert curriculum_pairs(8, seed=1, step=5) != curriculum_pairs(8, seed=1, step=6)
+    assert curriculum_pairs(8, seed=1, step=5) != curriculum_pairs(8, seed=2, step=5)
 
 
-def test_every_lesson_is_right_for_itself_and_what_fits_twice_is_no_negative():
-    batch = lessons(64, seed=0, step=0)
+def test_every_pair_is_right_for_itself_and_what_fits_twice_is_no_negative():
+    batch = curriculum_pairs(64, seed=0, step=0)
     mask = false_negatives(batch)
     assert mask.diagonal().all()
     for i, row in enumerate(batch):
@@ -60,7 +60,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(tmp_path):
 
 def test_a_step_lowers_the_loss_of_its_own_batch():
     model = trainer()
-    batch = lessons(4, seed=3, step=0)
+    batch = curriculum_pairs(4, seed=3, step=0)
     before = sum(loss.item() for loss in model.losses(batch).values())
     for _ in range(3):
         model.step(0)

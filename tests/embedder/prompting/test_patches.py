@@ -23,11 +23,11 @@ PROCESSORS = {
 @pytest.mark.parametrize("processor", PROCESSORS.values(), ids=PROCESSORS)
 @pytest.mark.parametrize("size", [(96, 96), (1, 1), (640, 480), (30, 500)])
 def test_patches_and_grid_equal_the_processors(processor, size):
-    picture = Image.effect_noise(size, 80).convert("RGB")
-    picture = Image.blend(picture, Image.new("RGB", size, "orange"), 0.3)
-    expected = processor(images=[picture], return_tensors="np")
+    image = Image.effect_noise(size, 80).convert("RGB")
+    image = Image.blend(image, Image.new("RGB", size, "orange"), 0.3)
+    expected = processor(images=[image], return_tensors="np")
     cutter = PatchCutter(processor)
-    patches, grid = cutter.cut(picture)
+    patches, grid = cutter.cut(image)
     assert list(grid) == expected["image_grid_thw"][0].tolist()
     np.testing.assert_allclose(
         cutter.with_frames(patches), expected["pixel_values"], atol=1e-6, rtol=0

@@ -57,11 +57,11 @@ def test_the_embedders_own_gate_decides_what_the_reasoner_is_asked(checkpoint):
     )
     reasoner = Scripted()
     encodings = encoder(asked, reasoner).encode_query(CONTENTS)
-    thinkers = [gate >= theta for gate in gates]
-    assert [e.action == "reason" for e in encodings] == thinkers
-    expected = [("query", c.text) for c, thinks in zip(CONTENTS, thinkers, strict=True) if thinks]
+    reasoners = [gate >= theta for gate in gates]
+    assert [e.action == "reason" for e in encodings] == reasoners
+    expected = [("query", c.text) for c, thinks in zip(CONTENTS, reasoners, strict=True) if thinks]
     assert reasoner.asked == expected
-    for encoding, direct, thinks in zip(encodings, own, thinkers, strict=True):
+    for encoding, direct, thinks in zip(encodings, own, reasoners, strict=True):
         assert encoding.gate_probability == direct.gate_probability
         if not thinks:
             np.testing.assert_allclose(encoding.vector, direct.vector, atol=1e-5)
@@ -109,7 +109,7 @@ def test_the_reasoner_and_its_prompt_are_part_of_the_version(checkpoint):
     assert all(version.startswith("nano-") for version in versions)
 
 
-def test_a_changed_encoder_pays_for_no_thinking_again(checkpoint):
+def test_a_changed_encoder_pays_for_no_reasoning_again(checkpoint):
     writer, kept = Scripted(), MemoryStore()
     encoders = [
         encoder(

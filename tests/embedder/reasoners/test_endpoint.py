@@ -29,7 +29,7 @@ WRITTEN = Rationale("A banana is yellow.", "yellow mugs", 5)
 
 
 def reasoner(server, waits=None, **options):
-    config = EndpointConfig(base_url=server.url, model="thinker", **options)
+    config = EndpointConfig(base_url=server.url, model="decoder", **options)
     return EndpointReasoner(config, sleep=[].append if waits is None else waits.append)
 
 
@@ -44,7 +44,7 @@ def test_rationales_come_in_the_order_of_the_contents(serve):
     assert outcomes == [Rationale(f"about {w}", f"{w}!", 5) for w in words]
 
 
-def test_a_content_is_sent_as_text_and_picture_with_its_sides_prompt(serve):
+def test_a_content_is_sent_as_text_and_image_with_its_sides_prompt(serve):
     server = serve(lambda *_: GOOD)
     huge = io.BytesIO()
     Image.new("RGBA", (3000, 100), (255, 0, 0, 255)).save(huge, "PNG")
@@ -53,11 +53,11 @@ def test_a_content_is_sent_as_text_and_picture_with_its_sides_prompt(serve):
     (body,), ((path, headers),) = server.asked, server.headers_seen
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer secret"
-    assert (body["model"], body["temperature"], body["max_tokens"]) == ("thinker", 0, 512)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("decoder", 0, 512)
     assert "item of a catalogue" in body["messages"][0]["content"]
-    picture, text = body["messages"][1]["content"]
+    image, text = body["messages"][1]["content"]
     assert text == {"type": "text", "text": "3 mugs"}
-    prefix, _, encoded = picture["image_url"]["url"].partition(",")
+    prefix, _, encoded = image["image_url"]["url"].partition(",")
     assert prefix == "data:image/jpeg;base64"
     sent = Image.open(io.BytesIO(base64.b64decode(encoded)))
     assert sent.size == (1024, 51)  # 3000 x 150, padded from 3000 x 100, at 1024 / 3000
@@ -126,7 +126,7 @@ def test_a_server_that_hangs_fails_its_content_in_time_and_no_other(serve):
     assert outcomes == [WRITTEN, NoRationale("no answer within 0.3 s"), WRITTEN]
 
 
-def test_thoughts_that_the_server_hands_over_apart_are_the_rationale(serve):
+def test_reasoning_that_the_server_hands_over_apart_is_the_rationale(serve):
     server = serve(lambda *_: completion("yellow mugs", reasoning_content="A banana is yellow."))
     assert reasoner(server).reason(texts("mugs"), "query") == [WRITTEN]
 
@@ -163,7 +163,7 @@ def test_a_server_that_drips_is_cut_off(serve):
 
 
 def test_many_contents_that_the_endpoint_cannot_read_are_no_outage(serve):
-    """A text-only model refuses every picture; the texts after them are still asked about."""
+    """A text-only model refuses every image; the texts after them are still asked about."""
     server = serve(lambda text, _: GOOD if text == "good" else (400, {}, b""))
     contents = texts(*["bad"] * 5, "good")
     outcomes = reasoner(server, max_failures=3, concurrency=1).reason(contents, "item")
@@ -200,7 +200,7 @@ def test_an_endpoint_that_is_not_there_is_an_outage(serve):
     url = server.url
     server.shutdown()
     server.server_close()
-    config = EndpointConfig(base_url=url, model="thinker", concurrency=1)
+    config = EndpointConfig(base_url=url, model="decoder", concurrency=1)
     outcomes = EndpointReasoner(config, sleep=[].append).reason(texts("a", "b"), "item")
     assert all(o.is_outage and "cannot be reached" in o.reason for o in outcomes)
 
@@ -223,10 +223,10 @@ def test_no_more_requests_are_under_way_than_allowed(serve):
     assert 1 < server.most_under_way <= 3
 
 
-def test_an_unreadable_picture_is_not_sent(serve):
+def test_an_unreadable_image_is_not_sent(serve):
     server = serve(lambda *_: GOOD)
-    (outcome,) = reasoner(server).reason([Content("mugs", b"not a picture")], "item")
-    assert "not a readable picture" in outcome.reason
+    (outcome,) = reasoner(server).reason([Content("mugs", b"not an image")], "item")
+    assert "not a readable image" in outcome.reason
     assert server.asked == []
 
 

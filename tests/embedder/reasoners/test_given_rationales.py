@@ -27,10 +27,10 @@ def test_vectors_equal_a_plain_forward_of_prompt_and_answer(checkpoint):
         np.testing.assert_allclose(vector, (state / state.norm()).numpy(), atol=1e-5)
 
 
-def test_a_models_own_rationale_gives_the_vector_that_it_gave_itself(picture):
+def test_a_models_own_rationale_gives_the_vector_that_it_gave_itself(image):
     """Of the trained nano: an untrained one writes words that tokenise to other tokens."""
     nano = load("nano")
-    contents = [*CONTENTS, Content("a boat in the colour of grass"), Content("", picture)]
+    contents = [*CONTENTS, Content("a boat in the colour of grass"), Content("", image)]
     own = MMEmbR1(nano, EmbedderConfig()).encode_items(contents, policy="always")
     rationales = [Rationale(e.rationale, e.summary) for e in own]
     assert all(rationale.summary for rationale in rationales)
@@ -40,8 +40,8 @@ def test_a_models_own_rationale_gives_the_vector_that_it_gave_itself(picture):
         np.testing.assert_allclose(vector, encoding.vector, atol=1e-5)
 
 
-def test_a_vector_does_not_depend_on_its_batch(checkpoint, picture):
-    contents = [*CONTENTS, Content("", picture)]
+def test_a_vector_does_not_depend_on_its_batch(checkpoint, image):
+    contents = [*CONTENTS, Content("", image)]
     rationales = [*RATIONALES, Rationale("the label says acme", "3 red mugs")]
     together = encode_given(checkpoint, contents, rationales, instruction="find", batch_size=2)
     for content, rationale, vector in zip(contents, rationales, together, strict=True):

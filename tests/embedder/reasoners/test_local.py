@@ -24,10 +24,10 @@ def local(checkpoint, **options):
     return LocalReasoner(checkpoint, LocalConfig(model=str(checkpoint.folder), **options))
 
 
-def test_nano_as_a_reasoner_writes_what_nano_thinks_by_itself(nano, picture):
+def test_nano_as_a_reasoner_writes_what_nano_thinks_by_itself(nano, image):
     contents = [
         Content("as many mugs as a bicycle has wheels"),
-        Content("", picture),
+        Content("", image),
         Content("a boat in the colour of grass"),
     ]
     own = MMEmbR1(nano, EmbedderConfig()).encode_query(contents, policy="always")
@@ -48,20 +48,20 @@ def test_a_model_that_is_no_embedder_is_asked_in_words_and_decodes_greedily(chec
             logits[barred] = float("-inf")
             generated.append(int(logits.argmax()))
     (written,) = local(stock, max_tokens=6).reason([content], "query")
-    assert written == read_answer(inputs.words(generated), num_tokens=6)
+    assert written == read_answer(inputs.decode(generated), num_tokens=6)
 
 
-def test_a_text_after_pictures_is_reasoned_about_as_if_alone(checkpoint, picture):
-    """Positions of the last batch with pictures must not leak into the next."""
+def test_a_text_after_images_is_reasoned_about_as_if_alone(checkpoint, image):
+    """Positions of the last batch with images must not leak into the next."""
     reasoner = local(checkpoint, max_tokens=12, batch_size=1)
     (alone,) = reasoner.reason([Content("3 red mugs")], "item")
-    mixed = reasoner.reason([Content("", picture), Content("3 red mugs")], "item")
+    mixed = reasoner.reason([Content("", image), Content("3 red mugs")], "item")
     assert mixed[1] == alone
 
 
-def test_an_unreadable_picture_fails_its_content_and_no_other(checkpoint):
+def test_an_unreadable_image_fails_its_content_and_no_other(checkpoint):
     bad, good = local(checkpoint, max_tokens=4).reason(
-        [Content("", b"not a picture"), Content("mugs")], "item"
+        [Content("", b"not an image"), Content("mugs")], "item"
     )
     assert isinstance(bad, NoRationale)
     assert isinstance(good, Rationale)

@@ -5,7 +5,7 @@ import pytest
 
 from embedder.content import Content, Encoding
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.reasoners.paired_encodings import both_modes
+from embedder.reasoners.paired_encodings import paired_encodings
 from embedder.reasoners.reasoner import Rationale
 
 GATES = (0.2, 0.5, 0.9)
@@ -26,11 +26,11 @@ def encode(policy):
 @pytest.mark.parametrize(("theta", "reasons"), [(0, [0, 1, 2]), (0.5, [1, 2]), (0.91, [])])
 def test_at_a_theta_those_at_or_above_it_have_their_reasoned_vector(theta, reasons):
     expected = np.eye(6)[[3 + row if row in reasons else row for row in range(3)]]
-    np.testing.assert_array_equal(both_modes(encode).at(theta), expected)
+    np.testing.assert_array_equal(paired_encodings(encode).at(theta), expected)
 
 
 def test_rationales_tokens_and_fallbacks_are_those_of_the_reasoned_encodings():
-    modes = both_modes(encode)
+    modes = paired_encodings(encode)
     assert modes.rationales == [
         Rationale("why", "what", 7),
         Rationale(""),
@@ -45,7 +45,7 @@ def test_rationales_tokens_and_fallbacks_are_those_of_the_reasoned_encodings():
 def test_the_vectors_of_a_theta_are_those_of_an_encoder_with_it(checkpoint):
     contents = [Content("3 red mugs"), Content("kites"), Content("blue boats")]
     model = MMEmbR1(checkpoint, EmbedderConfig())
-    modes = both_modes(lambda policy: model.encode_query(contents, policy=policy))
+    modes = paired_encodings(lambda policy: model.encode_query(contents, policy=policy))
     auto = model.encode_query(contents, policy="auto")
     expected = [encoding.vector for encoding in auto]
     np.testing.assert_allclose(modes.at(checkpoint.manifest.theta), expected, atol=1e-5)

@@ -23,8 +23,8 @@ def test_a_rationale_and_its_summary_are_told_apart(answer, text, summary):
     assert read_answer(answer) == Rationale(text, summary)
 
 
-def test_thoughts_that_come_apart_from_the_answer_make_it_the_summary():
-    assert read_answer("yellow mugs", thoughts="A banana is yellow.", num_tokens=7) == Rationale(
+def test_reasoning_that_comes_apart_from_the_answer_makes_it_the_summary():
+    assert read_answer("yellow mugs", reasoning="A banana is yellow.", num_tokens=7) == Rationale(
         "A banana is yellow.", "yellow mugs", 7
     )
 

@@ -64,7 +64,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def picture_encoder(exported):
+def image_encoder(exported):
     return SentenceEncoder.open(str(exported))
 
 
@@ -85,9 +85,9 @@ def test_vectors_are_those_of_sentence_transformers_with_its_prompts(text_model,
     assert (text_encoder.dim, text_encoder.dims) == (32, (32,))
 
 
-def test_a_vector_does_not_depend_on_its_batch(text_encoder, picture_encoder, picture):
-    contents = [Content("3 red mugs"), Content("blue", picture), Content("kites " * 30)]
-    for encoder in (text_encoder, picture_encoder):
+def test_a_vector_does_not_depend_on_its_batch(text_encoder, image_encoder, image):
+    contents = [Content("3 red mugs"), Content("blue", image), Content("kites " * 30)]
+    for encoder in (text_encoder, image_encoder):
         together = encoder.encode_items(contents)
         for content, expected in zip(contents, together, strict=True):
             alone = encoder.encode_items([content])[0]
@@ -103,12 +103,12 @@ def test_a_shortened_model_gives_short_unit_vectors(text_model, tmp_path):
     assert np.linalg.norm(encoding.vector) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_text_model_passes_over_a_picture_beside_a_text(text_encoder, picture):
-    with_picture, without = text_encoder.encode_items([Content("mugs", picture), Content("mugs")])
-    np.testing.assert_array_equal(with_picture.vector, without.vector)
+def test_a_text_model_passes_over_a_image_beside_a_text(text_encoder, image):
+    with_image, without = text_encoder.encode_items([Content("mugs", image), Content("mugs")])
+    np.testing.assert_array_equal(with_image.vector, without.vector)
 
 
-def test_a_picture_alone_fails_its_item_and_no_other(text_encoder, picture):
+def test_a_image_alone_fails_its_item_and_no_other(text_encoder, image):
     rows = [
         {"item_id": "a", "title": "3 mugs", "image_hash": "pic"},
         {"item_id": "b", "title": None, "image_hash": "pic"},
@@ -118,7 +118,7 @@ def test_a_picture_alone_fails_its_item_and_no_other(text_encoder, picture):
     items = pl.DataFrame(
         [row | common | {"content_hash": row["item_id"]} for row in rows], schema=ITEMS.schema
     )
-    embedded = embed_items(items, {"pic": picture}, text_encoder)
+    embedded = embed_items(items, {"pic": image}, text_encoder)
     assert embedded.embeddings["item_id"].to_list() == ["a", "c"]
     assert embedded.embeddings.schema == EMBEDDINGS.schema
     assert embedded.rationales.schema == RATIONALES.schema
@@ -126,37 +126,37 @@ def test_a_picture_alone_fails_its_item_and_no_other(text_encoder, picture):
     assert "reads text only" in embedded.failures["b"]
 
 
-def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, picture_encoder, picture):
+def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, image_encoder, image):
     with pytest.raises(ValueError, match="reads text only"):
-        text_encoder.encode_query([Content("", picture)])
-    with pytest.raises(ValueError, match="not a readable picture"):
-        picture_encoder.encode_query([Content("mugs", b"not a picture")])
+        text_encoder.encode_query([Content("", image)])
+    with pytest.raises(ValueError, match="not a readable image"):
+        image_encoder.encode_query([Content("mugs", b"not an image")])
 
 
-def test_a_text_that_looks_like_an_address_is_text(picture_encoder, text_encoder, tmp_path):
-    """sentence-transformers would fetch the first two and open the last as a picture."""
+def test_a_text_that_looks_like_an_address_is_text(image_encoder, text_encoder, tmp_path):
+    """sentence-transformers would fetch the first two and open the last as an image."""
     path = tmp_path / "secret.png"
     Image.new("RGB", (64, 64), "red").save(path)
     texts = ["http://127.0.0.1:9/a.png", "data:image/png;base64,AAAA", str(path)]
     bracketed = [f" {text} " for text in texts]
-    for encoder in (picture_encoder, text_encoder):
+    for encoder in (image_encoder, text_encoder):
         got = vectors(encoder.encode_items([Content(text) for text in texts]))
         like_text = vectors(encoder.encode_items([Content(text) for text in bracketed]))
         assert (got * like_text).sum(axis=1).min() > 0.5
 
 
-def test_pictures_of_every_kind_become_vectors(picture_encoder):
+def test_images_of_every_kind_become_vectors(image_encoder):
     contents = []
     for mode, size in (("RGBA", (1, 1)), ("L", (400, 3)), ("CMYK", (30, 40)), ("P", (64, 64))):
         file = io.BytesIO()
         Image.new(mode, size).save(file, "JPEG" if mode == "CMYK" else "PNG")
         contents.append(Content("", file.getvalue()))
-    got = vectors(picture_encoder.encode_items(contents))
+    got = vectors(image_encoder.encode_items(contents))
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
 
 
 class Apart:
-    """A model that takes a text or a picture but not both in one, as CLIP does."""
+    """A model that takes a text or an image but not both in one, as CLIP does."""
 
     prompts: dict[str, str] = {}  # noqa: RUF012
 
@@ -173,9 +173,9 @@ class Apart:
         return torch.tensor([3.0, 0.0] if isinstance(given, str) or "text" in given else [0.0, 5.0])
 
 
-def test_text_and_picture_count_equally_where_the_model_takes_them_apart(picture):
+def test_text_and_image_count_equally_where_the_model_takes_them_apart(image):
     encoder = SentenceEncoder(Apart(), name="apart", version="apart-1")
-    contents = [Content("mugs"), Content("", picture), Content("mugs", picture)]
+    contents = [Content("mugs"), Content("", image), Content("mugs", image)]
     half = 0.5**0.5
     np.testing.assert_allclose(
         vectors(encoder.encode_items(contents)), [[1, 0], [0, 1], [half, half]], atol=1e-6

@@ -68,7 +68,7 @@ def test_items_that_the_embedder_refuses_are_not_in_the_evaluation_set(tmp_path,
     settings = Settings(home=tmp_path)
     whole = read_evaluation_set(settings, bazaar, refusal=lambda content: None)
     texts = read_evaluation_set(
-        settings, bazaar, refusal=lambda content: "a picture" if content.image else None
+        settings, bazaar, refusal=lambda content: "an image" if content.image else None
     )
     assert len(whole.items) == len(whole.item_ids) > len(texts.items) > 0
     assert all(content.image is None for content in texts.items)

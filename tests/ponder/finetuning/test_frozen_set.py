@@ -6,9 +6,9 @@ from embedder.content import Content
 from ponder.finetuning.frozen_set import FrozenQuery, freeze, read_frozen_set, read_frozen_sets
 
 CONTENTS = {
-    "a": Content("mug", b"picture of a", key="1"),
+    "a": Content("mug", b"image of a", key="1"),
     "b": Content("hat"),
-    "c": Content("", b"picture of c"),
+    "c": Content("", b"image of c"),
     "d": Content("kite"),
 }
 
@@ -36,11 +36,11 @@ def test_equal_sets_have_equal_digests_and_others_do_not(tmp_path):
     assert frozen[0].digest == frozen[1].digest != frozen[2].digest
 
 
-@pytest.mark.parametrize("name", ["queries.jsonl", "items.jsonl", "picture"])
+@pytest.mark.parametrize("name", ["queries.jsonl", "items.jsonl", "image"])
 def test_a_set_that_was_changed_is_refused(tmp_path, name):
     freeze([query()], CONTENTS, tmp_path / "set")
     folder = tmp_path / "set"
-    path = min((folder / "images").iterdir()) if name == "picture" else folder / name
+    path = min((folder / "images").iterdir()) if name == "image" else folder / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ValueError, match="must be as it was frozen"):
         read_frozen_sets(tmp_path)

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from catalog.lake.tables import CANDIDATES, ITEMS
+from catalog.lake.tables import GENERATED_RATIONALES, ITEMS
 from embedder.content import Content
 from embedder.version import NANO, read_manifest
 from features.histories import HistoryConfig, positive_events
@@ -184,9 +184,9 @@ def test_without_likes_or_the_wish_no_behaviour_is_learnt(finished, settings, tm
 
 
 def test_no_worker_was_asked_twice(finished):
-    written = finished.lake.read(CANDIDATES)
+    written = finished.lake.read(GENERATED_RATIONALES)
     assert len(written) == finished.done("rationales")["rationales"]
-    assert written.select(CANDIDATES.key).is_unique().all()
+    assert written.select(GENERATED_RATIONALES.key).is_unique().all()
 
 
 def test_a_finished_stage_is_not_run_again(finished):
@@ -226,8 +226,8 @@ def test_stages_learn_from_the_lake_as_it_was_and_from_their_own_workers(
     shutil.copytree(finished.folder, tmp_path / "run")
     run = Run.open(settings, config, tmp_path / "run")
     run.lake.delete(ITEMS, run.lake.read(ITEMS))
-    foreign = run.lake.read(CANDIDATES).with_columns(worker=pl.lit("of another run"))
-    run.lake.insert_new(CANDIDATES, foreign)
+    foreign = run.lake.read(GENERATED_RATIONALES).with_columns(worker=pl.lit("of another run"))
+    run.lake.insert_new(GENERATED_RATIONALES, foreign)
     shutil.rmtree(run.folder / "selection")
     assert run_stage(run, "selection") == finished.done("selection")
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
@@ -243,7 +243,7 @@ def test_the_lineage_says_where_the_version_comes_from(finished):
     lineage = manifest["lineage"]
     assert manifest["name"] == "tuned"
     assert lineage["base"] == configured_version(Settings())
-    assert lineage["pairs"]["pairs"]["title_picture"] == 24
+    assert lineage["pairs"]["pairs"]["title_image"] == 24
     assert lineage["stages"]["joint"]["num_steps"] == 4
     assert lineage["stages"]["gate"]["seed"] == 0
     digests = {

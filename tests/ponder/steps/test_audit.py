@@ -132,8 +132,8 @@ def test_rows_stored_twice_are_made_one(sound):
 
 def test_what_cannot_be_mended_stays_and_says_what_to_do(sound):
     lake = open_lake(sound)
-    picture = lake.read(ITEMS)["image_hash"].drop_nulls()[0]
-    lake.delete(MEDIA, pl.DataFrame({"hash": [picture]}))
+    image = lake.read(ITEMS)["image_hash"].drop_nulls()[0]
+    lake.delete(MEDIA, pl.DataFrame({"hash": [image]}))
     result = audit(sound)
     assert set(faults(sound)) == {"dangling_media"}
     assert repair(sound, result) == {}

@@ -17,7 +17,7 @@ from ponder.steps.encode import encoded_rows, read_lines, write_rows
 runner = CliRunner()
 
 
-def picture():
+def image():
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
     return buffer.getvalue()
@@ -69,13 +69,13 @@ def test_a_bad_line_becomes_a_row_with_its_error_and_the_others_are_encoded(tmp_
     assert "vector" in found["b"]
 
 
-def test_a_line_may_be_an_item_and_bring_its_picture(tmp_path):
-    (tmp_path / "a.png").write_bytes(picture())
-    inline = "data:image/png;base64," + base64.b64encode(picture()).decode()
+def test_a_line_may_be_an_item_and_bring_its_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(image())
+    inline = "data:image/png;base64," + base64.b64encode(image()).decode()
     item = {"title": "3 mugs", "text": "new", "category": "kitchen", "tags": ["gift"]}
     lines = [json.dumps(item | {"image_uri": uri}) for uri in ("a.png", inline)]
     for line in read_lines(lines, folder=tmp_path):
-        assert line.content == Content("3 mugs\nkitchen, gift\nnew", picture())
+        assert line.content == Content("3 mugs\nkitchen, gift\nnew", image())
 
 
 def test_parquet_holds_the_same_rows_as_json_lines(tmp_path):

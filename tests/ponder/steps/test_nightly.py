@@ -12,9 +12,10 @@ from PIL import Image
 
 from catalog.images.addresses import parse_networks
 from catalog.images.image import MediaConfig
-from catalog.ingest.rows import item_frame, picture_hash
+from catalog.ingest.rows import hash_image, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from catalog.records import Item
+from ponder.reports.run.page import write_html
 from ponder.settings import Settings
 from ponder.steps import nightly as steps
 from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
@@ -35,19 +36,19 @@ def indexed(settings):
         return set(index.keys(index.live_version())["item_id"])
 
 
-def half_a_picture(folder):
-    """The first half of a picture's bytes."""
+def half_a_image(folder):
+    """The first half of an image's bytes."""
     Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
     whole = (folder / "images" / "whole.jpg").read_bytes()
     return whole[: len(whole) // 2]
 
 
 def land_unreadable(settings, folder, item_id):
-    """An item that cannot be embedded; past landing, which lets no such picture through."""
-    lake, half = open_lake(settings), half_a_picture(folder)
+    """An item that cannot be embedded; past landing, which lets no such image through."""
+    lake, half = open_lake(settings), half_a_image(folder)
     item = Item(item_id=item_id, updated_at=datetime.now(UTC))
-    lake.insert_new(MEDIA, pl.DataFrame({"hash": [picture_hash(half)], "bytes": [half]}))
-    lake.upsert_items(item_frame([item], [picture_hash(half)]))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": [hash_image(half)], "bytes": [half]}))
+    lake.upsert_items(item_frame([item], [hash_image(half)]))
 
 
 @pytest.fixture
@@ -80,16 +81,16 @@ def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
     assert indexed(settings) == living - {removed}
 
 
-def test_settings_say_where_pictures_may_be_fetched_from(tmp_path):
+def test_settings_say_where_images_may_be_fetched_from(tmp_path):
     settings = Settings(
         home=tmp_path / "home",
         media_allow=parse_networks("127.0.0.1/32"),
         lake_options={"AWS_REGION": "eu-west-1"},
-        media_buckets=("pictures",),
+        media_buckets=("images",),
     )
     assert media_config(settings) == MediaConfig(
         allow=settings.media_allow,
-        buckets=("pictures",),
+        buckets=("images",),
         store_options={"AWS_REGION": "eu-west-1"},
     )
     (tmp_path / "data").mkdir()
@@ -123,7 +124,7 @@ def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, nig
 
 
 def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
-    half = half_a_picture(folder)
+    half = half_a_image(folder)
     (folder / "images" / "cut.jpg").write_bytes(half)
     when = "2026-03-05T00:00:00Z"
     append(
@@ -224,8 +225,7 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
         assert json.loads((settings.reports_folder / f"{name}.json").read_text())
     reply = steps.recall(settings, {"text": "3 red mugs", "top_k": 5})
     assert [found["rank"] for found in reply["candidates"]] == [1, 2, 3, 4, 5]
-    report = steps.report(settings)
-    assert report["path"].endswith("report.html")
+    assert write_html(settings).name == "report.html"
 
 
 def test_status_counts_what_is_there(settings, folder, night):

@@ -81,7 +81,7 @@ def test_a_log_with_impressions_is_judged_by_pages(log):
     assert Log(pl.concat([log.events, shown]), log.items, log.vectors).protocol == "impressions"
 
 
-def test_candidates_are_living_pictured_and_embedded(log):
+def test_candidates_are_living_with_image_and_embedded(log):
     known = log.vectors.filter(pl.col("item_id") != "i002")
     candidates = set(Log(log.events, log.items, known).candidates)
     assert candidates == {f"i{n:03d}" for n in range(3, 60)}

@@ -92,9 +92,9 @@ def test_drop_asks_first_and_takes_only_what_is_meant(ponder, lake):
 
 
 def test_the_lake_is_compacted_vacuumed_and_its_history_told(ponder, lake):
-    pictures = pl.DataFrame({"hash": ["h"], "bytes": [b"1"]}, schema=MEDIA.schema)
-    lake.insert_new(MEDIA, pictures)
-    lake.insert_new(MEDIA, pictures.with_columns(hash=pl.lit("i")))
+    images = pl.DataFrame({"hash": ["h"], "bytes": [b"1"]}, schema=MEDIA.schema)
+    lake.insert_new(MEDIA, images)
+    lake.insert_new(MEDIA, images.with_columns(hash=pl.lit("i")))
     compacted = json.loads(ponder("lake", "compact", "--json").stdout)
     assert compacted["media"]["removed"] == 2
     force = ("lake", "vacuum", "--days", "0", "--force", "--media", "--deleted", "--json")

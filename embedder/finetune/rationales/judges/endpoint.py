@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.prompt import (
     INSTRUCTION,
     PROMPT_VERSION,
@@ -79,25 +79,27 @@ class EndpointJudge:
         self._instruction = instruction
         self._endpoint = ChatEndpoint(config, sleep=sleep)
 
-    def log_odds(self, cases: Sequence[Case]) -> np.ndarray:
-        """[N] log-odds of yes against no, in nats; NaN for a case that could not be judged.
+    def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
+        """[N] log-odds of yes against no, in nats; NaN for a input that could not be judged.
 
         Raises:
             ReasonerOutage: the endpoint answers nobody.
         """
-        outcomes = self._endpoint.ask(cases, self._body, read_odds, max_attempts=self._max_attempts)
+        outcomes = self._endpoint.ask(
+            judge_inputs, self._body, read_odds, max_attempts=self._max_attempts
+        )
         for outcome in outcomes:
             if isinstance(outcome, NoAnswer) and outcome.is_outage:
                 raise ReasonerOutage(f"{outcome.reason}; judge again later")
         return np.array([math.nan if isinstance(o, NoAnswer) else o for o in outcomes])
 
-    def _body(self, case: Case) -> dict[str, Any]:
-        about_item = reasoning_line(case, "item", clean=_cut)
+    def _body(self, judge_input: JudgeInput) -> dict[str, Any]:
+        about_item = reasoning_line(judge_input, "item", clean=_cut)
         asked = [
             text_part(f"<Instruct>: {self._instruction}<Query>:"),
-            *content_parts(case.query),
-            text_part(f"{reasoning_line(case, 'query', clean=_cut)}\n<Document>:"),
-            *content_parts(case.target),
+            *content_parts(judge_input.query),
+            text_part(f"{reasoning_line(judge_input, 'query', clean=_cut)}\n<Document>:"),
+            *content_parts(judge_input.target),
             *([text_part(about_item)] if about_item else []),
         ]
         return {

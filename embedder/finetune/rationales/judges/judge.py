@@ -11,7 +11,7 @@ from embedder.reasoners.reasoner import Rationale, Side
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgeInput:
     """One question to a judge: do these two match?"""
 
     query: Content
@@ -45,10 +45,10 @@ class Judge(Protocol):
         """Who judges; equal names give equal log-odds."""
         ...
 
-    def log_odds(self, cases: Sequence[Case]) -> np.ndarray:
-        """[N] log P(match) - log P(no match) in nats, in the order of the cases.
+    def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
+        """[N] log P(match) - log P(no match) in nats, in the order of the inputs.
 
-        Each depends on its case alone, not on the others of the call. NaN: could not be judged.
+        Each depends on its input alone, not on the others of the call. NaN: could not be judged.
 
         Raises:
             ReasonerOutage: the judge answers nobody now.

@@ -6,7 +6,7 @@ line after the content that it is about, and no line without one.
 
 from collections.abc import Callable
 
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.reasoners.reasoner import Side
 
 PROMPT_VERSION = 1
@@ -21,15 +21,17 @@ INSTRUCTION = "Given a search query, retrieve relevant candidates that answer th
 _NAMES: dict[Side, str] = {"query": "Query", "item": "Document"}
 
 
-def reasoning_line(case: Case, side: Side, *, clean: Callable[[str], str] = str) -> str:
+def reasoning_line(
+    judge_input: JudgeInput, side: Side, *, clean: Callable[[str], str] = str
+) -> str:
     """The line with the rationale about a side; empty where there is none.
 
     Args:
-        case: with or without a rationale.
+        judge_input: with or without a rationale.
         side: after whose content the line goes.
         clean: makes the rationale, which is untrusted, fit for the prompt.
     """
-    if case.rationale is None or case.side != side:
+    if judge_input.rationale is None or judge_input.side != side:
         return ""
-    told = f"{case.rationale.text} {case.rationale.summary}".strip()
+    told = f"{judge_input.rationale.text} {judge_input.rationale.summary}".strip()
     return f"\n<Reasoning about the {_NAMES[side]}>:{clean(told)}"

@@ -1,6 +1,6 @@
 """A judge that is an embedder: what a rationale does to its own retrieval.
 
-The log-odds are those of picking the partner out of the partner and the others of a case, by a
+The log-odds are those of picking the partner out of the partner and the others of a input, by a
 softmax over cosines:
 
     z = cos(about, partner) / T - log sum_n exp(cos(about, other_n) / T)
@@ -9,7 +9,7 @@ A rationale changes the vector of what it is about and no other. (Our reconstruc
 evaluator is said to be a larger model. This one needs no second model, knows how to read the
 rationales of its own template, and cannot be better than its embedder.)
 
-Shape legend: N = cases, D = embedding dimension
+Shape legend: N = inputs, D = embedding dimension
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedder.content import Content, Encoding
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.cache import content_key
@@ -67,37 +67,46 @@ class SelfJudge:
         self.name = f"self:{self._encoder.version}/T{config.temperature:g}"
         self._direct: dict[Side, dict[str, np.ndarray]] = {"query": {}, "item": {}}
 
-    def log_odds(self, cases: Sequence[Case]) -> np.ndarray:
+    def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
         """[N] log-odds of the partner against the others, in nats.
 
         Raises:
-            ValueError: a case has no others; there is nothing to compare with.
+            ValueError: a input has no others; there is nothing to compare with.
         """
-        alone = sum(not case.others for case in cases)
+        alone = sum(not judge_input.others for judge_input in judge_inputs)
         if alone:
             raise ValueError(
-                f"a judge that compares must be given others, got none in {alone} of {len(cases)} "
-                "cases; raise num_others of the contrasts"
+                "a judge that compares must be given others, got none in "
+                f"{alone} of {len(judge_inputs)} inputs; raise num_others of the negatives"
             )
-        self._encode_directly(cases)
-        about_ND = self._about(cases)
+        self._encode_directly(judge_inputs)
+        about_ND = self._about(judge_inputs)
         return np.array(
-            [self._odds(case, vector_D) for case, vector_D in zip(cases, about_ND, strict=True)]
+            [
+                self._odds(judge_input, vector_D)
+                for judge_input, vector_D in zip(judge_inputs, about_ND, strict=True)
+            ]
         )
 
-    def _odds(self, case: Case, about_D: np.ndarray) -> float:
-        vectors = self._direct[OTHER_SIDE[case.side]]
-        partners = [vectors[content_key(content)] for content in (case.partner, *case.others)]
+    def _odds(self, judge_input: JudgeInput, about_D: np.ndarray) -> float:
+        vectors = self._direct[OTHER_SIDE[judge_input.side]]
+        partners = [
+            vectors[content_key(content)] for content in (judge_input.partner, *judge_input.others)
+        ]
         cosines = np.stack(partners).astype(np.float64) @ about_D.astype(np.float64)
         scaled = cosines / self._config.temperature
         return float(scaled[0] - np.logaddexp.reduce(scaled[1:]))
 
-    def _about(self, cases: Sequence[Case]) -> np.ndarray:
+    def _about(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
         """[N, D] vectors of what the rationales are about, with them where there are any."""
         told: dict[tuple[Side, str, Rationale], Content] = {
-            (case.side, content_key(case.about), case.rationale): case.about
-            for case in cases
-            if case.rationale is not None
+            (
+                judge_input.side,
+                content_key(judge_input.about),
+                judge_input.rationale,
+            ): judge_input.about
+            for judge_input in judge_inputs
+            if judge_input.rationale is not None
         }
         reasoned: dict[tuple[Side, str, Rationale], np.ndarray] = {}
         for side in OTHER_SIDE:
@@ -107,10 +116,12 @@ class SelfJudge:
                 reasoned.update(zip(keys, vectors, strict=True))
         return np.stack(
             [
-                self._direct[case.side][content_key(case.about)]
-                if case.rationale is None
-                else reasoned[case.side, content_key(case.about), case.rationale]
-                for case in cases
+                self._direct[judge_input.side][content_key(judge_input.about)]
+                if judge_input.rationale is None
+                else reasoned[
+                    judge_input.side, content_key(judge_input.about), judge_input.rationale
+                ]
+                for judge_input in judge_inputs
             ]
         )
 
@@ -127,13 +138,13 @@ class SelfJudge:
             batch_size=self._config.batch_size,
         )
 
-    def _encode_directly(self, cases: Iterable[Case]) -> None:
+    def _encode_directly(self, judge_inputs: Iterable[JudgeInput]) -> None:
         missing: dict[Side, dict[str, Content]] = {"query": {}, "item": {}}
-        for case in cases:
-            if case.rationale is None:
-                missing[case.side][content_key(case.about)] = case.about
-            for content in (case.partner, *case.others):
-                missing[OTHER_SIDE[case.side]][content_key(content)] = content
+        for judge_input in judge_inputs:
+            if judge_input.rationale is None:
+                missing[judge_input.side][content_key(judge_input.about)] = judge_input.about
+            for content in (judge_input.partner, *judge_input.others):
+                missing[OTHER_SIDE[judge_input.side]][content_key(content)] = content
         encoders: dict[Side, Callable[[list[Content]], list[Encoding]]] = {
             "query": self._encoder.encode_query,
             "item": self._encoder.encode_items,

@@ -6,7 +6,7 @@ Prompt and read-out are those of Qwen3-VL-Reranker, which is trained for just th
 Qwen-VL checkpoint whose vocabulary has both words can be asked as well. Log-odds and not the
 probability, which for true pairs is close to 1 with any rationale.
 
-Shape legend: N = cases, B = cases in a batch
+Shape legend: N = inputs, B = inputs in a batch
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from embedder.content import Content
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.prompt import (
     INSTRUCTION,
     PROMPT_VERSION,
@@ -75,16 +75,18 @@ class YesNoJudge:
         self.name = f"yes-no:{version}/{PROMPT_VERSION}"
 
     @torch.inference_mode()
-    def log_odds(self, cases: Sequence[Case]) -> np.ndarray:
+    def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
         """[N] log-odds of yes against no, in nats.
 
         Raises:
-            embedder.prompting.images.PictureError: a picture cannot be read.
+            embedder.prompting.images.ImageError: an image cannot be read.
         """
-        prompts = [self._prompt(case) for case in cases]
-        odds_N = np.empty(len(cases))
-        longest_first = sorted(range(len(cases)), key=lambda row: (-len(prompts[row].tokens), row))
-        for start in range(0, len(cases), self._config.batch_size):
+        prompts = [self._prompt(judge_input) for judge_input in judge_inputs]
+        odds_N = np.empty(len(judge_inputs))
+        longest_first = sorted(
+            range(len(judge_inputs)), key=lambda row: (-len(prompts[row].tokens), row)
+        )
+        for start in range(0, len(judge_inputs), self._config.batch_size):
             rows = longest_first[start : start + self._config.batch_size]
             odds_N[rows] = self._judge([prompts[row] for row in rows])
         return odds_N
@@ -92,38 +94,38 @@ class YesNoJudge:
     def _judge(self, prompts: Sequence["_Prompt"]) -> np.ndarray:
         backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
         batch = inputs.batch([Sample(prompt.tokens) for prompt in prompts])
-        pictures = [picture for prompt in prompts for picture in prompt.pictures]
-        if pictures:
-            seen = inputs.batch(pictures)
+        images = [image for prompt in prompts for image in prompt.images]
+        if images:
+            seen = inputs.batch(images)
             batch = replace(batch, patches_PV=seen.patches_PV, grids=seen.grids)
         states = backbone.states(batch.to(backbone.device))[:, -1]
         logits_B2 = backbone.logits(states)[:, self._answers].double()
         return (logits_B2[:, 0] - logits_B2[:, 1]).cpu().numpy()
 
-    def _prompt(self, case: Case) -> "_Prompt":
-        query, query_picture = self._shown(case.query)
-        target, target_picture = self._shown(case.target)
+    def _prompt(self, judge_input: JudgeInput) -> "_Prompt":
+        query, query_image = self._shown(judge_input.query)
+        target, target_image = self._shown(judge_input.target)
         text = "".join(
             (
                 f"{TURN_START}system\n{SYSTEM}{TURN_END}\n{TURN_START}user\n",
                 f"<Instruct>: {self._config.instruction}",
-                f"<Query>:{query}{reasoning_line(case, 'query', clean=self._cut)}",
-                f"\n<Document>:{target}{reasoning_line(case, 'item', clean=self._cut)}",
+                f"<Query>:{query}{reasoning_line(judge_input, 'query', clean=self._cut)}",
+                f"\n<Document>:{target}{reasoning_line(judge_input, 'item', clean=self._cut)}",
                 f"{TURN_END}\n{TURN_START}assistant\n",
             )
         )
         tokens = self._checkpoint.inputs.tokens(text)
-        return _Prompt(tokens, [*query_picture, *target_picture])
+        return _Prompt(tokens, [*query_image, *target_image])
 
     def _shown(self, content: Content) -> tuple[str, list[Sample]]:
-        """A content as the prompt's text, and its picture if it has one."""
+        """A content as the prompt's text, and its image if it has one."""
         text = self._cut(content.text)
         if content.image is None:
             return text, []
         inputs = self._checkpoint.inputs
-        picture = inputs.sample(Content(image=content.image), "")
-        num_tokens = picture.tokens.count(inputs.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
-        return f"{IMAGE_START}{IMAGE_PAD * num_tokens}{IMAGE_END}{text}", [picture]
+        image = inputs.sample(Content(image=content.image), "")
+        num_tokens = image.tokens.count(inputs.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
+        return f"{IMAGE_START}{IMAGE_PAD * num_tokens}{IMAGE_END}{text}", [image]
 
     def _cut(self, text: str) -> str:
         """Untrusted text without control tokens, as long as an embedder would read it."""
@@ -138,7 +140,7 @@ class YesNoJudge:
 @dataclass(frozen=True, slots=True)
 class _Prompt:
     tokens: list[int]
-    pictures: list[Sample]
+    images: list[Sample]
     """In the order of their places in the tokens."""
 
 

@@ -80,9 +80,9 @@ def test_left_out_words_leave_the_others_in_order_and_never_nothing():
 def test_a_content_keeps_what_it_lacks_and_equal_seeds_vary_alike(pixels):
     vary = Augmentation()
     assert vary(Content("mug"), random.Random(0)) == Content("mug")
-    picture = Content(image=png(pixels))
-    assert vary(picture, random.Random(1)) == vary(picture, random.Random(1))
-    assert vary(picture, random.Random(1)) != vary(picture, random.Random(2))
+    image = Content(image=png(pixels))
+    assert vary(image, random.Random(1)) == vary(image, random.Random(1))
+    assert vary(image, random.Random(1)) != vary(image, random.Random(2))
 
 
 def test_a_fraction_out_of_range_is_refused():

@@ -10,10 +10,10 @@ import pytest
 
 from embedder.finetune.data.behaviour_targets import (
     behaviour_vectors,
-    turned_towards,
+    procrustes_align,
     with_popularity,
 )
-from embedder.finetune.data.interactions import ppmi, tastes
+from embedder.finetune.data.interactions import interactions, ppmi
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -24,8 +24,8 @@ def positives(*likes, ts=NOON):
 
 
 def crowd(seed=0):
-    source = random.Random(seed)
-    likes = [(f"u{n}", source.sample("abcdefghij", 4)) for n in range(30)]
+    rng = random.Random(seed)
+    likes = [(f"u{n}", rng.sample("abcdefghij", 4)) for n in range(30)]
     return positives(*likes)
 
 
@@ -39,7 +39,7 @@ def unit_rows(rows):
 
 def test_vectors_are_the_rows_of_the_truncated_decomposition_of_ppmi():
     found = behaviour_vectors(crowd(), before=NOON + timedelta(1), dim=3)
-    left, sizes, _ = np.linalg.svd(ppmi(tastes(crowd()).liked_UI).toarray())
+    left, sizes, _ = np.linalg.svd(ppmi(interactions(crowd()).liked_UI).toarray())
     assert sizes[2] - sizes[3] > 1e-3  # else the third direction is anyone's
     expected = unit_rows(left[:, :3] * np.sqrt(sizes[:3]))
     assert found["item_id"].to_list() == list("abcdefghij")
@@ -73,31 +73,31 @@ def test_a_dim_that_leaves_nothing_to_factorise_is_refused():
 
 
 def test_turning_keeps_cosines_and_undoes_a_rotation():
-    source = np.random.default_rng(0)
-    behaviour = unit_rows(source.normal(size=(50, 3)))
-    rotation, _ = np.linalg.qr(source.normal(size=(5, 5)))
+    rng = np.random.default_rng(0)
+    behaviour = unit_rows(rng.normal(size=(50, 3)))
+    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
     model = behaviour @ rotation[:3]
-    turned = turned_towards(behaviour, model)
+    turned = procrustes_align(behaviour, model)
     np.testing.assert_allclose(turned, model, atol=1e-6)
-    noisy = turned_towards(behaviour, unit_rows(model + 0.3 * source.normal(size=model.shape)))
+    noisy = procrustes_align(behaviour, unit_rows(model + 0.3 * rng.normal(size=model.shape)))
     np.testing.assert_allclose(noisy @ noisy.T, behaviour @ behaviour.T, atol=1e-5)
 
 
 def test_turning_brings_vectors_nearer_than_other_turns_do():
-    source = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     behaviour, model = (
-        unit_rows(source.normal(size=(20, 3))),
-        unit_rows(source.normal(size=(20, 4))),
+        unit_rows(rng.normal(size=(20, 3))),
+        unit_rows(rng.normal(size=(20, 4))),
     )
-    best = (turned_towards(behaviour, model) * model).sum()
+    best = (procrustes_align(behaviour, model) * model).sum()
     for _ in range(200):
-        other, _ = np.linalg.qr(source.normal(size=(4, 3)))
+        other, _ = np.linalg.qr(rng.normal(size=(4, 3)))
         assert (behaviour @ other.T * model).sum() <= best
 
 
 def test_behaviour_vectors_longer_than_the_models_are_refused():
     with pytest.raises(ValueError, match="must not be longer than the model's, 2, got 3"):
-        turned_towards(np.eye(3), np.eye(3)[:, :2])
+        procrustes_align(np.eye(3), np.eye(3)[:, :2])
 
 
 def test_popularity_is_one_direction_more():

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import ITEMS
-from embedder.finetune.data.catalogue_pairs import attribute_pairs, title_picture_pairs
+from embedder.finetune.data.catalogue_pairs import attribute_pairs, title_image_pairs
 
 ITEM = {"title": "A mug", "category": "kitchen", "attributes": "{}", "image_hash": "x"}
 
@@ -16,18 +16,18 @@ def items(**changes):
     return pl.DataFrame(rows, schema=ITEMS.schema)
 
 
-def test_a_title_asks_for_the_picture_alone():
-    found = title_picture_pairs(items(a={}, b={"title": "a MUG"}))
+def test_a_title_asks_for_the_image_alone():
+    found = title_image_pairs(items(a={}, b={"title": "a MUG"}))
     columns = ("query_key", "query_text", "target_item", "target_view")
     assert found.select(columns).rows() == [
-        ("a mug", "A mug", "a", "picture"),
-        ("a mug", "a MUG", "b", "picture"),
+        ("a mug", "A mug", "a", "image"),
+        ("a mug", "a MUG", "b", "image"),
     ]
 
 
 @pytest.mark.parametrize("lack", [{"title": None}, {"title": ""}, {"image_hash": None}])
-def test_items_without_title_or_picture_and_deleted_ones_are_left_out(lack):
-    found = title_picture_pairs(items(a=lack, b={}, c={"deleted": True}))
+def test_items_without_title_or_image_and_deleted_ones_are_left_out(lack):
+    found = title_image_pairs(items(a=lack, b={}, c={"deleted": True}))
     assert found["target_item"].to_list() == ["b"]
 
 

@@ -18,10 +18,10 @@ def brute_threshold(positives, negatives):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("num_levels", [4, 1000])
 def test_the_threshold_is_the_best_of_all_scores(seed, num_levels):
-    source = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     # Few levels: many ties, within and between labels.
-    positives = source.integers(num_levels // 3, num_levels, size=20) / num_levels
-    negatives = source.integers(0, num_levels, size=60) / num_levels
+    positives = rng.integers(num_levels // 3, num_levels, size=20) / num_levels
+    negatives = rng.integers(0, num_levels, size=60) / num_levels
     threshold, f1 = f1_threshold(positives, [negatives[:7], negatives[7:]])
     expected_threshold, expected_f1 = brute_threshold(positives, negatives)
     assert threshold == expected_threshold
@@ -79,12 +79,12 @@ def test_ties_go_to_the_lower_row_and_missing_ones_are_padded():
 
 @pytest.mark.parametrize("max_scores", [1, 35, 10**6])
 def test_mining_equals_brute_force_however_it_is_cut(max_scores):
-    source = np.random.default_rng(5)
-    queries, targets = source.normal(size=(9, 4)), source.normal(size=(15, 4))
+    rng = np.random.default_rng(5)
+    queries, targets = rng.normal(size=(9, 4)), rng.normal(size=(15, 4))
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     targets /= np.linalg.norm(targets, axis=1, keepdims=True)
     scores = (queries @ targets.T).astype(np.float32)
-    labels = (scores > 0.8) ^ (source.random(scores.shape) < 0.05)
+    labels = (scores > 0.8) ^ (rng.random(scores.shape) < 0.05)
     mined = mine(
         queries, targets, np.argwhere(labels)[::-1], num_negatives=3, max_scores=max_scores
     )

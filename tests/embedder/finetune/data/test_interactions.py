@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from embedder.finetune.data.interactions import cosine, ppmi, swing, tastes
+from embedder.finetune.data.interactions import cosine, interactions, ppmi, swing
 
 
 def likes(seed, num_users=12, num_items=9):
-    source = random.Random(seed)
+    rng = random.Random(seed)
     return {
-        f"u{user:02d}": {f"i{item}" for item in range(num_items) if source.random() < 0.4}
+        f"u{user:02d}": {f"i{item}" for item in range(num_items) if rng.random() < 0.4}
         for user in range(num_users)
     }
 
@@ -52,7 +52,7 @@ def brute_ppmi(items_of_user, item_ids):
 
 def test_likes_are_counted_once_and_sorted_by_id():
     rows = frame({"v": {"b", "a"}, "u": {"b"}})
-    liked = tastes(pl.concat([rows, rows]))
+    liked = interactions(pl.concat([rows, rows]))
     assert liked.item_ids == ["a", "b"]
     np.testing.assert_array_equal(liked.liked_UI.toarray(), [[0, 1], [1, 1]])
 
@@ -61,14 +61,14 @@ def test_likes_are_counted_once_and_sorted_by_id():
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_swing_is_the_double_loop_over_users(seed, alpha):
     items_of_user = likes(seed)
-    liked = tastes(frame(items_of_user))
+    liked = interactions(frame(items_of_user))
     expected = brute_swing(items_of_user, liked.item_ids, alpha)
     np.testing.assert_allclose(swing(liked.liked_UI, alpha=alpha).toarray(), expected, atol=1e-12)
 
 
 def test_swing_of_two_users_who_share_two_items():
     # They share a and b; u likes 2 items and v 8: 1 / sqrt(2 * 8) / (1 + 2).
-    liked = tastes(frame({"u": {"a", "b"}, "v": set("abcdefgh")}))
+    liked = interactions(frame({"u": {"a", "b"}, "v": set("abcdefgh")}))
     scores = swing(liked.liked_UI).toarray()
     assert scores[0, 1] == pytest.approx(1 / 12, abs=1e-12)
     assert scores[0, 1] == scores[1, 0]
@@ -77,7 +77,7 @@ def test_swing_of_two_users_who_share_two_items():
 
 def test_swing_of_a_crowded_item_takes_the_users_with_the_fewest_items():
     items_of_user = {"w": {"a", "b", "c", "d"}, "u": {"a", "b"}, "v": {"a", "b", "c"}}
-    liked = tastes(frame(items_of_user))
+    liked = interactions(frame(items_of_user))
     two = {user: items_of_user[user] for user in ("u", "v")}
     expected = brute_swing(two, liked.item_ids, 1.0)
     # c has two users of its own, v and w, so there its own two count.
@@ -87,7 +87,7 @@ def test_swing_of_a_crowded_item_takes_the_users_with_the_fewest_items():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_cosine_is_that_of_the_items_columns(seed):
-    liked = tastes(frame(likes(seed)))
+    liked = interactions(frame(likes(seed)))
     expected = cosine_similarity(liked.liked_UI.toarray().T)
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(cosine(liked.liked_UI).toarray(), expected, atol=1e-12)
@@ -96,7 +96,7 @@ def test_cosine_is_that_of_the_items_columns(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_ppmi_is_the_double_loop_over_items(seed):
     items_of_user = likes(seed)
-    liked = tastes(frame(items_of_user))
+    liked = interactions(frame(items_of_user))
     expected = brute_ppmi(items_of_user, liked.item_ids)
     assert (expected > 0).any()
     np.testing.assert_allclose(ppmi(liked.liked_UI).toarray(), expected, atol=1e-12)
@@ -104,5 +104,5 @@ def test_ppmi_is_the_double_loop_over_items(seed):
 
 @pytest.mark.parametrize("similarity", [swing, cosine, ppmi])
 def test_nobody_has_no_neighbours(similarity):
-    liked = tastes(pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String}))
+    liked = interactions(pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String}))
     assert similarity(liked.liked_UI).nnz == 0

@@ -46,7 +46,7 @@ def test_a_query_is_a_text_or_an_item_and_a_target_may_be_shown_without_words():
                     ("a cup", "2"),
                     source="title",
                     query_text=pl.lit("A cup"),
-                    target_view=pl.lit("picture"),
+                    target_view=pl.lit("image"),
                 ),
             ]
         ),
@@ -78,7 +78,7 @@ def test_rows_that_cannot_be_read_are_named_with_a_reason():
         [
             text_rows(("mug", "9")),
             rows(("8", "1"), source="taste", query_item="query_key"),
-            rows(("hat", "3"), source="title", target_view=pl.lit("picture")),
+            rows(("hat", "3"), source="title", target_view=pl.lit("image")),
         ]
     )
     read = read_pairs(frame, CONTENTS)
@@ -86,5 +86,5 @@ def test_rows_that_cannot_be_read_are_named_with_a_reason():
     assert [read.skipped[pair_id] for pair_id in frame["pair_id"]] == [
         "item '9' has no content",
         "item '8' has no content",
-        "item '3' has no picture",
+        "item '3' has no image",
     ]

@@ -48,8 +48,8 @@ def test_the_split_hides_what_is_later():
 
 
 def test_rows_equal_a_loop_over_every_users_likes():
-    source = random.Random(3)
-    likes = [(f"u{source.randrange(5)}", f"i{n:03d}", source.randrange(40)) for n in range(150)]
+    rng = random.Random(3)
+    likes = [(f"u{rng.randrange(5)}", f"i{n:03d}", rng.randrange(40)) for n in range(150)]
     expected = []
     for user in sorted({user for user, _, _ in likes}):
         own = sorted((hour, item) for who, item, hour in likes if who == user)

@@ -17,13 +17,13 @@ from embedder.reasoners.local import LocalReasoner
 
 
 @pytest.fixture(scope="module")
-def samples(inputs, picture):
-    contents = [Content("3 red mugs"), Content("kites", picture), Content("in the sky")]
+def samples(inputs, image):
+    contents = [Content("3 red mugs"), Content("kites", image), Content("in the sky")]
     return [inputs.sample(content, "find the item") for content in contents]
 
 
 def rolled(backbone, inputs, samples, counts, *, seed="0", **changes):
-    options = {"max_words": 6, "temperature": 1.0} | changes
+    options = {"max_new_tokens": 6, "temperature": 1.0} | changes
     seeds = [
         [f"{seed}/{sample.tokens}/{n}" for n in range(many)]
         for sample, many in zip(samples, counts, strict=True)
@@ -33,7 +33,7 @@ def rolled(backbone, inputs, samples, counts, *, seed="0", **changes):
 
 def test_the_first_word_is_drawn_from_the_models_own_distribution(backbone, inputs, samples):
     """2,000 draws; the reference is transformers' own forward."""
-    drawn = rolled(backbone, inputs, samples[1:2], [2000], max_words=2, temperature=0.7)[0]
+    drawn = rolled(backbone, inputs, samples[1:2], [2000], max_new_tokens=2, temperature=0.7)[0]
     tokens = inputs.batch([samples[1].extended([inputs.reason_id])])
     with torch.no_grad():
         logits = backbone.logits(backbone.states(tokens)[0, -1]) / 0.7
@@ -69,10 +69,12 @@ def test_at_a_low_temperature_the_model_says_what_it_says_when_it_chooses():
     contents = [Content(text) for text in texts]
     chosen = MMEmbR1(nano, EmbedderConfig(policy="always")).encode_query(contents)
     samples = [nano.inputs.sample(x, nano.manifest.query_instruction) for x in contents]
-    drawn = rolled(nano.backbone, nano.inputs, samples, [1] * 3, max_words=64, temperature=0.01)
+    drawn = rolled(
+        nano.backbone, nano.inputs, samples, [1] * 3, max_new_tokens=64, temperature=0.01
+    )
     for (answer,), encoding in zip(drawn, chosen, strict=True):
         said = rationale_answer(nano.inputs, encoding.rationale, encoding.summary)
-        assert nano.inputs.words(answer) == nano.inputs.words(said)
+        assert nano.inputs.decode(answer) == nano.inputs.decode(said)
         assert len(answer) - 2 == encoding.rationale_tokens
 
 
@@ -84,10 +86,12 @@ def test_a_rollout_is_what_the_same_model_writes_as_a_worker_with_the_same_seed(
     written = LocalReasoner(nano, config).reason(contents, "query")
     samples = [nano.inputs.sample(x, nano.manifest.query_instruction) for x in contents]
     seeds = [[f"{seed}/{content_key(content)}"] for content in contents]
-    rolled_out = roll_out(nano.backbone, nano.inputs, samples, seeds, max_words=64, temperature=1.5)
+    rolled_out = roll_out(
+        nano.backbone, nano.inputs, samples, seeds, max_new_tokens=64, temperature=1.5
+    )
     for (answer,), rationale in zip(rolled_out, written, strict=True):
-        said = nano.inputs.words(answer)
-        assert said == nano.inputs.words(
+        said = nano.inputs.decode(answer)
+        assert said == nano.inputs.decode(
             rationale_answer(nano.inputs, rationale.text, rationale.summary)
         )
 
@@ -96,7 +100,7 @@ def test_form_needs_one_summary_and_an_end_of_its_own(inputs):
     whole = rationale_answer(inputs, "grass is green", "mugs")
     without = tuple(token for token in whole if token != inputs.summary_id)
     twice = (*whole[:-1], inputs.summary_id, inputs.emb_id)
-    assert is_well_formed(whole, inputs, max_words=len(whole))
-    assert not is_well_formed(whole, inputs, max_words=len(whole) - 1)  # may have been closed
-    assert not is_well_formed(without, inputs, max_words=64)
-    assert not is_well_formed(twice, inputs, max_words=64)
+    assert is_well_formed(whole, inputs, max_new_tokens=len(whole))
+    assert not is_well_formed(whole, inputs, max_new_tokens=len(whole) - 1)  # may have been closed
+    assert not is_well_formed(without, inputs, max_new_tokens=64)
+    assert not is_well_formed(twice, inputs, max_new_tokens=64)

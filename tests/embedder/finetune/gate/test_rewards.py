@@ -49,7 +49,7 @@ def test_utility_is_the_gain_less_its_words_and_for_direct_what_reasoning_has_lo
         torch.tensor([[False, False, True, True]] * 2),
         torch.tensor([[1.0, 1.0, 4.0, 8.0]] * 2),
         config,
-        max_words=16,
+        max_new_tokens=16,
     )
     # Gains 0.1 and -0.04 are worth 0.5 and -0.2; 4 and 8 of 16 words cost 0.125 and 0.25. Their
     # mean, 0.03, is worth -0.15 to a direct answer. Gains beyond 0.2 are worth 1.
@@ -63,7 +63,7 @@ def test_a_group_without_rationales_has_nothing_to_compare_with():
         torch.zeros(1, 2, dtype=torch.bool),
         torch.ones(1, 2),
         RewardConfig(),
-        max_words=8,
+        max_new_tokens=8,
     )
     assert rewards.tolist() == [[0.0, 0.0]]
 

@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from embedder.finetune.gate.target_bank import Partners
-from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.gate.target_bank import TargetBank
+from embedder.finetune.training.cached_forward import CachedForward
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
 
 @pytest.fixture
 def partners(checkpoint):
-    def made(pairs, max_candidates=100):
-        reader = Reader(checkpoint.backbone, checkpoint.inputs)
-        return Partners(
-            reader, checkpoint.manifest, pairs, batch_size=3, max_candidates=max_candidates
-        )
+    def made(pairs, max_targets=100):
+        model = CachedForward(checkpoint.backbone, checkpoint.inputs)
+        return TargetBank(model, checkpoint.manifest, pairs, batch_size=3, max_targets=max_targets)
 
     return made
 
@@ -58,7 +56,7 @@ def test_cosines_are_those_with_the_embedders_direct_vectors(partners, checkpoin
 
 def test_a_partner_beyond_the_candidates_is_still_found(partners, pairs, unit):
     last = max(pairs, key=lambda pair: pair.target_key)
-    found = partners(pairs, max_candidates=2).similarities(unit, [last], "query")
+    found = partners(pairs, max_targets=2).similarities(unit, [last], "query")
     whole = partners(pairs).similarities(unit, [last], "query")
     assert found.others_MN.shape == (1, 2)
     assert torch.equal(found.own_M, whole.own_M)

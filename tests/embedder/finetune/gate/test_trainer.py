@@ -11,9 +11,9 @@ from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.generate import is_well_formed
 from embedder.finetune.gate.rewards import RewardConfig
 from embedder.finetune.gate.trainer import GateTrainer
-from embedder.finetune.records import Lesson, Path
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.records import TrainingExample, WeightedRationale
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
 from embedder.finetune.training.loop import train
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
@@ -33,8 +33,8 @@ def trainer(fresh, pairs):
     def made(**changes):
         checkpoint = fresh()
         short = replace(checkpoint.manifest, max_new_tokens=8)
-        lessons = [Lesson(pair) for pair in pairs]
-        return GateTrainer(replace(checkpoint, manifest=short), lessons, config(**changes))
+        examples = [TrainingExample(pair) for pair in pairs]
+        return GateTrainer(replace(checkpoint, manifest=short), examples, config(**changes))
 
     return made
 
@@ -90,7 +90,7 @@ def test_gains_are_scores_against_the_embedders_own_vectors(trainer, fresh, pair
         expected = [0.0, 0.0, *gains]
         assert rollouts.gain_PG[row].tolist() == pytest.approx(expected, abs=1e-5)
         mean = sum(gains) / len(gains)
-        has_form = [is_well_formed(a, ids, max_words=8) for a in prompted.answers[1:]]
+        has_form = [is_well_formed(a, ids, max_new_tokens=8) for a in prompted.answers[1:]]
         earned = [g / 10 * ok for g, ok in zip(gains, has_form, strict=True)]
         worth = [-mean / 10, -mean / 10, *earned]
         assert rollouts.reward_PG[row].tolist() == pytest.approx(worth, abs=1e-5)
@@ -128,16 +128,16 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
 
 def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pairs):
     """One word of one rationale that was better than its group: its probability must rise."""
-    learner = trainer(trains_words=True, kl_weight=0.0)
+    learner = trainer(train_tokens=True, kl_weight=0.0)
     rollouts = learner.source.rolled_out(pairs[:1], "query", seed="a")
     rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
     losses = learner.losses(rollouts)
-    num_words = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
+    num_tokens = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
     # At the weights that drew the words every ratio is 1, so the loss is the mean advantage.
     # Mean 0.375, so the deviations are -0.375 twice, 0.625 and 0.125.
     unit = ((2 * 0.375**2 + 0.625**2 + 0.125**2) / 3) ** 0.5 + 1e-4
     advantages = [0.625 / unit, 0.125 / unit]
-    expected = -sum(n * a for n, a in zip(num_words, advantages, strict=True)) / (4 * 8)
+    expected = -sum(n * a for n, a in zip(num_tokens, advantages, strict=True)) / (4 * 8)
     assert losses["words"].item() == pytest.approx(expected, rel=1e-4)
     p = torch.softmax(rollouts.gate_P2, dim=-1)[0]
     gate = (2 * -0.375 / unit * p[0] + sum(advantages) * p[1]) / 0.5 / 4
@@ -155,8 +155,8 @@ def test_the_reference_stays_where_the_training_started(trainer, pairs):
 
 
 def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path):
-    whole = train(trainer(trains_words=True), tmp_path / "whole", save_every=2, stage="gate")
-    killed = trainer(trains_words=True)
+    whole = train(trainer(train_tokens=True), tmp_path / "whole", save_every=2, stage="gate")
+    killed = trainer(train_tokens=True)
     step = killed.step
 
     def step_or_die(number):
@@ -167,7 +167,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path)
     killed.step = step_or_die
     with pytest.raises(Killed):
         train(killed, tmp_path / "killed", save_every=2, stage="gate")
-    resumed = train(trainer(trains_words=True), tmp_path / "killed", save_every=2, stage="gate")
+    resumed = train(trainer(train_tokens=True), tmp_path / "killed", save_every=2, stage="gate")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
     assert "gate/query/reason_frac" in (tmp_path / "killed" / "log.jsonl").read_text()
@@ -177,19 +177,22 @@ def test_a_config_that_contradicts_itself_is_refused():
     with pytest.raises(ValueError, match="num_generations must be even and at least 2, got 3"):
         config(num_generations=3)
     with pytest.raises(ValueError, match="closed form needs forces_both"):
-        config(estimator="closed_form", trains_words=True)
+        config(estimator="closed_form", train_tokens=True)
 
 
 def test_what_joint_training_learnt_is_replayed_with_its_rationales(fresh, pairs):
-    lessons = [Lesson(pair, (Path("red is warm", f"{pair.query_key}", 1.0),)) for pair in pairs]
+    examples = [
+        TrainingExample(pair, (WeightedRationale("red is warm", f"{pair.query_key}", 1.0),))
+        for pair in pairs
+    ]
     checkpoint, again = fresh(), fresh()
     short = replace(checkpoint.manifest, max_new_tokens=8)
-    trainer = GateTrainer(replace(checkpoint, manifest=short), lessons, config(replay_weight=0.5))
+    trainer = GateTrainer(replace(checkpoint, manifest=short), examples, config(replay_weight=0.5))
     logged = trainer.step(0)
-    batch = Batches(lessons, batch_size=4, seed=0).at(0)
+    batch = Batches(examples, batch_size=4, seed=0).at(0)
     again.backbone.requires_grad_(True)
     objective = JointObjective(
-        Reader(again.backbone, again.inputs),
+        CachedForward(again.backbone, again.inputs),
         short,
         ObjectiveConfig(
             direct_direct=0.5,
@@ -200,7 +203,9 @@ def test_what_joint_training_learnt_is_replayed_with_its_rationales(fresh, pairs
             false_negative_margin=None,
         ),
     )
-    expected = objective.backward([DrawnLesson(one.pair, one.query_paths[0]) for one in batch])
+    expected = objective.backward(
+        [SampledExample(one.pair, one.query_rationales[0]) for one in batch]
+    )
     assert set(expected) == {"direct_direct", "reason_direct", "words"}  # no item reasons
     replayed = {name: logged[f"replay/{name}"] for name in expected}
     assert replayed == pytest.approx(expected, rel=1e-5)

@@ -3,10 +3,10 @@
 import polars as pl
 import pytest
 
-from catalog.lake.tables import CANDIDATES
-from embedder.finetune.rationales.filters import CandidateConfig, candidates
+from catalog.lake.tables import GENERATED_RATIONALES
+from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 
-CONFIG = CandidateConfig(max_tokens=20, max_chars=200)
+CONFIG = FilterConfig(max_tokens=20, max_chars=200)
 
 
 def flags_of(*rationales, config=CONFIG):
@@ -24,8 +24,8 @@ def flags_of(*rationales, config=CONFIG):
         }
         for n, (text, summary) in enumerate(rationales)
     ]
-    shuffled = pl.DataFrame(rows[::-1], schema=CANDIDATES.schema)
-    return [set(candidate.flags) for candidate in candidates(shuffled, config)]
+    shuffled = pl.DataFrame(rows[::-1], schema=GENERATED_RATIONALES.schema)
+    return [set(generated.flags) for generated in flagged_rationales(shuffled, config)]
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_what_is_wrong_at_first_sight_is_flagged(text, summary, flags):
 
 def test_more_tokens_than_allowed_are_too_long():
     row = ("k", "query", "w", "1", "a lemon", "yellow", 21, None)
-    frame = pl.DataFrame([row], schema=CANDIDATES.schema, orient="row")
-    (candidate,) = candidates(frame, CONFIG)
-    assert candidate.flags == {"too_long"}
-    assert (candidate.key, candidate.worker, candidate.num_tokens) == ("k", "w", 21)
+    frame = pl.DataFrame([row], schema=GENERATED_RATIONALES.schema, orient="row")
+    (generated,) = flagged_rationales(frame, CONFIG)
+    assert generated.flags == {"too_long"}
+    assert (generated.key, generated.worker, generated.num_tokens) == ("k", "w", 21)
 
 
 def test_the_first_of_those_that_say_the_same_is_no_duplicate():
@@ -65,7 +65,7 @@ def test_texts_with_nearly_all_word_pairs_in_common_are_duplicates_if_they_concl
     changed = long.replace("w19", "x")
     assert flags_of((long, "s"), (changed, "s")) == [set(), {"duplicate"}]
     assert flags_of((long, "3 mugs"), (changed, "4 mugs")) == [set(), set()]
-    stricter = CandidateConfig(near=0.91, max_chars=200)
+    stricter = FilterConfig(near=0.91, max_chars=200)
     assert flags_of((long, "s"), (changed, "s"), config=stricter) == [set(), set()]
 
 
@@ -76,12 +76,14 @@ def test_contents_and_sides_are_apart_and_failures_are_no_candidates():
         ("k1", "item", "w", "1", "same", "same", 1, None),
         ("k3", "query", "w", "1", None, None, None, "HTTP 400"),
     ]
-    found = candidates(pl.DataFrame(rows, schema=CANDIDATES.schema, orient="row"), CONFIG)
+    found = flagged_rationales(
+        pl.DataFrame(rows, schema=GENERATED_RATIONALES.schema, orient="row"), CONFIG
+    )
     assert [(c.side, c.key) for c in found] == [("item", "k1"), ("query", "k1"), ("query", "k2")]
-    assert all(not candidate.flags for candidate in found)
+    assert all(not generated.flags for generated in found)
 
 
 @pytest.mark.parametrize("options", [{"max_tokens": 0}, {"max_chars": 0}, {"near": 0.0}])
 def test_a_configuration_that_cannot_work_is_refused(options):
     with pytest.raises(ValueError, match="must be"):
-        CandidateConfig(**options)
+        FilterConfig(**options)

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.lake import Lake
-from catalog.lake.tables import CANDIDATES
+from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.rationales.generate import (
@@ -16,9 +16,9 @@ from embedder.finetune.rationales.generate import (
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import NoRationale, Rationale, ReasonerOutage
 
-NOTHING = CANDIDATES.empty()
+NOTHING = GENERATED_RATIONALES.empty()
 PAIRS = [
-    Pair(Content(f"query {n}"), Content(f"target {n}", b"picture"), f"q{n}", f"t{n}", f"p{n}")
+    Pair(Content(f"query {n}"), Content(f"target {n}", b"image"), f"q{n}", f"t{n}", f"p{n}")
     for n in range(2 * CHUNK + 7)
 ]
 QUERIES = contents_of(PAIRS, "query")
@@ -42,7 +42,7 @@ class Spy:
             if self._down_from is not None and len(self.shown) > self._down_from:
                 outcomes.append(NoRationale("HTTP 503", is_outage=True))
             elif content.text == self._fails:
-                outcomes.append(NoRationale("the picture cannot be read"))
+                outcomes.append(NoRationale("the image cannot be read"))
             else:
                 outcomes.append(Rationale(f"{self.name} on {content.text}", content.text, 4))
         return outcomes
@@ -86,7 +86,7 @@ def test_a_content_that_stands_on_both_sides_is_asked_about_on_both():
 
 def test_rows_say_what_was_written_about_what_by_whom():
     rows, _ = written_by([Spy(fails="query 1")], QUERIES[:2])
-    assert rows.schema == CANDIDATES.schema
+    assert rows.schema == GENERATED_RATIONALES.schema
     assert rows.rows() == [
         (content_key(QUERIES[0]), "query", "spy", "1", "spy on query 0", "query 0", 4, None),
         (
@@ -97,7 +97,7 @@ def test_rows_say_what_was_written_about_what_by_whom():
             None,
             None,
             None,
-            "the picture cannot be read",
+            "the image cannot be read",
         ),
     ]
 
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_and_ends_with_what_one_run_gives():
     all_rows, error = written_by(resumed, before=half)
     at_once, _ = written_by([Spy("a"), Spy("b")])
     assert error is None
-    assert all_rows.sort(CANDIDATES.key).equals(at_once.sort(CANDIDATES.key))
+    assert all_rows.sort(GENERATED_RATIONALES.key).equals(at_once.sort(GENERATED_RATIONALES.key))
     assert [len(worker.shown) for worker in resumed] == [0, len(QUERIES) - CHUNK]
 
 
@@ -121,14 +121,14 @@ def test_a_killed_run_goes_on_from_the_lake(tmp_path):
                 QUERIES,
                 "query",
                 workers,
-                written=lake.read(CANDIDATES),
-                append=lambda rows: lake.insert_new(CANDIDATES, rows),
+                written=lake.read(GENERATED_RATIONALES),
+                append=lambda rows: lake.insert_new(GENERATED_RATIONALES, rows),
             )
         except KeyboardInterrupt:
-            assert lake.read(CANDIDATES).height == CHUNK
+            assert lake.read(GENERATED_RATIONALES).height == CHUNK
     assert workers[0].shown == []
-    assert lake.read(CANDIDATES).schema == CANDIDATES.schema
-    assert set(lake.read(CANDIDATES)["key"]) == {content_key(query) for query in QUERIES}
+    assert lake.read(GENERATED_RATIONALES).schema == GENERATED_RATIONALES.schema
+    assert set(lake.read(GENERATED_RATIONALES)["key"]) == {content_key(query) for query in QUERIES}
 
 
 def test_a_failure_is_not_asked_again_and_an_outage_is():

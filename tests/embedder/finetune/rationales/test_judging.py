@@ -9,10 +9,10 @@ import pytest
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.rationales.judging import CHUNK, JUDGED, JudgingConfig, judge_offers
-from embedder.finetune.rationales.negatives import Contrast
-from embedder.finetune.rationales.paired import offers
-from embedder.finetune.records import Candidate
+from embedder.finetune.rationales.judging import CHUNK, JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.negatives import Negatives
+from embedder.finetune.rationales.paired import pair_rationales
+from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import ReasonerOutage
 
@@ -27,50 +27,54 @@ def pair(number):
     )
 
 
-def candidate(content, side, text, **options):
-    return Candidate(content_key(content), side, "w", text, "", 1, **options)
+def generated(content, side, text, **options):
+    return GeneratedRationale(content_key(content), side, "w", text, "", 1, **options)
 
 
-def contrast(number):
-    return Contrast(
+def negatives(number):
+    return Negatives(
         tuple(Content(f"item {number}{letter}") for letter in "ab"),
         tuple(Content(f"question {number}{letter}") for letter in "ab"),
     )
 
 
 PAIRS = [pair(n) for n in range(2)]
-CONTRASTS = {one.pair_id: contrast(n) for n, one in enumerate(PAIRS)}
+CONTRASTS = {one.pair_id: negatives(n) for n, one in enumerate(PAIRS)}
 
 
 class TableJudge:
-    """Log-odds from a table of (query, target, rationale); remembers its cases."""
+    """Log-odds from a table of (query, target, rationale); remembers its inputs."""
 
     name = "table"
 
     def __init__(self, table=None, *, down_after=None):
-        self.cases, self.table, self._down_after = [], table, down_after
+        self.judge_inputs, self.table, self._down_after = [], table, down_after
 
-    def log_odds(self, cases):
-        if self._down_after is not None and len(self.cases) >= self._down_after:
+    def log_odds(self, judge_inputs):
+        if self._down_after is not None and len(self.judge_inputs) >= self._down_after:
             raise ReasonerOutage("HTTP 503")
-        self.cases += cases
-        return np.array([self._odds(case) for case in cases])
+        self.judge_inputs += judge_inputs
+        return np.array([self._odds(judge_input) for judge_input in judge_inputs])
 
-    def _odds(self, case):
-        asked = (case.query.text, case.target.text, case.rationale and case.rationale.text)
+    def _odds(self, judge_input):
+        asked = (
+            judge_input.query.text,
+            judge_input.target.text,
+            judge_input.rationale and judge_input.rationale.text,
+        )
         if self.table is not None:
             return self.table[asked]
         return random.Random(repr(asked)).random()
 
 
-def judged_by(judge, offered, config, *, contrasts=CONTRASTS, before=NOTHING):
+def judged_by(judge, paired, config, *, negatives=CONTRASTS, before=NOTHING):
     frames = [before]
-    judge_offers(offered, judge, contrasts, config, judged=before, append=frames.append)
+    judge_rationales(paired, judge, negatives, config, judged=before, append=frames.append)
     return pl.concat(frames)
 
 
 def test_a_pair_is_judged_with_the_rationale_without_and_on_negatives():
-    told = candidate(PAIRS[0].query, "query", "r")
+    told = generated(PAIRS[0].query, "query", "r")
     judge = TableJudge(
         {
             ("query 0", "target 0", None): 1.0,
@@ -81,18 +85,18 @@ def test_a_pair_is_judged_with_the_rationale_without_and_on_negatives():
             ("query 0", "item 0b", "r"): -4.5,
         }
     )
-    offered = offers(PAIRS, [told], names={})
-    (row,) = judged_by(judge, offered, JudgingConfig(num_negatives=2)).to_dicts()
+    paired = pair_rationales(PAIRS, [told], names={})
+    (row,) = judged_by(judge, paired, JudgingConfig(num_negatives=2)).to_dicts()
     assert (row["without"], row["with"], row["with_shuffled"]) == (1.0, 3.5, None)
     assert row["gain_on_negatives"] == (1.0 - 0.5) / 2
     assert (row["pair_id"], row["source"], row["side"], row["text"]) == (
         *("p000", "clicks", "query", "r"),
     )
-    assert {len(case.others) for case in judge.cases} == {2}
+    assert {len(judge_input.others) for judge_input in judge.judge_inputs} == {2}
 
 
 def test_on_the_item_side_the_negatives_are_queries():
-    told = candidate(PAIRS[0].target, "item", "r")
+    told = generated(PAIRS[0].target, "item", "r")
     judge = TableJudge(
         {
             ("query 0", "target 0", None): 1.0,
@@ -101,37 +105,42 @@ def test_on_the_item_side_the_negatives_are_queries():
             ("question 0a", "target 0", "r"): 7.0,
         }
     )
-    offered = offers(PAIRS, [told], names={})
-    (row,) = judged_by(judge, offered, JudgingConfig(num_negatives=1)).to_dicts()
+    paired = pair_rationales(PAIRS, [told], names={})
+    (row,) = judged_by(judge, paired, JudgingConfig(num_negatives=1)).to_dicts()
     assert (row["with"], row["gain_on_negatives"]) == (2.0, 2.0)
 
 
 def test_without_a_rationale_its_place_is_left_out_and_a_negative_swaps_with_the_partner():
-    told = candidate(PAIRS[0].query, "query", "r")
+    told = generated(PAIRS[0].query, "query", "r")
     judge = TableJudge()
-    judged_by(judge, offers(PAIRS, [told], names={}), JudgingConfig(num_negatives=1))
-    assert [(case.target.text, case.rationale is None) for case in judge.cases] == [
+    judged_by(judge, pair_rationales(PAIRS, [told], names={}), JudgingConfig(num_negatives=1))
+    assert [
+        (judge_input.target.text, judge_input.rationale is None)
+        for judge_input in judge.judge_inputs
+    ] == [
         ("target 0", True),
         ("item 0a", True),
         ("target 0", False),
         ("item 0a", False),
     ]
-    assert judge.cases[0].others == CONTRASTS["p000"].items
-    assert judge.cases[1].others == (Content("target 0"), Content("item 0b"))
+    assert judge.judge_inputs[0].others == CONTRASTS["p000"].items
+    assert judge.judge_inputs[1].others == (Content("target 0"), Content("item 0b"))
 
 
 def test_what_two_offers_need_is_asked_once():
-    told = [candidate(PAIRS[0].query, "query", text) for text in ("r", "s", "t")]
+    told = [generated(PAIRS[0].query, "query", text) for text in ("r", "s", "t")]
     judge = TableJudge()
-    judged_by(judge, offers(PAIRS, told, names={}), JudgingConfig())
-    assert len(judge.cases) == 1 + 3
+    judged_by(judge, pair_rationales(PAIRS, told, names={}), JudgingConfig())
+    assert len(judge.judge_inputs) == 1 + 3
 
 
 def test_a_shuffled_rationale_is_about_another_content_of_the_same_side():
-    told = [candidate(one.query, "query", f"on {one.query.text}") for one in PAIRS]
-    told += [candidate(one.target, "item", f"on {one.target.text}") for one in PAIRS]
+    told = [generated(one.query, "query", f"on {one.query.text}") for one in PAIRS]
+    told += [generated(one.target, "item", f"on {one.target.text}") for one in PAIRS]
     judge = TableJudge()
-    rows = judged_by(judge, offers(PAIRS, told, names={}), JudgingConfig(against_shuffled=True))
+    rows = judged_by(
+        judge, pair_rationales(PAIRS, told, names={}), JudgingConfig(against_shuffled=True)
+    )
     expected = {
         ("p000", "query"): ("query 0", "target 0", "on query 1"),
         ("p001", "query"): ("query 1", "target 1", "on query 0"),
@@ -145,76 +154,84 @@ def test_a_shuffled_rationale_is_about_another_content_of_the_same_side():
 
 def test_what_is_lent_is_never_about_the_same_content():
     class KnowsWhose:
-        """1 for a rationale about the query of its case, else 0."""
+        """1 for a rationale about the query of its input, else 0."""
 
         name = "knows whose"
 
-        def log_odds(self, cases):
-            about_own = [c.rationale and c.rationale.text.endswith(c.query.text) for c in cases]
+        def log_odds(self, judge_inputs):
+            about_own = [
+                c.rationale and c.rationale.text.endswith(c.query.text) for c in judge_inputs
+            ]
             return np.array([float(bool(is_own)) for is_own in about_own])
 
     told = [
-        candidate(one.query, "query", f"{text} on {one.query.text}")
+        generated(one.query, "query", f"{text} on {one.query.text}")
         for one in PAIRS
         for text in "rstuv"
     ]
-    offered = offers(PAIRS, told, names={})
-    rows = judged_by(KnowsWhose(), offered, JudgingConfig(against_shuffled=True))
+    paired = pair_rationales(PAIRS, told, names={})
+    rows = judged_by(KnowsWhose(), paired, JudgingConfig(against_shuffled=True))
     assert rows["with"].to_list() == [1.0] * 10
     assert rows["with_shuffled"].to_list() == [0.0] * 10
 
 
 def test_a_single_content_cannot_be_shuffled():
-    told = [candidate(PAIRS[0].query, "query", text) for text in ("r", "s")]
+    told = [generated(PAIRS[0].query, "query", text) for text in ("r", "s")]
     with pytest.raises(ValueError, match="two contents"):
-        judged_by(TableJudge(), offers(PAIRS, told, names={}), JudgingConfig(against_shuffled=True))
+        judged_by(
+            TableJudge(),
+            pair_rationales(PAIRS, told, names={}),
+            JudgingConfig(against_shuffled=True),
+        )
 
 
 def test_what_is_refused_is_not_shown_to_the_judge_even_if_it_says_what_another_says():
-    fair = candidate(PAIRS[0].query, "query", "r")
+    fair = generated(PAIRS[0].query, "query", "r")
     copied = replace(fair, worker="x", flags=frozenset({"duplicate"}))
     judge = TableJudge()
-    rows = judged_by(judge, offers(PAIRS, [fair, copied], names={}), JudgingConfig())
+    rows = judged_by(judge, pair_rationales(PAIRS, [fair, copied], names={}), JudgingConfig())
     assert rows["with"].is_null().to_list() == [False, True]
     assert rows["flags"].to_list() == [[], ["duplicate"]]
     all_in = JudgingConfig(refused=frozenset())
-    rows = judged_by(TableJudge(), offers(PAIRS, [fair, copied], names={}), all_in)
+    rows = judged_by(TableJudge(), pair_rationales(PAIRS, [fair, copied], names={}), all_in)
     assert rows["with"].n_unique() == 1
 
 
 def test_judgements_do_not_depend_on_the_order_of_pairs_and_candidates():
     told = [
-        candidate(one.query, "query", f"{text} {n}")
+        generated(one.query, "query", f"{text} {n}")
         for n, one in enumerate(PAIRS)
         for text in "rst"
     ]
     config = JudgingConfig(num_negatives=1, against_shuffled=True)
-    one = judged_by(TableJudge(), offers(PAIRS, told, names={}), config)
-    other = judged_by(TableJudge(), offers(PAIRS[::-1], told[::-1], names={}), config)
+    one = judged_by(TableJudge(), pair_rationales(PAIRS, told, names={}), config)
+    other = judged_by(TableJudge(), pair_rationales(PAIRS[::-1], told[::-1], names={}), config)
     assert one.sort("pair_id", "text").equals(other.sort("pair_id", "text"))
 
 
 def test_a_run_that_ended_early_goes_on_where_it_stopped():
     pairs = [pair(n) for n in range(CHUNK + 5)]
-    contrasts = {one.pair_id: Contrast() for one in pairs}
-    told = [candidate(one.query, "query", f"on {one.query.text}") for one in pairs]
-    offered = offers(pairs, told, names={})
+    negatives = {one.pair_id: Negatives() for one in pairs}
+    told = [generated(one.query, "query", f"on {one.query.text}") for one in pairs]
+    paired = pair_rationales(pairs, told, names={})
     config = JudgingConfig(against_shuffled=True)
     kept = []
     down = TableJudge(down_after=1)
     with pytest.raises(ReasonerOutage):
-        judge_offers(offered, down, contrasts, config, judged=NOTHING, append=kept.append)
+        judge_rationales(paired, down, negatives, config, judged=NOTHING, append=kept.append)
     (half,) = kept
     judge = TableJudge()
-    resumed = judged_by(judge, offered, config, contrasts=contrasts, before=half)
-    at_once = judged_by(TableJudge(), offered, config, contrasts=contrasts)
+    resumed = judged_by(judge, paired, config, negatives=negatives, before=half)
+    at_once = judged_by(TableJudge(), paired, config, negatives=negatives)
     assert resumed.equals(at_once)
-    assert {case.query.text for case in judge.cases} == {
+    assert {judge_input.query.text for judge_input in judge.judge_inputs} == {
         f"query {n}" for n in range(CHUNK, CHUNK + 5)
     }
 
 
 def test_too_few_negatives_are_an_error_that_names_the_pair():
-    told = candidate(PAIRS[0].query, "query", "r")
+    told = generated(PAIRS[0].query, "query", "r")
     with pytest.raises(ValueError, match=r"3 negatives, got 2 for 'p000'"):
-        judged_by(TableJudge(), offers(PAIRS, [told], names={}), JudgingConfig(num_negatives=3))
+        judged_by(
+            TableJudge(), pair_rationales(PAIRS, [told], names={}), JudgingConfig(num_negatives=3)
+        )

@@ -9,8 +9,8 @@ import pytest
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.rationales.judging import JUDGED
-from embedder.finetune.rationales.selection import SelectionConfig, lessons, select
-from embedder.finetune.records import Lesson, Path
+from embedder.finetune.rationales.selection import SelectionConfig, select, training_examples
+from embedder.finetune.records import TrainingExample, WeightedRationale
 
 
 def row(pair_id, text, odds, *, side="query", worker="w"):
@@ -76,7 +76,7 @@ def test_large_gains_do_not_overflow():
     assert select(rows, SelectionConfig())["weight"].to_list() == [1.0, 0.0]
 
 
-def test_a_lesson_has_the_kept_paths_and_a_side_without_any_is_direct():
+def test_an_example_has_the_kept_rationales_and_a_side_without_any_is_direct():
     pairs = [Pair(Content("q"), Content("t"), "q", "t", name) for name in ("p", "o", "n")]
     rows = judged(
         row("p", "b", (0.0, 1.0, None, None), worker="y"),
@@ -84,11 +84,14 @@ def test_a_lesson_has_the_kept_paths_and_a_side_without_any_is_direct():
         row("p", "bad", (0.0, -1.0, None, None)),
         row("o", "c", (0.0, 1.0, None, None), side="item"),
     )
-    made = lessons(pairs, select(rows, SelectionConfig()))
+    made = training_examples(pairs, select(rows, SelectionConfig()))
     assert made == [
-        Lesson(pairs[0], (Path("a", "sum a", 0.5, "x"), Path("b", "sum b", 0.5, "y"))),
-        Lesson(pairs[1], (), (Path("c", "sum c", 1.0, "w"),)),
-        Lesson(pairs[2]),
+        TrainingExample(
+            pairs[0],
+            (WeightedRationale("a", "sum a", 0.5, "x"), WeightedRationale("b", "sum b", 0.5, "y")),
+        ),
+        TrainingExample(pairs[1], (), (WeightedRationale("c", "sum c", 1.0, "w"),)),
+        TrainingExample(pairs[2]),
     ]
 
 

@@ -11,7 +11,7 @@ def test_a_model_is_loaded_once_and_draws_by_its_seed(folder):
     configs = [
         LocalConfig(model=str(folder), max_tokens=8, temperature=1.0, seed=1),
         LocalConfig(model=str(folder), max_tokens=8, temperature=1.0, seed=2),
-        EndpointConfig(base_url="http://localhost:1/v1", model="thinker"),
+        EndpointConfig(base_url="http://localhost:1/v1", model="decoder"),
     ]
     one, two, endpoint = open_workers(configs)
     assert one._checkpoint is two._checkpoint

@@ -10,7 +10,7 @@ import torch
 from embedder.content import Content
 from embedder.finetune.data.pairs import Negative, Pair
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
@@ -37,7 +37,7 @@ def hit_at_1(checkpoint, backbone, pairs):
 
 def test_training_finds_what_the_shipped_model_is_wrong_about(pairs):
     checkpoint = load("nano")
-    # Every title goes with the next product's picture, so all that nano knows is against it.
+    # Every title goes with the next product's image, so all that nano knows is against it.
     shifted = [
         replace(pair, target=other.target)
         for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True)
@@ -135,8 +135,8 @@ def test_an_epoch_shows_pairs_once_and_the_next_in_another_order(fresh, pairs):
 
 
 def test_contents_are_augmented_anew_in_every_step(fresh, pairs):
-    def stamp(content, source):
-        return Content(f"{content.text} {source.random()}", content.image)
+    def stamp(content, rng):
+        return Content(f"{content.text} {rng.random()}", content.image)
 
     trainer = ContrastiveTrainer(fresh(), pairs, config(), augment=stamp)
     texts = [pair.query.text for step in (0, 2, 4) for pair in trainer.batch_at(step)]
@@ -145,8 +145,8 @@ def test_contents_are_augmented_anew_in_every_step(fresh, pairs):
 
 
 def test_hard_negatives_are_augmented_and_keys_are_not(fresh, pairs):
-    def stamp(content, source):
-        return Content(f"{content.text} {source.random()}", content.image)
+    def stamp(content, rng):
+        return Content(f"{content.text} {rng.random()}", content.image)
 
     hard = [
         replace(
@@ -176,23 +176,23 @@ def test_the_average_moves_by_a_share_of_the_distance(fresh, pairs):
         torch.testing.assert_close(average, 0.75 * old + 0.25 * new.detach())
 
 
-def test_kept_pictures_change_no_loss_and_the_tower_stays(fresh, pairs):
-    checkpoint, fixed = fresh(), config(train_pictures=False)
-    pictures = PictureCache(checkpoint.backbone, checkpoint.inputs)
-    trainer = ContrastiveTrainer(checkpoint, pairs, fixed, pictures=pictures)
+def test_kept_images_change_no_loss_and_the_encoder_stays(fresh, pairs):
+    checkpoint, fixed = fresh(), config(train_vision_encoder=False)
+    images = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
+    trainer = ContrastiveTrainer(checkpoint, pairs, fixed, images=images)
     plain = ContrastiveTrainer(fresh(), pairs, fixed)
-    tower = [p.clone() for p in checkpoint.backbone.model.model.visual.parameters()]
+    encoder = [p.clone() for p in checkpoint.backbone.model.model.visual.parameters()]
     for step in range(3):
         assert trainer.step(step) == pytest.approx(plain.step(step), abs=1e-5)
-    for old, new in zip(tower, checkpoint.backbone.model.model.visual.parameters(), strict=True):
+    for old, new in zip(encoder, checkpoint.backbone.model.model.visual.parameters(), strict=True):
         torch.testing.assert_close(new, old, rtol=0, atol=0)
 
 
-def test_kept_pictures_of_a_tower_that_is_trained_are_refused(fresh, pairs):
+def test_kept_images_of_an_encoder_that_is_trained_are_refused(fresh, pairs):
     checkpoint = fresh()
-    pictures = PictureCache(checkpoint.backbone, checkpoint.inputs)
-    with pytest.raises(ValueError, match="set train_pictures"):
-        ContrastiveTrainer(checkpoint, pairs, config(), pictures=pictures)
+    images = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
+    with pytest.raises(ValueError, match="set train_vision_encoder"):
+        ContrastiveTrainer(checkpoint, pairs, config(), images=images)
 
 
 def test_fewer_pairs_than_a_batch_are_refused(fresh, pairs):

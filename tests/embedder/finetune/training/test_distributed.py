@@ -1,7 +1,7 @@
 """Tests for distributed.py: real processes exchange, and two train what one does.
 
 Processes that load the whole embedder take long to start, so the training runs in threads whose
-ranks exchange as `Ranks` is documented to.
+processes exchange as `Processes` is documented to.
 """
 
 import os
@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 import torch
 
-from embedder.finetune.records import Path as Rationale
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.distributed import Ranks
-from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.records import WeightedRationale as Rationale
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.distributed import Processes
+from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
 from embedder.finetune.training.objectives import backward
 from embedder.finetune.training.sequence_objective import Collaborative, CollaborativeConfig
 
@@ -28,32 +28,32 @@ import time
 from pathlib import Path
 
 import torch
-from embedder.finetune.training.distributed import Ranks
+from embedder.finetune.training.distributed import Processes
 
-ranks = Ranks.joined()
+processes = Processes.joined()
 rows = torch.arange(10.0).view(5, 2)
-assert torch.equal(ranks.gathered(rows[ranks.rank :: ranks.size], num_rows=5), rows)
-assert ranks.summed(torch.tensor(1.0 + ranks.rank)).item() == 3
+assert torch.equal(processes.gathered(rows[processes.rank :: processes.size], num_rows=5), rows)
+assert processes.summed(torch.tensor(1.0 + processes.rank)).item() == 3
 one, other = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
-one.grad = torch.tensor([1.0, 10.0 * ranks.rank])
-if ranks.is_first:
+one.grad = torch.tensor([1.0, 10.0 * processes.rank])
+if processes.is_first:
     other.grad = torch.ones(2)
-ranks.sum_gradients([one, other])
+processes.sum_gradients([one, other])
 assert one.grad.tolist() == [2, 10]
 assert other.grad.tolist() == [1, 1]
-if ranks.is_first:
+if processes.is_first:
     time.sleep(0.3)
     Path("here").touch()
-ranks.wait()
+processes.wait()
 assert Path("here").exists()
-ranks.leave()
+processes.leave()
 assert not torch.distributed.is_initialized()
 """
 
 
 def assert_shared(trained):
-    """Two ranks have the losses of one process each, and its gradient between them."""
-    expected_losses, expected = trained(Ranks())
+    """Two processes have the losses of one process each, and its gradient between them."""
+    expected_losses, expected = trained(Processes())
     with ThreadPoolExecutor(2) as pool:
         shares = list(pool.map(trained, [ThreadRanks(0, 2), ThreadRanks(1, 2)]))
     for losses, _ in shares:
@@ -90,8 +90,8 @@ SLOTS: dict[int, torch.Tensor] = {}
 BARRIER = threading.Barrier(2)
 
 
-class ThreadRanks(Ranks):
-    """Ranks of threads, with one place that they all write to."""
+class ThreadRanks(Processes):
+    """Processes of threads, with one place that they all write to."""
 
     def _exchange(self, value):
         SLOTS[self.rank] = value
@@ -111,21 +111,21 @@ class ThreadRanks(Ranks):
 
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_the_gradients_of_two_ranks_add_up_to_those_of_one(fresh, pairs, chunk_size):
-    lessons = [
-        DrawnLesson(pair, Rationale("grass is green", "hats") if row % 3 == 0 else None)
+    examples = [
+        SampledExample(pair, Rationale("grass is green", "hats") if row % 3 == 0 else None)
         for row, pair in enumerate(pairs[:5])
     ]
 
-    def trained(ranks):
+    def trained(processes):
         checkpoint = fresh()
         backbone = checkpoint.backbone.requires_grad_(True)
         objective = JointObjective(
-            Reader(backbone, checkpoint.inputs),
+            CachedForward(backbone, checkpoint.inputs),
             checkpoint.manifest,
             ObjectiveConfig(gate=0.5, chunk_size=chunk_size),
-            ranks=ranks,
+            processes=processes,
         )
-        losses = objective.backward(lessons)
+        losses = objective.backward(examples)
         return losses, torch.cat([p.grad.flatten() for p in backbone.parameters()])
 
     assert_shared(trained)
@@ -137,11 +137,11 @@ def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
     likes = pl.DataFrame({"items": [[item] for item in items[:-1]], "target": items[1:]})
     objective = Collaborative(likes, contents, {}, CollaborativeConfig(batch_size=4))
 
-    def trained(ranks):
+    def trained(processes):
         checkpoint = fresh()
         backbone = checkpoint.backbone.requires_grad_(True)
-        reader = Reader(backbone, checkpoint.inputs)
-        losses = backward(objective, 0, reader, checkpoint.manifest, ranks=ranks)
+        model = CachedForward(backbone, checkpoint.inputs)
+        losses = backward(objective, 0, model, checkpoint.manifest, processes=processes)
         return losses, torch.cat(
             [
                 (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
@@ -155,6 +155,6 @@ def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_every_row_belongs_to_one_process(size):
     rows = list(range(7))
-    shares = [Ranks(rank, size).own(rows) for rank in range(size)]
+    shares = [Processes(rank, size).own(rows) for rank in range(size)]
     assert sorted(row for share in shares for row in share) == rows
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -5,19 +5,26 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
+from embedder.finetune.training.forward import (
+    PromptWithAnswers,
+    direct_answer,
+    forward,
+    rationale_answer,
+)
 
 TOLERANCE = 1e-5  # another order of float32 sums
 
 
 @pytest.fixture(scope="module")
-def batch(inputs, picture):
+def batch(inputs, image):
     long = rationale_answer(inputs, "grass is green", "2 green kites")
     short = rationale_answer(inputs, "", "hats")
-    contents = [Content("kites"), Content("3 red mugs", picture), Content("in the sky", picture)]
+    contents = [Content("kites"), Content("3 red mugs", image), Content("in the sky", image)]
     samples = [inputs.sample(content, "find the item") for content in contents]
     answers = [(direct_answer(inputs), long), (short, long, short), (direct_answer(inputs),)]
-    return [Prompted(sample, chosen) for sample, chosen in zip(samples, answers, strict=True)]
+    return [
+        PromptWithAnswers(sample, chosen) for sample, chosen in zip(samples, answers, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -40,40 +47,40 @@ def alone(backbone, inputs, sample, answer):
 
 def test_each_answer_reads_as_if_it_stood_alone_behind_its_prompt(backbone, inputs, batch):
     with torch.no_grad():
-        reading = read(backbone, inputs, batch)
-        logits_TV = backbone.logits(reading.word_states_TH)
-    surprise_T = F.cross_entropy(logits_TV, reading.words_T, reduction="none")
+        output = forward(backbone, inputs, batch)
+        logits_TV = backbone.logits(output.token_states_TH)
+    surprise_T = F.cross_entropy(logits_TV, output.token_ids_T, reduction="none")
     number = 0
     for row, one in enumerate(batch):
         for answer in one.answers:
             gate, vector, surprise = alone(backbone, inputs, one.sample, answer)
-            torch.testing.assert_close(reading.gate_B2[row], gate, atol=TOLERANCE, rtol=0)
-            torch.testing.assert_close(reading.vectors_NH[number], vector, atol=TOLERANCE, rtol=0)
-            own = surprise_T[reading.answer_T == number]
+            torch.testing.assert_close(output.gate_B2[row], gate, atol=TOLERANCE, rtol=0)
+            torch.testing.assert_close(output.vectors_NH[number], vector, atol=TOLERANCE, rtol=0)
+            own = surprise_T[output.answer_T == number]
             expected = surprise if answer[0] == inputs.reason_id else surprise[:0]
             torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)  # logits of 20
             number += 1
-    assert number == len(reading.vectors_NH) == 6
+    assert number == len(output.vectors_NH) == 6
 
 
 def test_gradients_reach_the_prompt_by_way_of_all_answers(fresh, inputs, batch):
     def gradient(prompts):
         backbone = fresh().backbone.requires_grad_(True)
-        reading = read(backbone, inputs, prompts)
-        weights = torch.arange(1.0, 1 + reading.vectors_NH.shape[1])
-        (reading.vectors_NH @ weights).sum().backward()
+        output = forward(backbone, inputs, prompts)
+        weights = torch.arange(1.0, 1 + output.vectors_NH.shape[1])
+        (output.vectors_NH @ weights).sum().backward()
         return backbone.model.model.visual.patch_embed.proj.weight.grad
 
-    apart = [Prompted(one.sample, (answer,)) for one in batch for answer in one.answers]
+    apart = [PromptWithAnswers(one.sample, (answer,)) for one in batch for answer in one.answers]
     torch.testing.assert_close(gradient(batch), gradient(apart), rtol=1e-4, atol=1e-4)
 
 
 def test_without_words_only_gates_and_embeddings_are_read(backbone, inputs, batch):
     with torch.no_grad():
-        whole = read(backbone, inputs, batch)
-        bare = read(backbone, inputs, batch, with_words=False)
+        whole = forward(backbone, inputs, batch)
+        bare = forward(backbone, inputs, batch, with_tokens=False)
     torch.testing.assert_close(bare.vectors_NH, whole.vectors_NH, atol=TOLERANCE, rtol=0)
-    assert len(bare.words_T) == len(bare.word_states_TH) == 0
+    assert len(bare.token_ids_T) == len(bare.token_states_TH) == 0
 
 
 def test_control_tokens_in_a_rationale_are_plain_text(inputs):

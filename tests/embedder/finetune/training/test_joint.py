@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from embedder.content import Content
-from embedder.finetune.records import Lesson, Path
+from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.adapters import Lora
-from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
-from embedder.finetune.training.image_features import PictureCache
+from embedder.finetune.training.forward import (
+    PromptWithAnswers,
+    direct_answer,
+    forward,
+    rationale_answer,
+)
+from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint import JointConfig, JointTrainer
 from embedder.finetune.training.joint_loss import ObjectiveConfig
 from embedder.finetune.training.loop import train
@@ -23,10 +28,13 @@ class Killed(Exception):
 
 
 @pytest.fixture(scope="module")
-def lessons(pairs):
-    often, seldom = Path("grass is green", "mugs", 0.75), Path("ash is grey", "hats", 0.25)
+def examples(pairs):
+    often, seldom = (
+        WeightedRationale("grass is green", "mugs", 0.75),
+        WeightedRationale("ash is grey", "hats", 0.25),
+    )
     return [
-        Lesson(pair, (often, seldom) if row % 2 else (), (seldom,) if row % 3 == 0 else ())
+        TrainingExample(pair, (often, seldom) if row % 2 else (), (seldom,) if row % 3 == 0 else ())
         for row, pair in enumerate(pairs)
     ]
 
@@ -42,9 +50,9 @@ def weights(backbone):
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, alpha=4)])
-def test_a_killed_training_ends_with_the_same_weights(fresh, lessons, tmp_path, lora):
+def test_a_killed_training_ends_with_the_same_weights(fresh, examples, tmp_path, lora):
     def trainer():
-        return JointTrainer(fresh(), lessons, config(lora=lora))
+        return JointTrainer(fresh(), examples, config(lora=lora))
 
     whole = train(trainer(), tmp_path / "whole", save_every=2)
     killed = trainer()
@@ -63,27 +71,33 @@ def test_a_killed_training_ends_with_the_same_weights(fresh, lessons, tmp_path, 
         assert torch.equal(one, other)
 
 
-def test_rationales_are_drawn_by_weight_anew_in_every_step(fresh, lessons):
-    trainer = JointTrainer(fresh(), [lesson for lesson in lessons if lesson.query_paths], config())
-    drawn = Counter(x.query_path.text for step in range(150) for x in trainer.batch_at(step))
+def test_rationales_are_drawn_by_weight_anew_in_every_step(fresh, examples):
+    trainer = JointTrainer(
+        fresh(), [example for example in examples if example.query_rationales], config()
+    )
+    drawn = Counter(x.query_rationale.text for step in range(150) for x in trainer.batch_at(step))
     assert drawn.total() == 600
     assert drawn["grass is green"] / 600 == pytest.approx(0.75, abs=0.07)  # 4 standard deviations
     assert trainer.batch_at(7) == trainer.batch_at(7)
 
 
 def test_the_best_rationale_is_the_heaviest_and_the_first_of_equals(fresh, pairs):
-    paths = (Path("light", "", 0.2), Path("first", "", 0.4), Path("second", "", 0.4))
-    lessons = [Lesson(pair, paths) for pair in pairs]
-    trainer = JointTrainer(fresh(), lessons, config(path_choice="best"))
-    assert {x.query_path.text for x in trainer.batch_at(0)} == {"first"}
-    assert {x.target_path for x in trainer.batch_at(0)} == {None}
+    rationales = (
+        WeightedRationale("light", "", 0.2),
+        WeightedRationale("first", "", 0.4),
+        WeightedRationale("second", "", 0.4),
+    )
+    examples = [TrainingExample(pair, rationales) for pair in pairs]
+    trainer = JointTrainer(fresh(), examples, config(rationale_choice="best"))
+    assert {x.query_rationale.text for x in trainer.batch_at(0)} == {"first"}
+    assert {x.target_rationale for x in trainer.batch_at(0)} == {None}
 
 
-def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, lessons):
+def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, examples):
     checkpoint = fresh()
     before = {name: weight.clone() for name, weight in checkpoint.backbone.state_dict().items()}
     rate = config(lora=Lora(rank=2, alpha=4), average_decay=0.0, learning_rate=0.01)
-    trainer = JointTrainer(checkpoint, lessons, rate)
+    trainer = JointTrainer(checkpoint, examples, rate)
     trainer.step(0)
     trainer.step(1)
     merged = trainer.averaged()
@@ -102,58 +116,63 @@ def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, 
     control = {ids.direct_id, ids.reason_id, ids.summary_id, ids.emb_id}
     assert set(torch.nonzero(rows.any(dim=1)).flatten().tolist()) <= control
     asked = [
-        Prompted(
+        PromptWithAnswers(
             ids.sample(Content("3 red mugs"), "find"),
             (direct_answer(ids), rationale_answer(ids, "a", "b")),
         )
     ]
     with torch.no_grad():
-        wrapped, plain = read(trainer.backbone, ids, asked), read(merged, ids, asked)
+        wrapped, plain = forward(trainer.backbone, ids, asked), forward(merged, ids, asked)
     torch.testing.assert_close(wrapped.vectors_NH, plain.vectors_NH, atol=1e-5, rtol=0)
 
 
-def test_kept_picture_features_change_nothing_but_the_time(fresh, lessons):
-    def trained(pictures):
+def test_kept_image_features_change_nothing_but_the_time(fresh, examples):
+    def trained(images):
         checkpoint = fresh()
-        cache = PictureCache(checkpoint.backbone, checkpoint.inputs) if pictures else None
-        trainer = JointTrainer(checkpoint, lessons, config(train_pictures=False), pictures=cache)
+        cache = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs) if images else None
+        trainer = JointTrainer(
+            checkpoint, examples, config(train_vision_encoder=False), images=cache
+        )
         return [trainer.step(step) for step in range(3)], checkpoint.backbone
 
-    (computed, tower), (kept, _) = trained(False), trained(True)
+    (computed, encoder), (kept, _) = trained(False), trained(True)
     for one, other in zip(computed, kept, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
     visual = fresh().backbone.model.model.visual.state_dict()
-    for name, weight in tower.model.model.visual.state_dict().items():
+    for name, weight in encoder.model.model.visual.state_dict().items():
         assert torch.equal(weight, visual[name])
 
 
-def test_features_of_a_tower_that_is_to_be_trained_are_refused(fresh, lessons):
+def test_features_of_an_encoder_that_is_to_be_trained_are_refused(fresh, examples):
     checkpoint = fresh()
-    cache = PictureCache(checkpoint.backbone, checkpoint.inputs)
-    with pytest.raises(ValueError, match="set train_pictures to False"):
-        JointTrainer(checkpoint, lessons, config(), pictures=cache)
+    cache = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
+    with pytest.raises(ValueError, match="set train_vision_encoder to False"):
+        JointTrainer(checkpoint, examples, config(), images=cache)
 
 
-def test_training_finds_in_both_modes_what_the_shipped_model_is_wrong_about(pairs):
-    """Every query goes with the next product's picture; the rationale names that product."""
+def test_training_finds_directly_and_reasoned_what_the_shipped_model_is_wrong_about(pairs):
+    """Every query goes with the next product's image; the rationale names that product."""
     checkpoint = load("nano")
-    lessons = [
-        Lesson(replace(pair, target=other.target), (Path(other.query.text, other.query.text),))
+    examples = [
+        TrainingExample(
+            replace(pair, target=other.target),
+            (WeightedRationale(other.query.text, other.query.text),),
+        )
         for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True)
     ]
     objective = ObjectiveConfig(false_negative_margin=None)
     trainer = JointTrainer(
-        checkpoint, lessons, config(num_steps=30, batch_size=10, objective=objective)
+        checkpoint, examples, config(num_steps=30, batch_size=10, objective=objective)
     )
 
     def hit_at_1(policy):
         model = MMEmbR1(
             replace(checkpoint, backbone=trainer.averaged()), EmbedderConfig(policy=policy)
         )
-        queries = model.encode_query([lesson.pair.query for lesson in lessons])
-        items = model.encode_items([lesson.pair.target for lesson in lessons], policy="never")
+        queries = model.encode_query([example.pair.query for example in examples])
+        items = model.encode_items([example.pair.target for example in examples], policy="never")
         found = torch.tensor([[float(q.vector @ i.vector) for i in items] for q in queries])
-        return (found.argmax(dim=1) == torch.arange(len(lessons))).float().mean().item()
+        return (found.argmax(dim=1) == torch.arange(len(examples))).float().mean().item()
 
     assert max(hit_at_1("never"), hit_at_1("always")) <= 0.2
     for step in range(30):

@@ -8,10 +8,15 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Negative
-from embedder.finetune.records import Path
-from embedder.finetune.training.cached_forward import Reader
-from embedder.finetune.training.forward import Prompted, direct_answer, rationale_answer, read
-from embedder.finetune.training.joint_loss import DrawnLesson, JointObjective, ObjectiveConfig
+from embedder.finetune.records import WeightedRationale
+from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.forward import (
+    PromptWithAnswers,
+    direct_answer,
+    forward,
+    rationale_answer,
+)
+from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
@@ -26,32 +31,36 @@ OFF = {
 }
 
 
-def path(text, summary="hats"):
-    return Path(text, summary)
+def rationale(text, summary="hats"):
+    return WeightedRationale(text, summary)
 
 
 @pytest.fixture(scope="module")
-def lessons(pairs):
+def examples(pairs):
     hard = (Negative(Content("a hat in the sky"), "none"),)
     return [
-        DrawnLesson(pairs[0], path("grass is green"), path("the label says echo", "2 red mugs")),
-        DrawnLesson(pairs[1], path("a zebra is striped"), None),
-        DrawnLesson(replace(pairs[2], negatives=hard), None, path("the label says dune")),
-        DrawnLesson(pairs[3]),
+        SampledExample(
+            pairs[0], rationale("grass is green"), rationale("the label says echo", "2 red mugs")
+        ),
+        SampledExample(pairs[1], rationale("a zebra is striped"), None),
+        SampledExample(replace(pairs[2], negatives=hard), None, rationale("the label says dune")),
+        SampledExample(pairs[3]),
     ]
 
 
-def losses(checkpoint, lessons, **changes):
+def losses(checkpoint, examples, **changes):
     """Weighted losses and the gradient of all parameters, one after the other."""
     backbone = checkpoint.backbone.requires_grad_(True)
     config = ObjectiveConfig(**OFF | {"false_negative_margin": None} | changes)
-    objective = JointObjective(Reader(backbone, checkpoint.inputs), checkpoint.manifest, config)
-    found = objective.backward(lessons)
+    objective = JointObjective(
+        CachedForward(backbone, checkpoint.inputs), checkpoint.manifest, config
+    )
+    found = objective.backward(examples)
     return found, [parameter.grad for parameter in backbone.parameters()]
 
 
 @pytest.fixture(scope="module")
-def vectors(checkpoint, lessons):
+def vectors(checkpoint, examples):
     """Embeddings of every side in every mode, each read alone."""
     ids = checkpoint.inputs
 
@@ -62,16 +71,19 @@ def vectors(checkpoint, lessons):
             else rationale_answer(ids, chosen.text, chosen.summary)
         )
         with torch.no_grad():
-            prompted = Prompted(ids.sample(content, instruction), (answer,))
-            return read(checkpoint.backbone, ids, [prompted]).vectors_NH[0]
+            prompted = PromptWithAnswers(ids.sample(content, instruction), (answer,))
+            return forward(checkpoint.backbone, ids, [prompted]).vectors_NH[0]
 
     query, item = checkpoint.manifest.query_instruction, checkpoint.manifest.item_instruction
-    hard = embedded(lessons[2].pair.negatives[0].content, item, None)
+    hard = embedded(examples[2].pair.negatives[0].content, item, None)
     return {
-        "query direct": [embedded(x.pair.query, query, None) for x in lessons],
-        "query reasoned": [embedded(x.pair.query, query, x.query_path) for x in lessons],
-        "target direct": [*(embedded(x.pair.target, item, None) for x in lessons), hard],
-        "target reasoned": [*(embedded(x.pair.target, item, x.target_path) for x in lessons), hard],
+        "query direct": [embedded(x.pair.query, query, None) for x in examples],
+        "query reasoned": [embedded(x.pair.query, query, x.query_rationale) for x in examples],
+        "target direct": [*(embedded(x.pair.target, item, None) for x in examples), hard],
+        "target reasoned": [
+            *(embedded(x.pair.target, item, x.target_rationale) for x in examples),
+            hard,
+        ],
     }
 
 
@@ -85,12 +97,12 @@ def vectors(checkpoint, lessons):
     ],
 )
 def test_each_contrast_is_between_the_modes_that_it_names(
-    fresh, lessons, vectors, name, query, target, rows
+    fresh, examples, vectors, name, query, target, rows
 ):
-    found, _ = losses(fresh(), lessons, **{name: 3.0})
+    found, _ = losses(fresh(), examples, **{name: 3.0})
     order = rows + [row for row in range(5) if row not in rows]
     left_out = torch.zeros(len(rows), 5, dtype=torch.bool)
-    left_out[:, order.index(4)] = torch.tensor([row != 2 for row in rows])  # lesson 2's own
+    left_out[:, order.index(4)] = torch.tensor([row != 2 for row in rows])  # example 2's own
     expected = matryoshka_info_nce(
         torch.stack(vectors[query])[rows],
         torch.stack(vectors[target])[order],
@@ -103,12 +115,12 @@ def test_each_contrast_is_between_the_modes_that_it_names(
 
 
 def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
-    fresh, checkpoint, lessons
+    fresh, checkpoint, examples
 ):
-    found, _ = losses(fresh(), lessons, words=2.0)
+    found, _ = losses(fresh(), examples, words=2.0)
     ids, manifest = checkpoint.inputs, checkpoint.manifest
-    sided = [(x.pair.query, manifest.query_instruction, x.query_path) for x in lessons]
-    sided += [(x.pair.target, manifest.item_instruction, x.target_path) for x in lessons]
+    sided = [(x.pair.query, manifest.query_instruction, x.query_rationale) for x in examples]
+    sided += [(x.pair.target, manifest.item_instruction, x.target_rationale) for x in examples]
     surprises = []
     for content, instruction, chosen in sided:
         if chosen is not None:
@@ -129,11 +141,14 @@ def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
 def test_both_kinds_of_gate_labels_weigh_the_same_however_rare_one_is(
     fresh, checkpoint, pairs, sure
 ):
-    lessons = [DrawnLesson(pairs[0], path("grass is green")), *map(DrawnLesson, pairs[1:4])]
-    found, _ = losses(fresh(), lessons, gate=1.0, gate_confidence=sure)
+    examples = [
+        SampledExample(pairs[0], rationale("grass is green")),
+        *map(SampledExample, pairs[1:4]),
+    ]
+    found, _ = losses(fresh(), examples, gate=1.0, gate_confidence=sure)
     model = MMEmbR1(checkpoint, EmbedderConfig(policy="never"))
-    queries = model.encode_query([x.pair.query for x in lessons])
-    targets = model.encode_items([x.pair.target for x in lessons])
+    queries = model.encode_query([x.pair.query for x in examples])
+    targets = model.encode_items([x.pair.target for x in examples])
     gates = torch.tensor([x.gate_probability for x in (*queries, *targets)])
     asked = torch.tensor([sure, *[1 - sure] * 7])
     surprise = -asked * gates.log() - (1 - asked) * (1 - gates).log()
@@ -142,18 +157,18 @@ def test_both_kinds_of_gate_labels_weigh_the_same_however_rare_one_is(
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3])
-def test_gradients_from_chunks_are_those_of_the_whole_batch(fresh, lessons, chunk_size):
+def test_gradients_from_chunks_are_those_of_the_whole_batch(fresh, examples, chunk_size):
     on = {name: 1.0 for name in OFF}
-    whole, expected = losses(fresh(), lessons, **on)
-    chunked, gradients = losses(fresh(), lessons, **on, chunk_size=chunk_size)
+    whole, expected = losses(fresh(), examples, **on)
+    chunked, gradients = losses(fresh(), examples, **on, chunk_size=chunk_size)
     assert chunked == pytest.approx(whole, rel=1e-5)
     length = torch.cat([gradient.flatten() for gradient in expected]).norm()
     for gradient, own in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient / length, own / length, atol=1e-5, rtol=0)
 
 
-def test_lessons_without_rationales_are_learnt_in_direct_mode_alone(fresh, pairs):
-    found, _ = losses(fresh(), [DrawnLesson(pair) for pair in pairs], **{n: 1.0 for n in OFF})
+def test_examples_without_rationales_are_learnt_in_direct_mode_alone(fresh, pairs):
+    found, _ = losses(fresh(), [SampledExample(pair) for pair in pairs], **{n: 1.0 for n in OFF})
     assert set(found) == {"direct_direct", "gate"}
 
 

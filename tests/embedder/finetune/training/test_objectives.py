@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from embedder.finetune.records import Lesson
-from embedder.finetune.training.cached_forward import Reader
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
 from embedder.finetune.training.joint import JointConfig, JointTrainer
 from embedder.finetune.training.objectives import backward
@@ -29,7 +29,7 @@ class Pull:
         return {"pull": -(step + 1) * item_ND[:, 0].mean()}
 
 
-def with_taste(checkpoint):
+def with_behaviour(checkpoint):
     """The checkpoint with instructions of a behaviour space."""
     manifest = replace(checkpoint.manifest, instructions={"behaviour": ("", "Taste.")})
     return replace(checkpoint, manifest=manifest)
@@ -42,16 +42,16 @@ def contrastive(checkpoint, pairs, objective):
 
 def joint(checkpoint, pairs, objective):
     config = JointConfig(num_steps=4, batch_size=4, warmup_steps=0)
-    lessons = [Lesson(pair) for pair in pairs]
-    return JointTrainer(checkpoint, lessons, config, objectives=[objective])
+    examples = [TrainingExample(pair) for pair in pairs]
+    return JointTrainer(checkpoint, examples, config, objectives=[objective])
 
 
 @pytest.mark.parametrize("trainer_of", [contrastive, joint])
 def test_a_step_learns_an_objective_under_its_sources_instruction(fresh, pairs, trainer_of):
-    checkpoint = with_taste(fresh())
-    taste = replace(checkpoint, manifest=checkpoint.manifest.for_source("behaviour"))
+    checkpoint = with_behaviour(fresh())
+    behaviour = replace(checkpoint, manifest=checkpoint.manifest.for_source("behaviour"))
     content = pairs[0].target
-    (encoding,) = MMEmbR1(taste, EmbedderConfig(policy="never")).encode_items([content])
+    (encoding,) = MMEmbR1(behaviour, EmbedderConfig(policy="never")).encode_items([content])
     trainer = trainer_of(checkpoint, pairs, Pull([content]))
     losses = [trainer.step(step) for step in range(4)]
     assert losses[0]["pull"] == pytest.approx(-encoding.vector[0], abs=1e-5)
@@ -87,10 +87,12 @@ def test_gradients_are_those_of_the_plain_losses(fresh, pairs, chunk_size):
         return {name: loss.item() for name, loss in losses.items()}
 
     def cached(backbone, inputs, manifest):
-        return backward(objective, 2, Reader(backbone, inputs), manifest, chunk_size=chunk_size)
+        return backward(
+            objective, 2, CachedForward(backbone, inputs), manifest, chunk_size=chunk_size
+        )
 
-    expected_losses, expected = gradients(with_taste(fresh()), plain)
-    losses, found = gradients(with_taste(fresh()), cached)
+    expected_losses, expected = gradients(with_behaviour(fresh()), plain)
+    losses, found = gradients(with_behaviour(fresh()), cached)
     assert losses == pytest.approx(expected_losses, rel=1e-5)
     torch.testing.assert_close(
         found / expected.norm(), expected / expected.norm(), atol=1e-5, rtol=0

@@ -148,7 +148,7 @@ def test_a_version_learns_a_behaviour_space_beside_its_content_space(pairs):
     manifest = replace(checkpoint.manifest, instructions=instructions)
     checkpoint = replace(checkpoint, manifest=manifest)
     contents = {f"i{n}": pair.target for n, pair in enumerate(pairs)}
-    # Items are liked in couples that have nothing to do with what their pictures show.
+    # Items are liked in couples that have nothing to do with what their images show.
     partner = (np.arange(10) + 5) % 10
     likes = rows(*[([f"i{n}"], f"i{partner[n]}") for n in range(10)])
     trainer = ContrastiveTrainer(
@@ -166,8 +166,8 @@ def test_a_version_learns_a_behaviour_space_beside_its_content_space(pairs):
         return np.stack([encoding.vector for encoding in encodings])
 
     def partners_found():
-        taste = model(manifest.for_source("behaviour"))
-        item_ND = vectors(taste.encode_items(list(contents.values())))
+        behaviour = model(manifest.for_source("behaviour"))
+        item_ND = vectors(behaviour.encode_items(list(contents.values())))
         return ((item_ND @ item_ND.T - 2 * np.eye(10)).argmax(axis=1) == partner).mean()
 
     assert partners_found() <= 0.3

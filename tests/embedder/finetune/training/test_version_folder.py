@@ -14,7 +14,9 @@ from embedder.model.checkpoint import load
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, alpha=4)])
 def test_a_written_version_has_the_trained_weights(fresh, tmp_path, lora):
     start = fresh()
-    adapted = make_trainable(start.backbone, start.inputs, lora=lora, train_pictures=False, seed=0)
+    adapted = make_trainable(
+        start.backbone, start.inputs, lora=lora, train_vision_encoder=False, seed=0
+    )
     optimizer = AveragedAdamW(
         start.backbone.parameters(), weight_decay=0.0, average_decay=0.0, max_gradient_norm=1.0
     )

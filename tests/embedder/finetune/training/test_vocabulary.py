@@ -25,10 +25,9 @@ def vectors(checkpoint, *texts):
 
 def test_merges_are_those_of_the_tokenizers_library():
     # Counts so large and mixed that no two pairs are equally frequent: ties it breaks otherwise.
-    source = random.Random(0)
+    rng = random.Random(0)
     words = {
-        "".join(source.choices("abcd", k=source.randint(3, 7))): source.randint(1, 999)
-        for _ in range(80)
+        "".join(rng.choices("abcd", k=rng.randint(3, 7))): rng.randint(1, 999) for _ in range(80)
     }
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

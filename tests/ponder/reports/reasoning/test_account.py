@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embedder.content import Content
-from embedder.reasoners.paired_encodings import BothModes
+from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
 from evaluation.query_sets import Query
 from ponder.reports.reasoning.account import account, query_judge, sensitivity
@@ -20,7 +20,7 @@ IDS = [f"i{n:02d}" for n in range(NUM)]
 
 
 def modes(direct, reasoned, gates, tokens=4, rationales=None):
-    return BothModes(
+    return PairedEncodings(
         AXES[direct],
         AXES[reasoned],
         np.array(gates, dtype=float),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder.prompting.images import PictureError
+from embedder.prompting.images import ImageError
 from ponder.reports.run.gallery import thumbnail
 
 
@@ -21,20 +21,20 @@ def decoded(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/webp;base64,"))))
 
 
-def test_a_large_picture_keeps_its_shape_and_fits_into_128_pixels():
+def test_a_large_image_keeps_its_shape_and_fits_into_128_pixels():
     assert decoded(thumbnail(encoded(np.zeros((600, 1200, 3), np.uint8)))).size == (128, 64)
 
 
-def test_a_small_picture_is_not_enlarged():
+def test_a_small_image_is_not_enlarged():
     assert decoded(thumbnail(encoded(np.zeros((20, 10, 3), np.uint8)))).size == (10, 20)
 
 
-def test_the_hardest_pictures_still_leave_a_page_under_three_megabytes():
+def test_the_hardest_images_still_leave_a_page_under_three_megabytes():
     noise = np.random.default_rng(0).integers(0, 256, size=(300, 300, 3), dtype=np.uint8)
     shown = 8 * (1 + 6) + 4 * 3 * 6 + 8  # neighbours, queries of four tiers, reasoned items
     assert shown * len(thumbnail(encoded(noise))) < 2.8e6
 
 
-def test_what_is_no_picture_is_refused():
-    with pytest.raises(PictureError):
+def test_what_is_no_image_is_refused():
+    with pytest.raises(ImageError):
         thumbnail(b"<svg onload=alert(1)>")

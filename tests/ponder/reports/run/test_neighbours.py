@@ -6,13 +6,13 @@ import polars as pl
 from ponder.reports.run.neighbours import neighbourhoods
 
 
-def living(vectors, *, categories=None, pictured=None):
+def living(vectors, *, categories=None, with_image=None):
     ids = list(vectors)
     return pl.DataFrame(
         {
             "item_id": ids,
             "category": categories or ["toys"] * len(ids),
-            "image_hash": ["h" if pictured is None or i in pictured else None for i in ids],
+            "image_hash": ["h" if with_image is None or i in with_image else None for i in ids],
             "vector": list(vectors.values()),
         },
         schema_overrides={"category": pl.String, "image_hash": pl.String},
@@ -39,12 +39,12 @@ def test_equal_neighbours_are_in_order_of_id():
     assert [n.nearest for n in near if n.item_id == "c"] == [[("a", 0.0), ("b", 0.0)]]
 
 
-def test_items_are_spread_over_categories_and_those_with_a_picture_go_first():
+def test_items_are_spread_over_categories_and_those_with_a_image_go_first():
     vectors = {name: [1.0, 0.0] for name in "abcdef"}
     frame = living(
         vectors,
         categories=["hats", "hats", "hats", "cups", "cups", None],
-        pictured={"b", "c", "e", "f"},
+        with_image={"b", "c", "e", "f"},
     )
     chosen = [n.item_id for n in neighbourhoods(frame, num_items=6)]
     assert chosen == ["b", "e", "f", "c", "d", "a"]  # the largest category goes first in a turn

@@ -82,7 +82,7 @@ def png(colour):
     return buffer.getvalue()
 
 
-def put_items(settings, vectors, *, titles=None, reasoned=(), pictured=True):
+def put_items(settings, vectors, *, titles=None, reasoned=(), with_image=True):
     """Lands and embeds items: id -> vector; the ids in `reasoned` were reasoned about."""
     lake = open_lake(settings)
     rows = pl.DataFrame(
@@ -91,7 +91,7 @@ def put_items(settings, vectors, *, titles=None, reasoned=(), pictured=True):
             "title": [(titles or {}).get(item_id, f"title of {item_id}") for item_id in vectors],
             "tags": [[] for _ in vectors],
             "attributes": ["{}" for _ in vectors],
-            "image_hash": [f"hash-{item_id}" if pictured else None for item_id in vectors],
+            "image_hash": [f"hash-{item_id}" if with_image else None for item_id in vectors],
             "created_at": [NOW for _ in vectors],
             "updated_at": [NOW for _ in vectors],
             "deleted": [False for _ in vectors],
@@ -297,11 +297,11 @@ def test_neighbours_are_shown_with_their_cosine(settings):
     assert first_row == "title of c 0.600 title of b 0.000"
 
 
-def test_an_item_without_a_picture_has_a_placeholder_that_says_so(settings):
-    put_items(settings, {"a": [1, 0]}, pictured=False)
+def test_an_item_without_a_image_has_a_placeholder_that_says_so(settings):
+    put_items(settings, {"a": [1, 0]}, with_image=False)
     page = page_of(settings)
     assert page.values("src") == []
-    assert "no picture" in page.sections["neighbours"]
+    assert "no image" in page.sections["neighbours"]
 
 
 def test_right_answers_are_marked_and_no_others(settings):
@@ -337,7 +337,7 @@ def test_metrics_stand_in_the_row_of_their_slice_and_policy(settings):
     assert ["always", "100.0 %", "3.00", "150.0"] in rows  # 3 s for 20 queries
 
 
-def test_what_the_gate_thought_is_shown_by_the_versions_own_reasoner(settings):
+def test_what_the_gate_decided_is_shown_by_the_versions_own_reasoner(settings):
     put_items(settings, {"a": [1, 0], "b": [0, 1]}, reasoned={"a"})
     put_rationale(settings, "a", "somebody else's words", reasoner="other")
     put_rationale(settings, "a", "a lime is green", summary="green things")

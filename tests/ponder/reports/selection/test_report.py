@@ -51,8 +51,13 @@ def report():
 
 
 def test_pairs_and_workers_are_counted(report):
-    assert report["pairs"] == {"all": 3, "query_path": 2, "item_path": 0, "direct_only": 1}
-    same = {"source": "clicks", "side": "query", "offered": 3}
+    assert report["pairs"] == {
+        "all": 3,
+        "query_rationale": 2,
+        "item_rationale": 0,
+        "direct_only": 1,
+    }
+    same = {"source": "clicks", "side": "query", "paired": 3}
     counts_a = {"refused": 1, "failed": 0, "kept": 1, "mean_gain": 0.5, "median_gain": 0.5}
     counts_b = {"refused": 0, "failed": 1, "kept": 2, "mean_gain": 0.75, "median_gain": 0.75}
     assert report["workers"] == [
@@ -70,7 +75,7 @@ def test_known_kinds_give_precision_recall_and_auc(report):
     # Right gains 2.0 and 0.5, wrong -1.0 and 1.0: three of four comparisons are won.
     assert kinds["by_kind"]["wrong"]["auc_of_right"] == 3 / 4
     assert kinds["by_kind"]["leak"] == {
-        "offered": 1,
+        "paired": 1,
         "refused": 1,
         "kept": 0,
         "mean_gain": None,

@@ -7,11 +7,11 @@ import pytest
 
 from embedder.content import Content
 from embedder.finetune.rationales.judges.endpoint import NUM_TOP, EndpointJudge
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.reasoners.config import EndpointConfig
 from embedder.reasoners.reasoner import Rationale, ReasonerOutage
 
-CASE = Case(Content("red mugs"), Content("3 red mugs"), "query")
+CASE = JudgeInput(Content("red mugs"), Content("3 red mugs"), "query")
 
 
 def completion(tops):
@@ -41,8 +41,8 @@ def test_a_word_that_is_not_listed_gets_the_least_probability_that_is(serve):
 
 def test_each_case_is_asked_by_itself_with_its_rationale_in_its_place(serve):
     server = serve(lambda *_: completion([("yes", -1.0), ("no", -1.0)]))
-    about_item = Case(CASE.query, CASE.target, "item", Rationale("a thought", "mugs"))
-    about_query = Case(CASE.query, CASE.target, "query", Rationale("a thought", "mugs"))
+    about_item = JudgeInput(CASE.query, CASE.target, "item", Rationale("a thought", "mugs"))
+    about_query = JudgeInput(CASE.query, CASE.target, "query", Rationale("a thought", "mugs"))
     judge(server).log_odds([CASE])
     judge(server).log_odds([about_item])
     judge(server).log_odds([about_query])
@@ -72,9 +72,9 @@ def test_a_case_that_cannot_be_judged_is_nan(serve, answer):
     assert math.isnan(judge(serve(lambda *_: answer)).log_odds([CASE])[0])
 
 
-def test_an_unreadable_picture_is_nan_and_stops_no_other(serve):
+def test_an_unreadable_image_is_nan_and_stops_no_other(serve):
     server = serve(lambda *_: completion([("yes", -1.0), ("no", -2.0)]))
-    bad = Case(Content("", b"no picture"), CASE.target, "query")
+    bad = JudgeInput(Content("", b"no image"), CASE.target, "query")
     first, second = judge(server).log_odds([bad, CASE])
     assert math.isnan(first)
     assert second == pytest.approx(1.0)

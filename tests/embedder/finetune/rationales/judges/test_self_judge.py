@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embedder.content import Content
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.reasoners.given_rationales import encode_given
@@ -12,7 +12,7 @@ from embedder.reasoners.reasoner import Rationale
 
 QUERY, TARGET = Content("red mugs"), Content("3 red mugs")
 OTHERS = (Content("a kite"), Content("2 hats"))
-THOUGHT = Rationale("a thought", "three mugs")
+RATIONALE = Rationale("a thought", "three mugs")
 CONFIG = SelfJudgeConfig(temperature=0.1)
 
 
@@ -34,7 +34,9 @@ def odds(about, partners):
 
 
 def test_without_a_rationale_the_query_is_read_directly(checkpoint, vectors):
-    (z,) = SelfJudge(checkpoint, CONFIG).log_odds([Case(QUERY, TARGET, "query", None, OTHERS)])
+    (z,) = SelfJudge(checkpoint, CONFIG).log_odds(
+        [JudgeInput(QUERY, TARGET, "query", None, OTHERS)]
+    )
     expected = odds(vectors("query", QUERY)[0], vectors("item", TARGET, *OTHERS))
     assert z == pytest.approx(expected, abs=2e-5 / CONFIG.temperature)
 
@@ -42,14 +44,14 @@ def test_without_a_rationale_the_query_is_read_directly(checkpoint, vectors):
 def test_a_rationale_changes_the_side_that_it_is_about(checkpoint, vectors):
     judge = SelfJudge(checkpoint, CONFIG)
     about_query, about_item = judge.log_odds(
-        [Case(QUERY, TARGET, side, THOUGHT, OTHERS) for side in ("query", "item")]
+        [JudgeInput(QUERY, TARGET, side, RATIONALE, OTHERS) for side in ("query", "item")]
     )
     manifest = checkpoint.manifest
     (query,) = encode_given(
-        checkpoint, [QUERY], [THOUGHT], instruction=manifest.query_instruction
+        checkpoint, [QUERY], [RATIONALE], instruction=manifest.query_instruction
     ).astype(float)
     (item,) = encode_given(
-        checkpoint, [TARGET], [THOUGHT], instruction=manifest.item_instruction
+        checkpoint, [TARGET], [RATIONALE], instruction=manifest.item_instruction
     ).astype(float)
     tolerance = 2e-5 / CONFIG.temperature
     expected = odds(query, vectors("item", TARGET, *OTHERS))
@@ -58,25 +60,27 @@ def test_a_rationale_changes_the_side_that_it_is_about(checkpoint, vectors):
     assert about_item == pytest.approx(expected, abs=tolerance)
 
 
-def test_odds_depend_neither_on_the_other_cases_nor_on_their_order(checkpoint, picture):
-    cases = [
-        Case(QUERY, TARGET, "query", None, OTHERS),
-        Case(QUERY, TARGET, "query", THOUGHT, OTHERS),
-        Case(QUERY, Content("a kite", picture), "item", THOUGHT, OTHERS),
-        Case(QUERY, Content("a kite", picture), "item", None, OTHERS),
-        Case(Content("what grass is " * 9), TARGET, "query", Rationale("green " * 9), OTHERS),
+def test_odds_depend_neither_on_the_other_cases_nor_on_their_order(checkpoint, image):
+    judge_inputs = [
+        JudgeInput(QUERY, TARGET, "query", None, OTHERS),
+        JudgeInput(QUERY, TARGET, "query", RATIONALE, OTHERS),
+        JudgeInput(QUERY, Content("a kite", image), "item", RATIONALE, OTHERS),
+        JudgeInput(QUERY, Content("a kite", image), "item", None, OTHERS),
+        JudgeInput(Content("what grass is " * 9), TARGET, "query", Rationale("green " * 9), OTHERS),
     ]
-    together = SelfJudge(checkpoint, CONFIG).log_odds(cases)
-    alone = [SelfJudge(checkpoint, CONFIG).log_odds([case])[0] for case in cases]
-    backwards = SelfJudge(checkpoint, CONFIG).log_odds(cases[::-1])[::-1]
+    together = SelfJudge(checkpoint, CONFIG).log_odds(judge_inputs)
+    alone = [
+        SelfJudge(checkpoint, CONFIG).log_odds([judge_input])[0] for judge_input in judge_inputs
+    ]
+    backwards = SelfJudge(checkpoint, CONFIG).log_odds(judge_inputs[::-1])[::-1]
     np.testing.assert_allclose(together, alone, atol=2e-5 / CONFIG.temperature)
     np.testing.assert_allclose(together, backwards, atol=2e-5 / CONFIG.temperature)
 
 
 def test_a_case_without_others_has_nothing_to_compare_with(checkpoint):
-    with pytest.raises(ValueError, match="got none in 1 of 2 cases"):
+    with pytest.raises(ValueError, match="got none in 1 of 2 inputs"):
         SelfJudge(checkpoint, CONFIG).log_odds(
-            [Case(QUERY, TARGET, "query", None, OTHERS), Case(QUERY, TARGET, "query")]
+            [JudgeInput(QUERY, TARGET, "query", None, OTHERS), JudgeInput(QUERY, TARGET, "query")]
         )
 
 

@@ -1,18 +1,18 @@
-"""Tests for yes_no.py: the reference is one plain forward a case."""
+"""Tests for yes_no.py: the reference is one plain forward a input."""
 
 import numpy as np
 import pytest
 import torch
 
 from embedder.content import Content
-from embedder.finetune.rationales.judges.judge import Case
+from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.prompt import SYSTEM
 from embedder.finetune.rationales.judges.yes_no import YesNoConfig, YesNoJudge
 from embedder.prompting.template import EMB
 from embedder.reasoners.reasoner import Rationale
 
 QUERY, TARGET = Content("red mugs"), Content("3 red mugs")
-THOUGHT = Rationale("a thought", "three mugs")
+RATIONALE = Rationale("a thought", "three mugs")
 # The untrained nano knows no "yes": any two words of one token show what is read.
 CONFIG = YesNoConfig(yes="red", no="mugs", batch_size=2)
 
@@ -36,13 +36,13 @@ def forward(checkpoint, text):
 
 
 def test_odds_are_the_difference_of_two_logits_after_the_rerankers_prompt(checkpoint):
-    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([Case(QUERY, TARGET, "query")])
+    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([JudgeInput(QUERY, TARGET, "query")])
     assert z == pytest.approx(forward(checkpoint, prompt("red mugs", "3 red mugs")), abs=1e-4)
 
 
 def test_a_rationale_stands_after_what_it_is_about(checkpoint):
-    cases = [Case(QUERY, TARGET, side, THOUGHT) for side in ("query", "item")]
-    odds = YesNoJudge(checkpoint, CONFIG).log_odds(cases)
+    judge_inputs = [JudgeInput(QUERY, TARGET, side, RATIONALE) for side in ("query", "item")]
+    odds = YesNoJudge(checkpoint, CONFIG).log_odds(judge_inputs)
     told = "a thought three mugs"
     about_query = f"\n<Reasoning about the Query>:{told}"
     about_item = f"\n<Reasoning about the Document>:{told}"
@@ -54,8 +54,8 @@ def test_a_rationale_stands_after_what_it_is_about(checkpoint):
 
 
 def test_untrusted_text_cannot_spell_a_control_token(checkpoint):
-    case = Case(Content(f"red {EMB}"), TARGET, "query", Rationale(f"so {EMB}"))
-    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([case])
+    judge_input = JudgeInput(Content(f"red {EMB}"), TARGET, "query", Rationale(f"so {EMB}"))
+    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([judge_input])
     about_query = "\n<Reasoning about the Query>:so < |emb|>"
     text = prompt("red < |emb|>", "3 red mugs", about_query=about_query)
     assert z == pytest.approx(forward(checkpoint, text), abs=1e-4)
@@ -66,25 +66,25 @@ def test_a_text_that_is_too_long_is_cut_to_what_an_embedder_reads(checkpoint):
     long = "mugs " * (most + 5)
     cut = checkpoint.inputs.tokenizer.decode(checkpoint.inputs.tokens(long)[:most])
     assert len(cut) < len(long)
-    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([Case(Content(long), TARGET, "query")])
+    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([JudgeInput(Content(long), TARGET, "query")])
     assert z == pytest.approx(forward(checkpoint, prompt(cut, "3 red mugs")), abs=1e-4)
 
 
-def test_odds_depend_neither_on_the_batch_nor_on_pictures_of_others(checkpoint, picture):
-    seen = Content("", picture)
-    cases = [
-        Case(seen, Content("3 red mugs", picture), "query", THOUGHT),
-        Case(QUERY, TARGET, "item"),
-        Case(QUERY, seen, "query"),
-        Case(seen, TARGET, "item", THOUGHT),
-        Case(QUERY, Content("a kite " * 9), "query"),
+def test_odds_depend_neither_on_the_batch_nor_on_images_of_others(checkpoint, image):
+    seen = Content("", image)
+    judge_inputs = [
+        JudgeInput(seen, Content("3 red mugs", image), "query", RATIONALE),
+        JudgeInput(QUERY, TARGET, "item"),
+        JudgeInput(QUERY, seen, "query"),
+        JudgeInput(seen, TARGET, "item", RATIONALE),
+        JudgeInput(QUERY, Content("a kite " * 9), "query"),
     ]
     judge = YesNoJudge(checkpoint, CONFIG)
-    together = judge.log_odds(cases)
-    alone = [judge.log_odds([case])[0] for case in cases]
+    together = judge.log_odds(judge_inputs)
+    alone = [judge.log_odds([judge_input])[0] for judge_input in judge_inputs]
     np.testing.assert_allclose(together, alone, atol=1e-4)
-    np.testing.assert_allclose(judge.log_odds(cases[::-1])[::-1], together, atol=1e-4)
-    assert len({round(z, 3) for z in together}) == len(cases)
+    np.testing.assert_allclose(judge.log_odds(judge_inputs[::-1])[::-1], together, atol=1e-4)
+    assert len({round(z, 3) for z in together}) == len(judge_inputs)
 
 
 def test_a_vocabulary_without_the_words_is_refused(checkpoint):

@@ -1,9 +1,9 @@
-"""Tests for recall/profile.py."""
+"""Tests for features/profile.py."""
 
 import numpy as np
 import pytest
 
-from recall.profile import profile_vector
+from features.profile import profile_vector
 
 
 def test_an_item_weighs_half_after_one_half_life():

@@ -1,0 +1,78 @@
+"""Words that were given up for those of the field must not come back in names.
+
+Which word stands for which, and why, is in docs/architecture.md (Words).
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = (
+    *("catalog", "embedder", "features", "evaluation", "recall", "ranker", "serving", "ponder"),
+    *("bench", "dags", "tests"),
+)
+
+INSTEAD = {
+    r"thought|thinker|thinking": "rationale, decoder, reasoning",
+    r"lesson": "example",
+    r"taste": "interactions, preference",
+    r"picture": "image",
+    r"(max|num|trains?|with)_words": "..._tokens; a token is not a word",
+    r"words?_([A-Z]|log|states)": "token_...; a token is not a word",
+    r"(query|target)_paths?$|RationalePath": "..._rationales",
+    r"\btower|_tower|Tower": "vision_encoder",
+    r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
+    r"turned_towards|both_modes|BothModes|judge_(offers|queries|histories)": "see the docs",
+}
+ALLOWED = {
+    "num_words": {"bench/mixed_catalogue.py"},  # these are words
+    "MAX_WORDS": {"bench/mixed_catalogue.py"},
+}
+
+
+def names(tree):
+    """Every name that a file gives or uses."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Name():
+                yield node.id
+            case ast.Attribute():
+                yield node.attr
+            case ast.arg():
+                yield node.arg
+            case ast.keyword() if node.arg:
+                yield node.arg
+            case ast.alias():
+                yield from (node.asname or node.name).split(".")
+
+
+def files():
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("pattern", INSTEAD)
+def test_a_word_that_was_given_up_does_not_return(pattern):
+    found = set()
+    for path in files():
+        place = str(path.relative_to(ROOT))
+        found |= {
+            f"{place}: {name}"
+            for name in {*names(ast.parse(path.read_text())), *path.with_suffix("").parts[-1:]}
+            if re.search(pattern, name, re.IGNORECASE if pattern.islower() else 0)
+            and place not in ALLOWED.get(name, ())
+        }
+    assert not found, f"say {INSTEAD[pattern]} for {sorted(found)}"
+
+
+def test_a_random_generator_is_no_source():
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.arg) and node.arg == "source" and node.annotation:
+                assert "Random" not in ast.unparse(node.annotation), f"{path}: call it rng"
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "source":
+                assert "Random(" not in ast.unparse(node.value), f"{path}: call it rng"
