@@ -10,6 +10,7 @@ there, and the answers of the test are read by the last run alone.
 """
 
 import argparse
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from bench.films_rivals import equal_weights, item_knn, popularity, profile_weig
 from bench.films_split import Questions, Split, split
 from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
 from bench.run_folder import check_settings
+from catalog.atomic_file import write_atomically
 from embedder.model.checkpoint import load
 
 Vectors = dict[str, np.ndarray]
@@ -60,10 +62,9 @@ def all_vectors(films: Films, asking: Sequence[int], version: Path, folder: Path
 
 
 def _save(vector_ND: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, vector_ND)
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    np.save(buffer, vector_ND)
+    write_atomically(path, buffer.getvalue())
 
 
 def last_film_entries(

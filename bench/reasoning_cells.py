@@ -19,6 +19,7 @@ from bench.reasoning_outcomes import outcomes
 from bench.reasoning_rationales import examples_of, judgements, written
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
+from catalog.atomic_file import write_atomically
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.trainer import GateTrainer
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
@@ -95,9 +96,7 @@ def run_missing(
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        result = result_of(cell, path.parent)
-        path.with_suffix(".tmp").write_text(json.dumps(result))
-        path.with_suffix(".tmp").replace(path)
+        write_atomically(path, json.dumps(result_of(cell, path.parent)))
         logger.info("finished %s", cell.place)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import polars as pl
 
 from bench.reasoning_world import NUM_NEAR_MISSES, Asked, with_near_misses
+from catalog.atomic_file import write_atomically
 from catalog.bazaar.rationales import MIXES, Kind, about_question, draw_kind
 from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
@@ -111,8 +112,7 @@ def judgements(
     def append(rows: pl.DataFrame) -> None:
         fresh.append(rows)
         path = folder / f"{len(parts) + len(fresh):05d}.parquet"
-        rows.write_parquet(path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        write_atomically(path, rows.write_parquet)
 
     judge_rationales(
         paired,

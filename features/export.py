@@ -8,13 +8,13 @@ one, a crash leaves the old one, and a day that did not change is not written ag
 import hashlib
 import io
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from catalog.atomic_file import write_atomically
 from features.schema import Feature, schema_hash
 from features.table import FeatureTable
 
@@ -43,7 +43,7 @@ def write_export(table: FeatureTable, folder: Path) -> dict[str, Any]:
     text = json.dumps(manifest, indent=1, default=str)
     path = folder / MANIFEST
     if not path.exists() or path.read_text() != text:
-        _replace(path, text.encode())
+        write_atomically(path, text)
     _remove_strays(folder, {part["path"] for part in partitions})
     return manifest
 
@@ -85,7 +85,7 @@ def _write_day(day: object, rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
     digest = hashlib.blake2b(content, digest_size=8).hexdigest()
     path = Path(f"date={day}") / f"part-{digest}.parquet"
     if not (folder / path).exists():
-        _replace(folder / path, content)
+        write_atomically(folder / path, content)
     return {"path": path.as_posix(), "num_rows": len(rows), "digest": digest}
 
 
@@ -116,14 +116,6 @@ def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.Dat
             f"{part['digest']}; it was changed or lost, so export again"
         )
     return pl.read_parquet(io.BytesIO(content), hive_partitioning=False).select(columns)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Puts a file in place in one step: all of it is there, or the old one is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _remove_strays(folder: Path, kept: set[str]) -> None:

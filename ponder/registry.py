@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.atomic_file import write_atomically
+
 REGISTRY = "registry:"
 """Before the name of a registered version, or before `champion`."""
 
@@ -92,9 +94,7 @@ class Registry:
             LookupError: there is no such version.
         """
         chosen, before = self.path(name).name, self.champion()
-        temporary = self.folder / ".champion"
-        temporary.write_text(f"{chosen}\n")
-        temporary.replace(self.folder / CHAMPION)
+        write_atomically(self.folder / CHAMPION, f"{chosen}\n")
         return before
 
     def model(self, name: str) -> str:

@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import polars as pl
 
+from catalog.atomic_file import write_atomically
 from features.schema import FeatureGroup, names_of
 from features.table import FeatureTable
 
@@ -130,9 +131,8 @@ class Ranker:
 
     def save(self, folder: Path) -> None:
         """Writes `model.txt` (LightGBM's text) and then `manifest.json`, which vouches for it."""
-        folder.mkdir(parents=True, exist_ok=True)
         text = self.booster.model_to_string()
-        (folder / MODEL).write_text(text)
+        write_atomically(folder / MODEL, text)
         manifest = {
             "model_digest": _digest(text),
             "feature_names": self.feature_names,
@@ -142,9 +142,7 @@ class Ranker:
             "num_trees": self.booster.num_trees(),
             "lightgbm": lightgbm.__version__,
         }
-        part = folder / f".{MANIFEST}"
-        part.write_text(json.dumps(manifest, indent=1))
-        part.replace(folder / MANIFEST)
+        write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
 
 
 def load_ranker(folder: Path) -> Ranker:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalog.atomic_file import write_atomically
 from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
@@ -146,10 +147,7 @@ def keep_config(config: FinetuneConfig, folder: Path) -> None:
     """
     path = folder / "config.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(config), indent=1) + "\n")
-        temporary.replace(path)
+        write_atomically(path, json.dumps(asdict(config), indent=1) + "\n")
         return
     earlier: dict[str, Any] = json.loads(path.read_text())
     changed = [f.name for f in fields(config) if earlier.get(f.name) != getattr(config, f.name)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.atomic_file import write_atomically
 from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.reasoner import Side
@@ -115,8 +116,7 @@ def _judge(run: Run, parts: Path, progress: Progress) -> str:
 
     def append(rows: pl.DataFrame) -> None:
         path = parts / f"{len(list(parts.glob('*.parquet'))):06d}.parquet"
-        rows.write_parquet(path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").rename(path)
+        write_atomically(path, rows.write_parquet)
         progress(rows["pair_id"].n_unique())
 
     for source in sorted({pair.source for pair in pairs}):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from catalog.atomic_file import write_atomically
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from ponder.finetuning.config import LAKE, FinetuneConfig, keep_config
@@ -87,10 +88,7 @@ class Run:
     def finish(self, stage: str, counts: Counts) -> None:
         """Records that a stage is done."""
         path = self.folder / stage / "done.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(counts, indent=1) + "\n")
-        temporary.replace(path)
+        write_atomically(path, json.dumps(counts, indent=1) + "\n")
 
     @property
     def registry(self) -> Registry:

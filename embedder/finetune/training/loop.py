@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from catalog.atomic_file import write_atomically
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.optimizer import AveragedAdamW
 from embedder.finetune.training.state import load_state, save_state
@@ -84,7 +85,7 @@ def train(
             row |= evaluate(trainer.averaged())
             rows.append(row)
             # The log first: a line without its state is dropped when the training goes on.
-            log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            write_atomically(log, "".join(json.dumps(row) + "\n" for row in rows))
             save_state(state, trainer.optimizer, num_done=step + 1)
             logger.info("%s", row)
         sums, started = {}, time.monotonic()

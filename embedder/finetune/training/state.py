@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from catalog.atomic_file import write_atomically
 from embedder.finetune.training.optimizer import AveragedAdamW
 
 
@@ -25,13 +26,10 @@ def save_state(path: Path, optimizer: AveragedAdamW, *, num_done: int) -> None:
     tensors |= {f"average.{n}": tensor for n, tensor in enumerate(optimizer.average)}
     for n, moments in optimizer.adamw.state_dict()["state"].items():
         tensors |= {f"optimizer.{n}.{name}": tensor for name, tensor in moments.items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        temporary,
-        {"num_done": str(num_done)},
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_atomically(
+        path, lambda unfinished: save_file(tensors, unfinished, {"num_done": str(num_done)})
     )
-    temporary.replace(path)
 
 
 @torch.no_grad()
