@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.reasoning_variants import Asking
 from bench.reasoning_world import World
-from embedder.content import Content, Encoding, Policy
+from embedder.content import Content, Encoding, Policy, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_given
@@ -91,10 +91,10 @@ def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
     return np.take_along_axis(fits_QN, order_QN, axis=1).argmax(axis=1) + 1
 
 
-def reasons(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
+def is_reasoned(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
     """Whether the question is reasoned about when it is asked in this way."""
     if asking == "auto":
-        return outcome["gate"] >= theta
+        return reasons(outcome["gate"], policy="auto", theta=theta)
     if asking == "better":
         return outcome["rank_reasoned"] < outcome["rank_direct"]
     return asking != "direct"
@@ -104,4 +104,4 @@ def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
     """The rank that the question's answer gets when it is asked in this way."""
     if asking == "given":
         return outcome["rank_given"]
-    return outcome["rank_reasoned" if reasons(outcome, asking, theta=theta) else "rank_direct"]
+    return outcome["rank_reasoned" if is_reasoned(outcome, asking, theta=theta) else "rank_direct"]

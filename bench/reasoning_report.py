@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from bench.reasoning_cells import cell_of
-from bench.reasoning_outcomes import Outcome, rank, reasons
+from bench.reasoning_outcomes import Outcome, is_reasoned, rank
 from bench.reasoning_variants import VARIANTS, Asking
 from catalog.bazaar.questions import TIERS
 
@@ -80,7 +80,7 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
         rows = [one for one in found if group in ("overall", one["tier"])]
         measured[group] = {
             "hit@1": fmean(rank(one, asking, theta=theta) == 1 for one in rows),
-            "reason_rate": fmean(reasons(one, asking, theta=theta) for one in rows),
+            "reason_rate": fmean(is_reasoned(one, asking, theta=theta) for one in rows),
             "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
         }
     return measured
@@ -136,7 +136,7 @@ def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
     return [
         {
             "theta": theta,
-            "reason_rate": round(fmean(reasons(one, "auto", theta=theta) for one in every), 4),
+            "reason_rate": round(fmean(is_reasoned(one, "auto", theta=theta) for one in every), 4),
             "hit@1": round(fmean(rank(one, "auto", theta=theta) == 1 for one in every), 4),
         }
         for theta in thetas

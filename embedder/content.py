@@ -3,11 +3,15 @@
 Shape legend: D = embedding dimension of the model version.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, overload
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 Action = Literal["direct", "reason"]
 Policy = Literal["auto", "always", "never"]
@@ -92,6 +96,31 @@ def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
         raise ValueError(f"dim must be in [1, {vectors_ND.shape[1]}], got {dim}")
     cut_ND = vectors_ND[:, :dim]
     return cut_ND / np.linalg.norm(cut_ND, axis=1, keepdims=True)
+
+
+@overload
+def reasons(gate_probability: float, *, policy: Policy, theta: float) -> bool: ...
+@overload
+def reasons(gate_probability: np.ndarray, *, policy: Policy, theta: float) -> np.ndarray: ...
+@overload
+def reasons(
+    gate_probability: "torch.Tensor", *, policy: Policy, theta: float
+) -> "torch.Tensor": ...
+def reasons(
+    gate_probability: "float | np.ndarray | torch.Tensor", *, policy: Policy, theta: float
+) -> "bool | np.ndarray | torch.Tensor":
+    """Decide who is reasoned about: the one rule, for an input or for each of many.
+
+    Args:
+        gate_probability: the model's probability of `reason`, in [0, 1].
+        policy: `always` and `never` overrule the gate; `auto` lets it decide.
+        theta: `auto` reasons from this probability on, in [0, 1].
+
+    >>> reasons(0.5, policy="auto", theta=0.5), reasons(1.0, policy="never", theta=0.5)
+    (True, False)
+    """
+    least = {"auto": theta, "always": -math.inf, "never": math.inf}[policy]
+    return gate_probability >= least
 
 
 class Encoder(Protocol):

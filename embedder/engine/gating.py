@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from embedder.content import Answer, Content, Encoding, Failure, Policy
+from embedder.content import Answer, Content, Encoding, Failure, Policy, reasons
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
@@ -88,7 +88,7 @@ class Gate:
         Args:
             backbone: the model.
             inputs: its tokenizer.
-            theta: with policy `auto`, reason when the gate's probability is at least this.
+            theta: of the version; see `embedder.content.reasons`.
         """
         self._backbone, self._inputs, self._theta = backbone, inputs, theta
 
@@ -125,7 +125,7 @@ class Gate:
                 gated.append(Gated(row, content, Failure(NOT_FINITE)))
                 continue
             encoding = Encoding(vectors[place], "direct", gates[place])
-            if not self._reasons(gates[place], policy):
+            if not reasons(gates[place], policy=policy, theta=self._theta):
                 gated.append(Gated(row, content, encoding))
                 continue
             end = prompts.lengths[place] - len(answer)
@@ -137,6 +137,3 @@ class Gate:
         """[B] the model's probability of `reason` against `direct`."""
         words = [self._inputs.direct_id, self._inputs.reason_id]
         return torch.softmax(self._backbone.logits(states_BH, words).float(), dim=-1)[:, 1]
-
-    def _reasons(self, probability: float, policy: Policy) -> bool:
-        return policy == "always" or (policy == "auto" and probability >= self._theta)

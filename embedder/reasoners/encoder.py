@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
-from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
+from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_given
@@ -149,13 +149,13 @@ class ReasonedEncoder:
     ) -> dict[int, Rationale | NoRationale]:
         """By row, what the reasoner made of the contents that are to be reasoned about."""
         policy, theta = policy or self._config.policy, self.checkpoint.manifest.theta
-        if policy == "never":
-            return {}
         rows = [
             row
             for row, encoding in enumerate(direct)
-            if policy == "always" or encoding.gate_probability >= theta
+            if reasons(encoding.gate_probability, policy=policy, theta=theta)
         ]
+        if not rows:
+            return {}
         written = self._written([contents[row] for row in rows], side, deadline)
         return dict(zip(rows, written, strict=True))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embedder.content import Encoding, Policy
+from embedder.content import Encoding, Policy, reasons
 from embedder.reasoners.reasoner import Rationale
 
 
@@ -39,9 +39,14 @@ class PairedEncodings:
     num_fallbacks: int
     """Contents for which no rationale could be had."""
 
-    def at(self, theta: float) -> np.ndarray:
-        """[N, D] the vectors of policy `auto` with this theta."""
-        return np.where((self.gate_N >= theta)[:, None], self.reasoned_ND, self.direct_ND)
+    def reasons(self, policy: Policy, *, theta: float) -> np.ndarray:
+        """[N] whether each content is reasoned about under a policy."""
+        return reasons(self.gate_N, policy=policy, theta=theta)
+
+    def vectors(self, policy: Policy, *, theta: float) -> np.ndarray:
+        """[N, D] the vectors that the contents have under a policy."""
+        reasons_N1 = self.reasons(policy, theta=theta)[:, None]
+        return np.where(reasons_N1, self.reasoned_ND, self.direct_ND)
 
     def first(self, num: int) -> "PairedEncodings":
         """The first so many contents; seconds and fallbacks stay those of all."""

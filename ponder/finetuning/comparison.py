@@ -120,13 +120,8 @@ def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Pro
     items = encoder.encode_items(list(frozen.contents.values()), policy=policy, progress=progress)
     item_vectors_ND = np.stack([item.vector for item in items])
     theta = encoder.checkpoint.manifest.theta
-    picks_Q = {
-        "never": np.zeros(len(asked), bool),
-        "auto": queries.gate_N >= theta,
-        "always": np.ones(len(asked), bool),
-    }[policy]
-    vectors_QD = np.where(picks_Q[:, None], queries.reasoned_ND, queries.direct_ND)
-    return Judged(queries, item_vectors_ND, picks_Q, score(frozen, vectors_QD, item_vectors_ND))
+    scores = score(frozen, queries.vectors(policy, theta=theta), item_vectors_ND)
+    return Judged(queries, item_vectors_ND, queries.reasons(policy, theta=theta), scores)
 
 
 def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import torch
 
+from embedder.content import reasons
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.generate import is_well_formed, token_logprobs
@@ -188,7 +189,7 @@ class GateTrainer:
         `agreement` is the share of prompts whose gate, cut at theta, does what the gains advise.
         """
         probability_P = torch.softmax(rollouts.gate_P2, dim=-1)[:, 1]
-        reasons_P = probability_P >= self._manifest.theta
+        reasons_P = reasons(probability_P, policy="auto", theta=self._manifest.theta)
         num_reasoned_P = rollouts.reasons_PG.sum(dim=1).clamp(min=1)
         gain_P = (rollouts.gain_PG * rollouts.reasons_PG).sum(dim=1) / num_reasoned_P
         max_new_tokens = self._manifest.max_new_tokens

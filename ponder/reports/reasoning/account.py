@@ -74,7 +74,7 @@ def account(
     never, always = pairings["direct x direct"], pairings["reason x reason"]
     policies = {
         "never": never,
-        "auto": judge(queries.at(theta), items.at(theta)),
+        "auto": judge(queries.vectors("auto", theta=theta), items.vectors("auto", theta=theta)),
         "always": always,
     }
     rows_of = _slices(evaluation)
@@ -116,7 +116,7 @@ def _gate_account(
     reasoned = judge(queries.reasoned_ND, items.direct_ND)
     curve = []
     for at in sorted({*THETAS, theta}):
-        picks = queries.gate_N >= at
+        picks = queries.reasons("auto", theta=at)
         gated = {name: np.where(picks, reasoned[name], direct[name]) for name in METRICS}
         coin = {
             name: picks.mean() * reasoned[name] + (1 - picks.mean()) * direct[name]
@@ -126,10 +126,12 @@ def _gate_account(
             {
                 "theta": at,
                 "query_rate": float(picks.mean()),
-                "item_rate": float((items.gate_N >= at).mean()),
+                "item_rate": float(items.reasons("auto", theta=at).mean()),
                 "queries": _means(gated),
                 "coin": _means(coin),
-                "both": _means(judge(queries.at(at), items.at(at))),
+                "both": _means(
+                    judge(queries.vectors("auto", theta=at), items.vectors("auto", theta=at))
+                ),
             }
         )
     oracle = {name: np.maximum(direct[name], reasoned[name]) for name in METRICS}
@@ -244,7 +246,7 @@ def _means(scores: Scores) -> dict[str, float]:
 def _cost(modes: PairedEncodings, theta: float) -> dict[str, float]:
     """What reasoning about this side costs, and how often `auto` pays it."""
     num = len(modes.gate_N)
-    picked = modes.gate_N >= theta
+    picked = modes.reasons("auto", theta=theta)
     return {
         "reason_rate": float(picked.mean()),
         "tokens_auto": float(modes.tokens_N[picked].sum() / num),

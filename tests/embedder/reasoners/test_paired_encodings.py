@@ -26,7 +26,14 @@ def encode(policy):
 @pytest.mark.parametrize(("theta", "reasons"), [(0, [0, 1, 2]), (0.5, [1, 2]), (0.91, [])])
 def test_at_a_theta_those_at_or_above_it_have_their_reasoned_vector(theta, reasons):
     expected = np.eye(6)[[3 + row if row in reasons else row for row in range(3)]]
-    np.testing.assert_array_equal(paired_encodings(encode).at(theta), expected)
+    vectors = paired_encodings(encode).vectors("auto", theta=theta)
+    np.testing.assert_array_equal(vectors, expected)
+
+
+def test_a_policy_that_overrules_the_gate_takes_one_kind_of_vector_for_all():
+    modes = paired_encodings(encode)
+    np.testing.assert_array_equal(modes.vectors("never", theta=0.5), modes.direct_ND)
+    np.testing.assert_array_equal(modes.vectors("always", theta=0.5), modes.reasoned_ND)
 
 
 def test_rationales_tokens_and_fallbacks_are_those_of_the_reasoned_encodings():
@@ -39,7 +46,7 @@ def test_rationales_tokens_and_fallbacks_are_those_of_the_reasoned_encodings():
     assert modes.tokens_N.tolist() == [7, 0, 7]
     assert modes.num_fallbacks == 1
     assert modes.first(2).rationales == modes.rationales[:2]
-    assert len(modes.first(2).at(0)) == 2
+    assert len(modes.first(2).vectors("auto", theta=0)) == 2
 
 
 def test_the_vectors_of_a_theta_are_those_of_an_encoder_with_it(checkpoint):
@@ -48,4 +55,5 @@ def test_the_vectors_of_a_theta_are_those_of_an_encoder_with_it(checkpoint):
     modes = paired_encodings(lambda policy: model.encode_query(contents, policy=policy))
     auto = model.encode_query(contents, policy="auto")
     expected = [encoding.vector for encoding in auto]
-    np.testing.assert_allclose(modes.at(checkpoint.manifest.theta), expected, atol=1e-5)
+    vectors = modes.vectors("auto", theta=checkpoint.manifest.theta)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
