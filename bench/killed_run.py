@@ -24,7 +24,7 @@ import polars as pl
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from catalog.lake.tables import EMBEDDINGS
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.steps.embed import embed_shards
 from ponder.wiring import open_lake
 

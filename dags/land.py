@@ -8,7 +8,7 @@ each batch reaches: the next run goes on where one that failed or was killed sto
 `items` and `events` are updated when something came, so that other DAGs may wait for them. The pool
 `kafka` has one slot, so that no other landing shares the partitions with this one.
 
-**Logic** `ponder.steps.nightly.land_kafka`.
+**Logic** `ponder.steps.land.land_kafka`.
 """
 
 from datetime import timedelta
@@ -39,7 +39,7 @@ def land():
     @task(pool="kafka")
     def read():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         settings = Settings.from_env()
         if not settings.kafka:

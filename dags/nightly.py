@@ -7,7 +7,7 @@
 when it is valid; the match features; the ranker. Every task finds what is left to do, so a retry
 or a second run in one night does nothing twice.
 
-**Logic** `ponder.steps.nightly`, one function per task.
+**Logic** `ponder.steps.land`, one function per task.
 """
 
 from datetime import timedelta
@@ -37,7 +37,7 @@ def nightly():
     @task(pool="kafka")
     def land(params=None):
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         settings = Settings.from_env()
         if settings.kafka and not params["data"]:
@@ -53,14 +53,14 @@ def nightly():
     @task
     def plan() -> list[list[str]]:
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         return [list(shard) for shard in steps.plan(Settings.from_env()).shards]
 
     @task(pool="gpu")
     def embed(shard: list[str]):
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         first, last = shard
         return steps.embed(Settings.from_env(), (first, last))
@@ -68,35 +68,35 @@ def nightly():
     @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
     def index():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         return steps.index(Settings.from_env())
 
     @task
     def validate():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         return steps.validate(Settings.from_env())
 
     @task(outlets=[ITEM_INDEX])
     def promote():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         return steps.promote(Settings.from_env())
 
     @task(outlets=[MATCH_FEATURES])
     def features():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         return steps.export_features(Settings.from_env())
 
     @task
     def ranker():
         from ponder.settings import Settings
-        from ponder.steps import nightly as steps
+        from ponder.steps import land as steps
 
         steps.train_ranker(Settings.from_env())
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ponder.cli import dead_letters as letters_cli
 from ponder.cli import embedder as embedder_cli
 from ponder.cli import lake as lake_cli
-from ponder.cli import letters as letters_cli
+from ponder.cli import land as upkeep_cli
 from ponder.cli import models as models_cli
-from ponder.cli import upkeep as upkeep_cli
 from ponder.cli.encode import encode
 from ponder.cli.finetune import finetune
 from ponder.cli.terminal import (
@@ -30,7 +30,7 @@ from ponder.cli.terminal import (
     stop_signals,
 )
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.steps.embed import embed_shards
 
 app = typer.Typer(

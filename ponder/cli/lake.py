@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ponder.cli.terminal import failures, line, show
-from ponder.steps import upkeep
+from ponder.steps import dead_letters as upkeep
 
 app = typer.Typer(help="Upkeep of the lake's tables.", no_args_is_help=True)
 

@@ -14,7 +14,7 @@ from features.histories import HistoryConfig, positive_events
 from ponder.finetuning.config import LAKE
 from ponder.finetuning.frozen_set import FrozenQuery, freeze
 from ponder.finetuning.run import Counts, Progress, Run
-from ponder.steps.nightly import land_folder
+from ponder.steps.land import land_folder
 
 if TYPE_CHECKING:
     from embedder.content import Content

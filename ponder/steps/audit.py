@@ -12,7 +12,7 @@ from catalog.lake.duplicates import merge_duplicates
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.wiring import (
     configured_version,
     kafka_config,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")
 

@@ -17,7 +17,7 @@ from embedder.nano.checkpoint import save_checkpoint
 from embedder.prompting.inputs import Inputs
 from features.export import read_export
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.wiring import configured_version, open_index, open_lake
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")

@@ -4,7 +4,7 @@ import pytest
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from embedder.version import NANO
 from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 
 
 def landed(lake, **hashes):

@@ -8,7 +8,7 @@ from ponder import wiring
 from ponder.reports.reasoning.report import embedder_report
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from embedder.sentence.export import export

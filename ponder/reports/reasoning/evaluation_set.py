@@ -11,7 +11,7 @@ from catalog.lake.tables import ITEMS, MEDIA
 from embedder.content import Content
 from evaluation.query_sets import Query, read_queries
 from ponder.settings import Settings
-from ponder.steps.nightly import land_folder
+from ponder.steps.land import land_folder
 from ponder.wiring import open_lake
 
 

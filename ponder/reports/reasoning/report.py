@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponder.settings import Settings
-from ponder.steps.nightly import Counts, Progress, ignore_progress
+from ponder.steps.land import Counts, Progress, ignore_progress
 from ponder.wiring import configured_manifest, open_encoder
 
 if TYPE_CHECKING:

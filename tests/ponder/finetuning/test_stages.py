@@ -30,7 +30,7 @@ from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.wiring import configured_version, open_encoder
 
 BEFORE = "2026-03-09T00:00:00+00:00"

@@ -9,7 +9,7 @@ import pytest
 from deltalake import write_deltalake
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.steps.audit import advice, audit, repair
 from ponder.wiring import configured_version, living_vectors, open_index, open_lake
 

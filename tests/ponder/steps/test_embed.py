@@ -13,7 +13,7 @@ import polars as pl
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.steps.embed import embed_shards
 from ponder.wiring import open_lake
 

@@ -17,7 +17,7 @@ from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from catalog.records import Item
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
-from ponder.steps import nightly as steps
+from ponder.steps import land as steps
 from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
 
 

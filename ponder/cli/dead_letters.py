@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ponder.cli.terminal import bar, err, failures, line, moment, printable, show
-from ponder.steps import upkeep
+from ponder.steps import dead_letters as upkeep
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter

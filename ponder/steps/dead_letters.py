@@ -1,6 +1,6 @@
 """Steps beside the nightly ones: dead letters, a landing of the past, and the lake's upkeep.
 
-Like `ponder.steps.nightly`, functions of settings and plain values for the command line and for
+Like `ponder.steps.land`, functions of settings and plain values for the command line and for
 DAGs.
 """
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from catalog.lake.tables import DEAD_LETTERS, TABLES
 from ponder.settings import Settings
-from ponder.steps.nightly import Counts, ignore_progress, plain_report
+from ponder.steps.land import Counts, ignore_progress, plain_report
 from ponder.wiring import kafka_config, media_config, open_lake
 
 if TYPE_CHECKING:

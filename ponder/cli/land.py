@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ponder.cli.terminal import bar, failures, line, moment, printable, show
-from ponder.steps import upkeep
+from ponder.steps import dead_letters as upkeep
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
