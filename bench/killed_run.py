@@ -24,8 +24,8 @@ import polars as pl
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from catalog.lake.tables import EMBEDDINGS
 from ponder.settings import Settings
-from ponder.steps import land as steps
-from ponder.steps.embed import embed_shards
+from ponder.steps.embed import embed_shards, plan
+from ponder.steps.land import land_folder
 from ponder.wiring import open_lake
 
 
@@ -33,9 +33,7 @@ def child(home: Path, notes: Path, shard_size: int) -> None:
     """Embeds what is left, and appends one byte to `notes` for each item."""
     settings = Settings(home=home, shard_size=shard_size)
     with notes.open("ab", buffering=0) as file:
-        embed_shards(
-            settings, steps.plan(settings).shards, progress=lambda done: file.write(b"." * done)
-        )
+        embed_shards(settings, plan(settings).shards, progress=lambda done: file.write(b"." * done))
 
 
 def start(home: Path, notes: Path, shard_size: int) -> subprocess.Popen[bytes]:
@@ -72,7 +70,7 @@ def compare(items: int, kills: int, shard_size: int, folder: Path) -> dict[str, 
     homes = {name: folder / name for name in ("whole", "broken")}
     notes = {name: folder / f"{name}.notes" for name in homes}
     for name, home in homes.items():
-        steps.land_folder(Settings(home=home), data)
+        land_folder(Settings(home=home), data)
         notes[name].touch()
     assert start(homes["whole"], notes["whole"], shard_size).wait() == 0
     done = killed_run(

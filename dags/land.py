@@ -39,12 +39,12 @@ def land():
     @task(pool="kafka")
     def read():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.land import land_kafka
 
         settings = Settings.from_env()
         if not settings.kafka:
             raise AirflowSkipException("PONDER_KAFKA names no brokers")
-        return steps.land_kafka(settings, timeout_s=READ_S)
+        return land_kafka(settings, timeout_s=READ_S)
 
     @task(outlets=[ITEMS])
     def items(landed):

@@ -7,7 +7,7 @@
 when it is valid; the match features; the ranker. Every task finds what is left to do, so a retry
 or a second run in one night does nothing twice.
 
-**Logic** `ponder.steps.land`, one function per task.
+**Logic** `ponder.steps`, one function per task.
 """
 
 from datetime import timedelta
@@ -37,68 +37,68 @@ def nightly():
     @task(pool="kafka")
     def land(params=None):
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.land import land_folder, land_kafka
 
         settings = Settings.from_env()
         if settings.kafka and not params["data"]:
-            return steps.land_kafka(settings)
+            return land_kafka(settings)
         folder = params["data"] or settings.data
         if not folder:
             raise ValueError(
                 "there must be something to land; set PONDER_KAFKA to brokers, PONDER_DATA to a "
                 "folder, or the run's parameter `data`"
             )
-        return steps.land_folder(settings, Path(folder))
+        return land_folder(settings, Path(folder))
 
     @task
     def plan() -> list[list[str]]:
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.embed import plan
 
-        return [list(shard) for shard in steps.plan(Settings.from_env()).shards]
+        return [list(shard) for shard in plan(Settings.from_env()).shards]
 
     @task(pool="gpu")
     def embed(shard: list[str]):
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.embed import embed
 
         first, last = shard
-        return steps.embed(Settings.from_env(), (first, last))
+        return embed(Settings.from_env(), (first, last))
 
     @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
     def index():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.index import index
 
-        return steps.index(Settings.from_env())
+        return index(Settings.from_env())
 
     @task
     def validate():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.index import validate
 
-        return steps.validate(Settings.from_env())
+        return validate(Settings.from_env())
 
     @task(outlets=[ITEM_INDEX])
     def promote():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.index import promote
 
-        return steps.promote(Settings.from_env())
+        return promote(Settings.from_env())
 
     @task(outlets=[MATCH_FEATURES])
     def features():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.features import export_features
 
-        return steps.export_features(Settings.from_env())
+        return export_features(Settings.from_env())
 
     @task
     def ranker():
         from ponder.settings import Settings
-        from ponder.steps import land as steps
+        from ponder.steps.rank import train_ranker
 
-        steps.train_ranker(Settings.from_env())
+        train_ranker(Settings.from_env())
 
     shards = plan()
     land() >> shards

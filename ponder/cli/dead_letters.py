@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, err, failures, line, moment, printable, show
-from ponder.steps import dead_letters as upkeep
+from ponder.steps import dead_letters as steps
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter
@@ -19,7 +20,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StageOption = Annotated[
     str | None, typer.Option(help="Only of this stage: decode, validate, media or embed.")
 ]
@@ -64,8 +64,8 @@ def list_letters(
     """List dead letters with their reasons, newest first."""
     with failures():
         meant = _filter(stage, topic, partition, offset, since)
-        letters = upkeep.list_letters(context.obj, meant, limit=limit)
-        num_more = upkeep.count_letters(context.obj, meant) - len(letters)
+        letters = steps.list_letters(context.obj, meant, limit=limit)
+        num_more = steps.count_letters(context.obj, meant) - len(letters)
     if as_json:
         show({"dead_letters": letters}, as_json)
         return
@@ -86,7 +86,7 @@ def show_letter(
 ) -> None:
     """Show one dead letter: what came, why it was refused, when."""
     with failures():
-        letter = upkeep.show_letter(context.obj, topic, partition, offset)
+        letter = steps.show_letter(context.obj, topic, partition, offset)
     if as_json:
         show(letter, as_json)
         return
@@ -114,7 +114,7 @@ def replay_letters(
     with failures():
         meant = _filter(stage, topic, partition, offset, since)
         with bar("replay") as progress:
-            counts = upkeep.replay_letters(context.obj, meant, data=data, progress=progress)
+            counts = steps.replay_letters(context.obj, meant, data=data, progress=progress)
         show(counts, as_json)
 
 
@@ -132,8 +132,8 @@ def drop_letters(
     """Throw dead letters away, with the records in them."""
     with failures():
         meant = _filter(stage, topic, partition, offset, since)
-        doomed = upkeep.count_letters(context.obj, meant)
+        doomed = steps.count_letters(context.obj, meant)
     if doomed and not yes:
         typer.confirm(f"Throw {doomed} dead letters away?", abort=True, err=True)
     with failures():
-        show(upkeep.drop_letters(context.obj, meant), as_json)
+        show(steps.drop_letters(context.obj, meant), as_json)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, out, show
 from ponder.reports.run.formatting import number, percent
 
@@ -19,7 +20,7 @@ def report(
     data: Annotated[Path, typer.Option(help="Folder with items and queries.jsonl.")],
     to: Annotated[Path, typer.Option("--out", help="Folder for thinking.json and thinking.svg.")],
     seed: Annotated[int, typer.Option(help="Of intervals and of exchanged rationales.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Account for thinking: what it gains and costs, and whether vectors depend on it."""
     from ponder.reports.reasoning.report import embedder_report
@@ -39,7 +40,7 @@ def report(
 def export(
     context: typer.Context,
     to: Annotated[Path, typer.Option(help="Folder to write; must be empty or not exist.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the model version as a folder that sentence-transformers loads, for direct mode."""
     with failures():

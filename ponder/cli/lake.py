@@ -4,19 +4,18 @@ from typing import Annotated
 
 import typer
 
+from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, show
-from ponder.steps import dead_letters as upkeep
+from ponder.steps import maintenance as steps
 
 app = typer.Typer(help="Upkeep of the lake's tables.", no_args_is_help=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
 def compact(context: typer.Context, as_json: JsonOption = False) -> None:
     """Make few large files of many small ones; no row changes."""
     with failures():
-        show(upkeep.compact(context.obj), as_json)
+        show(steps.compact(context.obj), as_json)
 
 
 @app.command()
@@ -40,7 +39,7 @@ def vacuum(
 ) -> None:
     """Remove files that no moment of the last 30 days needs."""
     with failures():
-        counts = upkeep.vacuum(
+        counts = steps.vacuum(
             context.obj, days=days, force=force, media=media, deleted=deleted, dry_run=dry_run
         )
         show(counts, as_json)
@@ -55,7 +54,7 @@ def history(
 ) -> None:
     """List a table's commits, newest first: each is a moment it can be read at."""
     with failures():
-        commits = upkeep.history(context.obj, table, limit=limit)
+        commits = steps.history(context.obj, table, limit=limit)
     if as_json:
         show({"commits": commits}, as_json)
         return

@@ -1,14 +1,65 @@
-"""The commands that keep topics, lake, embeddings and index in agreement: backfill and audit."""
+"""`ponder land`, `publish` and `backfill`: from folders and topics to the lake."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ponder.cli.terminal import bar, failures, line, moment, printable, show
-from ponder.steps import dead_letters as upkeep
+from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, SnapshotOption
+from ponder.cli.terminal import bar, failures, moment, show, stop_signals
+from ponder.steps import land as steps
+from ponder.steps.backfill import backfill as land_window
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+def land(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder to land; without it, the Kafka topics are read.")
+    ] = None,
+    snapshot: SnapshotOption = False,
+    max_delete_share: MaxDeleteOption = 0.1,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Kafka: go on at the end, until SIGTERM or Ctrl-C.")
+    ] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Kafka: serve Prometheus metrics here meanwhile.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Land items and events in the lake; what is wrong goes to dead_letters."""
+    with failures():
+        if data is None:
+            with stop_signals() as stop, bar("land") as progress:
+                counts = steps.land_kafka(
+                    context.obj,
+                    follow=follow,
+                    stop=stop,
+                    timeout_s=None,
+                    metrics_port=metrics_port,
+                    progress=progress,
+                )
+            show(counts, as_json)
+            return
+        with bar("land") as progress:
+            counts = steps.land_folder(
+                context.obj,
+                data,
+                snapshot=snapshot,
+                max_delete_share=max_delete_share,
+                progress=progress,
+            )
+        show(counts, as_json)
+
+
+def publish(
+    context: typer.Context,
+    data: DataOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a folder's items and events to the Kafka topics."""
+    with failures():
+        show(steps.publish(context.obj, data), as_json)
 
 
 def backfill(
@@ -38,38 +89,9 @@ def backfill(
             partition=partition,
         )
         with bar("backfill") as progress:
-            counts = upkeep.backfill(context.obj, window, progress=progress)
+            counts = land_window(context.obj, window, progress=progress)
         show(counts, as_json)
 
 
 def _place(text: str) -> int | datetime:
     return int(text) if text.isdecimal() else moment(text)
-
-
-def audit(
-    context: typer.Context,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what can be mended, then audit again.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare topics, lake, embeddings and index by key and hash; exit code 1 when they differ."""
-    from ponder.steps import audit as auditing
-
-    with failures():
-        result = auditing.audit(context.obj)
-        repaired = auditing.repair(context.obj, result) if repair else {}
-        if repaired:
-            result = auditing.audit(context.obj)
-    advice = auditing.advice(result)
-    if as_json:
-        show(result.plain() | {"repaired": repaired, "advice": advice}, as_json)
-    else:
-        for finding in [*result.faults, *result.notes]:
-            ids = ", ".join(finding.first)
-            found = f"{finding.name:<20} {finding.where:<24} {finding.count:>8}  {ids}"
-            line(printable(found))
-        counts = {"agrees": not result.faults, "looked_for": len(result.findings)}
-        show(counts | {"repaired": repaired, "advice": "; ".join(advice)}, as_json)
-    if result.faults:
-        raise typer.Exit(1)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, show
 
 app = typer.Typer(help="Look at fine-tuned versions and choose the champion.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 NameArgument = Annotated[str, typer.Argument(help="A registered version, or champion.")]
 
 

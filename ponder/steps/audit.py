@@ -12,7 +12,7 @@ from catalog.lake.duplicates import merge_duplicates
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.embed import embed, plan
 from ponder.wiring import (
     configured_version,
     kafka_config,
@@ -148,7 +148,7 @@ def _drop_orphans(lake: Lake) -> int:
 
 
 def _embed_missing(settings: Settings) -> int:
-    return sum(steps.embed(settings, shard)["embedded"] for shard in steps.plan(settings).shards)
+    return sum(embed(settings, shard)["embedded"] for shard in plan(settings).shards)
 
 
 def _sync(settings: Settings) -> int:

@@ -1,26 +1,19 @@
-"""Steps beside the nightly ones: dead letters, a landing of the past, and the lake's upkeep.
-
-Like `ponder.steps.land`, functions of settings and plain values for the command line and for
-DAGs.
-"""
+"""Dead letters of a deployment: list them, look at one, land them again, throw them away."""
 
 import base64
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.lake.tables import DEAD_LETTERS, TABLES
+from catalog.lake.tables import DEAD_LETTERS
 from ponder.settings import Settings
-from ponder.steps.land import Counts, ignore_progress, plain_report
-from ponder.wiring import kafka_config, media_config, open_lake
+from ponder.steps.land import Counts
+from ponder.steps.progress import Progress, ignore_progress
+from ponder.wiring import media_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter
-    from catalog.kafka.backfill import Window
 
 HEAD = ("topic", "partition", "offset", "stage", "reason", "failed_at")
 """What a list tells of a dead letter."""
@@ -62,7 +55,7 @@ def replay_letters(
     letter_filter: "LetterFilter",
     *,
     data: Path | None = None,
-    progress: Callable[[int], None] = ignore_progress,
+    progress: Progress = ignore_progress,
 ) -> Counts:
     """Lands the dead letters that are meant again.
 
@@ -98,70 +91,3 @@ def count_letters(settings: Settings, letter_filter: "LetterFilter") -> int:
     """How many dead letters are meant."""
     letters = letter_filter.matching(open_lake(settings).scan(DEAD_LETTERS))
     return letters.select(pl.len()).collect().item()
-
-
-def backfill(
-    settings: Settings, window: "Window", *, progress: Callable[[int], None] = ignore_progress
-) -> Counts:
-    """Lands a past window of the topics again; the group's place in them does not move.
-
-    Raises:
-        ValueError: no brokers are set.
-    """
-    from catalog.kafka.backfill import backfill
-
-    report = backfill(
-        kafka_config(settings),
-        open_lake(settings),
-        window,
-        media=media_config(settings),
-        progress=progress,
-    )
-    return plain_report(report)
-
-
-def compact(settings: Settings) -> Counts:
-    """Makes few large files of many small ones in every table; no row changes."""
-    from catalog.lake.maintenance import compact
-
-    return {name: asdict(done) for name, done in compact(open_lake(settings)).items()}
-
-
-def vacuum(
-    settings: Settings, *, days: int, force: bool, media: bool, deleted: bool, dry_run: bool
-) -> Counts:
-    """Removes files that no moment within the last `days` needs.
-
-    Args:
-        settings: the deployment.
-        days: tables stay readable as they were up to so long ago.
-        force: allows less than 7 days.
-        media: drops images that no item shows and that came longer ago.
-        deleted: drops what was made of items that were deleted longer ago.
-        dry_run: only counts.
-    """
-    from catalog.lake.deleted_items import drop_remains
-    from catalog.lake.maintenance import Retention, drop_unreferenced_media, vacuum
-
-    lake, retention = open_lake(settings), Retention(hours=days * 24, force=force)
-    counts: Counts = {}
-    now = datetime.now(UTC)
-    if deleted:
-        counts["dropped_remains"] = drop_remains(lake, retention, now=now, dry_run=dry_run)
-    if media:
-        counts["dropped_media"] = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
-    tables = vacuum(lake, retention, dry_run=dry_run)
-    return counts | {name: asdict(done) for name, done in tables.items()}
-
-
-def history(settings: Settings, table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
-    """The commits of a table, newest first.
-
-    Raises:
-        ValueError: the lake has no table of that name.
-    """
-    from catalog.lake.maintenance import history
-
-    if table not in TABLES:
-        raise ValueError(f"the table must be one of {', '.join(TABLES)}, got {table!r}")
-    return history(open_lake(settings), TABLES[table], limit=limit)

@@ -1,4 +1,4 @@
-"""Embeds what a plan has left: one shard, or all of them over several processes.
+"""Plan what is left to embed, and embed it: one shard, or all of them over several processes.
 
 The `embeddings` table itself is the record of what is done. A shard ends with one commit to it, so
 a run that is killed does less than one shard again in each of its processes.
@@ -7,8 +7,9 @@ a run that is killed does less than one shard again in each of its processes.
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,14 @@ from catalog.lake.embedding_failures import embed_letters, letters_of
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
-from ponder.wiring import embedded_keys, failed_keys, open_encoder, open_lake
+from ponder.steps.progress import Progress, ignore_progress
+from ponder.wiring import (
+    configured_version,
+    embedded_keys,
+    failed_keys,
+    open_encoder,
+    open_lake,
+)
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
@@ -32,8 +40,56 @@ EmbedCounts = dict[str, int]
 NOTHING: EmbedCounts = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is left to embed."""
+
+    model_version: str
+    num_items: int
+
+    num_failed: int
+    """Items left out because the version has failed to embed them as they are; see
+    `catalog.lake.embedding_failures`."""
+
+    shards: list[Shard]
+    """First and last item_id of each shard. A shard names a range and not its content, so that a
+    retry finds only what is left of it."""
+
+
+def plan(settings: Settings) -> Plan:
+    """What the configured model version has not embedded yet, in shards."""
+    from embedder.plan import plan, shards
+
+    version = configured_version(settings)
+    lake = open_lake(settings)
+    items = lake.read(ITEMS, ["item_id", "content_hash", "deleted"])
+    missing = plan(items, embedded_keys(lake, version), model_version=version)
+    todo = plan(missing, failed_keys(lake, version), model_version=version)
+    ranges = [
+        (shard["item_id"][0], shard["item_id"][-1])
+        for shard in shards(todo, shard_size=settings.shard_size)
+    ]
+    logger.info("planned version=%s items=%d shards=%d", version, len(todo), len(ranges))
+    return Plan(
+        model_version=version,
+        num_items=len(todo),
+        num_failed=len(missing) - len(todo),
+        shards=ranges,
+    )
+
+
+def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progress) -> EmbedCounts:
+    """Embeds what is left of a shard and writes embeddings and rationales to the lake.
+
+    An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
+    its content changes or the letter is replayed.
+    """
+    lake, encoder = open_lake(settings), open_encoder(settings)
+    return embed_shard(lake, encoder, shard, progress=progress)
+
+
 def embed_shard(
-    lake: Lake, encoder: "CatalogueEncoder", shard: Shard, *, progress: Callable[[int], None]
+    lake: Lake, encoder: "CatalogueEncoder", shard: Shard, *, progress: Progress
 ) -> EmbedCounts:
     """Embeds what is left of a shard and writes embeddings and rationales to the lake.
 
@@ -85,7 +141,7 @@ def embed_shards(
     shards: Iterable[Shard],
     *,
     num_workers: int = 1,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> EmbedCounts:
     """Embeds shards, in this process or in several, and gives the sums of their counts.
 
@@ -118,7 +174,7 @@ def embed_shards(
 
 def _embed(settings: Settings, shard: Shard) -> EmbedCounts:
     lake, encoder = open_lake(settings), open_encoder(settings)
-    return embed_shard(lake, encoder, shard, progress=lambda done: None)
+    return embed_shard(lake, encoder, shard, progress=ignore_progress)
 
 
 def _take_device(worker_numbers: "multiprocessing.Queue[int]") -> None:

@@ -1,4 +1,4 @@
-"""Rankers from the lake: which requests they learn from, and how they are judged.
+"""Train rankers on the lake: which requests they learn from, and how they are judged.
 
 Two kinds of event logs are known. One with impressions shows what was on each page, so a request is
 a page, and the newest fifth of the pages is the test. One without (ratings) shows only what was
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from catalog.lake.tables import EVENTS, ITEMS
 from evaluation.bootstrap import bootstrap_difference, bootstrap_mean
 from evaluation.leave_last_out import held_out_requests, leave_last_out, training_requests
 from evaluation.time_split import TimeSplit
@@ -22,6 +23,11 @@ from features.centred_embeddings import history_pairs, make_space
 from features.histories import histories, requests_of
 from features.impressions import impressions_from_events
 from features.table import FeatureTable, build_features, restore_space
+from ponder.settings import Settings
+from ponder.steps.land import Counts
+from ponder.steps.progress import Progress, ignore_progress
+from ponder.steps.saved_reports import write_report
+from ponder.wiring import configured_version, known_vectors, open_lake
 from ranker.experiment import FEATURE_GROUPS, run_experiment
 from ranker.model import Ranker, RankerConfig, train
 
@@ -57,6 +63,31 @@ class Log:
         """Ids that may be recommended: living items that have an image and a vector."""
         living = self.items.filter(~pl.col("deleted") & pl.col("image_hash").is_not_null())
         return living.join(self.vectors, on="item_id", how="semi")["item_id"]
+
+
+def train_ranker(
+    settings: Settings, *, seed: int = 0, progress: Progress = ignore_progress
+) -> Counts:
+    """Trains rankers with and without match features on the export, compares and keeps them.
+
+    The comparison goes to `ranking.json` in the reports folder; the ranker that is kept is trained
+    on all requests, the test's as well.
+    """
+    from features.export import read_export
+    from ranker.model import train
+
+    table = read_export(settings.features_folder)
+    report = judge(read_log(settings), table, seed=seed, progress=progress)
+    train(table).save(settings.ranker_folder)
+    write_report(settings, "ranking", report)
+    return report
+
+
+def read_log(settings: Settings) -> Log:
+    """Return what a ranker of the deployment may learn from."""
+    lake = open_lake(settings)
+    vectors = known_vectors(lake, configured_version(settings))
+    return Log(lake.read(EVENTS), lake.read(ITEMS), vectors)
 
 
 def training_table(log: Log, *, seed: int = 0) -> FeatureTable:

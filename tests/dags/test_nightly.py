@@ -17,7 +17,11 @@ from embedder.nano.checkpoint import save_checkpoint
 from embedder.prompting.inputs import Inputs
 from features.export import read_export
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.embed import embed, plan
+from ponder.steps.features import export_features
+from ponder.steps.index import index, promote, validate
+from ponder.steps.land import land_folder
+from ponder.steps.rank import train_ranker
 from ponder.wiring import configured_version, open_index, open_lake
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")
@@ -75,11 +79,11 @@ def by_hand(model, data, tmp_path_factory):
     """The deployment after the steps were called one after the other."""
     home = tmp_path_factory.mktemp("by_hand")
     settings = Settings(home=home, model=str(model), policy="never", shard_size=30)
-    steps.land_folder(settings, data)
-    for shard in steps.plan(settings).shards:
-        steps.embed(settings, shard)
-    for name in ("index", "validate", "promote", "export_features", "train_ranker"):
-        getattr(steps, name)(settings)
+    land_folder(settings, data)
+    for shard in plan(settings).shards:
+        embed(settings, shard)
+    for step in (index, validate, promote, export_features, train_ranker):
+        step(settings)
     return settings
 
 

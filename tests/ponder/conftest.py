@@ -4,7 +4,9 @@ import pytest
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.embed import embed, plan
+from ponder.steps.index import index, promote, validate
+from ponder.steps.land import land_folder
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +21,11 @@ def bazaar(tmp_path_factory):
 
 def run_night(settings, folder):
     """Every step up to promotion, as the CLI and the nightly DAG call them."""
-    landed = steps.land_folder(settings, folder)
-    embedded = [steps.embed(settings, shard) for shard in steps.plan(settings).shards]
-    synced = steps.index(settings)
-    steps.validate(settings)
-    steps.promote(settings)
+    landed = land_folder(settings, folder)
+    embedded = [embed(settings, shard) for shard in plan(settings).shards]
+    synced = index(settings)
+    validate(settings)
+    promote(settings)
     return landed, sum(counts["embedded"] for counts in embedded), synced
 
 

@@ -13,7 +13,8 @@ from embedder.version import NANO
 from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.embed import embed, plan
+from ponder.steps.land import land_folder
 
 
 def landed(lake, **hashes):
@@ -79,7 +80,7 @@ def endpoint(serve):
 
 
 def embed_all(settings):
-    counts = [steps.embed(settings, shard) for shard in steps.plan(settings).shards]
+    counts = [embed(settings, shard) for shard in plan(settings).shards]
     return {name: sum(count[name] for count in counts) for name in counts[0]}
 
 
@@ -90,7 +91,7 @@ def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint
         reasoner="openai:big",
         reasoner_url=endpoint.url,
     )
-    steps.land_folder(settings, bazaar)
+    land_folder(settings, bazaar)
     first = embed_all(settings)
     assert first["embedded"] == first["reasoned"] == len(endpoint.asked) > 0
     lake = wiring.open_lake(settings)

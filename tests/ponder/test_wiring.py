@@ -8,7 +8,8 @@ from ponder import wiring
 from ponder.reports.reasoning.report import embedder_report
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.evaluate import evaluate
+from ponder.steps.recall import recall
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from embedder.sentence.export import export
@@ -27,14 +28,14 @@ def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
     settings = dataclasses.replace(settings, model=sentence_model)
     _, embedded, synced = night(settings, bazaar)
     assert embedded == synced["upserted"] > 0
-    judged = steps.evaluate(settings, bazaar / "queries.jsonl")
+    judged = evaluate(settings, bazaar / "queries.jsonl")
     assert judged["queries"]["policies"]["always"]["reason_rate"] == 0
     # These are nano's own vectors in direct mode, so what it finds directly is found here.
     own = dataclasses.replace(settings, model="nano", policy="never", home=settings.home / "own")
     night(own, bazaar)
-    expected = steps.evaluate(own, bazaar / "queries.jsonl")["queries"]["policies"]["never"]
+    expected = evaluate(own, bazaar / "queries.jsonl")["queries"]["policies"]["never"]
     assert judged["queries"]["policies"]["never"]["slices"] == expected["slices"]
-    assert steps.recall(settings, {"text": "3 red mugs", "top_k": 3})["action"] == "direct"
+    assert recall(settings, {"text": "3 red mugs", "top_k": 3})["action"] == "direct"
     assert write_html(settings).name == "report.html"
 
 

@@ -30,7 +30,7 @@ from ponder.finetuning.promotion import PromotionConfig
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.recall import recall
 from ponder.wiring import configured_version, open_encoder
 
 BEFORE = "2026-03-09T00:00:00+00:00"
@@ -277,7 +277,7 @@ def test_the_champion_is_what_ponder_serves_while_it_is_live(
     # Another champion: the service goes on with the one that is live.
     settings.registry.promote(refused)
     assert configured_version(following) == refused
-    assert steps.recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
+    assert recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
 
 
 def test_the_registered_version_encodes_what_the_trained_one_did(finished, settings):

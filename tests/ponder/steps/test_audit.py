@@ -9,8 +9,8 @@ import pytest
 from deltalake import write_deltalake
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
-from ponder.steps import land as steps
 from ponder.steps.audit import advice, audit, repair
+from ponder.steps.land import land_folder
 from ponder.wiring import configured_version, living_vectors, open_index, open_lake
 
 
@@ -96,7 +96,7 @@ def test_a_deleted_item_that_is_still_served_is_found_in_the_live_version_too(so
     folder = sound.home / "later"
     folder.mkdir()
     (folder / "items.jsonl").write_text(json.dumps(line) + "\n")
-    steps.land_folder(sound, folder)
+    land_folder(sound, folder)
     other = type(sound)(home=sound.home, shard_size=25, policy="never")
     version, live = configured_version(other), configured_version(sound)
     assert version != live

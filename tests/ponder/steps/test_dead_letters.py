@@ -1,4 +1,4 @@
-"""Tests for the upkeep commands: upkeep.py through letters.py and lake_cli.py."""
+"""Tests for the commands of upkeep: dead letters, the lake's tables, the audit."""
 
 import base64
 import json

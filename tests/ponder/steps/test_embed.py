@@ -13,8 +13,8 @@ import polars as pl
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
-from ponder.steps import land as steps
-from ponder.steps.embed import embed_shards
+from ponder.steps.embed import embed, embed_shards, plan
+from ponder.steps.land import land_folder
 from ponder.wiring import open_lake
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,19 +102,19 @@ def test_a_run_that_is_killed_three_times_ends_as_one_that_was_not(tmp_path):
 
 def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
     settings = replace(settings, policy="always")
-    steps.land_folder(settings, bazaar)
-    counts = steps.embed(settings, steps.plan(settings).shards[0])
+    land_folder(settings, bazaar)
+    counts = embed(settings, plan(settings).shards[0])
     lake = open_lake(settings)
     assert counts["reasoned"] == counts["embedded"] == len(lake.read(RATIONALES)) == 25
     assert set(lake.read(RATIONALES)["reasoner"]) == set(lake.read(EMBEDDINGS)["model_version"])
 
 
 def test_several_processes_embed_every_item_once(settings, bazaar):
-    steps.land_folder(settings, bazaar)
-    planned, done = steps.plan(settings), []
+    land_folder(settings, bazaar)
+    planned, done = plan(settings), []
     counts = embed_shards(settings, planned.shards, num_workers=2, progress=done.append)
     assert counts["embedded"] == sum(done) == planned.num_items
     keys = open_lake(settings).read(EMBEDDINGS, ["item_id"])
     assert keys["item_id"].is_unique().all()
     assert len(keys) == planned.num_items
-    assert steps.plan(settings).num_items == 0
+    assert plan(settings).num_items == 0

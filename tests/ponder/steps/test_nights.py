@@ -1,4 +1,4 @@
-"""Tests for nightly.py: nights in a row on a small bazaar, with everything embedded."""
+"""Tests for the steps of a night: nights in a row on a small bazaar, with everything embedded."""
 
 import json
 import shutil
@@ -17,7 +17,14 @@ from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from catalog.records import Item
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
-from ponder.steps import land as steps
+from ponder.steps.embed import embed, plan
+from ponder.steps.evaluate import evaluate
+from ponder.steps.features import export_features
+from ponder.steps.index import ValidationFailed, index, validate
+from ponder.steps.land import land_folder, land_kafka
+from ponder.steps.rank import train_ranker
+from ponder.steps.recall import recall
+from ponder.steps.status import status
 from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
 
 
@@ -104,7 +111,7 @@ def test_settings_say_where_images_may_be_fetched_from(tmp_path):
             for name, uri in uris.items()
         ),
     )
-    rejected = steps.land_folder(settings, tmp_path / "data")["rejected"]
+    rejected = land_folder(settings, tmp_path / "data")["rejected"]
     assert rejected == {
         "media: image_uri must lead to a public address or into an allowed network": 1,
         "media: the server of image_uri must be reached": 1,
@@ -145,9 +152,9 @@ def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, f
 def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
     land_unreadable(settings, folder, "cut")
     night(settings, folder)
-    planned = steps.plan(settings)
+    planned = plan(settings)
     assert (planned.num_items, planned.num_failed) == (0, 1)
-    assert steps.embed(settings, ("cut", "cut"))["failed"] == 0
+    assert embed(settings, ("cut", "cut"))["failed"] == 0
 
     Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
     mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
@@ -159,11 +166,11 @@ def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(setti
 
 
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
-    steps.land_folder(settings, bazaar)
-    first, *_ = steps.plan(settings).shards
-    assert steps.embed(settings, first)["embedded"] == 25
-    assert steps.embed(settings, first)["embedded"] == 0
-    left = steps.plan(settings)
+    land_folder(settings, bazaar)
+    first, *_ = plan(settings).shards
+    assert embed(settings, first)["embedded"] == 25
+    assert embed(settings, first)["embedded"] == 0
+    left = plan(settings)
     assert first not in left.shards
     living = open_lake(settings).read(ITEMS).filter(deleted=False)
     assert left.num_items == len(living) - 25
@@ -175,22 +182,22 @@ def test_an_index_that_lags_behind_the_lake_does_not_go_live(settings, folder, n
         folder / "items.jsonl",
         {"item_id": "late", "title": "3 red mugs", "updated_at": "2030-01-01T00:00:00Z"},
     )
-    steps.land_folder(settings, folder)
-    for shard in steps.plan(settings).shards:
-        steps.embed(settings, shard)
-    with pytest.raises(steps.ValidationFailed, match=r"1 of .* items are missing"):
-        steps.validate(settings)
+    land_folder(settings, folder)
+    for shard in plan(settings).shards:
+        embed(settings, shard)
+    with pytest.raises(ValidationFailed, match=r"1 of .* items are missing"):
+        validate(settings)
 
 
 def test_indexing_before_embedding_says_what_to_do(settings, bazaar):
-    steps.land_folder(settings, bazaar)
+    land_folder(settings, bazaar)
     with pytest.raises(ValueError, match="land and embed first"):
-        steps.index(settings)
+        index(settings)
 
 
 def test_landing_from_kafka_without_brokers_says_which_setting_is_missing(settings):
     with pytest.raises(ValueError, match="set PONDER_KAFKA"):
-        steps.land_kafka(settings)
+        land_kafka(settings)
 
 
 def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, night):
@@ -203,7 +210,7 @@ def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, nigh
         folder / "items.jsonl",
         {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
     )
-    steps.land_folder(settings, folder)
+    land_folder(settings, folder)
     assert removed not in living_vectors(lake, version)["item_id"]
     known = known_vectors(lake, version)
     assert known["item_id"].is_unique().all()
@@ -212,29 +219,29 @@ def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, nigh
 
 def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, night):
     night(settings, folder)
-    exported = steps.export_features(settings)
+    exported = export_features(settings)
     shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
     assert exported["num_rows"] == len(shown)
-    ranked = steps.train_ranker(settings)
+    ranked = train_ranker(settings)
     assert set(ranked["overall"]["metrics"]) == {"without match", "with match"}
-    judged = steps.evaluate(settings, folder / "queries.jsonl")
+    judged = evaluate(settings, folder / "queries.jsonl")
     assert set(judged["queries"]["policies"]) == {"never", "auto", "always"}
     assert judged["queries"]["policies"]["never"]["reason_rate"] == 0
     assert judged["queries"]["policies"]["always"]["reason_rate"] == 1
     for name in ("ranking", "recall"):
         assert json.loads((settings.reports_folder / f"{name}.json").read_text())
-    reply = steps.recall(settings, {"text": "3 red mugs", "top_k": 5})
+    reply = recall(settings, {"text": "3 red mugs", "top_k": 5})
     assert [found["rank"] for found in reply["candidates"]] == [1, 2, 3, 4, 5]
     assert write_html(settings).name == "report.html"
 
 
 def test_status_counts_what_is_there(settings, folder, night):
     night(settings, folder)
-    status = steps.status(settings)
+    held = status(settings)
     items = rows(folder / "items.jsonl")
     gone = {row["item_id"] for row in items if row.get("deleted")}
-    assert status["deleted_items"] == len(gone)
-    assert status["items"] == len({row["item_id"] for row in items} - gone)
-    assert status["events"] == len(rows(folder / "events.jsonl"))
-    assert status["left_to_embed"] == 0
-    assert status["indexed"] == {status["live"]: status["items"]}
+    assert held["deleted_items"] == len(gone)
+    assert held["items"] == len({row["item_id"] for row in items} - gone)
+    assert held["events"] == len(rows(folder / "events.jsonl"))
+    assert held["left_to_embed"] == 0
+    assert held["indexed"] == {held["live"]: held["items"]}

@@ -1,0 +1,31 @@
+"""`ponder index`, `validate`, `promote`, `rollback`: fill a collection, choose the live one."""
+
+import typer
+
+from ponder.cli.options import JsonOption
+from ponder.cli.terminal import failures, show
+from ponder.steps import index as steps
+
+
+def index(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Make the configured version's collection equal to the lake, beside the live one."""
+    with failures():
+        show(steps.index(context.obj), as_json)
+
+
+def validate(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Judge the configured version's collection; fails when it must not go live."""
+    with failures():
+        show(steps.validate(context.obj), as_json)
+
+
+def promote(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Serve the configured version from now on."""
+    with failures():
+        show(steps.promote(context.obj), as_json)
+
+
+def rollback(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Serve the version that was live before."""
+    with failures():
+        show(steps.rollback(context.obj), as_json)

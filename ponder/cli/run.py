@@ -1,0 +1,85 @@
+"""`ponder run`, `demo` and `report`: the whole pipeline on a folder, and the page about it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ponder.cli import evaluate as evaluate_cli
+from ponder.cli import rank as rank_cli
+from ponder.cli.embed import embed_all
+from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, SnapshotOption
+from ponder.cli.terminal import bar, failures, out, show
+from ponder.settings import Settings
+from ponder.steps.evaluate import evaluate
+from ponder.steps.index import index, promote, validate
+from ponder.steps.land import land_folder
+
+
+def run(
+    context: typer.Context,
+    data: DataOption,
+    snapshot: SnapshotOption = False,
+    max_delete_share: MaxDeleteOption = 0.1,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the whole pipeline on a folder: land, embed, index, promote, evaluate, rank, report."""
+    with failures():
+        result = _run(context.obj, data, snapshot=snapshot, max_delete_share=max_delete_share)
+    show(result, as_json)
+    if not as_json:
+        out.print(f"\nOpen [bold]{result['report']}[/bold] in a browser.")
+
+
+def _run(
+    settings: Settings, data: Path, *, snapshot: bool, max_delete_share: float
+) -> dict[str, Any]:
+    from ponder.reports.run.page import write_html
+    from ponder.steps.features import export_features
+    from ponder.steps.rank import train_ranker
+
+    result: dict[str, Any] = {}
+    with bar("land") as progress:
+        result["land"] = land_folder(
+            settings,
+            data,
+            snapshot=snapshot,
+            max_delete_share=max_delete_share,
+            progress=progress,
+        )
+    result["embed"] = embed_all(settings)
+    served = {"index": index, "validate": validate, "promote": promote, "features": export_features}
+    for name, step in served.items():
+        with bar(name):
+            result[name] = step(settings)
+    queries = data / "queries.jsonl"
+    with bar("evaluate") as progress:
+        recall = evaluate(settings, queries if queries.exists() else None, progress=progress)
+    result |= evaluate_cli.headline(recall)
+    with bar("rank") as progress:
+        result["rank"] = rank_cli.headline(train_ranker(settings, progress=progress))
+    with bar("report"):
+        result["report"] = str(write_html(settings))
+    return result
+
+
+def demo(
+    context: typer.Context,
+    items: Annotated[int, typer.Option(help="Items of the catalogue.", min=50)] = 2_000,
+    users: Annotated[int, typer.Option(help="Shoppers.", min=20)] = 300,
+) -> None:
+    """Generate a bazaar and run the whole pipeline on it; minutes on two cores."""
+    from catalog.bazaar.generator import BazaarConfig, write_bazaar
+
+    folder = context.obj.home / "bazaar"
+    with failures(), bar("bazaar"):
+        write_bazaar(folder, BazaarConfig(num_items=items, num_users=users))
+    run(context, folder)
+
+
+def report(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Write the HTML report of what the last run did."""
+    from ponder.reports.run.page import write_html
+
+    with failures():
+        show({"path": str(write_html(context.obj))}, as_json)

@@ -1,0 +1,44 @@
+"""`ponder status` and `ponder audit`: what a deployment holds, and whether it agrees."""
+
+from typing import Annotated
+
+import typer
+
+from ponder.cli.options import JsonOption
+from ponder.cli.terminal import failures, line, printable, show
+from ponder.steps import status as steps
+
+
+def status(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show what the lake and the index hold."""
+    with failures():
+        show(steps.status(context.obj), as_json)
+
+
+def audit(
+    context: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended, then audit again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare topics, lake, embeddings and index by key and hash; exit code 1 when they differ."""
+    from ponder.steps import audit as auditing
+
+    with failures():
+        result = auditing.audit(context.obj)
+        repaired = auditing.repair(context.obj, result) if repair else {}
+        if repaired:
+            result = auditing.audit(context.obj)
+    advice = auditing.advice(result)
+    if as_json:
+        show(result.plain() | {"repaired": repaired, "advice": advice}, as_json)
+    else:
+        for finding in [*result.faults, *result.notes]:
+            ids = ", ".join(finding.first)
+            found = f"{finding.name:<20} {finding.where:<24} {finding.count:>8}  {ids}"
+            line(printable(found))
+        counts = {"agrees": not result.faults, "looked_for": len(result.findings)}
+        show(counts | {"repaired": repaired, "advice": "; ".join(advice)}, as_json)
+    if result.faults:
+        raise typer.Exit(1)
