@@ -23,9 +23,10 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import ObjectiveConfig
 from embedder.finetune.training.forward import rationale_answer
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
+from embedder.finetune.training.joint_loss import JointObjective, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import load

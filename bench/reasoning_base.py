@@ -14,9 +14,9 @@ from catalog.bazaar import riddles
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.records import TrainingExample, WeightedRationale
+from embedder.finetune.training.config import JointConfig, ObjectiveConfig
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointConfig, JointTrainer
-from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.training.joint import JointTrainer
 from embedder.finetune.training.loop import train
 from embedder.finetune.training.vocabulary import with_vocabulary
 from embedder.model.checkpoint import load

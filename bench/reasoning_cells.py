@@ -24,8 +24,9 @@ from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.trainer import GateTrainer
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointConfig, JointTrainer
+from embedder.finetune.training.joint import JointTrainer
 from embedder.finetune.training.loop import Trainer, train
 from embedder.model.checkpoint import Checkpoint, load
 

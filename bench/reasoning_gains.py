@@ -17,8 +17,9 @@ from bench.reasoning_outcomes import first_ranks
 from bench.reasoning_rationales import MIN_GAIN, judgements, written
 from bench.reasoning_world import World, paired
 from embedder.content import Content
+from embedder.finetune.rationales.config import SelectionConfig
 from embedder.finetune.rationales.judges.self_judge import SelfJudge
-from embedder.finetune.rationales.selection import SelectionConfig, select
+from embedder.finetune.rationales.selection import select
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_given

@@ -16,13 +16,14 @@ from bench.reasoning_world import NUM_NEAR_MISSES, Asked, with_near_misses
 from catalog.atomic_file import write_atomically
 from catalog.bazaar.rationales import MIXES, Kind, about_question, draw_kind
 from catalog.lake.tables import GENERATED_RATIONALES
+from embedder.finetune.rationales.config import JudgingConfig, SelectionConfig
 from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
 from embedder.finetune.rationales.judges.self_judge import SelfJudge
-from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.judging import JUDGED, judge_rationales
 from embedder.finetune.rationales.negatives import negatives_of
 from embedder.finetune.rationales.paired import pair_rationales
-from embedder.finetune.rationales.selection import SelectionConfig, select, training_examples
+from embedder.finetune.rationales.selection import select, training_examples
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import Rationale

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.reasoning_rationales import Taught
-from embedder.finetune.gate.config import GateConfig
-from embedder.finetune.gate.rewards import RewardConfig
-from embedder.finetune.training.joint import JointConfig
-from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.gate.config import GateConfig, RewardConfig
+from embedder.finetune.training.config import JointConfig, ObjectiveConfig
 
 Asking = Literal["direct", "reasoned", "auto", "better", "given"]
 """direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:

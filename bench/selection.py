@@ -27,13 +27,14 @@ from catalog.bazaar.world import Product, near_miss, random_product
 from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.content import Content
 from embedder.finetune.data.pairs import Negative, Pair
+from embedder.finetune.rationales.config import JudgingConfig, SelectionConfig
 from embedder.finetune.rationales.filters import FilterConfig, flagged_rationales
 from embedder.finetune.rationales.generate import ScriptedWorker, contents_of, write_rationales
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
-from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.judging import JUDGED, judge_rationales
 from embedder.finetune.rationales.negatives import negatives_of
 from embedder.finetune.rationales.paired import pair_rationales
-from embedder.finetune.rationales.selection import SelectionConfig, select
+from embedder.finetune.rationales.selection import select
 from embedder.model.checkpoint import load
 from embedder.prompting.template import item_text
 from embedder.reasoners.cache import content_key

@@ -92,6 +92,10 @@ TORCH_FREE = (
     "embedder.version",
     "embedder.prompting.template",
     "embedder.plan",
+    "embedder.reasoners.reasoner",
+    "embedder.finetune.gate.config",
+    "embedder.finetune.rationales.config",
+    "embedder.finetune.training.config",
     "recall",
     "serving",
 )

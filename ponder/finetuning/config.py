@@ -11,8 +11,7 @@ from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
     from embedder.finetune.gate.config import GateConfig
-    from embedder.finetune.training.joint import JointConfig
-    from embedder.finetune.training.sequence_objective import CollaborativeConfig
+    from embedder.finetune.training.config import CollaborativeConfig, JointConfig
 
 LAKE = "lake"
 
@@ -99,9 +98,7 @@ class FinetuneConfig:
         The vision encoder is left as it is, and the moving average is shorter where steps are few.
         Nothing is taken for a false negative by its score, which the base may have wrong.
         """
-        from embedder.finetune.training.adapters import Lora
-        from embedder.finetune.training.joint import JointConfig
-        from embedder.finetune.training.joint_loss import ObjectiveConfig
+        from embedder.finetune.training.config import JointConfig, Lora, ObjectiveConfig
 
         return JointConfig(
             num_steps=self.steps,
@@ -120,7 +117,7 @@ class FinetuneConfig:
 
         A step reads a quarter as many sequences as pairs, because each has up to 11 items.
         """
-        from embedder.finetune.training.sequence_objective import CollaborativeConfig
+        from embedder.finetune.training.config import CollaborativeConfig
 
         return CollaborativeConfig(
             batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
@@ -129,7 +126,7 @@ class FinetuneConfig:
     def gate(self) -> "GateConfig":
         """Of stage 2."""
         from embedder.finetune.gate.config import GateConfig
-        from embedder.finetune.training.adapters import Lora
+        from embedder.finetune.training.config import Lora
 
         return GateConfig(
             num_steps=self.gate_steps,

@@ -67,8 +67,8 @@ def select(run: Run, progress: Progress) -> Counts:
 
     Leaves `selected.parquet`, `selection.json` and `selection.html`.
     """
+    from embedder.finetune.rationales.config import SelectionConfig
     from embedder.finetune.rationales.judging import JUDGED
-    from embedder.finetune.rationales.selection import SelectionConfig
     from embedder.finetune.rationales.selection import select as selected_of
     from ponder.reports.selection.page import write_selection
     from ponder.reports.selection.report import selection_report
@@ -101,8 +101,9 @@ def _written(run: Run) -> list[GeneratedRationale]:
 
 def _judge(run: Run, parts: Path, progress: Progress) -> str:
     """Judges what is not judged yet, a source at a time as the base reads it; gives the judge."""
+    from embedder.finetune.rationales.config import JudgingConfig
     from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
-    from embedder.finetune.rationales.judging import JUDGED, JudgingConfig, judge_rationales
+    from embedder.finetune.rationales.judging import JUDGED, judge_rationales
     from embedder.finetune.rationales.negatives import negatives_of
     from embedder.finetune.rationales.paired import pair_rationales
 

@@ -1,13 +1,43 @@
-"""How the gate is trained; see `embedder.finetune.gate.trainer`."""
+"""How the gate is trained and rewarded; free of torch. See `embedder.finetune.gate.trainer`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embedder.finetune.gate.rewards import RewardConfig
-from embedder.finetune.training.adapters import Lora
-from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.training.config import Lora, ObjectiveConfig
 from embedder.reasoners.reasoner import Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardConfig:
+    """How rewards are weighed."""
+
+    form: float = 1.0
+    """Weight of 1 for an answer that keeps to the template. One that does not earns nothing."""
+
+    rank: float = 1.0
+    """Weight of the retrieval reward (`rank_rewards`)."""
+
+    utility: float = 1.0
+    """Weight of the adaptive reward (`utility_rewards`)."""
+
+    score: Literal["margin", "cosine"] = "margin"
+    """What gains are measured in: the cosine with the partner less that of the nearest negatives,
+    or the cosine alone, which a policy can raise by moving all vectors closer."""
+
+    score_temperature: float = 0.05
+    """Of the soft maximum over the negatives, > 0; in cosines."""
+
+    gain_scale: float = 0.1
+    """A gain of so much is worth 1, which is the most; in units of the score."""
+
+    token_cost: float = 0.1
+    """What a rationale of the greatest length costs, shorter ones in proportion; in utility."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_temperature", "gain_scale"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

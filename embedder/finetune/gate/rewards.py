@@ -9,41 +9,10 @@ Shape legend: M = vectors to judge, N = candidates, D = embedding dimension, P =
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RewardConfig:
-    """How rewards are weighed."""
-
-    form: float = 1.0
-    """Weight of 1 for an answer that keeps to the template. One that does not earns nothing."""
-
-    rank: float = 1.0
-    """Weight of the retrieval reward (`rank_rewards`)."""
-
-    utility: float = 1.0
-    """Weight of the adaptive reward (`utility_rewards`)."""
-
-    score: Literal["margin", "cosine"] = "margin"
-    """What gains are measured in: the cosine with the partner less that of the nearest negatives,
-    or the cosine alone, which a policy can raise by moving all vectors closer."""
-
-    score_temperature: float = 0.05
-    """Of the soft maximum over the negatives, > 0; in cosines."""
-
-    gain_scale: float = 0.1
-    """A gain of so much is worth 1, which is the most; in units of the score."""
-
-    token_cost: float = 0.1
-    """What a rationale of the greatest length costs, shorter ones in proportion; in utility."""
-
-    def __post_init__(self) -> None:
-        for name in ("score_temperature", "gain_scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+from embedder.finetune.gate.config import RewardConfig
 
 
 @dataclass(frozen=True, slots=True)

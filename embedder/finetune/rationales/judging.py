@@ -6,13 +6,13 @@ Without a rationale its place is left out (an intervention), not filled with an 
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
 import polars as pl
 
 from embedder.content import Content
+from embedder.finetune.rationales.config import JudgingConfig
 from embedder.finetune.rationales.judges.judge import Judge, JudgeInput
 from embedder.finetune.rationales.negatives import Negatives
 from embedder.finetune.rationales.paired import PairedRationale
@@ -44,26 +44,6 @@ CHUNK = 64  # pairs after which what was judged is kept
 
 InputKey = tuple[str, Side, Rationale | None, int]
 """pair_id, side, rationale, and which partner: 0 is the pair's own, n its n-th negative."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgingConfig:
-    """What is put before the judge."""
-
-    num_negatives: int = 0
-    """A rationale's gain is also measured on so many negatives of its pair (SURE finds that 15.7 %
-    of UME-R1's rationales help hard negatives more); 0: as MMEmb-R1 is described."""
-
-    against_shuffled: bool = False
-    """Each pair is also judged with a rationale that was written about another content. One that
-    helps by its looks alone does no better. (Our addition.)"""
-
-    refused: frozenset[str] = frozenset({"control", "duplicate", "empty", "leak", "too_long"})
-    """Flags with which a rationale is not even judged."""
-
-    def __post_init__(self) -> None:
-        if self.num_negatives < 0:
-            raise ValueError(f"num_negatives must be at least 0, got {self.num_negatives}")
 
 
 def judge_rationales(

@@ -11,27 +11,12 @@ is not public; ours is a difference of log-odds, because probabilities of true p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
 from embedder.finetune.data.pairs import Pair
+from embedder.finetune.rationales.config import SelectionConfig
 from embedder.finetune.records import TrainingExample, WeightedRationale
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelectionConfig:
-    """What is kept of what was judged."""
-
-    min_gain: float = 0.0
-    """In nats; a rationale must gain more than this."""
-
-    temperature: float = 1.0
-    """Divides the gains of the kept rationales before the softmax; > 0."""
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
 
 
 def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:

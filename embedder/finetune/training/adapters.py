@@ -6,31 +6,16 @@ stock backbone, are trained beside it.
 """
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, LoraModel
 
+from embedder.finetune.training.config import Lora
 from embedder.finetune.training.optimizer import AveragedAdamW
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
 
 TEXT_PROJECTIONS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lora:
-    """Low-rank adapters of the text layers' projections (Hu et al. 2021)."""
-
-    rank: int = 96
-    """Of the product that is added to each projection; Embed-RL's value."""
-
-    alpha: int = 192
-    """The product is multiplied by alpha / rank."""
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank must be at least 1, got {self.rank}")
 
 
 def make_trainable(

@@ -5,78 +5,20 @@ It learns from examples: pairs with the rationales that selection kept. See
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.adapters import Lora, averaged, make_trainable
+from embedder.finetune.training.adapters import averaged, make_trainable
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
-from embedder.finetune.training.joint_loss import (
-    JointObjective,
-    ObjectiveConfig,
-    SampledExample,
-    drawn,
-)
+from embedder.finetune.training.joint_loss import JointObjective, SampledExample, drawn
 from embedder.finetune.training.objectives import Objective, backward
 from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JointConfig:
-    """How a checkpoint is trained on examples."""
-
-    num_steps: int
-    """Optimiser steps; the schedule of the rate ends there."""
-
-    batch_size: int = 64
-    """Lessons a step, over all processes; the others of a batch are each query's negatives."""
-
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """What is minimised."""
-
-    rationale_choice: Literal["drawn", "best"] = "drawn"
-    """Which of a side's rationales a step reads: one drawn by weight, anew whenever the example
-    comes up, or always the one of the largest weight, the first of equal ones."""
-
-    learning_rate: float = 1e-3
-    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it to 0."""
-
-    warmup_steps: int = 100
-    """Steps over which the rate grows linearly."""
-
-    weight_decay: float = 0.05
-    """Of matrices; vectors (norms, biases) are not decayed."""
-
-    average_decay: float = 0.99
-    """The weights that are kept are a moving average with this decay a step; 0: the last ones."""
-
-    max_gradient_norm: float = 1.0
-    """Longer gradients are scaled down to this norm."""
-
-    lora: Lora | None = None
-    """Low-rank adapters instead of all weights."""
-
-    train_vision_encoder: bool = True
-    """Whether the vision encoder is trained; with `lora` it never is."""
-
-    source_weights: Mapping[str, float] = field(default_factory=dict)
-    """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
-
-    seed: int = 0
-    """Decides the order of the examples and which rationales are drawn."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
 
 
 class JointTrainer:

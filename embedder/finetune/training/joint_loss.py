@@ -22,6 +22,7 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import ObjectiveConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
@@ -32,67 +33,6 @@ from embedder.finetune.training.forward import (
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.version import Manifest
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectiveConfig:
-    """The weights of the losses, and how contrast is taken. A loss of weight 0 costs nothing."""
-
-    direct_direct: float = 1.0
-    """Weight of contrast between direct queries and direct targets."""
-
-    reason_reason: float = 1.0
-    """Of contrast between reasoned queries and reasoned targets. A side without a rationale stands
-    for itself with its direct embedding; pairs where neither side has one are left out."""
-
-    reason_direct: float = 0.5
-    """Of contrast between reasoned queries and direct targets, of pairs whose query has a
-    rationale. The paper is not known to have it; 0 leaves it out."""
-
-    direct_reason: float = 0.5
-    """Of contrast between direct queries and reasoned targets, of pairs whose target has one."""
-
-    words: float = 1.0
-    """Of the next-token loss on rationales, a mean over all of their tokens behind the gate."""
-
-    gate: float = 0.0
-    """Of the loss that teaches the gate to reason where there is a rationale and to answer directly
-    elsewhere, both kinds counting the same. It starts the gate's own training warm."""
-
-    gate_confidence: float = 0.9
-    """Probability that the gate's labels ask for, in [0.5, 1]. The policy gradient of stage 2 has a
-    factor p (1 - p): a gate that was taught to be certain would hardly move again."""
-
-    contrastive_temperature: float = 0.05
-    """Divides the cosines; dimensionless, > 0. The family of papers uses 0.02."""
-
-    false_negative_margin: float | None = 0.1
-    """Negatives nearer than the own target by more than this are left out (Qwen3-VL-Embedding).
-    None: only equal keys are; better for a model that is still wrong about much."""
-
-    chunk_size: int | None = None
-    """Queries and targets that are computed with a graph at once; None: the whole batch."""
-
-    def __post_init__(self) -> None:
-        for name in ("direct_direct", "reason_reason", "reason_direct", "direct_reason", "words"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if self.gate < 0:
-            raise ValueError(f"gate must be >= 0, got {self.gate}")
-        if not 0.5 <= self.gate_confidence <= 1:
-            raise ValueError(f"gate_confidence must be in [0.5, 1], got {self.gate_confidence}")
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
-
-    @property
-    def needs_direct(self) -> bool:
-        """Whether entries that have a rationale are embedded directly as well."""
-        return bool(self.direct_direct or self.reason_direct or self.direct_reason)
-
-    @property
-    def needs_reasoned(self) -> bool:
-        """Whether rationales are read at all."""
-        return bool(self.reason_reason or self.reason_direct or self.direct_reason or self.words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ Shape legend:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -22,46 +21,11 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.data.sampler import epoch_rows
+from embedder.finetune.training.config import CollaborativeConfig
 from embedder.finetune.training.losses import info_nce
 
 Followed = tuple[list[str], str]
 """Items that a user liked, and the one that followed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollaborativeConfig:
-    """How much the behaviour space counts."""
-
-    source: str = "behaviour"
-    """Name of its instructions in the manifest; without any, it shares the content's space."""
-
-    batch_size: int = 16
-    """Sequences a step; each item of them is embedded once."""
-
-    dims: tuple[int, ...] = ()
-    """Matryoshka prefixes that are trained to find the next item; empty: the full vector."""
-
-    contrastive_temperature: float = 0.05
-    """Divides the cosines between sequences and items; dimensionless, > 0."""
-
-    sequence_weight: float = 1.0
-    """Weight of the sequence-to-item loss."""
-
-    id_weight: float = 1.0
-    """Weight of the ID-to-item loss."""
-
-    gate_weight: float = 0.1
-    """Weight of the loss that teaches the gate to answer directly under this instruction."""
-
-    seed: int = 0
-    """Decides the order of the sequences."""
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise ValueError(
-                f"batch_size must be at least 2, for one sequence has no negatives, got "
-                f"{self.batch_size}"
-            )
 
 
 class Collaborative:

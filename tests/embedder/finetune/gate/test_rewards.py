@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from embedder.finetune.gate.rewards import RewardConfig, Similarities, rank_rewards, utility_rewards
+from embedder.finetune.gate.config import RewardConfig
+from embedder.finetune.gate.rewards import Similarities, rank_rewards, utility_rewards
 
 
 def similarities(own, others, is_negative):

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from embedder.finetune.data.sampler import Batches
-from embedder.finetune.gate.config import GateConfig
+from embedder.finetune.gate.config import GateConfig, RewardConfig
 from embedder.finetune.gate.generate import is_well_formed
-from embedder.finetune.gate.rewards import RewardConfig
 from embedder.finetune.gate.trainer import GateTrainer
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
+from embedder.finetune.training.config import ObjectiveConfig
+from embedder.finetune.training.joint_loss import JointObjective, SampledExample
 from embedder.finetune.training.loop import train
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 

@@ -9,7 +9,8 @@ import pytest
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.rationales.judging import CHUNK, JUDGED, JudgingConfig, judge_rationales
+from embedder.finetune.rationales.config import JudgingConfig
+from embedder.finetune.rationales.judging import CHUNK, JUDGED, judge_rationales
 from embedder.finetune.rationales.negatives import Negatives
 from embedder.finetune.rationales.paired import pair_rationales
 from embedder.finetune.records import GeneratedRationale

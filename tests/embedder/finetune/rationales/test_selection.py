@@ -8,8 +8,9 @@ import pytest
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
+from embedder.finetune.rationales.config import SelectionConfig
 from embedder.finetune.rationales.judging import JUDGED
-from embedder.finetune.rationales.selection import SelectionConfig, select, training_examples
+from embedder.finetune.rationales.selection import select, training_examples
 from embedder.finetune.records import TrainingExample, WeightedRationale
 
 

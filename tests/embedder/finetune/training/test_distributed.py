@@ -18,10 +18,11 @@ import torch
 
 from embedder.finetune.records import WeightedRationale as Rationale
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import CollaborativeConfig, ObjectiveConfig
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
+from embedder.finetune.training.joint_loss import JointObjective, SampledExample
 from embedder.finetune.training.objectives import backward
-from embedder.finetune.training.sequence_objective import Collaborative, CollaborativeConfig
+from embedder.finetune.training.sequence_objective import Collaborative
 
 EXCHANGE = """
 import time

@@ -8,7 +8,7 @@ import torch
 
 from embedder.content import Content
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.adapters import Lora
+from embedder.finetune.training.config import JointConfig, Lora, ObjectiveConfig
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
     direct_answer,
@@ -16,8 +16,7 @@ from embedder.finetune.training.forward import (
     rationale_answer,
 )
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointConfig, JointTrainer
-from embedder.finetune.training.joint_loss import ObjectiveConfig
+from embedder.finetune.training.joint import JointTrainer
 from embedder.finetune.training.loop import train
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load

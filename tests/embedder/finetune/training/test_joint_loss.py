@@ -10,13 +10,14 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Negative
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import ObjectiveConfig
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
     direct_answer,
     forward,
     rationale_answer,
 )
-from embedder.finetune.training.joint_loss import JointObjective, ObjectiveConfig, SampledExample
+from embedder.finetune.training.joint_loss import JointObjective, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from embedder.finetune.data.augmentation import Augmentation
+from embedder.finetune.training.config import CollaborativeConfig
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
 from embedder.finetune.training.loop import train
-from embedder.finetune.training.sequence_objective import Collaborative, CollaborativeConfig
+from embedder.finetune.training.sequence_objective import Collaborative
 
 
 class Killed(Exception):

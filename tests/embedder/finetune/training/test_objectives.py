@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from embedder.finetune.records import TrainingExample
 from embedder.finetune.training.cached_forward import CachedForward
+from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.joint import JointConfig, JointTrainer
+from embedder.finetune.training.joint import JointTrainer
 from embedder.finetune.training.objectives import backward
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 

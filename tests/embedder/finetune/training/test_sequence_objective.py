@@ -10,13 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
+from embedder.finetune.training.config import CollaborativeConfig
 from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.sequence_objective import (
-    Collaborative,
-    CollaborativeConfig,
-    id_loss,
-    sequence_loss,
-)
+from embedder.finetune.training.sequence_objective import Collaborative, id_loss, sequence_loss
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from embedder.finetune.training.adapters import Lora, averaged, make_trainable
+from embedder.finetune.training.adapters import averaged, make_trainable
+from embedder.finetune.training.config import Lora
 from embedder.finetune.training.optimizer import AveragedAdamW
 from embedder.finetune.training.version_folder import write_version
 from embedder.model.checkpoint import load

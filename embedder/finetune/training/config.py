@@ -1,0 +1,169 @@
+"""How joint training goes: what is minimised, how fast, and which weights change; free of torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """Low-rank adapters of the text layers' projections (Hu et al. 2021)."""
+
+    rank: int = 96
+    """Of the product that is added to each projection; Embed-RL's value."""
+
+    alpha: int = 192
+    """The product is multiplied by alpha / rank."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig:
+    """The weights of the losses, and how contrast is taken. A loss of weight 0 costs nothing."""
+
+    direct_direct: float = 1.0
+    """Weight of contrast between direct queries and direct targets."""
+
+    reason_reason: float = 1.0
+    """Of contrast between reasoned queries and reasoned targets. A side without a rationale stands
+    for itself with its direct embedding; pairs where neither side has one are left out."""
+
+    reason_direct: float = 0.5
+    """Of contrast between reasoned queries and direct targets, of pairs whose query has a
+    rationale. The paper is not known to have it; 0 leaves it out."""
+
+    direct_reason: float = 0.5
+    """Of contrast between direct queries and reasoned targets, of pairs whose target has one."""
+
+    words: float = 1.0
+    """Of the next-token loss on rationales, a mean over all of their tokens behind the gate."""
+
+    gate: float = 0.0
+    """Of the loss that teaches the gate to reason where there is a rationale and to answer directly
+    elsewhere, both kinds counting the same. It starts the gate's own training warm."""
+
+    gate_confidence: float = 0.9
+    """Probability that the gate's labels ask for, in [0.5, 1]. The policy gradient of stage 2 has a
+    factor p (1 - p): a gate that was taught to be certain would hardly move again."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines; dimensionless, > 0. The family of papers uses 0.02."""
+
+    false_negative_margin: float | None = 0.1
+    """Negatives nearer than the own target by more than this are left out (Qwen3-VL-Embedding).
+    None: only equal keys are; better for a model that is still wrong about much."""
+
+    chunk_size: int | None = None
+    """Queries and targets that are computed with a graph at once; None: the whole batch."""
+
+    def __post_init__(self) -> None:
+        for name in ("direct_direct", "reason_reason", "reason_direct", "direct_reason", "words"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.gate < 0:
+            raise ValueError(f"gate must be >= 0, got {self.gate}")
+        if not 0.5 <= self.gate_confidence <= 1:
+            raise ValueError(f"gate_confidence must be in [0.5, 1], got {self.gate_confidence}")
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
+
+    @property
+    def needs_direct(self) -> bool:
+        """Whether entries that have a rationale are embedded directly as well."""
+        return bool(self.direct_direct or self.reason_direct or self.direct_reason)
+
+    @property
+    def needs_reasoned(self) -> bool:
+        """Whether rationales are read at all."""
+        return bool(self.reason_reason or self.reason_direct or self.direct_reason or self.words)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointConfig:
+    """How a checkpoint is trained on examples."""
+
+    num_steps: int
+    """Optimiser steps; the schedule of the rate ends there."""
+
+    batch_size: int = 64
+    """Lessons a step, over all processes; the others of a batch are each query's negatives."""
+
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What is minimised."""
+
+    rationale_choice: Literal["drawn", "best"] = "drawn"
+    """Which of a side's rationales a step reads: one drawn by weight, anew whenever the example
+    comes up, or always the one of the largest weight, the first of equal ones."""
+
+    learning_rate: float = 1e-3
+    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it to 0."""
+
+    warmup_steps: int = 100
+    """Steps over which the rate grows linearly."""
+
+    weight_decay: float = 0.05
+    """Of matrices; vectors (norms, biases) are not decayed."""
+
+    average_decay: float = 0.99
+    """The weights that are kept are a moving average with this decay a step; 0: the last ones."""
+
+    max_gradient_norm: float = 1.0
+    """Longer gradients are scaled down to this norm."""
+
+    lora: Lora | None = None
+    """Low-rank adapters instead of all weights."""
+
+    train_vision_encoder: bool = True
+    """Whether the vision encoder is trained; with `lora` it never is."""
+
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
+
+    seed: int = 0
+    """Decides the order of the examples and which rationales are drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollaborativeConfig:
+    """How much the behaviour space counts."""
+
+    source: str = "behaviour"
+    """Name of its instructions in the manifest; without any, it shares the content's space."""
+
+    batch_size: int = 16
+    """Sequences a step; each item of them is embedded once."""
+
+    dims: tuple[int, ...] = ()
+    """Matryoshka prefixes that are trained to find the next item; empty: the full vector."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines between sequences and items; dimensionless, > 0."""
+
+    sequence_weight: float = 1.0
+    """Weight of the sequence-to-item loss."""
+
+    id_weight: float = 1.0
+    """Weight of the ID-to-item loss."""
+
+    gate_weight: float = 0.1
+    """Weight of the loss that teaches the gate to answer directly under this instruction."""
+
+    seed: int = 0
+    """Decides the order of the sequences."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2:
+            raise ValueError(
+                f"batch_size must be at least 2, for one sequence has no negatives, got "
+                f"{self.batch_size}"
+            )
