@@ -51,7 +51,7 @@ def scripted_kinds(asked: Sequence[Asked], mix: str, *, seed: int) -> dict[str, 
 
 
 def written(asked: Sequence[Asked], mix: str, *, seed: int) -> pl.DataFrame:
-    """What the workers write about the queries, as rows of the lake's table `candidates`.
+    """What the workers write about the queries, as rows of the lake's table `generated_rationales`.
 
     Pairs with the same query share one rationale a worker: a worker sees the query alone.
     """

@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, PyFileSystem
 
+from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, TABLES, Table
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
@@ -39,8 +40,10 @@ logger = logging.getLogger(__name__)
 class Lake:
     """Reads and writes the tables of one lake.
 
-    A table that nobody has written to yet reads as empty. A call that would change nothing makes no
-    commit; every other call makes one (a table's first call makes two, for the table is created).
+    A table that nobody has written to yet reads as empty; one that an earlier release kept under
+    another name is migrated as soon as it is looked at (`catalog.lake.migration`). A call that
+    would change nothing makes no commit; every other call makes one (a table's first call makes
+    two, for the table is created).
 
     A write may carry `transactions`. They are recorded in the same commit as its rows, even if no
     row changes; and a write all of whose transactions are recorded already, or later ones, was made
@@ -244,6 +247,14 @@ class Lake:
         return f"{self.uri}/{table.name}"
 
     def _open(self, table: Table) -> DeltaTable | None:
+        delta = self._find(table)
+        if delta is None and table.former_name is not None:
+            former_uri = f"{self.uri}/{table.former_name}"
+            migrate(former_uri, self._uri_of(table), storage_options=self._storage_options)
+            return self._find(table)  # looked for again: another process may have been faster
+        return delta
+
+    def _find(self, table: Table) -> DeltaTable | None:
         try:
             return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
         except TableNotFoundError:

@@ -24,6 +24,9 @@ class Table:
     columns: dict[str, pl.DataType | type[pl.DataType]]
     """Column names and types, in order."""
 
+    former_name: str | None = None
+    """What an earlier release called its folder; see `catalog.lake.migration`."""
+
     @property
     def schema(self) -> pl.Schema:
         """The columns as Polars takes them."""
@@ -106,7 +109,8 @@ RATIONALES = Table(
 )
 
 GENERATED_RATIONALES = Table(
-    name="candidates",
+    name="generated_rationales",
+    former_name="candidates",
     key=("key", "side", "worker", "prompt_version"),
     columns={
         "key": pl.String,  # of the content: an item's content_hash, or a digest of a query

@@ -33,7 +33,8 @@ def rewind(delta: DeltaTable, as_of: datetime) -> None:
     commits = {commit["version"]: commit["timestamp"] for commit in delta.history()}
     delta.load_as_version(as_of)  # the earliest version that is left, when all are later
     committed_at = datetime.fromtimestamp(commits[delta.version()] / 1000, UTC)
-    if committed_at > as_of and delta.version() > 0:  # version 0 creates the table, without rows
+    is_empty_beginning = delta.version() == 0 and not delta.file_uris()
+    if committed_at > as_of and not is_empty_beginning:
         raise ValueError(
             "as_of must lie within the history of the table, which begins at "
             f"{committed_at.isoformat()}, got {as_of.isoformat()}"
