@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Action = Literal["direct", "reason"]
 Policy = Literal["auto", "always", "never"]
+Side = Literal["query", "item"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +68,6 @@ class Failure:
 
 Answer = Encoding | Failure
 """What becomes of a content."""
-
-
-def in_order(
-    answers: Iterable[tuple[int, Answer]], progress: Callable[[int], None] = lambda done: None
-) -> list[Encoding]:
-    """The encodings by their number; `progress` is told of each.
-
-    Raises:
-        Exception: that of the first failure.
-    """
-    encodings: dict[int, Encoding] = {}
-    for number, answer in answers:
-        if isinstance(answer, Failure):
-            raise answer.error
-        encodings[number] = answer
-        progress(1)
-    return [encodings[number] for number in sorted(encodings)]
 
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:

@@ -1,16 +1,16 @@
 """The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number."""
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 
-from embedder.content import Answer, Content, Encoding, Policy, in_order
+from embedder.base_encoder import BaseEncoder
+from embedder.content import Answer, Content, Policy, Side
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Decoder, Gate, ReasoningLimits
+from embedder.engine.gating import Decoder, Gate
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.prompting.images import ImageError, open_image
 from embedder.prompting.template import TEMPLATE_VERSION
@@ -70,7 +70,7 @@ class EmbedderConfig:
         return torch.device(self.device).type == "cpu"
 
 
-class MMEmbR1:
+class MMEmbR1(BaseEncoder):
     """A loaded model version; implements `embedder.content.CatalogueEncoder`."""
 
     def __init__(
@@ -134,72 +134,16 @@ class MMEmbR1:
             return str(error)
         return None
 
-    def encode_query(
-        self,
-        queries: Sequence[Content],
-        *,
-        policy: Policy | None = None,
-        max_new_tokens: int | None = None,
-        deadline_s: float | None = None,
-    ) -> list[Encoding]:
-        """Encodings of queries, in order.
-
-        Args:
-            queries: text, images or both.
-            policy: overrules the configured one for this call.
-            max_new_tokens: a query whose rationale is not done after so many tokens is answered
-                directly, and its encoding says so in `fallback`.
-            deadline_s: so many seconds from now, all that still reason are answered so as well. The
-                prefill of a query is never cut short.
-
-        Raises:
-            embedder.prompting.images.ImageError: an image cannot be read.
-        """
-        deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        limits = ReasoningLimits(max_new_tokens, deadline)
-        instruction = self._checkpoint.manifest.query_instruction
-        answers = self._answers(queries, instruction, policy, limits)
-        return in_order(answers)
-
-    def encode_items(
-        self,
-        items: Sequence[Content],
-        *,
-        policy: Policy | None = None,
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> list[Encoding]:
-        """Encodings of items, in order; `progress` is told as each is done.
-
-        Raises:
-            embedder.prompting.images.ImageError: an image cannot be read.
-        """
-        return in_order(self.stream_items(items, policy=policy), progress)
-
-    def stream_items(
-        self, items: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """The number of each item, from 0, with its encoding or failure, as soon as it is done.
-
-        The items may be endless: only `EmbedderConfig.window` of them are drawn ahead.
-        """
-        instruction = self._checkpoint.manifest.item_instruction
-        return self._answers(items, instruction, policy, ReasoningLimits())
-
-    def stream_queries(
-        self, queries: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """As `stream_items`, of queries."""
-        instruction = self._checkpoint.manifest.query_instruction
-        return self._answers(queries, instruction, policy, ReasoningLimits())
-
     def _answers(
         self,
         contents: Iterable[Content],
-        instruction: str,
+        side: Side,
+        *,
         policy: Policy | None,
-        limits: ReasoningLimits,
+        deadline: float | None,
     ) -> Iterator[tuple[int, Answer]]:
-        task = Task(instruction, policy or self._config.policy, limits)
+        instruction = self._checkpoint.manifest.instruction(side)
+        task = Task(instruction, policy or self._config.policy, deadline)
         return self._engine.answers(contents, task)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from embedder.content import Policy
+from embedder.content import Policy, Side
 from embedder.prompting.template import TEMPLATE_VERSION
 
 NANO = Path(__file__).parent / "nano" / "checkpoint"
@@ -63,6 +63,10 @@ class Manifest:
         for limit in ("max_text_tokens", "max_image_tokens", "max_new_tokens"):
             if getattr(self, limit) < 1:
                 raise ValueError(f"{limit} must be at least 1, got {getattr(self, limit)}")
+
+    def instruction(self, side: Side) -> str:
+        """Return what the prompt of a query or of an item says the vector is for."""
+        return self.query_instruction if side == "query" else self.item_instruction
 
     def for_source(self, source: str) -> "Manifest":
         """The manifest that reads with the source's instructions; itself when it has none.

@@ -36,6 +36,7 @@ FLOORS = {
     ),
     "embedder": (
         "embedder.content",
+        "embedder.base_encoder",
         "embedder.prompting",
         "embedder.version",
         "embedder.model",
@@ -89,6 +90,7 @@ OWNER = {
 # What may be used where torch is not installed.
 TORCH_FREE = (
     "embedder.content",
+    "embedder.base_encoder",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.plan",

@@ -8,6 +8,7 @@ Shape legend: R = sequences that are decoded together, H = hidden size, V = voca
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Answer, Encoding, Failure
-from embedder.engine.gating import Gated, ReasoningLimits
+from embedder.engine.gating import Gated
 from embedder.engine.memory import is_out_of_memory
 from embedder.model.backbone import Backbone
 from embedder.model.kv_cache import SlotCache
@@ -24,7 +25,6 @@ from embedder.prompting.inputs import Inputs
 
 logger = logging.getLogger(__name__)
 
-NO_TOKENS_LEFT = "its rationale was not done when the token budget ran out"
 NO_TIME_LEFT = "its rationale was not done when the deadline came"
 
 
@@ -69,10 +69,10 @@ class SelfDecoder:
         self.max_waiting = max_waiting
 
     def decode(
-        self, gated: Iterable[Gated], limits: ReasoningLimits
+        self, gated: Iterable[Gated], deadline: float | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """See `embedder.engine.gating.Decoder`; direct answers leave as they come."""
-        batch = ContinuousBatch(self, limits)
+        batch = ContinuousBatch(self, deadline)
         for one in gated:
             if not one.reasons:
                 yield one.row, one.answer
@@ -87,8 +87,8 @@ class SelfDecoder:
 class ContinuousBatch:
     """The rationales of one call: those that wait and those that are decoded."""
 
-    def __init__(self, decoder: SelfDecoder, limits: ReasoningLimits) -> None:
-        self._decoder, self._limits = decoder, limits
+    def __init__(self, decoder: SelfDecoder, deadline: float | None) -> None:
+        self._decoder, self._deadline = decoder, deadline
         backbone = decoder.backbone
         self._num_slots = decoder.num_slots
         self._cache = SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
@@ -112,7 +112,7 @@ class ContinuousBatch:
     @torch.inference_mode()
     def advance(self) -> list[tuple[int, Answer]]:
         """Fills free slots and decodes one token of each; gives what that has finished."""
-        if self._limits.has_passed:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
             return self._give_up()
         failed = self._join()
         if failed is not None or not self._active:
@@ -167,8 +167,6 @@ class ContinuousBatch:
             rationale = self._active[slot]
             if rationale.tokens and rationale.tokens[-1] == inputs.emb_id:
                 done.append((rationale.gated.row, self._reasoned(rationale, states_RH[slot])))
-            elif len(rationale.tokens) == self._limits.max_new_tokens:
-                done.append((rationale.gated.row, _cut_short(rationale, NO_TOKENS_LEFT)))
             else:
                 is_last = len(rationale.tokens) >= self._decoder.max_new_tokens - 1
                 rationale.tokens.append(inputs.emb_id if is_last else chosen[slot])
@@ -205,7 +203,7 @@ class ContinuousBatch:
         self._active.clear()
         self._waiting.clear()
         self._cache = SlotCache(0, dtype=torch.float32, device=self._cache.lengths_S.device)
-        return [(rationale.gated.row, _cut_short(rationale, NO_TIME_LEFT)) for rationale in left]
+        return [(rationale.gated.row, _cut_short(rationale)) for rationale in left]
 
     def _make_room(self, error: Exception) -> list[tuple[int, Answer]]:
         """After a step that ran out of memory: half of the thoughts go back to waiting."""
@@ -231,7 +229,7 @@ def likeliest(logits_RV: torch.Tensor, *, forbidden: Sequence[int]) -> list[int]
     return logits_RV.argmax(dim=-1).tolist()
 
 
-def _cut_short(rationale: ActiveRationale, reason: str) -> Encoding:
+def _cut_short(rationale: ActiveRationale) -> Encoding:
     direct = rationale.gated.answer
     assert isinstance(direct, Encoding)
-    return replace(direct, fallback=reason)
+    return replace(direct, fallback=NO_TIME_LEFT)

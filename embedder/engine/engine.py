@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from embedder.content import Answer, Content, Failure, Policy
 from embedder.engine.batches import TokenBudget, padded_tokens, token_budget_batches
-from embedder.engine.gating import Decoder, Gate, Gated, ReasoningLimits
+from embedder.engine.gating import Decoder, Gate, Gated
 from embedder.engine.memory import is_device_lost, is_out_of_memory, release_memory
 from embedder.engine.prefetch import prepared_windows
 from embedder.prompting.inputs import Inputs
@@ -29,7 +29,9 @@ class Task:
 
     instruction: str
     policy: Policy
-    limits: ReasoningLimits
+
+    deadline: float | None = None
+    """A moment of `time.monotonic` from which on nobody reasons any more; None: none."""
 
 
 class Engine:
@@ -67,7 +69,7 @@ class Engine:
             Exception: the device or the model failed, and not a content: what had no answer yet
                 gets none.
         """
-        return self._decoder.decode(self._gated(contents, task), task.limits)
+        return self._decoder.decode(self._gated(contents, task), task.deadline)
 
     def _gated(self, contents: Iterable[Content], task: Task) -> Iterator[Gated]:
         windows = prepared_windows(

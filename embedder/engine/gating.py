@@ -10,7 +10,6 @@ Shape legend:
   prompt, D = head size
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,22 +43,6 @@ class Gated:
     """Rotary position of the token after the prompt."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningLimits:
-    """How much one call may reason. Beyond it the direct encoding answers, and says so."""
-
-    max_new_tokens: int | None = None
-    """Tokens of one rationale. The version's own limit closes a longer one by force instead."""
-
-    deadline: float | None = None
-    """A moment of `time.monotonic`; None: no deadline."""
-
-    @property
-    def has_passed(self) -> bool:
-        """True from the deadline on."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-
 class Decoder(Protocol):
     """Reasons about the contents that the gate sends to it: the model itself, or another one."""
 
@@ -69,12 +52,13 @@ class Decoder(Protocol):
         ...
 
     def decode(
-        self, gated: Iterable[Gated], limits: ReasoningLimits
+        self, gated: Iterable[Gated], deadline: float | None = None
     ) -> Iterator[tuple[int, Answer]]:
-        """Row and answer of every content, each as soon as it is there.
+        """Yield row and answer of every content, each as soon as it is there.
 
         A content that does not reason is handed on at once. Drawing the next one from `gated` makes
-        the model prefill, so a decoder with enough to do draws none.
+        the model prefill, so a decoder with enough to do draws none. What still reasons at the
+        `deadline`, a moment of `time.monotonic`, is answered directly, and its encoding says so.
         """
         ...
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from embedder.reasoners.reasoner import Side
+from embedder.content import Side
 
 if TYPE_CHECKING:  # `pairs` needs torch
     from embedder.finetune.data.pairs import Pair

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from embedder.content import Content
-from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner, Side
+from embedder.content import Content, Side
+from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner
 
 CHUNK = 64  # contents after which what was written is kept, so that a killed run loses no more
 

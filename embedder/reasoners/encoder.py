@@ -5,12 +5,13 @@ is to be reasoned about goes to the reasoner and is read together with what came
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
-from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order, reasons
+from embedder.base_encoder import BaseEncoder
+from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_given
@@ -19,7 +20,6 @@ from embedder.reasoners.reasoner import (
     Rationale,
     Reasoner,
     ReasonerOutage,
-    Side,
     reasoned_version,
 )
 
@@ -28,7 +28,7 @@ MAX_WAITERS = 8  # calls that may be under way after their deadline; further one
 WINDOW = 4_096  # contents that are gated before the reasoner is asked, all of them at once
 
 
-class ReasonedEncoder:
+class ReasonedEncoder(BaseEncoder):
     """Gate and vectors of a model version, rationales of a reasoner."""
 
     def __init__(self, checkpoint: Checkpoint, config: EmbedderConfig, reasoner: Reasoner) -> None:
@@ -47,74 +47,24 @@ class ReasonedEncoder:
         """Why the content cannot be embedded; None when it can."""
         return self._own.refusal(content)
 
-    def encode_query(
-        self,
-        queries: Sequence[Content],
-        *,
-        policy: Policy | None = None,
-        deadline_s: float | None = None,
-    ) -> list[Encoding]:
-        """Encodings of queries, in order.
-
-        A query whose rationale cannot be had is answered with its direct vector, and `fallback`
-        says why.
-
-        Args:
-            queries: text, images or both.
-            policy: overrules the configured one for this call.
-            deadline_s: so many seconds from now the reasoner is no longer waited for. It is not
-                interrupted: what it still writes may be kept for the next time.
-
-        Raises:
-            embedder.prompting.images.ImageError: an image cannot be read.
-        """
-        deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        return in_order(self._answers(queries, policy, "query", deadline=deadline))
-
-    def encode_items(
-        self,
-        items: Sequence[Content],
-        *,
-        policy: Policy | None = None,
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> list[Encoding]:
-        """Encodings of items, in order; one that the reasoner fails at is as for `encode_query`.
-
-        Raises:
-            ReasonerOutage: as for `stream_items`.
-            embedder.prompting.images.ImageError: an image cannot be read.
-        """
-        return in_order(self.stream_items(items, policy=policy), progress)
-
-    def stream_queries(
-        self, queries: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """The number of each query, from 0, with its encoding or failure."""
-        return self._answers(queries, policy, "query")
-
-    def stream_items(
-        self, items: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """As `stream_queries`, of items.
-
-        Raises:
-            ReasonerOutage: the reasoner answers nobody. The catalogue would lose its thinking
-                item by item without a word, so nothing more is encoded until it is back.
-        """
-        return self._answers(items, policy, "item")
-
     def _answers(
         self,
         contents: Iterable[Content],
-        policy: Policy | None,
         side: Side,
         *,
-        deadline: float | None = None,
+        policy: Policy | None,
+        deadline: float | None,
     ) -> Iterator[tuple[int, Answer]]:
-        manifest, own = self.checkpoint.manifest, self._own
-        is_query = side == "query"
-        instruction = manifest.query_instruction if is_query else manifest.item_instruction
-        stream = own.stream_queries if is_query else own.stream_items
+        """See `BaseEncoder`; what has no rationale is answered directly and says why.
+
+        At the deadline the reasoner is no longer waited for, but not interrupted: what it still
+        writes may be kept for the next time.
+
+        Raises:
+            ReasonerOutage: of items. The catalogue would lose its reasoning item by item without a
+                word, so nothing more is encoded until the reasoner is back.
+        """
+        stream = self._own.stream_queries if side == "query" else self._own.stream_items
         numbered = enumerate(contents)
         while window := dict(islice(numbered, WINDOW)):
             numbers = list(window)
@@ -126,9 +76,9 @@ class ReasonedEncoder:
                     direct[numbers[place]] = answer
             read = [window[number] for number in direct]
             outcomes = self._outcomes(read, list(direct.values()), policy, side, deadline)
-            if not is_query:
+            if side == "item":
                 self._check_up(outcomes.values())
-            encodings = self._read(read, list(direct.values()), outcomes, instruction=instruction)
+            encodings = self._read(read, list(direct.values()), outcomes, side)
             yield from zip(direct, encodings, strict=True)
 
     def _check_up(self, outcomes: Iterable[Rationale | NoRationale]) -> None:
@@ -175,8 +125,7 @@ class ReasonedEncoder:
         contents: Sequence[Content],
         direct: list[Encoding],
         outcomes: dict[int, Rationale | NoRationale],
-        *,
-        instruction: str,
+        side: Side,
     ) -> list[Encoding]:
         """The direct encodings, with those replaced for which there is a rationale to read."""
         encodings = list(direct)
@@ -188,7 +137,7 @@ class ReasonedEncoder:
             self.checkpoint,
             [contents[row] for row in given],
             list(given.values()),
-            instruction=instruction,
+            instruction=self.checkpoint.manifest.instruction(side),
         )
         for vector, (row, rationale) in zip(vectors, given.items(), strict=True):
             encodings[row] = replace(

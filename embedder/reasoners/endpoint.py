@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.reasoners.chat_client import ChatEndpoint, NoAnswer, content_parts
 from embedder.reasoners.config import EndpointConfig
 from embedder.reasoners.prompt import INSTRUCTIONS, read_answer
-from embedder.reasoners.reasoner import NoRationale, Rationale, Side
+from embedder.reasoners.reasoner import NoRationale, Rationale
 
 
 class _Message(msgspec.Struct):

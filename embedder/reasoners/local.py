@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.engine.sampling import SeededDraw
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.prompting.images import ImageError
@@ -17,7 +17,7 @@ from embedder.prompting.template import TURN_END
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.config import LocalConfig
 from embedder.reasoners.prompt import INSTRUCTIONS, read_answer
-from embedder.reasoners.reasoner import NoRationale, Rationale, Side
+from embedder.reasoners.reasoner import NoRationale, Rationale
 
 
 class LocalReasoner:
@@ -31,16 +31,9 @@ class LocalReasoner:
 
     def __init__(self, checkpoint: Checkpoint, config: LocalConfig) -> None:
         """Keeps a loaded model; `open` loads it."""
-        manifest = checkpoint.manifest
         self.name, self.prompt_version = config.name, config.prompt_version
         self._checkpoint = checkpoint
         self._config = config
-        self._instructions: dict[Side, str] = INSTRUCTIONS
-        if checkpoint.gate_is_trained:
-            self._instructions = {
-                "query": manifest.query_instruction,
-                "item": manifest.item_instruction,
-            }
 
     @classmethod
     def open(cls, config: LocalConfig) -> "LocalReasoner":
@@ -65,9 +58,11 @@ class LocalReasoner:
         return [outcomes[row] for row in range(len(contents))]
 
     def _sample(self, content: Content, side: Side) -> Sample:
-        inputs = self._checkpoint.inputs
-        sample = inputs.sample(content, self._instructions[side])
-        return sample.extended([inputs.reason_id]) if self._checkpoint.gate_is_trained else sample
+        checkpoint, inputs = self._checkpoint, self._checkpoint.inputs
+        if not checkpoint.gate_is_trained:
+            return inputs.sample(content, INSTRUCTIONS[side])
+        sample = inputs.sample(content, checkpoint.manifest.instruction(side))
+        return sample.extended([inputs.reason_id])
 
     @torch.inference_mode()
     def _generate(self, samples: list[Sample], keys: list[str]) -> list[list[int]]:

@@ -7,7 +7,8 @@ dropping the first costs 1.5 points there).
 
 import re
 
-from embedder.reasoners.reasoner import NoRationale, Rationale, Side
+from embedder.content import Side
+from embedder.reasoners.reasoner import NoRationale, Rationale
 
 PROMPT_VERSION = 1
 """Raise it whenever a word of the prompts or the reading of answers changes."""

@@ -8,11 +8,9 @@ embedder reads the input together with that. The reasoner may be the embedder it
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from embedder.content import Content
-
-Side = Literal["query", "item"]
+from embedder.content import Content, Side
 
 
 @dataclass(frozen=True, slots=True)

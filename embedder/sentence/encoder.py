@@ -7,7 +7,7 @@ each at unit length, which is ours and no model's own way.
 Shape legend: N = contents, D = embedding dimension
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 
-from embedder.content import Answer, Content, Encoding, Failure, Policy, in_order
+from embedder.base_encoder import BaseEncoder
+from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
 from embedder.prompting.image_processor import register
 from embedder.prompting.images import ImageError, open_image
-from embedder.reasoners.reasoner import Side
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
 
 Modality = Literal["text", "image", "both"]
@@ -26,7 +26,7 @@ CHUNK = 256  # contents that are looked at together
 BATCH_SIZE = 32
 
 
-class SentenceEncoder:
+class SentenceEncoder(BaseEncoder):
     """A loaded sentence-transformers model; implements `embedder.content.CatalogueEncoder`."""
 
     reasoner = ""
@@ -86,52 +86,19 @@ class SentenceEncoder:
             return str(error)
         return None
 
-    def encode_query(
+    def _answers(
         self,
-        queries: Sequence[Content],
+        contents: Iterable[Content],
+        side: Side,
         *,
-        policy: Policy | None = None,
-        deadline_s: float | None = None,
-    ) -> list[Encoding]:
-        """Encodings of queries, in order, with the model's query prompt.
+        policy: Policy | None,
+        deadline: float | None,
+    ) -> Iterator[tuple[int, Answer]]:
+        """See `BaseEncoder`; the prompt is the model's own for queries or for documents.
 
         `always` reasons as little as the other policies; the encodings say so. With no reasoning to
-        cut short, `deadline_s` changes nothing.
-
-        Raises:
-            ValueError: a query cannot be embedded.
+        cut short, the deadline changes nothing.
         """
-        return in_order(self.stream_queries(queries, policy=policy))
-
-    def encode_items(
-        self,
-        items: Sequence[Content],
-        *,
-        policy: Policy | None = None,
-        progress: Callable[[int], None] = lambda done: None,
-    ) -> list[Encoding]:
-        """Encodings of items, in order, with the model's document prompt; as for `encode_query`.
-
-        Raises:
-            ValueError: an item cannot be embedded.
-        """
-        return in_order(self.stream_items(items, policy=policy), progress)
-
-    def stream_queries(
-        self, queries: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """As `stream_items`, of queries."""
-        return self._answers(queries, "query", policy)
-
-    def stream_items(
-        self, items: Iterable[Content], *, policy: Policy | None = None
-    ) -> Iterator[tuple[int, Answer]]:
-        """The number of each item, from 0, with its encoding or failure."""
-        return self._answers(items, "item", policy)
-
-    def _answers(
-        self, contents: Iterable[Content], side: Side, policy: Policy | None
-    ) -> Iterator[tuple[int, Answer]]:
         numbered = enumerate(contents)
         while chunk := list(islice(numbered, CHUNK)):
             good: dict[int, Content] = {}

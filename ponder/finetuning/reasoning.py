@@ -9,8 +9,8 @@ import polars as pl
 
 from catalog.atomic_file import write_atomically
 from catalog.lake.tables import GENERATED_RATIONALES
+from embedder.content import Side
 from embedder.finetune.records import GeneratedRationale
-from embedder.reasoners.reasoner import Side
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.run import Counts, Progress, Run
 from ponder.wiring import other_reasoner

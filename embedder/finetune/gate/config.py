@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from embedder.content import Side
 from embedder.finetune.training.config import Lora, ObjectiveConfig
-from embedder.reasoners.reasoner import Side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from embedder.content import Side
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.generate import is_well_formed, roll_out, token_logprobs
@@ -20,7 +21,6 @@ from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
 from embedder.reasoners.cache import content_key
-from embedder.reasoners.reasoner import Side
 from embedder.version import Manifest
 
 
@@ -85,12 +85,10 @@ class RolloutSampler:
     def rolled_out(self, pairs: Sequence[Pair], side: Side, *, seed: str) -> GateRollouts:
         """Rollouts of one side of the pairs, all of one source, under the policy as it is."""
         manifest = self._manifest.for_source(pairs[0].source)
-        if side == "query":
-            sided = [(pair.query, manifest.query_instruction) for pair in pairs]
-        else:
-            sided = [(pair.target, manifest.item_instruction) for pair in pairs]
-        samples = [self._model.sample(content, instruction) for content, instruction in sided]
-        keys = [content_key(content) for content, _ in sided]
+        contents = [pair.query if side == "query" else pair.target for pair in pairs]
+        instruction = manifest.instruction(side)
+        samples = [self._model.sample(content, instruction) for content in contents]
+        keys = [content_key(content) for content in contents]
         direct = direct_answer(self._inputs)
         bare = [PromptWithAnswers(sample, (direct,)) for sample in samples]
         images = self._model.images

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.gate.rewards import Similarities
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
-from embedder.reasoners.reasoner import Side
 from embedder.version import Manifest
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import polars as pl
 
 from catalog.lake.tables import GENERATED_RATIONALES
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.finetune.data.pairs import Pair
 from embedder.reasoners.cache import content_key
-from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner, ReasonerOutage, Side
+from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner, ReasonerOutage
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from statistics import fmean
 
 import polars as pl
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.finetune.rationales.config import JudgingConfig
 from embedder.finetune.rationales.judges.judge import Judge, JudgeInput
 from embedder.finetune.rationales.negatives import Negatives
 from embedder.finetune.rationales.paired import PairedRationale
 from embedder.finetune.records import GeneratedRationale
-from embedder.reasoners.reasoner import Rationale, Side
+from embedder.reasoners.reasoner import Rationale
 
 logger = logging.getLogger(__name__)
 

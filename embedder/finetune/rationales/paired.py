@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.rationales.leaks import leaks
 from embedder.finetune.records import GeneratedRationale
 from embedder.reasoners.cache import content_key
-from embedder.reasoners.reasoner import Rationale, Side
+from embedder.reasoners.reasoner import Rationale
 
 BOTH_SIDES: tuple[Side, ...] = ("query", "item")
 

@@ -10,7 +10,7 @@ from ponder.steps.land import Counts, Progress, ignore_progress
 from ponder.wiring import configured_manifest, open_encoder
 
 if TYPE_CHECKING:
-    from embedder.content import Content
+    from embedder.content import Content, Side
     from embedder.mmemb_r1 import MMEmbR1
     from embedder.reasoners.encoder import ReasonedEncoder
     from embedder.reasoners.paired_encodings import PairedEncodings
@@ -91,20 +91,17 @@ def _sensitivities(
     from embedder.reasoners.given_rationales import encode_given
     from ponder.reports.reasoning.account import query_judge, sensitivity
 
-    manifest = encoder.checkpoint.manifest
-
-    def read(contents: "list[Content]", instruction: str) -> Any:
+    def read(contents: "list[Content]", side: "Side") -> Any:
+        instruction = encoder.checkpoint.manifest.instruction(side)
         return partial(encode_given, encoder.checkpoint, contents, instruction=instruction)
 
     asked, found = evaluation.query_contents, evaluation.items[:SENSITIVITY_ITEMS]
     return {
         "query": sensitivity(
             queries,
-            read(asked, manifest.query_instruction),
+            read(asked, "query"),
             judge=query_judge(evaluation, items.direct_ND),
             seed=seed,
         ),
-        "item": sensitivity(
-            items.first(SENSITIVITY_ITEMS), read(found, manifest.item_instruction), seed=seed
-        ),
+        "item": sensitivity(items.first(SENSITIVITY_ITEMS), read(found, "item"), seed=seed),
     }

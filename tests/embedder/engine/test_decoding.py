@@ -11,11 +11,10 @@ import torch
 
 from embedder.content import Content, Failure
 from embedder.engine.decoding import SelfDecoder, likeliest
-from embedder.engine.gating import Gate, ReasoningLimits
+from embedder.engine.gating import Gate
 from embedder.model.checkpoint import load
 
 TOLERANCE = 1e-5
-NO_LIMITS = ReasoningLimits()
 QUESTIONS = (
     "as many hats as a bicycle has wheels",
     "boats, one more than a square has sides, in the colour of chocolate",
@@ -44,11 +43,11 @@ def judged(backbone, inputs, rows, *, policy="always", theta=0.5):
     return Gate(backbone, inputs, theta=theta).judge(rows, policy=policy, keep_past=True)
 
 
-def answers(checkpoint, gated, *, limits=NO_LIMITS, max_new_tokens=64, **options):
+def answers(checkpoint, gated, *, deadline=None, max_new_tokens=64, **options):
     decoder = SelfDecoder(
         checkpoint.backbone, checkpoint.inputs, max_new_tokens=max_new_tokens, **options
     )
-    return dict(decoder.decode(gated, limits))
+    return dict(decoder.decode(gated, deadline))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_the_shorter_rationale_is_answered_before_a_longer_one_that_began_earlie
     gated = judged(nano.backbone, nano.inputs, questions)
     by_length = sorted(gated, key=lambda one: -expected[one.row].rationale_tokens)
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=2)
-    order = [row for row, _ in decoder.decode(by_length, NO_LIMITS)]
+    order = [row for row, _ in decoder.decode(by_length)]
     assert order[0] != by_length[0].row
     assert sorted(order) == sorted(expected)
 
@@ -114,7 +113,7 @@ def test_direct_answers_do_not_wait_for_reasoning(nano, questions):
     reasoning = judged(nano.backbone, nano.inputs, questions[:2])
     direct = judged(nano.backbone, nano.inputs, questions[2:], policy="never")
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64)
-    order = [row for row, _ in decoder.decode([*reasoning, *direct], NO_LIMITS)]
+    order = [row for row, _ in decoder.decode([*reasoning, *direct])]
     assert order[:3] == [2, 3, 4]
 
 
@@ -128,7 +127,7 @@ def test_more_is_prefilled_only_while_few_wait(nano, questions):
             yield one
 
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=1, max_waiting=1)
-    next(decoder.decode(source(), NO_LIMITS))
+    next(decoder.decode(source()))
     assert len(drawn) <= 3  # one in the slot, one that waits, one that made the wait too long
 
 
@@ -140,25 +139,9 @@ def test_a_rationale_that_does_not_end_is_closed_by_force(checkpoint, prompts):
         assert np.linalg.norm(answer.vector) == pytest.approx(1.0, abs=TOLERANCE)
 
 
-def test_beyond_the_calls_token_budget_the_direct_embedding_answers_and_says_so(
-    nano, questions, expected
-):
-    lengths = sorted(answer.rationale_tokens + 1 for answer in expected.values())
-    limits = ReasoningLimits(max_new_tokens=lengths[1])
-    gated = judged(nano.backbone, nano.inputs, questions)
-    found = answers(nano, gated, limits=limits)
-    for one in gated:
-        answer = found[one.row]
-        in_time = expected[one.row].rationale_tokens + 1 <= lengths[1]
-        assert bool(answer.fallback) is not in_time
-        assert answer.action == ("reason" if in_time else "direct")
-        wanted = expected[one.row] if in_time else one.answer
-        np.testing.assert_allclose(answer.vector, wanted.vector, atol=TOLERANCE)
-
-
 def test_when_the_deadline_has_passed_everything_is_answered_directly(nano, questions):
     gated = judged(nano.backbone, nano.inputs, questions)
-    found = answers(nano, gated, limits=ReasoningLimits(deadline=time.monotonic()), num_slots=2)
+    found = answers(nano, gated, deadline=time.monotonic(), num_slots=2)
     assert len(found) == len(gated)
     for one in gated:
         assert found[one.row].fallback
@@ -184,13 +167,13 @@ def test_where_memory_runs_out_fewer_reason_at_once_and_the_answers_are_the_same
 ):
     gated = judged(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 2), nano.inputs, max_new_tokens=64)
-    assert_same(dict(decoder.decode(gated, NO_LIMITS)), expected)
+    assert_same(dict(decoder.decode(gated)), expected)
 
 
 def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
     gated = judged(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 0), nano.inputs, max_new_tokens=64)
-    found = dict(decoder.decode(gated, NO_LIMITS))
+    found = dict(decoder.decode(gated))
     assert len(found) == len(gated)
     assert all(isinstance(answer, Failure) for answer in found.values())
 

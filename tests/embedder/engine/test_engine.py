@@ -9,11 +9,11 @@ import torch
 
 from embedder.content import Content, Encoding, Failure
 from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Gated, ReasoningLimits
+from embedder.engine.gating import Gated
 from embedder.prompting.sample import Sample
 
 BAD_SHAPE = RuntimeError("bad shape")
-TASK = Task("describe", "never", ReasoningLimits())
+TASK = Task("describe", "never")
 
 
 class Lengths:
@@ -49,7 +49,7 @@ class Direct:
 
     needs_past = False
 
-    def decode(self, gated, limits):
+    def decode(self, gated, deadline):
         for one in gated:
             yield one.row, one.answer
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from embedder.content import Content
-from embedder.reasoners.reasoner import Rationale, Side
+from embedder.content import Content, Side
+from embedder.reasoners.reasoner import Rationale
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ line after the content that it is about, and no line without one.
 
 from collections.abc import Callable
 
+from embedder.content import Side
 from embedder.finetune.rationales.judges.judge import JudgeInput
-from embedder.reasoners.reasoner import Side
 
 PROMPT_VERSION = 1
 """Raise it whenever a word of the prompt changes."""

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedder.content import Content, Encoding
+from embedder.content import Content, Encoding, Side
 from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.given_rationales import encode_given
-from embedder.reasoners.reasoner import Rationale, Side
+from embedder.reasoners.reasoner import Rationale
 
 OTHER_SIDE: dict[Side, Side] = {"query": "item", "item": "query"}
 
@@ -128,13 +128,11 @@ class SelfJudge:
     def _read(
         self, contents: Sequence[Content], rationales: Sequence[Rationale], side: Side
     ) -> np.ndarray:
-        manifest = self._checkpoint.manifest
-        instruction = manifest.query_instruction if side == "query" else manifest.item_instruction
         return encode_given(
             self._checkpoint,
             contents,
             rationales,
-            instruction=instruction,
+            instruction=self._checkpoint.manifest.instruction(side),
             batch_size=self._config.batch_size,
         )
 
