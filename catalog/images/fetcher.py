@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
 from catalog.images.check import check_image
 from catalog.images.circuit_breaker import CircuitBreaker
 from catalog.images.host_limiter import HostLimiter
@@ -207,14 +209,18 @@ class ImageFetcher:
 
     def _fetch(self, uri: str, host: str) -> bytes:
         """Run in a thread: the image, after as many attempts as it takes and its host is due."""
-        for number in range(self._config.max_attempts - 1):
-            try:
-                return self._attempt(uri, host)
-            except MediaUnavailable:
-                if self._breaker.is_paused(host):
-                    raise
-                self._sleep(self._config.retry_wait_s * 2**number)
-        return self._attempt(uri, host)
+
+        def is_worth_another(error: BaseException) -> bool:
+            return isinstance(error, MediaUnavailable) and not self._breaker.is_paused(host)
+
+        retrying = Retrying(
+            stop=stop_after_attempt(self._config.max_attempts),
+            wait=wait_exponential(multiplier=self._config.retry_wait_s),
+            retry=retry_if_exception(is_worth_another),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(self._attempt, uri, host)
 
     def _attempt(self, uri: str, host: str) -> bytes:
         if self._breaker.is_paused(host):

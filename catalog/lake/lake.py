@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_d
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, PyFileSystem
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
@@ -327,14 +328,17 @@ class Lake:
         return stored.join(keys, on=table.key, how="semi").collect()
 
     def _until_committed(self, table: Table, attempt: Callable[[DeltaTable], T]) -> T:
-        delta = self._open_or_create(table)
-        for number in range(1, MAX_ATTEMPTS):
-            try:
-                return attempt(delta)
-            except CommitFailedError:
-                logger.info("table=%s attempt=%d another writer was first", table.name, number)
-                delta = self._open_or_create(table)
-        return attempt(delta)
+        def log(state: RetryCallState) -> None:
+            number = state.attempt_number
+            logger.info("table=%s attempt=%d another writer was first", table.name, number)
+
+        retrying = Retrying(
+            stop=stop_after_attempt(MAX_ATTEMPTS),
+            retry=retry_if_exception_type(CommitFailedError),
+            before_sleep=log,
+            reraise=True,
+        )
+        return retrying(lambda: attempt(self._open_or_create(table)))
 
     def _append(self, delta: DeltaTable, rows: pl.DataFrame, transactions: Transactions) -> None:
         if rows.is_empty() and not transactions:

@@ -15,6 +15,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    stop_after_attempt,
+    wait_exponential,
+)
 
 from embedder.content import Content
 from embedder.prompting.images import ImageError, open_image
@@ -26,6 +33,7 @@ MAX_ANSWER_BYTES = 2**20
 OVERLOADED = (429, 503)
 RETRIED = (408, 500, 502, 504, *OVERLOADED)
 MISCONFIGURED = (401, 403, 404)
+BACKOFF = wait_exponential(multiplier=1)  # 1 s, 2 s, 4 s, ...
 
 Asked = TypeVar("Asked")
 Read = TypeVar("Read")
@@ -39,6 +47,19 @@ class NoAnswer:
 
     is_outage: bool = False
     """The endpoint answers nobody; a failure that is no outage is this question's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came of one request."""
+
+    outcome: bytes | NoAnswer
+
+    is_worth_another: bool = False
+    """Whether the same request may yet be answered."""
+
+    retry_after_s: float | None = None
+    """When the endpoint wants to be asked again, if it says so."""
 
 
 class _Health:
@@ -62,7 +83,7 @@ class _Health:
 class ChatEndpoint:
     """Asks an endpoint for chat completions, several at a time."""
 
-    def __init__(self, config: EndpointConfig, *, sleep: Callable[[float], object]) -> None:
+    def __init__(self, config: EndpointConfig, *, sleep: Callable[[float], None]) -> None:
         """Connects to nothing yet.
 
         Args:
@@ -112,40 +133,44 @@ class ChatEndpoint:
     def _ask(
         self, client: httpx2.Client, body: dict[str, Any], max_attempts: int, health: _Health
     ) -> bytes | NoAnswer:
-        for attempt in range(1, max_attempts + 1):
-            outcome, wait_s = self._attempt(client, body, attempt)
-            if wait_s is None:
-                break
-            if attempt < max_attempts:
-                self._sleep(min(wait_s, self._config.max_wait_s))
-        health.record(outcome, is_unwell=wait_s is not None)
-        return outcome
+        retrying = Retrying(
+            stop=stop_after_attempt(max_attempts),
+            wait=self._wait_s,
+            retry=retry_if_result(lambda reply: reply.is_worth_another),
+            sleep=self._sleep,
+            retry_error_callback=_reply_of,  # of the last attempt
+        )
+        reply = retrying(self._attempt, client, body)
+        health.record(reply.outcome, is_unwell=reply.is_worth_another)
+        return reply.outcome
 
-    def _attempt(
-        self, client: httpx2.Client, body: dict[str, Any], attempt: int
-    ) -> tuple[bytes | NoAnswer, float | None]:
-        """What came of one request, and how long to wait before the next; None: ask no more."""
-        backoff_s = 0.5 * 2**attempt
+    def _wait_s(self, state: RetryCallState) -> float:
+        """Seconds before the next request: as many as the endpoint asks for, or ever more."""
+        asked_s = _reply_of(state).retry_after_s
+        return min(BACKOFF(state) if asked_s is None else asked_s, self._config.max_wait_s)
+
+    def _attempt(self, client: httpx2.Client, body: dict[str, Any]) -> _Reply:
         try:
-            status, retry_after, answer = self._post(client, body)
+            status, retry_after_s, answer = self._post(client, body)
         except httpx2.TimeoutException:
-            return NoAnswer(f"no answer within {self._config.timeout_s:g} s"), backoff_s
+            failure = NoAnswer(f"no answer within {self._config.timeout_s:g} s")
+            return _Reply(failure, is_worth_another=True)
         except httpx2.HTTPError as error:
             failure = NoAnswer(f"the endpoint cannot be reached: {error}", is_outage=True)
-            return failure, backoff_s
+            return _Reply(failure, is_worth_another=True)
         if status == 200:
-            return answer, None
+            return _Reply(answer)
         reason = f"the endpoint answered HTTP {status}"
         if status in MISCONFIGURED:
             hint = (
                 "check its address, model and key; those of the service are PONDER_REASONER_URL, "
                 "PONDER_REASONER and PONDER_REASONER_KEY"
             )
-            return NoAnswer(f"{reason}; {hint}", is_outage=True), None
+            return _Reply(NoAnswer(f"{reason}; {hint}", is_outage=True))
         if status not in RETRIED:
-            return NoAnswer(reason), None
-        wait_s = retry_after if retry_after is not None else backoff_s
-        return NoAnswer(reason, is_outage=status in OVERLOADED), wait_s
+            return _Reply(NoAnswer(reason))
+        failure = NoAnswer(reason, is_outage=status in OVERLOADED)
+        return _Reply(failure, is_worth_another=True, retry_after_s=retry_after_s)
 
     def _post(self, client: httpx2.Client, body: dict[str, Any]) -> tuple[int, float | None, bytes]:
         """Status, seconds of `Retry-After` if it says so, and the answer's first 1 MiB.
@@ -186,6 +211,11 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
 def text_part(text: str) -> dict[str, str]:
     """A text as a part of a chat message."""
     return {"type": "text", "text": text}
+
+
+def _reply_of(state: RetryCallState) -> _Reply:
+    assert state.outcome is not None, "asked before the first attempt"
+    return state.outcome.result()
 
 
 def _seconds(retry_after: str | None) -> float | None:

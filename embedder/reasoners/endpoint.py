@@ -36,7 +36,7 @@ class EndpointReasoner:
     """Asks a chat-completions endpoint; implements `embedder.reasoners.reasoner.Reasoner`."""
 
     def __init__(
-        self, config: EndpointConfig, *, sleep: Callable[[float], object] = time.sleep
+        self, config: EndpointConfig, *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """Connects to nothing yet.
 

@@ -65,7 +65,7 @@ class EndpointJudge:
         config: EndpointConfig,
         *,
         instruction: str = INSTRUCTION,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Connects to nothing yet.
 
