@@ -38,13 +38,14 @@ READ_S = 240.0
 def land():
     @task(pool="kafka")
     def read():
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.land import land_kafka
 
         settings = Settings.from_env()
         if not settings.kafka:
             raise AirflowSkipException("PONDER_KAFKA names no brokers")
-        return land_kafka(settings, timeout_s=READ_S)
+        return json_form(land_kafka(settings, timeout_s=READ_S))
 
     @task(outlets=[ITEMS])
     def items(landed):

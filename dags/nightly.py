@@ -36,19 +36,20 @@ MATCH_FEATURES = Asset("match_features")
 def nightly():
     @task(pool="kafka")
     def land(params=None):
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.land import land_folder, land_kafka
 
         settings = Settings.from_env()
         if settings.kafka and not params["data"]:
-            return land_kafka(settings)
+            return json_form(land_kafka(settings))
         folder = params["data"] or settings.data
         if not folder:
             raise ValueError(
                 "there must be something to land; set PONDER_KAFKA to brokers, PONDER_DATA to a "
                 "folder, or the run's parameter `data`"
             )
-        return land_folder(settings, Path(folder))
+        return json_form(land_folder(settings, Path(folder)))
 
     @task
     def plan() -> list[list[str]]:
@@ -59,39 +60,44 @@ def nightly():
 
     @task(pool="gpu")
     def embed(shard: list[str]):
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.embed import embed
 
         first, last = shard
-        return embed(Settings.from_env(), (first, last))
+        return json_form(embed(Settings.from_env(), (first, last)))
 
     @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
     def index():
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.index import index
 
-        return index(Settings.from_env())
+        return json_form(index(Settings.from_env()))
 
     @task
     def validate():
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.index import validate
 
-        return validate(Settings.from_env())
+        return json_form(validate(Settings.from_env()))
 
     @task(outlets=[ITEM_INDEX])
     def promote():
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.index import promote
 
-        return promote(Settings.from_env())
+        return json_form(promote(Settings.from_env()))
 
     @task(outlets=[MATCH_FEATURES])
     def features():
+        from ponder.json_form import json_form
         from ponder.settings import Settings
         from ponder.steps.features import export_features
 
-        return export_features(Settings.from_env())
+        return json_form(export_features(Settings.from_env()))
 
     @task
     def ranker():

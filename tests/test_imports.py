@@ -55,6 +55,7 @@ FLOORS = {
         "embedder.nano",
     ),
     "ponder": (
+        "ponder.json_form",
         "ponder.registry",
         "ponder.finetuning.promotion",
         "ponder.settings",

@@ -66,6 +66,23 @@ class Vacuum:
     bytes: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """One commit of a table."""
+
+    version: int
+    at: datetime
+
+    operation: str
+    """As Delta names it."""
+
+    written: int
+    """Rows; 0 where none were or Delta does not say."""
+
+    deleted: int
+    """Rows; 0 where none were or Delta does not say."""
+
+
 def compact(lake: Lake) -> dict[str, Compaction]:
     """What compacting every table did, by table name; tables that do not exist are left out."""
     return {table.name: _compact(delta) for table, delta in _existing(lake)}
@@ -117,13 +134,8 @@ def drop_unreferenced_media(
     return doomed.height if dry_run else lake.delete(MEDIA, doomed)
 
 
-def history(lake: Lake, table: Table, *, limit: int | None = None) -> list[dict[str, Any]]:
-    """The commits of a table that are remembered, newest first; empty when it does not exist.
-
-    Returns:
-        `version`, `at` (datetime, UTC), `operation` (as Delta names it), and `written` and
-        `deleted`: numbers of rows, 0 where none were or Delta does not say.
-    """
+def history(lake: Lake, table: Table, *, limit: int | None = None) -> list[Commit]:
+    """Return the commits of a table that are remembered, newest first; none of one not there."""
     delta = lake.delta(table)
     return [] if delta is None else [_commit(entry) for entry in delta.history(limit)]
 
@@ -168,13 +180,13 @@ def _remember(delta: DeltaTable, retention: Retention) -> None:
         delta.alter.set_table_properties(wanted)
 
 
-def _commit(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _commit(entry: Mapping[str, Any]) -> Commit:
     metrics = entry.get("operationMetrics") or {}
     written = ("num_added_rows", "num_target_rows_inserted", "num_target_rows_updated")
-    return {
-        "version": entry["version"],
-        "at": datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
-        "operation": entry["operation"],
-        "written": sum(metrics.get(name, 0) for name in written),
-        "deleted": metrics.get("num_target_rows_deleted", 0),
-    }
+    return Commit(
+        version=entry["version"],
+        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+        operation=entry["operation"],
+        written=sum(metrics.get(name, 0) for name in written),
+        deleted=metrics.get("num_target_rows_deleted", 0),
+    )

@@ -7,6 +7,7 @@ import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, err, failures, line, moment, printable, show
+from ponder.json_form import json_form
 from ponder.steps import dead_letters as steps
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def list_letters(
         show({"dead_letters": letters}, as_json)
         return
     for letter in letters:
-        where = f"{letter['topic']} {letter['partition']} {letter['offset']}"
-        line(printable(f"{where:<24} {letter['stage']:<9} {letter['reason']}"))
+        where = f"{letter.topic} {letter.partition} {letter.offset}"
+        line(printable(f"{where:<24} {letter.stage:<9} {letter.reason}"))
     if num_more > 0:
         err.print(f"{num_more} older ones are not shown; --limit shows more", highlight=False)
 
@@ -90,7 +91,7 @@ def show_letter(
     if as_json:
         show(letter, as_json)
         return
-    for name, value in letter.items():
+    for name, value in json_form(letter).items():
         if not name.endswith("_base64") and value is not None:
             text = printable(str(value), max_chars=SHOWN_CHARS)
             line(f"  {name:<12} {text}")
@@ -136,4 +137,4 @@ def drop_letters(
     if doomed and not yes:
         typer.confirm(f"Throw {doomed} dead letters away?", abort=True, err=True)
     with failures():
-        show(steps.drop_letters(context.obj, meant), as_json)
+        show({"dropped": steps.drop_letters(context.obj, meant)}, as_json)

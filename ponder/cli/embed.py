@@ -29,7 +29,7 @@ def embed(
         show(embed_all(context.obj, num_workers=workers), as_json)
 
 
-def embed_all(settings: Settings, *, num_workers: int = 1) -> dict[str, int]:
+def embed_all(settings: Settings, *, num_workers: int = 1) -> steps.Embedded:
     """Embed whatever is left, behind a progress bar."""
     planned = steps.plan(settings)
     with bar("embed", planned.num_items) as progress:

@@ -19,20 +19,18 @@ def evaluate(
 ) -> None:
     """Judge recall: queries under each policy, and users' next items."""
     with failures(), bar("evaluate") as progress:
-        report = steps.evaluate(context.obj, queries, progress=progress)
-    show(report if as_json else headline(report), as_json)
+        evaluation = steps.evaluate(context.obj, queries, progress=progress)
+    show(evaluation if as_json else headline(evaluation), as_json)
 
 
-def headline(report: dict[str, Any]) -> dict[str, Any]:
-    """What a line has room for: hit@1 of the queries by policy and tier, hit@10 of the users."""
-    queries, histories = report.get("queries"), report.get("histories")
-    headline: dict[str, Any] = {}
-    if queries:
-        for policy, judged in queries["policies"].items():
+def headline(evaluation: steps.RecallEvaluation) -> dict[str, Any]:
+    """Return what a line has room for: the queries' hit@1 by policy and tier, the users' hit@10."""
+    found: dict[str, Any] = {}
+    if evaluation.queries:
+        for policy, judged in evaluation.queries["policies"].items():
             hits = {name: metrics["hit@1"] for name, metrics in judged["slices"].items()}
-            headline[f"hit@1, {policy}"] = hits | {"reasoned": judged["reason_rate"]}
-    if histories:
-        headline["next item"] = {
-            name: histories[name] for name in ("num_users", "num_items", "hit@10", "ndcg@10")
-        }
-    return headline
+            found[f"hit@1, {policy}"] = hits | {"reasoned": judged["reason_rate"]}
+    if evaluation.histories:
+        shown = ("num_users", "num_items", "hit@10", "ndcg@10")
+        found["next item"] = {name: evaluation.histories[name] for name in shown}
+    return found

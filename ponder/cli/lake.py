@@ -6,6 +6,7 @@ import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, show
+from ponder.json_form import json_form
 from ponder.steps import maintenance as steps
 
 app = typer.Typer(help="Upkeep of the lake's tables.", no_args_is_help=True)
@@ -39,10 +40,13 @@ def vacuum(
 ) -> None:
     """Remove files that no moment of the last 30 days needs."""
     with failures():
-        counts = steps.vacuum(
-            context.obj, days=days, force=force, media=media, deleted=deleted, dry_run=dry_run
+        done = json_form(
+            steps.vacuum(
+                context.obj, days=days, force=force, media=media, deleted=deleted, dry_run=dry_run
+            )
         )
-        show(counts, as_json)
+    tables = done.pop("tables")
+    show({name: value for name, value in done.items() if value is not None} | tables, as_json)
 
 
 @app.command()
@@ -60,6 +64,6 @@ def history(
         return
     for commit in commits:
         line(
-            f"{commit['version']:>7}  {commit['at']:%Y-%m-%d %H:%M:%S}  {commit['operation']:<18} "
-            f"+{commit['written']} -{commit['deleted']}"
+            f"{commit.version:>7}  {commit.at:%Y-%m-%d %H:%M:%S}  {commit.operation:<18} "
+            f"+{commit.written} -{commit.deleted}"
         )

@@ -31,7 +31,7 @@ def land(
     with failures():
         if data is None:
             with stop_signals() as stop, bar("land") as progress:
-                counts = steps.land_kafka(
+                landed = steps.land_kafka(
                     context.obj,
                     follow=follow,
                     stop=stop,
@@ -39,17 +39,17 @@ def land(
                     metrics_port=metrics_port,
                     progress=progress,
                 )
-            show(counts, as_json)
+            show(landed, as_json)
             return
         with bar("land") as progress:
-            counts = steps.land_folder(
+            from_folder = steps.land_folder(
                 context.obj,
                 data,
                 snapshot=snapshot,
                 max_delete_share=max_delete_share,
                 progress=progress,
             )
-        show(counts, as_json)
+        show(from_folder, as_json)
 
 
 def publish(
@@ -89,8 +89,8 @@ def backfill(
             partition=partition,
         )
         with bar("backfill") as progress:
-            counts = land_window(context.obj, window, progress=progress)
-        show(counts, as_json)
+            landed = land_window(context.obj, window, progress=progress)
+        show(landed, as_json)
 
 
 def _place(text: str) -> int | datetime:

@@ -48,13 +48,10 @@ def recall(
     if as_json:
         show(reply, as_json)
         return
-    show(
-        {name: reply[name] for name in ("version", "action", "rationale", "fallback", "took_ms")},
-        as_json,
-    )
-    for found in reply["candidates"]:
-        title = printable(found["title"])
-        line(f"{found['rank']:>4}  {found['score']:.3f}  {found['item_id']:<12} {title}")
+    how = ("version", "action", "rationale", "fallback", "took_ms")
+    show({name: getattr(reply, name) for name in how}, as_json)
+    for found in reply.candidates:
+        line(f"{found.rank:>4}  {found.score:.3f}  {found.item_id:<12} {printable(found.title)}")
 
 
 def serve(

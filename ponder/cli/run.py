@@ -1,5 +1,6 @@
 """`ponder run`, `demo` and `report`: the whole pipeline on a folder, and the page about it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,8 +49,13 @@ def _run(
             progress=progress,
         )
     result["embed"] = embed_all(settings)
-    served = {"index": index, "validate": validate, "promote": promote, "features": export_features}
-    for name, step in served.items():
+    steps: dict[str, Callable[[Settings], Any]] = {
+        "index": index,
+        "validate": validate,
+        "promote": promote,
+        "features": export_features,
+    }
+    for name, step in steps.items():
         with bar(name):
             result[name] = step(settings)
     queries = data / "queries.jsonl"

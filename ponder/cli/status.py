@@ -1,12 +1,17 @@
 """`ponder status` and `ponder audit`: what a deployment holds, and whether it agrees."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, printable, show
+from ponder.json_form import json_form
 from ponder.steps import status as steps
+
+if TYPE_CHECKING:
+    from catalog.audit import Finding
+    from ponder.steps.audit import Audit
 
 
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
@@ -32,7 +37,7 @@ def audit(
             result = auditing.audit(context.obj)
     advice = auditing.advice(result)
     if as_json:
-        show(result.plain() | {"repaired": repaired, "advice": advice}, as_json)
+        show(_agreement(result) | {"repaired": repaired, "advice": advice}, as_json)
     else:
         for finding in [*result.faults, *result.notes]:
             ids = ", ".join(finding.first)
@@ -42,3 +47,17 @@ def audit(
         show(counts | {"repaired": repaired, "advice": "; ".join(advice)}, as_json)
     if result.faults:
         raise typer.Exit(1)
+
+
+def _agreement(found: "Audit") -> dict[str, Any]:
+    """The faults and notes without what was in order."""
+    return {
+        "agrees": not found.faults,
+        "looked_for": len(found.findings),
+        "faults": [_without_kind(each) for each in found.faults],
+        "notes": [_without_kind(each) for each in found.notes],
+    }
+
+
+def _without_kind(finding: "Finding") -> dict[str, Any]:
+    return {name: value for name, value in json_form(finding).items() if name != "is_fault"}

@@ -25,6 +25,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ponder.json_form import json_form
+
 MAX_BRIEF_CHARS = 100
 """Of a list or object that is printed on one line; a longer one gets a line for every entry."""
 
@@ -113,12 +115,13 @@ def silence() -> Iterator[Callable[[int], None]]:
     yield lambda done: None
 
 
-def show(result: dict[str, Any], as_json: bool) -> None:
-    """Prints a result, as one line of JSON or line by line; empty fields are left out."""
+def show(result: Any, as_json: bool) -> None:
+    """Print a dataclass or mapping, as one line of JSON or line by line without empty fields."""
+    plain = json_form(result)
     if as_json:
-        typer.echo(json.dumps(result, default=str))
+        typer.echo(json.dumps(plain))
         return
-    for name, value in result.items():
+    for name, value in plain.items():
         if value not in EMPTY:
             line(f"  {name:<18} {_brief(value)}" if _is_short(value) else f"  {name}")
             for entry in () if _is_short(value) else _entries(value):

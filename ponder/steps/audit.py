@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -52,15 +52,6 @@ class Audit:
         """What is worth knowing while nothing is wrong."""
         return [each for each in self.findings if each.count and not each.is_fault]
 
-    def plain(self) -> dict[str, Any]:
-        """The faults and notes as plain values."""
-        return {
-            "agrees": not self.faults,
-            "looked_for": len(self.findings),
-            "faults": [_plain(each) for each in self.faults],
-            "notes": [_plain(each) for each in self.notes],
-        }
-
 
 def audit(settings: Settings) -> Audit:
     """What differs between the topics (where brokers are set), the lake and the index.
@@ -99,12 +90,6 @@ def repair(settings: Settings, audit: Audit) -> dict[str, int]:
 def advice(audit: Audit) -> list[str]:
     """What a person can do about the faults that are left."""
     return [ADVICE[name] for name in dict.fromkeys(f.name for f in audit.faults) if name in ADVICE]
-
-
-def _plain(finding: Finding) -> dict[str, Any]:
-    named = asdict(finding)
-    del named["is_fault"]
-    return named
 
 
 def _audit_sources(settings: Settings, lake: Lake) -> list[Finding]:
@@ -148,7 +133,7 @@ def _drop_orphans(lake: Lake) -> int:
 
 
 def _embed_missing(settings: Settings) -> int:
-    return sum(embed(settings, shard)["embedded"] for shard in plan(settings).shards)
+    return sum(embed(settings, shard).embedded for shard in plan(settings).shards)
 
 
 def _sync(settings: Settings) -> int:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
-from ponder.steps.land import Counts, plain_report
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring import kafka_config, media_config, open_lake
 
@@ -13,19 +13,18 @@ if TYPE_CHECKING:
 
 def backfill(
     settings: Settings, window: "Window", *, progress: Progress = ignore_progress
-) -> Counts:
-    """Lands a past window of the topics again; the group's place in them does not move.
+) -> LandingReport:
+    """Land a past window of the topics again; the group's place in them does not move.
 
     Raises:
         ValueError: no brokers are set.
     """
     from catalog.kafka.backfill import backfill
 
-    report = backfill(
+    return backfill(
         kafka_config(settings),
         open_lake(settings),
         window,
         media=media_config(settings),
         progress=progress,
     )
-    return plain_report(report)

@@ -1,33 +1,87 @@
 """Dead letters of a deployment: list them, look at one, land them again, throw them away."""
 
 import base64
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from catalog.lake.tables import DEAD_LETTERS
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring import media_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter
 
-HEAD = ("topic", "partition", "offset", "stage", "reason", "failed_at")
-"""What a list tells of a dead letter."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LetterHead:
+    """A dead letter without its bytes."""
+
+    topic: str
+    """Kafka topic, or the file's path below the data folder."""
+
+    partition: int
+
+    offset: int
+    """Kafka offset, or the row's number in the file, from 0."""
+
+    stage: str
+    """decode, validate, media or embed."""
+
+    reason: str
+    failed_at: datetime
 
 
-def list_letters(settings: Settings, letter_filter: "LetterFilter", *, limit: int) -> list[Counts]:
-    """The newest dead letters that are meant, without their bytes, newest first."""
-    letters = letter_filter.matching(open_lake(settings).scan(DEAD_LETTERS)).select(HEAD)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter(LetterHead):
+    """A dead letter as it is stored; its bytes as text, and in base64 to the last one."""
+
+    timestamp: datetime | None
+    """When the broker took it; None for a file's."""
+
+    key: str | None
+    """What is not UTF-8 is escaped."""
+
+    key_base64: str | None
+    key_bytes: int | None
+
+    value: str | None
+    """What is not UTF-8 is escaped."""
+
+    value_base64: str | None
+    value_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replayed:
+    """What became of replayed letters; see `catalog.ingest.dead_letters.ReplayReport`."""
+
+    landed: int
+    to_embed: int
+    rejected: int
+    unknown: int
+
+    reasons: dict[str, int]
+    """Of the rejected, by "stage: reason"."""
+
+
+def list_letters(
+    settings: Settings, letter_filter: "LetterFilter", *, limit: int
+) -> list[LetterHead]:
+    """Return the newest dead letters that are meant, newest first."""
+    head = [field.name for field in fields(LetterHead)]
+    letters = letter_filter.matching(open_lake(settings).scan(DEAD_LETTERS)).select(head)
     by, descending = ["failed_at", *DEAD_LETTERS.key], [True, False, False, False]
-    return letters.sort(by, descending=descending).collect().head(limit).to_dicts()
+    newest = letters.sort(by, descending=descending).collect().head(limit)
+    return [LetterHead(**row) for row in newest.iter_rows(named=True)]
 
 
-def show_letter(settings: Settings, topic: str, partition: int, offset: int) -> Counts:
-    """A dead letter as it is stored; key and value as text, and in base64 to the last byte.
+def show_letter(settings: Settings, topic: str, partition: int, offset: int) -> Letter:
+    """Return one dead letter.
 
     Raises:
         LookupError: there is none.
@@ -41,13 +95,20 @@ def show_letter(settings: Settings, topic: str, partition: int, offset: int) -> 
             f"there is no dead letter of {topic!r}, partition {partition}, offset {offset}; "
             "`ponder dead-letters list` shows those there are"
         )
-    [letter] = found
-    for name in ("key", "value"):
-        stored = letter.pop(name)
-        letter[name] = None if stored is None else stored.decode(errors="backslashreplace")
-        letter[f"{name}_base64"] = None if stored is None else base64.b64encode(stored).decode()
-        letter[f"{name}_bytes"] = None if stored is None else len(stored)
-    return letter
+    [row] = found
+    key, value = row.pop("key"), row.pop("value")
+    return Letter(**row, **_shown("key", key), **_shown("value", value))
+
+
+def _shown(name: str, stored: bytes | None) -> dict[str, Any]:
+    """The three fields that show some bytes."""
+    if stored is None:
+        return {name: None, f"{name}_base64": None, f"{name}_bytes": None}
+    return {
+        name: stored.decode(errors="backslashreplace"),
+        f"{name}_base64": base64.b64encode(stored).decode(),
+        f"{name}_bytes": len(stored),
+    }
 
 
 def replay_letters(
@@ -56,8 +117,8 @@ def replay_letters(
     *,
     data: Path | None = None,
     progress: Progress = ignore_progress,
-) -> Counts:
-    """Lands the dead letters that are meant again.
+) -> Replayed:
+    """Land the dead letters that are meant again.
 
     Those of stage `embed` are cleared, so that the next embedding tries their items.
 
@@ -76,18 +137,23 @@ def replay_letters(
         media=media_config(settings),
         progress=progress,
     )
-    counts = {name: getattr(report, name) for name in ("landed", "to_embed", "rejected", "unknown")}
-    return counts | {"reasons": dict(report.landing.rejected)}
+    return Replayed(
+        landed=report.landed,
+        to_embed=report.to_embed,
+        rejected=report.rejected,
+        unknown=report.unknown,
+        reasons=dict(report.landing.rejected),
+    )
 
 
-def drop_letters(settings: Settings, letter_filter: "LetterFilter") -> Counts:
-    """Throws the dead letters that are meant away, and the records in them."""
+def drop_letters(settings: Settings, letter_filter: "LetterFilter") -> int:
+    """Throw the dead letters that are meant away, with the records in them; return how many."""
     from catalog.ingest.dead_letters import drop
 
-    return {"dropped": drop(open_lake(settings), letter_filter)}
+    return drop(open_lake(settings), letter_filter)
 
 
 def count_letters(settings: Settings, letter_filter: "LetterFilter") -> int:
-    """How many dead letters are meant."""
+    """Count the dead letters that are meant."""
     letters = letter_filter.matching(open_lake(settings).scan(DEAD_LETTERS))
     return letters.select(pl.len()).collect().item()

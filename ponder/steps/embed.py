@@ -36,8 +36,29 @@ logger = logging.getLogger(__name__)
 Shard = tuple[str, str]
 """First and last item_id."""
 
-EmbedCounts = dict[str, int]
-NOTHING: EmbedCounts = {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """How many items were embedded, and how."""
+
+    embedded: int = 0
+
+    reasoned: int = 0
+    """Of the embedded, those that were reasoned about."""
+
+    fallbacks: int = 0
+    """Of the embedded, those that were to be reasoned about and were not."""
+
+    failed: int = 0
+    """Items that could not be embedded; each has a dead letter."""
+
+    def __add__(self, other: "Embedded") -> "Embedded":
+        return Embedded(
+            embedded=self.embedded + other.embedded,
+            reasoned=self.reasoned + other.reasoned,
+            fallbacks=self.fallbacks + other.fallbacks,
+            failed=self.failed + other.failed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +78,7 @@ class Plan:
 
 
 def plan(settings: Settings) -> Plan:
-    """What the configured model version has not embedded yet, in shards."""
+    """Plan what the configured model version has not embedded yet, in shards."""
     from embedder.plan import plan, shards
 
     version = configured_version(settings)
@@ -78,8 +99,8 @@ def plan(settings: Settings) -> Plan:
     )
 
 
-def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progress) -> EmbedCounts:
-    """Embeds what is left of a shard and writes embeddings and rationales to the lake.
+def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progress) -> Embedded:
+    """Embed what is left of a shard and writes embeddings and rationales to the lake.
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
@@ -90,8 +111,8 @@ def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progr
 
 def embed_shard(
     lake: Lake, encoder: "CatalogueEncoder", shard: Shard, *, progress: Progress
-) -> EmbedCounts:
-    """Embeds what is left of a shard and writes embeddings and rationales to the lake.
+) -> Embedded:
+    """Embed what is left of a shard and writes embeddings and rationales to the lake.
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
@@ -117,12 +138,12 @@ def embed_shard(
     # After all else that is kept, for it is what counts as done.
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
     lake.delete(DEAD_LETTERS, letters_of(embedded.embeddings, model_version=encoder.version))
-    return {
-        "embedded": len(embedded.embeddings),
-        "reasoned": len(embedded.rationales),
-        "fallbacks": len(embedded.fallbacks),
-        "failed": len(embedded.failures),
-    }
+    return Embedded(
+        embedded=len(embedded.embeddings),
+        reasoned=len(embedded.rationales),
+        fallbacks=len(embedded.fallbacks),
+        failed=len(embedded.failures),
+    )
 
 
 def _log_fallbacks(fallbacks: dict[str, str]) -> None:
@@ -142,18 +163,18 @@ def embed_shards(
     *,
     num_workers: int = 1,
     progress: Progress,
-) -> EmbedCounts:
-    """Embeds shards, in this process or in several, and gives the sums of their counts.
+) -> Embedded:
+    """Embed shards, in this process or in several, and return the sum of what they did.
 
     With several, each takes one of the GPUs that are visible here, in turn; `progress` then moves a
     shard at a time.
     """
-    totals = dict(NOTHING)
+    total = Embedded()
     if num_workers == 1:
         lake, encoder = open_lake(settings), open_encoder(settings)
         for shard in shards:
-            _add(totals, embed_shard(lake, encoder, shard, progress=progress))
-        return totals
+            total += embed_shard(lake, encoder, shard, progress=progress)
+        return total
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     worker_numbers = context.Queue()
     for number in range(num_workers):
@@ -162,19 +183,14 @@ def embed_shards(
         num_workers, mp_context=context, initializer=_take_device, initargs=(worker_numbers,)
     ) as pool:
         try:
-            for future in as_completed([pool.submit(_embed, settings, s) for s in shards]):
-                counts = future.result()
-                _add(totals, counts)
-                progress(counts["embedded"] + counts["failed"])
+            for future in as_completed([pool.submit(embed, settings, s) for s in shards]):
+                done = future.result()
+                total += done
+                progress(done.embedded + done.failed)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # or the other shards would all be done first
             raise
-    return totals
-
-
-def _embed(settings: Settings, shard: Shard) -> EmbedCounts:
-    lake, encoder = open_lake(settings), open_encoder(settings)
-    return embed_shard(lake, encoder, shard, progress=ignore_progress)
+    return total
 
 
 def _take_device(worker_numbers: "multiprocessing.Queue[int]") -> None:
@@ -183,8 +199,3 @@ def _take_device(worker_numbers: "multiprocessing.Queue[int]") -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else [str(number)]
     os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-
-
-def _add(totals: EmbedCounts, counts: EmbedCounts) -> None:
-    for name in totals:
-        totals[name] += counts[name]

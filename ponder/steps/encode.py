@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.content import Answer, Content, Failure, prefix
+from embedder.content import Action, Answer, Content, Failure, prefix
 from embedder.prompting.template import item_text
 
-Row = dict[str, Any]
 Stream = Callable[[Iterable[Content]], Iterator[tuple[int, Answer]]]
 
 SCHEMA = pa.schema(
@@ -35,6 +34,36 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_PER_GROUP = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedRow:
+    """What became of a line that was encoded."""
+
+    id: str
+    vector: list[float]
+    """Of unit length."""
+
+    model_version: str
+    action: Action
+    """Whether it was reasoned about: `direct` or `reason`."""
+
+    gate_probability: float
+    """Of reasoning, in [0, 1]; from the manifest's theta on it is done."""
+
+    rationale: str
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedRow:
+    """What became of a line that could not be encoded."""
+
+    id: str
+    error: str
+
+
+Row = EncodedRow | FailedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +96,7 @@ def read_lines(file: Iterable[str], *, folder: Path) -> Iterator[Line]:
             yield Line(name, None, f"line {number}: {error}")
 
 
-def _content(record: Row, folder: Path) -> Content:
+def _content(record: dict[str, Any], folder: Path) -> Content:
     words = [record.get(name) for name in ("title", "text", "category")]
     if not all(word is None or isinstance(word, str) for word in words):
         raise ValueError("title, text and category must be strings")
@@ -101,13 +130,13 @@ def encoded_rows(
         dim: keep so many numbers of each vector, normalised again; None: all.
     """
     names: dict[int, str] = {}
-    refused: deque[Row] = deque()
+    refused: deque[FailedRow] = deque()
 
     def contents() -> Iterator[Content]:
         number = 0
         for line in lines:
             if line.content is None:
-                refused.append({"id": line.id, "error": line.error})
+                refused.append(FailedRow(id=line.id, error=line.error))
                 continue
             names[number] = line.id
             number += 1
@@ -116,26 +145,27 @@ def encoded_rows(
     for number, answer in stream(contents()):
         while refused:
             yield refused.popleft()
-        yield {"id": names.pop(number), **_columns(answer, version, dim)}
+        yield _row(names.pop(number), answer, version=version, dim=dim)
     yield from refused
 
 
-def _columns(answer: Answer, version: str, dim: int | None) -> Row:
+def _row(name: str, answer: Answer, *, version: str, dim: int | None) -> Row:
     if isinstance(answer, Failure):
-        return {"error": answer.reason}
+        return FailedRow(id=name, error=answer.reason)
     vector = answer.vector if dim is None else prefix(answer.vector[None], dim)[0]
-    return {
-        "vector": np.asarray(vector, dtype=np.float32).tolist(),
-        "model_version": version,
-        "action": answer.action,
-        "gate_probability": answer.gate_probability,
-        "rationale": answer.rationale,
-        "summary": answer.summary,
-    }
+    return EncodedRow(
+        id=name,
+        vector=np.asarray(vector, dtype=np.float32).tolist(),
+        model_version=version,
+        action=answer.action,
+        gate_probability=answer.gate_probability,
+        rationale=answer.rationale,
+        summary=answer.summary,
+    )
 
 
 def write_rows(rows: Iterable[Row], out: Path | None, *, progress: Callable[[int], None]) -> int:
-    """Writes rows as JSON lines or, to a name that ends in .parquet, as Parquet.
+    """Write rows as JSON lines or, to a name that ends in .parquet, as Parquet.
 
     Returns:
         How many of them are errors.
@@ -155,13 +185,13 @@ def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
 def _write_group(
     group: list[Row], writer: pq.ParquetWriter, progress: Callable[[int], None]
 ) -> int:
-    writer.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
+    writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], schema=SCHEMA))
     progress(len(group))
-    return sum("error" in row for row in group)
+    return sum(isinstance(row, FailedRow) for row in group)
 
 
 def _write_line(row: Row, file: TextIO, progress: Callable[[int], None]) -> int:
-    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
     file.flush()
     progress(1)
-    return int("error" in row)
+    return int(isinstance(row, FailedRow))

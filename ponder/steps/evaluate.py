@@ -1,26 +1,41 @@
 """Evaluate recall of the configured version, without a ranker."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from catalog.lake.tables import EVENTS
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring import configured_version, living_vectors, open_encoder, open_lake
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecallEvaluation:
+    """How well recall of one version finds what it should."""
+
+    model_version: str
+
+    histories: Mapping[str, Any] | None
+    """Users' next items, as of `evaluation.query_sets.evaluate_histories`; None without events."""
+
+    queries: Mapping[str, Any] | None
+    """As of `evaluation.query_sets.evaluate_queries`; None when none were given."""
+
+
 def evaluate(
     settings: Settings, queries: Path | None = None, *, progress: Progress = ignore_progress
-) -> Counts:
-    """Judges the configured version's recall and writes `recall.json` to the reports folder.
+) -> RecallEvaluation:
+    """Evaluate the configured version's recall and write `recall.json` to the reports folder.
 
     Args:
         settings: the deployment.
-        queries: a `queries.jsonl`; None judges users' histories only.
-        progress: told how many queries were judged.
+        queries: a `queries.jsonl`; None evaluates users' histories only.
+        progress: told how many more queries were encoded.
     """
     from evaluation.query_sets import Catalogue, evaluate_histories, evaluate_queries, read_queries
 
@@ -28,18 +43,18 @@ def evaluate(
     lake = open_lake(settings)
     living = living_vectors(lake, version)
     with_image = living.filter(pl.col("image_hash").is_not_null())
-    report: Counts = {"model_version": version}
     events = lake.read(EVENTS)
-    if len(events):
-        report["histories"] = evaluate_histories(events, Catalogue.of(with_image))
+    by_histories = evaluate_histories(events, Catalogue.of(with_image)) if len(events) else None
+    by_queries = None
     if queries is not None:
         encoder = open_encoder(settings)
-        report["queries"] = evaluate_queries(
+        by_queries = evaluate_queries(
             read_queries(queries),
             Catalogue.of(living),
             encoder,
             dims=encoder.dims,
             progress=progress,
         )
-    write_report(settings, "recall", report)
-    return report
+    evaluation = RecallEvaluation(model_version=version, histories=by_histories, queries=by_queries)
+    write_report(settings, "recall", evaluation)
+    return evaluation

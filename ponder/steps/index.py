@@ -1,29 +1,64 @@
 """Bring the index in line with the lake, judge it, and choose the version that is served."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+
+if TYPE_CHECKING:
+    from recall.validation import Validation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Indexed:
+    """What a sync did to a version's collection, in items."""
+
+    model_version: str
+    upserted: int
+    deleted: int
+    unchanged: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promoted:
+    """Which version is served now."""
+
+    live: str
+
+    before: str | None
+    """The version that was; None before the first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolledBack:
+    """Which version is served again."""
+
+    live: str
 
 
 class ValidationFailed(RuntimeError):
     """A filled collection must not go live; the text lists why, and the live one stays."""
 
 
-def index(settings: Settings) -> Counts:
-    """Makes the configured version's collection equal to the lake; nobody queries it yet."""
+def index(settings: Settings) -> Indexed:
+    """Make the configured version's collection equal to the lake; nobody queries it yet."""
     version = configured_version(settings)
     rows = living_vectors(open_lake(settings), version)
     if rows.is_empty():
         raise ValueError(f"version {version!r} has embedded no living item; land and embed first")
     with open_index(settings) as milvus:
         report = milvus.sync(version, rows, dim=len(rows["vector"][0]))
-    return {"model_version": version, **asdict(report)}
+    return Indexed(
+        model_version=version,
+        upserted=report.upserted,
+        deleted=report.deleted,
+        unchanged=report.unchanged,
+    )
 
 
-def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> Counts:
-    """Judges the configured version's collection.
+def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Validation":
+    """Validate the configured version's collection.
 
     Raises:
         ValidationFailed: it must not go live.
@@ -36,19 +71,19 @@ def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> Counts:
         validation = validate(milvus, version, rows, sample=sample, seed=seed)
     if not validation.passed:
         raise ValidationFailed(f"version {version!r}: " + "; ".join(validation.problems))
-    return asdict(validation)
+    return validation
 
 
-def promote(settings: Settings) -> Counts:
-    """Serves the configured version from now on."""
+def promote(settings: Settings) -> Promoted:
+    """Serve the configured version from now on."""
     version = configured_version(settings)
     with open_index(settings) as milvus:
         before = milvus.live_version()
         milvus.promote(version)
-    return {"live": version, "before": before}
+    return Promoted(live=version, before=before)
 
 
-def rollback(settings: Settings) -> Counts:
-    """Serves the version that was live before."""
+def rollback(settings: Settings) -> RolledBack:
+    """Serve the version that was live before."""
     with open_index(settings) as milvus:
-        return {"live": milvus.rollback()}
+        return RolledBack(live=milvus.rollback())

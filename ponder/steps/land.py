@@ -1,18 +1,76 @@
 """Land items and events in the lake, and send a folder's to Kafka."""
 
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring import kafka_config, media_config, open_lake
 
 if TYPE_CHECKING:
-    from catalog.ingest.report import LandingReport
+    from catalog.kafka.metrics import StreamReport
+    from catalog.kafka.publish import Published
 
-Counts = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionLanding:
+    """How far one partition has been landed."""
+
+    topic: str
+    partition: int
+
+    position: int | None
+    """Offset of the first message not landed yet; None while none ever was."""
+
+    high_water: int | None
+    """Offset that the next message will get, as of the last fetch; None before the first one."""
+
+    lag: int | None
+    """Messages not landed yet; None while that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaLanding(LandingReport):
+    """What a landing from the topics read and wrote, and where it stands."""
+
+    missed: int
+    """Offsets that the brokers had deleted before they were landed."""
+
+    restarted: int
+    """Partitions landed again from the beginning, because their log was replaced or cut."""
+
+    elapsed_s: float
+    """From the first message that came to the end of the last write."""
+
+    messages_per_s: float
+    """Messages landed or rejected in a second; 0 when none came."""
+
+    partitions: tuple[PartitionLanding, ...]
+    """Those that were this consumer's at the end, by topic and number."""
+
+    @classmethod
+    def of(cls, report: "StreamReport") -> "KafkaLanding":
+        """Return the landing that a consumer reports, its times rounded."""
+        return cls(
+            **{field.name: getattr(report.landed, field.name) for field in fields(LandingReport)},
+            missed=report.missed,
+            restarted=report.restarted,
+            elapsed_s=round(report.elapsed_s, 3),
+            messages_per_s=round(report.messages_per_s, 1),
+            partitions=tuple(
+                PartitionLanding(
+                    topic=each.topic,
+                    partition=each.partition,
+                    position=each.position,
+                    high_water=each.high_water,
+                    lag=each.lag,
+                )
+                for each in report.partitions
+            ),
+        )
 
 
 def land_folder(
@@ -22,8 +80,8 @@ def land_folder(
     snapshot: bool = False,
     max_delete_share: float = 0.1,
     progress: Progress = ignore_progress,
-) -> Counts:
-    """Lands a data folder: JSON Lines, Parquet or MovieLens.
+) -> LandingReport:
+    """Land a data folder: JSON Lines, Parquet or MovieLens.
 
     Args:
         settings: the deployment.
@@ -32,22 +90,18 @@ def land_folder(
             MovieLens, whose files have no other way to say it.
         max_delete_share: a snapshot that would delete a larger share of the items is refused.
         progress: told how many more records were read.
-
-    Returns:
-        Counts by name, and the reasons of what was rejected.
     """
     from catalog.ingest.landing import land
     from catalog.ingest.source import open_source
 
     source = open_source(folder, snapshot=snapshot)
-    report = land(
+    return land(
         source,
         open_lake(settings),
         media=media_config(settings),
         max_delete_share=max_delete_share,
         progress=progress,
     )
-    return plain_report(report)
 
 
 def land_kafka(
@@ -58,8 +112,8 @@ def land_kafka(
     timeout_s: float | None = 600.0,
     metrics_port: int | None = None,
     progress: Progress = ignore_progress,
-) -> Counts:
-    """Lands what waits in the Kafka topics.
+) -> KafkaLanding:
+    """Land what waits in the Kafka topics.
 
     Args:
         settings: the deployment.
@@ -68,9 +122,6 @@ def land_kafka(
         timeout_s: wall-clock seconds after which no more is read; None sets no limit.
         metrics_port: serves Prometheus metrics on all interfaces meanwhile; None serves none.
         progress: told how many more messages were landed.
-
-    Returns:
-        Counts by name, the reasons of what was rejected, and under `partitions` where each stands.
 
     Raises:
         ValueError: no brokers are set.
@@ -97,18 +148,11 @@ def land_kafka(
         if server is not None:
             server[0].shutdown()
             server[0].server_close()
-    return {
-        **plain_report(report.landed),
-        "missed": report.missed,
-        "restarted": report.restarted,
-        "elapsed_s": round(report.elapsed_s, 3),
-        "messages_per_s": round(report.messages_per_s, 1),
-        "partitions": [asdict(each) | {"lag": each.lag} for each in report.partitions],
-    }
+    return KafkaLanding.of(report)
 
 
-def publish(settings: Settings, folder: Path) -> Counts:
-    """Sends a folder's items and events to the Kafka topics, images inline.
+def publish(settings: Settings, folder: Path) -> "Published":
+    """Send a folder's items and events to the Kafka topics, images inline.
 
     Raises:
         ValueError: no brokers are set.
@@ -116,18 +160,4 @@ def publish(settings: Settings, folder: Path) -> Counts:
     from catalog.ingest.source import open_source
     from catalog.kafka.publish import publish
 
-    return asdict(publish(open_source(folder), kafka_config(settings)))
-
-
-def plain_report(report: "LandingReport") -> Counts:
-    """A landing's report as plain values."""
-    # Not `asdict` of the whole: it would count the pairs of the report's Counter.
-    return {
-        "consumed": report.consumed,
-        "items": asdict(report.items),
-        "events": report.events,
-        "known_events": report.known_events,
-        "images": report.images,
-        "dead_letters": report.dead_letters,
-        "rejected": dict(report.rejected),
-    }
+    return publish(open_source(folder), kafka_config(settings))

@@ -1,26 +1,42 @@
-"""Keep the lake's tables small and tell their history."""
+"""Keep the lake's tables small, and tell their history."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from catalog.lake.tables import TABLES
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 from ponder.wiring import open_lake
 
+if TYPE_CHECKING:
+    from catalog.lake.maintenance import Commit, Compaction, Vacuum
 
-def compact(settings: Settings) -> Counts:
-    """Makes few large files of many small ones in every table; no row changes."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vacuumed:
+    """What a vacuum removed, or would remove."""
+
+    dropped_remains: dict[str, int] | None
+    """Rows made of items that were deleted, by table; None when they were to stay."""
+
+    dropped_media: int | None
+    """Images that no item shows; None when they were to stay."""
+
+    tables: dict[str, "Vacuum"]
+    """Files, by table."""
+
+
+def compact(settings: Settings) -> dict[str, "Compaction"]:
+    """Make few large files of many small ones; return what it did by table. No row changes."""
     from catalog.lake.maintenance import compact
 
-    return {name: asdict(done) for name, done in compact(open_lake(settings)).items()}
+    return compact(open_lake(settings))
 
 
 def vacuum(
     settings: Settings, *, days: int, force: bool, media: bool, deleted: bool, dry_run: bool
-) -> Counts:
-    """Removes files that no moment within the last `days` needs.
+) -> Vacuumed:
+    """Remove files that no moment within the last `days` needs.
 
     Args:
         settings: the deployment.
@@ -34,18 +50,21 @@ def vacuum(
     from catalog.lake.maintenance import Retention, drop_unreferenced_media, vacuum
 
     lake, retention = open_lake(settings), Retention(hours=days * 24, force=force)
-    counts: Counts = {}
     now = datetime.now(UTC)
+    dropped_remains = dropped_media = None
     if deleted:
-        counts["dropped_remains"] = drop_remains(lake, retention, now=now, dry_run=dry_run)
+        dropped_remains = drop_remains(lake, retention, now=now, dry_run=dry_run)
     if media:
-        counts["dropped_media"] = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
-    tables = vacuum(lake, retention, dry_run=dry_run)
-    return counts | {name: asdict(done) for name, done in tables.items()}
+        dropped_media = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
+    return Vacuumed(
+        dropped_remains=dropped_remains,
+        dropped_media=dropped_media,
+        tables=vacuum(lake, retention, dry_run=dry_run),
+    )
 
 
-def history(settings: Settings, table: str, *, limit: int | None = None) -> list[dict[str, Any]]:
-    """The commits of a table, newest first.
+def history(settings: Settings, table: str, *, limit: int | None = None) -> list["Commit"]:
+    """Return the commits of a table, newest first.
 
     Raises:
         ValueError: the lake has no table of that name.

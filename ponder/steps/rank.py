@@ -24,7 +24,6 @@ from features.histories import histories, requests_of
 from features.impressions import impressions_from_events
 from features.table import FeatureTable, build_features, restore_space
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring import configured_version, known_vectors, open_lake
@@ -67,8 +66,8 @@ class Log:
 
 def train_ranker(
     settings: Settings, *, seed: int = 0, progress: Progress = ignore_progress
-) -> Counts:
-    """Trains rankers with and without match features on the export, compares and keeps them.
+) -> dict[str, Any]:
+    """Train rankers with and without match features on the export, compares and keeps them.
 
     The comparison goes to `ranking.json` in the reports folder; the ranker that is kept is trained
     on all requests, the test's as well.

@@ -1,13 +1,12 @@
-"""Reports that steps keep beside the lake, for the HTML page to read."""
+"""Reports that steps keep in the reports folder, for the HTML page and for whoever compares."""
 
-import json
+from typing import Any
 
+from catalog.atomic_file import write_atomically
+from ponder.json_form import to_json
 from ponder.settings import Settings
-from ponder.steps.land import Counts
 
 
-def write_report(settings: Settings, name: str, report: Counts) -> None:
-    """Keeps a report as JSON in the reports folder."""
-    settings.reports_folder.mkdir(parents=True, exist_ok=True)
-    path = settings.reports_folder / f"{name}.json"
-    path.write_text(json.dumps(report, indent=1, default=str) + "\n")
+def write_report(settings: Settings, name: str, report: Any) -> None:
+    """Keep a report as JSON under its name, in place of the one before."""
+    write_atomically(settings.reports_folder / f"{name}.json", to_json(report, indent=1) + "\n")

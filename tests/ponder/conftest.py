@@ -26,7 +26,7 @@ def run_night(settings, folder):
     synced = index(settings)
     validate(settings)
     promote(settings)
-    return landed, sum(counts["embedded"] for counts in embedded), synced
+    return landed, sum(done.embedded for done in embedded), synced
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from embedder.version import NANO
 from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
-from ponder.steps.embed import embed, plan
+from ponder.steps.embed import Embedded, embed, plan
 from ponder.steps.land import land_folder
 
 
@@ -80,8 +80,7 @@ def endpoint(serve):
 
 
 def embed_all(settings):
-    counts = [embed(settings, shard) for shard in plan(settings).shards]
-    return {name: sum(count[name] for count in counts) for name in counts[0]}
+    return sum((embed(settings, shard) for shard in plan(settings).shards), Embedded())
 
 
 def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint):
@@ -93,7 +92,7 @@ def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint
     )
     land_folder(settings, bazaar)
     first = embed_all(settings)
-    assert first["embedded"] == first["reasoned"] == len(endpoint.asked) > 0
+    assert first.embedded == first.reasoned == len(endpoint.asked) > 0
     lake = wiring.open_lake(settings)
     assert set(lake.read(RATIONALES)["reasoner"]) == {"openai:big"}
 
@@ -106,10 +105,10 @@ def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint
     )
     paid = len(endpoint.asked)
     second = embed_all(changed)
-    assert second["embedded"] == second["reasoned"] == first["embedded"]
+    assert second.embedded == second.reasoned == first.embedded
     assert len(endpoint.asked) == paid
     assert lake.read(EMBEDDINGS)["model_version"].n_unique() == 2
-    assert len(lake.read(RATIONALES)) == first["embedded"]
+    assert len(lake.read(RATIONALES)) == first.embedded
 
 
 def copy_of_nano(tmp_path, *, theta):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ponder.settings import Settings
-from ponder.steps.land import Counts, Progress, ignore_progress
+from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring import configured_manifest, open_encoder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def embedder_report(
     *,
     seed: int = 0,
     progress: Progress = ignore_progress,
-) -> Counts:
+) -> dict[str, Any]:
     """Writes `thinking.json` and `thinking.svg` to a folder, and gives what the first one holds.
 
     Args:

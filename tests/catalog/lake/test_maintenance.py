@@ -193,6 +193,6 @@ def test_history_tells_what_every_commit_did_newest_first(lake):
     lake.upsert_items(items("t", "a", "b"))
     lake.upsert_items(newer(items("u", "a"), 1))
     lake.delete(ITEMS, pl.DataFrame({"item_id": ["b"]}))
-    told = [(c["version"], c["written"], c["deleted"]) for c in history(lake, ITEMS)]
+    told = [(c.version, c.written, c.deleted) for c in history(lake, ITEMS)]
     assert told == [(3, 0, 1), (2, 1, 0), (1, 2, 0), (0, 0, 0)]
     assert len(history(lake, ITEMS, limit=2)) == 2

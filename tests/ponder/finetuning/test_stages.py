@@ -277,7 +277,7 @@ def test_the_champion_is_what_ponder_serves_while_it_is_live(
     # Another champion: the service goes on with the one that is live.
     settings.registry.promote(refused)
     assert configured_version(following) == refused
-    assert recall(following, {"text": "a red mug", "top_k": 3})["version"] == chosen
+    assert recall(following, {"text": "a red mug", "top_k": 3}).version == chosen
 
 
 def test_the_registered_version_encodes_what_the_trained_one_did(finished, settings):

@@ -105,7 +105,7 @@ def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
     land_folder(settings, bazaar)
     counts = embed(settings, plan(settings).shards[0])
     lake = open_lake(settings)
-    assert counts["reasoned"] == counts["embedded"] == len(lake.read(RATIONALES)) == 25
+    assert counts.reasoned == counts.embedded == len(lake.read(RATIONALES)) == 25
     assert set(lake.read(RATIONALES)["reasoner"]) == set(lake.read(EMBEDDINGS)["model_version"])
 
 
@@ -113,7 +113,7 @@ def test_several_processes_embed_every_item_once(settings, bazaar):
     land_folder(settings, bazaar)
     planned, done = plan(settings), []
     counts = embed_shards(settings, planned.shards, num_workers=2, progress=done.append)
-    assert counts["embedded"] == sum(done) == planned.num_items
+    assert counts.embedded == sum(done) == planned.num_items
     keys = open_lake(settings).read(EMBEDDINGS, ["item_id"])
     assert keys["item_id"].is_unique().all()
     assert len(keys) == planned.num_items

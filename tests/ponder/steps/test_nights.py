@@ -67,13 +67,13 @@ def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
     _, embedded, synced = night(settings, folder)
     gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
     living = {row["item_id"] for row in rows(folder / "truth.jsonl")} - gone
-    assert embedded == synced["upserted"] == len(living)
+    assert embedded == synced.upserted == len(living)
     assert indexed(settings) == living
     first = open_lake(settings).versions()
 
     _, embedded, synced = night(settings, folder)
     assert embedded == 0
-    assert (synced["upserted"], synced["deleted"]) == (0, 0)
+    assert (synced.upserted, synced.deleted) == (0, 0)
     assert open_lake(settings).versions() == first
 
     edited, removed = sorted(living)[:2]
@@ -84,7 +84,7 @@ def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
     )
     _, embedded, synced = night(settings, folder)
     assert embedded == 1
-    assert (synced["upserted"], synced["deleted"]) == (1, 1)
+    assert (synced.upserted, synced.deleted) == (1, 1)
     assert indexed(settings) == living - {removed}
 
 
@@ -111,7 +111,7 @@ def test_settings_say_where_images_may_be_fetched_from(tmp_path):
             for name, uri in uris.items()
         ),
     )
-    rejected = land_folder(settings, tmp_path / "data")["rejected"]
+    rejected = land_folder(settings, tmp_path / "data").rejected
     assert rejected == {
         "media: image_uri must lead to a public address or into an allowed network": 1,
         "media: the server of image_uri must be reached": 1,
@@ -127,7 +127,7 @@ def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, nig
     append(folder / "items.jsonl", record)
     _, embedded, synced = night(settings, folder)
     assert embedded == 0
-    assert synced["upserted"] == 1  # filters must see the new price
+    assert synced.upserted == 1  # filters must see the new price
 
 
 def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
@@ -154,7 +154,7 @@ def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(setti
     night(settings, folder)
     planned = plan(settings)
     assert (planned.num_items, planned.num_failed) == (0, 1)
-    assert embed(settings, ("cut", "cut"))["failed"] == 0
+    assert embed(settings, ("cut", "cut")).failed == 0
 
     Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
     mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
@@ -168,8 +168,8 @@ def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(setti
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
     land_folder(settings, bazaar)
     first, *_ = plan(settings).shards
-    assert embed(settings, first)["embedded"] == 25
-    assert embed(settings, first)["embedded"] == 0
+    assert embed(settings, first).embedded == 25
+    assert embed(settings, first).embedded == 0
     left = plan(settings)
     assert first not in left.shards
     living = open_lake(settings).read(ITEMS).filter(deleted=False)
@@ -221,17 +221,17 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     night(settings, folder)
     exported = export_features(settings)
     shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
-    assert exported["num_rows"] == len(shown)
+    assert exported.num_rows == len(shown)
     ranked = train_ranker(settings)
     assert set(ranked["overall"]["metrics"]) == {"without match", "with match"}
     judged = evaluate(settings, folder / "queries.jsonl")
-    assert set(judged["queries"]["policies"]) == {"never", "auto", "always"}
-    assert judged["queries"]["policies"]["never"]["reason_rate"] == 0
-    assert judged["queries"]["policies"]["always"]["reason_rate"] == 1
+    assert set(judged.queries["policies"]) == {"never", "auto", "always"}
+    assert judged.queries["policies"]["never"]["reason_rate"] == 0
+    assert judged.queries["policies"]["always"]["reason_rate"] == 1
     for name in ("ranking", "recall"):
         assert json.loads((settings.reports_folder / f"{name}.json").read_text())
     reply = recall(settings, {"text": "3 red mugs", "top_k": 5})
-    assert [found["rank"] for found in reply["candidates"]] == [1, 2, 3, 4, 5]
+    assert [found.rank for found in reply.candidates] == [1, 2, 3, 4, 5]
     assert write_html(settings).name == "report.html"
 
 
@@ -240,8 +240,8 @@ def test_status_counts_what_is_there(settings, folder, night):
     held = status(settings)
     items = rows(folder / "items.jsonl")
     gone = {row["item_id"] for row in items if row.get("deleted")}
-    assert held["deleted_items"] == len(gone)
-    assert held["items"] == len({row["item_id"] for row in items} - gone)
-    assert held["events"] == len(rows(folder / "events.jsonl"))
-    assert held["left_to_embed"] == 0
-    assert held["indexed"] == {held["live"]: held["items"]}
+    assert held.deleted_items == len(gone)
+    assert held.items == len({row["item_id"] for row in items} - gone)
+    assert held.events == len(rows(folder / "events.jsonl"))
+    assert held.left_to_embed == 0
+    assert held.indexed == {held.live: held.items}
