@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from plain_transformers import plain_states
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives
@@ -30,7 +31,7 @@ from embedder.finetune.training.joint_loss import JointObjective, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import load
-from embedder.nano.curriculum import examples
+from embedder.nano.curriculum import curriculum_pairs
 from embedder.prompting.inputs import Inputs
 
 OBJECTIVE = ObjectiveConfig()
@@ -38,14 +39,14 @@ DIMS = (32, 64, 128)
 
 
 def bazaar_examples(num_examples: int) -> list[SampledExample]:
-    """Lessons as nano's own training draws them, with their right rationales."""
+    """Examples as nano's own training draws them, with their right rationales."""
     return [
         SampledExample(
             Pair(one.query, one.item, str(number), one.product.name),
             WeightedRationale(one.query_rationale, one.query_summary),
             WeightedRationale(one.item_rationale, one.item_summary),
         )
-        for number, one in enumerate(examples(num_examples, seed=0, step=0))
+        for number, one in enumerate(curriculum_pairs(num_examples, seed=0, step=0))
     ]
 
 
@@ -87,12 +88,12 @@ class PlainStep:
         answers = [
             rationale_answer(ids, rationale.text, rationale.summary) for rationale in rationales
         ]
-        direct = ids.batch([sample.extended((ids.direct_id, ids.emb_id)) for sample in samples])
-        reasoned = ids.batch(
-            [sample.extended(answer) for sample, answer in zip(samples, answers, strict=True)]
-        )
-        states = backbone.states(direct)[:, -1]
-        reasoned_states = backbone.states(reasoned)
+        direct = [sample.extended((ids.direct_id, ids.emb_id)) for sample in samples]
+        reasoned = [
+            sample.extended(answer) for sample, answer in zip(samples, answers, strict=True)
+        ]
+        states = plain_states(backbone, ids, direct)[:, -1]
+        reasoned_states = plain_states(backbone, ids, reasoned)
         surprises = [
             F.cross_entropy(
                 backbone.logits(reasoned_states[row, -len(answer) : -1]),

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from encode import Stopwatch
+from plain_transformers import plain_states
 
 from catalog.bazaar import questions
 from catalog.bazaar.world import random_product
@@ -55,7 +56,7 @@ def generate_then_forward(
         rows = order[start : start + batch_size]
         answers = generated(checkpoint, [samples[row] for row in rows])
         whole = [samples[row].extended(answer) for row, answer in zip(rows, answers, strict=True)]
-        states = checkpoint.backbone.states(inputs.batch(whole))[:, -1]
+        states = plain_states(checkpoint.backbone, inputs, whole)[:, -1]
         vectors = F.normalize(states, dim=-1).numpy()
         found |= dict(zip(rows, zip(answers, vectors, strict=True), strict=True))
     return found

@@ -30,7 +30,7 @@ def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iter
     """
     order = sorted(
         range(len(samples)),
-        key=lambda row: (samples[row].grid is not None, -len(samples[row]), row),
+        key=lambda row: (bool(samples[row].grids), -len(samples[row]), row),
     )
     batch: list[int] = []
     for row in order:
@@ -43,9 +43,9 @@ def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iter
 
 
 def _fits(sample: Sample, longest: Sample, num_samples: int, tokens: int) -> bool:
-    same_kind = (sample.grid is None) == (longest.grid is None)
+    same_kind = bool(sample.grids) == bool(longest.grids)
     return same_kind and len(longest) * num_samples <= tokens
 
 
 def _by_shape(batch: list[int], samples: Sequence[Sample]) -> list[int]:
-    return sorted(batch, key=lambda row: (samples[row].grid or (), row))
+    return sorted(batch, key=lambda row: (samples[row].grids, row))

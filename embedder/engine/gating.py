@@ -119,5 +119,5 @@ class Gate:
 
     def _probabilities(self, states_BH: torch.Tensor) -> torch.Tensor:
         """[B] the model's probability of `reason` against `direct`."""
-        words = [self._inputs.direct_id, self._inputs.reason_id]
-        return torch.softmax(self._backbone.logits(states_BH, words).float(), dim=-1)[:, 1]
+        token_ids = [self._inputs.direct_id, self._inputs.reason_id]
+        return torch.softmax(self._backbone.logits(states_BH, token_ids).float(), dim=-1)[:, 1]

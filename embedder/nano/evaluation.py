@@ -59,6 +59,7 @@ def _direct(
     samples = [inputs.sample(content, instruction) for content in contents]
     ready = [sample.extended((inputs.direct_id, inputs.emb_id)) for sample in samples]
     states = [
-        backbone.states(inputs.batch(ready[i : i + 64]))[:, -1] for i in range(0, len(ready), 64)
+        backbone.last_states(inputs.prompts(ready[i : i + 64], device=backbone.device))
+        for i in range(0, len(ready), 64)
     ]
     return F.normalize(torch.cat(states), dim=-1)

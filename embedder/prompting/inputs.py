@@ -32,7 +32,7 @@ class Batch:
 
     patches_PV: torch.Tensor | None
     grids: torch.Tensor | None
-    """[images, 3]: patches along time, height, width, for the samples that have an image."""
+    """[images, 3]: patches of each image along time, height and width."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on another device."""
@@ -93,7 +93,7 @@ class Inputs:
             return Sample(self._prompt_tokens(instruction, text, 0))
         patches, grid = self._cutter.cut(open_image(content.image))
         num_tokens = len(patches) // self._cutter.merge_size**2
-        return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, grid)
+        return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, (grid,))
 
     def _prompt_tokens(self, instruction: str, text: str, num_image_tokens: int) -> list[int]:
         tokens = self.tokens(prompt(instruction, text, num_image_tokens=num_image_tokens))
@@ -134,7 +134,7 @@ class Inputs:
             for sample in samples
             if sample.patches_PV is not None
         ]
-        grids = [sample.grid for sample in samples if sample.grid is not None]
+        grids = [grid for sample in samples for grid in sample.grids]
         return Batch(
             torch.from_numpy(ids),
             torch.from_numpy(mask),

@@ -8,6 +8,7 @@ Shape legend:
   V = values of one patch, one frame of it, T = image tokens in the batch
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Prompts:
 
     patches_PV: torch.Tensor | None
     grids: list[Grid]
-    """Patches along time, height, width, for the samples that have an image."""
+    """Patches along time, height and width of each image."""
 
     @classmethod
     def of(
@@ -51,19 +52,12 @@ class Prompts:
             device: where the tensors are put.
         """
         longest = max(len(sample) for sample in samples)
-        merge = cutter.merge_size
         ids_BL = np.zeros((len(samples), longest), dtype=np.int64)
         positions_3BL = np.zeros((3, len(samples), longest), dtype=np.int64)
         for row, sample in enumerate(samples):
             ids_BL[row, : len(sample)] = sample.tokens
-            shape = start = None
-            if sample.grid is not None:
-                frames, height, width = sample.grid
-                shape = (frames, height // merge, width // merge)
-                start = sample.tokens.index(image_token)
-            positions_3BL[:, row, : len(sample)] = rotary_positions(
-                len(sample), image_start=start or 0, image_shape=shape
-            )
+            images = _images(sample, image_token=image_token, merge_size=cutter.merge_size)
+            positions_3BL[:, row, : len(sample)] = rotary_positions(len(sample), images=images)
         patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
         return cls(
             torch.from_numpy(ids_BL).to(device),
@@ -73,5 +67,17 @@ class Prompts:
             torch.from_numpy(cutter.normalised(np.concatenate(patches))).to(device)
             if patches
             else None,
-            [sample.grid for sample in samples if sample.grid is not None],
+            [grid for sample in samples for grid in sample.grids],
         )
+
+
+def _images(sample: Sample, *, image_token: int, merge_size: int) -> list[tuple[int, Grid]]:
+    """Return each image's first token, and its tokens along time, height and width."""
+    images: list[tuple[int, Grid]] = []
+    end = 0
+    for frames, height, width in sample.grids:
+        shape = (frames, height // merge_size, width // merge_size)
+        start = sample.tokens.index(image_token, end)
+        end = start + math.prod(shape)
+        images.append((start, shape))
+    return images

@@ -41,19 +41,19 @@ def encode_given(
     Raises:
         embedder.prompting.images.ImageError: an image cannot be read.
     """
-    inputs, manifest = checkpoint.inputs, checkpoint.manifest
-    answers = [answer(inputs, r, max_new_tokens=manifest.max_new_tokens) for r in rationales]
+    inputs, backbone = checkpoint.inputs, checkpoint.backbone
+    limit = checkpoint.manifest.max_new_tokens
+    answers = [answer(inputs, rationale, max_new_tokens=limit) for rationale in rationales]
     samples = [
         inputs.sample(content, instruction).extended(tokens)
         for content, tokens in zip(contents, answers, strict=True)
     ]
-    hidden_size = checkpoint.backbone.model.config.get_text_config().hidden_size
-    vectors_NH = np.empty((len(samples), hidden_size), np.float32)
+    vectors_NH = np.empty((len(samples), checkpoint.hidden_size), np.float32)
     longest_first = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
     for start in range(0, len(samples), batch_size):
         rows = longest_first[start : start + batch_size]
-        batch = inputs.batch([samples[row] for row in rows]).to(checkpoint.backbone.device)
-        states = checkpoint.backbone.states(batch)[:, -1].float()
+        prompts = inputs.prompts([samples[row] for row in rows], device=backbone.device)
+        states = backbone.last_states(prompts).float()
         vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()
     return vectors_NH
 

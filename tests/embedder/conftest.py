@@ -1,9 +1,11 @@
 """An untrained nano: the true architecture with random weights, so no test rests on training."""
 
+import io
 import random
 
 import pytest
 import torch
+from PIL import Image
 
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
@@ -56,6 +58,15 @@ def image():
 
 
 @pytest.fixture(scope="session")
+def wide_image(image):
+    """The lower half of `image`."""
+    whole = Image.open(io.BytesIO(image))
+    buffer = io.BytesIO()
+    whole.crop((0, whole.height // 2, whole.width, whole.height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
 def prompts(inputs, image):
     """Four contents as the gate takes them: number, content, sample."""
     contents = [
@@ -76,15 +87,14 @@ def plain_forward(backbone, inputs):
 
     def forward(sample, answer, backbone=backbone, inputs=inputs):
         batch = inputs.batch([sample.extended(answer)])
-        with torch.no_grad():
-            output = backbone.model(
-                input_ids=batch.input_ids_BL,
-                attention_mask=batch.attention_mask_BL,
-                mm_token_type_ids=batch.image_mask_BL,
-                pixel_values=batch.patches_PV,
-                image_grid_thw=batch.grids,
-                output_hidden_states=True,
-            )
+        output = backbone.model(
+            input_ids=batch.input_ids_BL,
+            attention_mask=batch.attention_mask_BL,
+            mm_token_type_ids=batch.image_mask_BL,
+            pixel_values=batch.patches_PV,
+            image_grid_thw=batch.grids,
+            output_hidden_states=True,
+        )
         return output.hidden_states[-1][0], output.logits[0]
 
     return forward

@@ -1,7 +1,6 @@
 """Images whose features are computed once, for trainings that leave the vision encoder alone."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +51,9 @@ class ImageFeatureCache:
         prompts = self._inputs.prompts(list(missing.values()), device=self._backbone.device)
         assert prompts.patches_PV is not None
         encoded = self._backbone.images.encode(prompts.patches_PV, prompts.grids)
-        num_patches = [math.prod(grid) for grid in prompts.grids]
+        num_patches = [
+            len(sample.patches_PV) for sample in missing.values() if sample.patches_PV is not None
+        ]
         merged = sum(num_patches) // len(encoded.tokens_TH)
         sizes = [number // merged for number in num_patches]
         levels = [encoded.tokens_TH.split(sizes), *(one.split(sizes) for one in encoded.deepstack)]
@@ -75,6 +76,6 @@ def require_frozen_encoder(images: ImageFeatureCache | None, *, is_trained: bool
 
 def _key(sample: Sample) -> bytes:
     assert sample.patches_PV is not None
-    digest = hashlib.blake2b(repr(sample.grid).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(sample.grids).encode(), digest_size=16)
     digest.update(sample.patches_PV.tobytes())
     return digest.digest()

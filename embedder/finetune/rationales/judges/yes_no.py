@@ -10,7 +10,7 @@ Shape legend: N = inputs, B = inputs in a batch
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from embedder.finetune.rationales.judges.prompt import (
     reasoning_line,
 )
 from embedder.model.checkpoint import Checkpoint
-from embedder.prompting.inputs import Sample
+from embedder.prompting.sample import Sample
 from embedder.prompting.template import (
     IMAGE_END,
     IMAGE_PAD,
@@ -83,26 +83,19 @@ class YesNoJudge:
         """
         prompts = [self._prompt(judge_input) for judge_input in judge_inputs]
         odds_N = np.empty(len(judge_inputs))
-        longest_first = sorted(
-            range(len(judge_inputs)), key=lambda row: (-len(prompts[row].tokens), row)
-        )
+        longest_first = sorted(range(len(judge_inputs)), key=lambda row: (-len(prompts[row]), row))
         for start in range(0, len(judge_inputs), self._config.batch_size):
             rows = longest_first[start : start + self._config.batch_size]
             odds_N[rows] = self._judge([prompts[row] for row in rows])
         return odds_N
 
-    def _judge(self, prompts: Sequence["_Prompt"]) -> np.ndarray:
+    def _judge(self, prompts: Sequence[Sample]) -> np.ndarray:
         backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
-        batch = inputs.batch([Sample(prompt.tokens) for prompt in prompts])
-        images = [image for prompt in prompts for image in prompt.images]
-        if images:
-            seen = inputs.batch(images)
-            batch = replace(batch, patches_PV=seen.patches_PV, grids=seen.grids)
-        states = backbone.states(batch.to(backbone.device))[:, -1]
-        logits_B2 = backbone.logits(states)[:, self._answers].double()
+        states_BH = backbone.last_states(inputs.prompts(prompts, device=backbone.device))
+        logits_B2 = backbone.logits(states_BH, self._answers).double()
         return (logits_B2[:, 0] - logits_B2[:, 1]).cpu().numpy()
 
-    def _prompt(self, judge_input: JudgeInput) -> "_Prompt":
+    def _prompt(self, judge_input: JudgeInput) -> Sample:
         query, query_image = self._shown(judge_input.query)
         target, target_image = self._shown(judge_input.target)
         text = "".join(
@@ -115,7 +108,13 @@ class YesNoJudge:
             )
         )
         tokens = self._checkpoint.inputs.tokens(text)
-        return _Prompt(tokens, [*query_image, *target_image])
+        images = [*query_image, *target_image]
+        patches = [image.patches_PV for image in images if image.patches_PV is not None]
+        return Sample(
+            tokens,
+            np.concatenate(patches) if patches else None,
+            tuple(grid for image in images for grid in image.grids),
+        )
 
     def _shown(self, content: Content) -> tuple[str, list[Sample]]:
         """A content as the prompt's text, and its image if it has one."""
@@ -135,13 +134,6 @@ class YesNoJudge:
         if len(tokens) <= inputs.max_text_tokens:
             return safe
         return inputs.tokenizer.decode(tokens[: inputs.max_text_tokens])
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    tokens: list[int]
-    images: list[Sample]
-    """In the order of their places in the tokens."""
 
 
 def _token(checkpoint: Checkpoint, word: str) -> int:

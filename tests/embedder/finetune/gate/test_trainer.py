@@ -69,7 +69,9 @@ def test_what_is_drawn_for_a_content_does_not_depend_on_its_batch(trainer, pairs
 
 
 @pytest.mark.parametrize("side", ["query", "item"])
-def test_gains_are_scores_against_the_embedders_own_vectors(trainer, fresh, pairs, side):
+def test_gains_are_scores_against_the_embedders_own_vectors(
+    trainer, fresh, pairs, plain_forward, side
+):
     """Plain cosines, so that the expected values need nothing but encodings."""
     plain = RewardConfig(form=0.0, rank=0.0, score="cosine", token_cost=0.0, gain_scale=10.0)
     rollouts = trainer(rewards=plain).source.rolled_out(pairs[:4], side, seed="a")
@@ -84,8 +86,8 @@ def test_gains_are_scores_against_the_embedders_own_vectors(trainer, fresh, pair
         direct = torch.from_numpy(own[row].vector) @ partner
         gains = []
         for answer in prompted.answers[1:]:
-            with torch.no_grad():
-                state = backbone.states(ids.batch([prompted.sample.extended(answer)]))[0, -1]
+            states, _ = plain_forward(prompted.sample, answer, backbone, ids)
+            state = states[-1]
             gains.append((state / state.norm() @ partner - direct).item())
         expected = [0.0, 0.0, *gains]
         assert rollouts.gain_PG[row].tolist() == pytest.approx(expected, abs=1e-5)

@@ -116,7 +116,7 @@ def test_each_contrast_is_between_the_modes_that_it_names(
 
 
 def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
-    fresh, checkpoint, examples
+    fresh, checkpoint, examples, plain_forward
 ):
     found, _ = losses(fresh(), examples, words=2.0)
     ids, manifest = checkpoint.inputs, checkpoint.manifest
@@ -127,13 +127,9 @@ def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
         if chosen is not None:
             sample = ids.sample(content, instruction)
             answer = rationale_answer(ids, chosen.text, chosen.summary)
-            batch = ids.batch([sample.extended(answer)])
-            with torch.no_grad():
-                states = checkpoint.backbone.states(batch)[0, len(sample) : -1]
-            logits = checkpoint.backbone.logits(states)
-            surprises.append(
-                F.cross_entropy(logits, torch.tensor(answer[1:]), reduction="none").detach()
-            )
+            _, logits = plain_forward(sample, answer, checkpoint.backbone, ids)
+            logits = logits[len(sample) : -1]
+            surprises.append(F.cross_entropy(logits, torch.tensor(answer[1:]), reduction="none"))
     assert len(surprises) == 4
     assert found["words"] == pytest.approx(2 * torch.cat(surprises).mean().item(), rel=1e-4)
 

@@ -60,7 +60,7 @@ def test_a_step_learns_an_objective_under_its_sources_instruction(fresh, pairs, 
 
 
 @pytest.mark.parametrize("chunk_size", [None, 2])
-def test_gradients_are_those_of_the_plain_losses(fresh, pairs, chunk_size):
+def test_gradients_are_those_of_the_plain_losses(fresh, pairs, plain_forward, chunk_size):
     """The reference embeds one item after the other by the model's plain forward."""
     objective = Pull([pair.target for pair in pairs[:5]], gate_weight=0.5)
 
@@ -75,10 +75,10 @@ def test_gradients_are_those_of_the_plain_losses(fresh, pairs, chunk_size):
         pulls, surprises = [], []
         for content in objective.contents:
             sample = inputs.sample(content, instruction)
-            answered = sample.extended([inputs.direct_id, inputs.emb_id])
-            states = backbone.states(inputs.batch([answered]))[0]
+            answer = [inputs.direct_id, inputs.emb_id]
+            states, logits = plain_forward(sample, answer, backbone, inputs)
             pulls.append(-F.normalize(states[-1], dim=-1)[0] * 3)
-            gate = backbone.logits(states[-3])[[inputs.direct_id, inputs.reason_id]]
+            gate = logits[-3, [inputs.direct_id, inputs.reason_id]]
             surprises.append(-F.log_softmax(gate, dim=-1)[0])
         losses = {
             "pull": torch.stack(pulls).mean(),

@@ -8,11 +8,11 @@ from embedder.content import Content
 from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.prompt import SYSTEM
 from embedder.finetune.rationales.judges.yes_no import YesNoConfig, YesNoJudge
-from embedder.prompting.template import EMB
+from embedder.prompting.template import EMB, IMAGE_PAD
 from embedder.reasoners.reasoner import Rationale
 
 QUERY, TARGET = Content("red mugs"), Content("3 red mugs")
-RATIONALE = Rationale("a thought", "three mugs")
+RATIONALE = Rationale("a reason", "three mugs")
 # The untrained nano knows no "yes": any two words of one token show what is read.
 CONFIG = YesNoConfig(yes="red", no="mugs", batch_size=2)
 
@@ -40,10 +40,34 @@ def test_odds_are_the_difference_of_two_logits_after_the_rerankers_prompt(checkp
     assert z == pytest.approx(forward(checkpoint, prompt("red mugs", "3 red mugs")), abs=1e-4)
 
 
+def test_images_of_both_sides_are_read_where_they_stand(checkpoint, image, wide_image):
+    """The reference is one forward of transformers over the whole prompt with both images."""
+    inputs = checkpoint.inputs
+    seen = [Content("red mugs", image), Content("3 red mugs", wide_image)]
+    (z,) = YesNoJudge(checkpoint, CONFIG).log_odds([JudgeInput(*seen, "query")])
+    samples = [inputs.sample(content, "") for content in seen]
+    pads = [IMAGE_PAD * sample.tokens.count(inputs.tokens(IMAGE_PAD)[0]) for sample in samples]
+    shown = [
+        f"<|vision_start|>{pad}<|vision_end|>{content.text}"
+        for pad, content in zip(pads, seen, strict=True)
+    ]
+    batches = [inputs.batch([sample]) for sample in samples]
+    tokens = torch.tensor([inputs.tokens(prompt(*shown))])
+    with torch.no_grad():
+        logits = checkpoint.backbone.model(
+            input_ids=tokens,
+            mm_token_type_ids=(tokens == inputs.tokens(IMAGE_PAD)[0]).long(),
+            pixel_values=torch.cat([batch.patches_PV for batch in batches]),
+            image_grid_thw=torch.cat([batch.grids for batch in batches]),
+        ).logits[0, -1]
+    yes, no = (inputs.tokens(word)[0] for word in (CONFIG.yes, CONFIG.no))
+    assert z == pytest.approx(float(logits[yes] - logits[no]), abs=1e-4)
+
+
 def test_a_rationale_stands_after_what_it_is_about(checkpoint):
     judge_inputs = [JudgeInput(QUERY, TARGET, side, RATIONALE) for side in ("query", "item")]
     odds = YesNoJudge(checkpoint, CONFIG).log_odds(judge_inputs)
-    told = "a thought three mugs"
+    told = "a reason three mugs"
     about_query = f"\n<Reasoning about the Query>:{told}"
     about_item = f"\n<Reasoning about the Document>:{told}"
     expected = [
