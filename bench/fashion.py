@@ -32,6 +32,8 @@ from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.nano.checkpoint import MANIFEST, save_checkpoint
+from evaluation.metrics import means, measure
+from evaluation.rankings import Rankings
 
 FLOOR = {"text_to_image": 0.750, "image_to_text": 0.595}
 """R@10 on the test split, from the data set's README."""
@@ -87,8 +89,9 @@ def middle_ranks(score_QN: np.ndarray, is_right_QN: np.ndarray) -> np.ndarray:
 def recalls(score_QN: np.ndarray, is_right_QN: np.ndarray) -> dict[str, float]:
     """R@k, the share of queries with a right candidate among the first k, and MRR."""
     rank_Q = middle_ranks(score_QN, is_right_QN)
-    found = {f"R@{k}": round(float((rank_Q <= k).mean()), 4) for k in KS}
-    return found | {"MRR": round(float((1 / rank_Q).mean()), 4)}
+    names = {f"R@{k}": f"hit@{k}" for k in KS} | {"MRR": "mrr"}
+    found = means(measure(Rankings.of_places(rank_Q), names.values()))
+    return {name: round(found[metric], 4) for name, metric in names.items()}
 
 
 def judge(

@@ -10,8 +10,9 @@ import numpy as np
 from bench.films_split import Questions
 from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from evaluation.exact_ranking import SCORE_DECIMALS
-from features.profile import profile_vector
-from recall.search import RecallConfig
+from evaluation.metrics import measure
+from evaluation.rankings import Rankings
+from features.profile import ProfileConfig, profile_vector
 
 BLOCK = 128
 K = 10
@@ -52,8 +53,7 @@ def ranks(
 
 def metrics(rank_Q: np.ndarray) -> dict[str, np.ndarray]:
     """[Q] by name: hit@10, which with one right answer is recall@10 too, and NDCG@10."""
-    hit_Q = (rank_Q <= K).astype(np.float64)
-    return {f"hit@{K}": hit_Q, f"ndcg@{K}": hit_Q / np.log2(rank_Q + 1)}
+    return measure(Rankings.of_places(rank_Q), (f"hit@{K}", f"ndcg@{K}"))
 
 
 def by_vectors(item_ND: np.ndarray, query_ND: np.ndarray | None = None) -> Scores:
@@ -64,7 +64,7 @@ def by_vectors(item_ND: np.ndarray, query_ND: np.ndarray | None = None) -> Score
         query_ND: of all films as they ask; None: as items.
     """
     asking_ND = item_ND if query_ND is None else query_ND
-    config = RecallConfig()
+    config = ProfileConfig()
 
     def scores(histories: list[list[int]]) -> np.ndarray:
         profiles = [

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from bench.films_data import Films
 from bench.films_measure import Scores
 from embedder.finetune.data.interactions import cosine
-from recall.search import RecallConfig
+from features.profile import ProfileConfig
 
 Weighting = Callable[[int], np.ndarray]
 """From the length of a history to the weight of each of its films, newest first."""
@@ -31,7 +31,7 @@ def equal_weights(length: int) -> np.ndarray:
 
 def profile_weights(length: int) -> np.ndarray:
     """The newest films count most, by the same rule as in the recall service's profile."""
-    config = RecallConfig()
+    config = ProfileConfig()
     age = np.arange(length)
     weight = np.where(age < config.max_history, 0.5 ** (age / config.half_life), 0.0)
     return weight / weight.sum()

@@ -39,7 +39,7 @@ from embedder.model.checkpoint import load
 from embedder.prompting.template import item_text
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.reasoner import Rationale
-from evaluation.auc import auc
+from evaluation.metrics import auc
 from ponder.reports.selection.page import write_selection
 from ponder.reports.selection.report import IDENTITY, selection_report
 

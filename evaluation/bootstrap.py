@@ -6,8 +6,8 @@ the same draws, so that what a hard user does to both cancels.
 Legend: B = resamples, C = clusters, G = values, M = numbers a statistic gives.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -109,3 +109,25 @@ def bootstrap_difference(
         num_resamples=num_resamples,
         seed=seed,
     )
+
+
+def bootstrap_gains(
+    scores: Mapping[str, np.ndarray],
+    baseline: Mapping[str, np.ndarray],
+    rows: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Return by metric what the scores have over the baseline, as mean, low and high.
+
+    Args:
+        scores: metric -> [G] value of each group.
+        baseline: the same metrics of the same groups.
+        rows: the groups that count; all when None.
+        seed: of the draws.
+    """
+    every = slice(None) if rows is None else rows
+    return {
+        name: asdict(bootstrap_difference(value_G[every], baseline[name][every], seed=seed))
+        for name, value_G in scores.items()
+    }

@@ -1,13 +1,15 @@
-"""Ranking metrics, one value per group.
+"""Metrics of rankings, one value per group, and their means.
 
-Conventions, where tools differ: ties are broken by item id, descending (trec_eval); an item counts
-as relevant from relevance 1 on; negative and missing relevance gains nothing; a group with nothing
-relevant scores 0 (LightGBM says 1). They agree with trec_eval, and where conventions coincide with
-scikit-learn, ranx and LightGBM: see tests/evaluation/test_fixtures.py.
+Conventions, where tools differ: an item counts as relevant from relevance 1 on; negative and
+missing relevance gains nothing; a group with nothing relevant scores 0 (LightGBM says 1). They
+agree with trec_eval, and where conventions coincide with scikit-learn, ranx and LightGBM: see
+tests/evaluation/test_fixtures.py.
 
-Legend: N = candidates, G = groups, J = judged items. `k` is a cut-off, None for all candidates.
+Legend: N = candidates or rows, G = groups, J = judged items. `k` is a cut-off, None for all
+candidates.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -15,101 +17,134 @@ import numpy as np
 from evaluation.rankings import Rankings
 
 Gain = Literal["linear", "exp2"]
-Ties = Literal["id_desc", "averaged"]
+
+Scores = dict[str, np.ndarray]
+"""Metric, such as `ndcg@10` -> [G] its value for each group."""
 
 
-def ndcg(
-    rankings: Rankings, *, k: int | None = None, gain: Gain = "linear", ties: Ties = "id_desc"
-) -> np.ndarray:
-    """[G] discounted gain over that of the ideal order, in [0, 1].
+def measure(rankings: Rankings, names: Iterable[str]) -> Scores:
+    """Return [G] values of each named metric: `hit@k`, `recall@k`, `ndcg@k` or `mrr`.
+
+    Example:
+        >>> measure(Rankings.of_places(np.array([1, 3])), ["hit@1", "mrr"])
+        {'hit@1': array([1., 0.]), 'mrr': array([1.        , 0.33333333])}
+    """
+    return {name: _measured(rankings, name) for name in names}
+
+
+def means(scores: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> dict[str, float]:
+    """Return the mean of each metric over all groups, or over some rows of them."""
+    every = slice(None) if rows is None else rows
+    return {name: float(value_G[every].mean()) for name, value_G in scores.items()}
+
+
+def weighted_mean(value_G: np.ndarray, weight_G: np.ndarray) -> float:
+    """Return the mean of the values that are numbers; NaN when none of them has a weight."""
+    weight_G = weight_G * np.isfinite(value_G)
+    total = weight_G.sum()
+    return float((np.nan_to_num(value_G) * weight_G).sum() / total) if total else float("nan")
+
+
+def hit(rankings: Rankings, *, k: int | None = None) -> np.ndarray:
+    """Hit: [G] 1 when a relevant item is among the first k, else 0. Also called success."""
+    return (rankings.sum(_hits(rankings, k)) > 0).astype(np.float64)
+
+
+def recall(rankings: Rankings, *, k: int | None = None) -> np.ndarray:
+    """Recall: [G] share of the relevant items that are among the first k."""
+    return _ratio(rankings.sum(_hits(rankings, k)), num_relevant(rankings))
+
+
+def ndcg(rankings: Rankings, *, k: int | None = None, gain: Gain = "linear") -> np.ndarray:
+    """NDCG: [G] discounted gain over that of the ideal order, in [0, 1].
+
+    The discount is 1 / log2(rank + 1).
 
     Args:
         rankings: candidates and judgements.
         k: candidates counted, in both orders.
         gain: "linear": the relevance; "exp2": 2^relevance - 1, as LightGBM trains for.
-        ties: "averaged" gives each of a set of equal scores the mean of their gains, which is the
-            expectation over their orders (scikit-learn).
     """
-    gain_N = _gains(rankings.relevance_N, gain)
-    if ties == "averaged":
-        gain_N = _mean_over_ties(rankings, gain_N)
-    dcg_G = rankings.sum(gain_N * _discount(rankings.rank_N, k))
+    dcg_G = rankings.sum(_gains(rankings.relevance_N, gain) * _discount(rankings.rank_N, k))
     ideal_G = rankings.sum_judged(
         _gains(rankings.judged_relevance_J, gain) * _discount(rankings.judged_rank_J, k)
     )
     return _ratio(dcg_G, ideal_G)
 
 
-def precision(rankings: Rankings, *, k: int) -> np.ndarray:
-    """[G] share of k places that hold a relevant item; places left empty hold none."""
-    return rankings.sum(_hits(rankings, k)) / k
-
-
-def recall(rankings: Rankings, *, k: int) -> np.ndarray:
-    """[G] share of the relevant items that are among the first k."""
-    return _ratio(rankings.sum(_hits(rankings, k)), num_relevant(rankings))
-
-
-def hit(rankings: Rankings, *, k: int) -> np.ndarray:
-    """[G] 1 when a relevant item is among the first k, else 0. Also called success."""
-    return (rankings.sum(_hits(rankings, k)) > 0).astype(np.float64)
-
-
-def average_precision(rankings: Rankings, *, k: int | None = None) -> np.ndarray:
-    """[G] mean over all relevant items of the precision at each one's place; 0 beyond k."""
-    hit_N = _hits(rankings, k)
-    return _ratio(
-        rankings.sum(hit_N * rankings.running(hit_N) / rankings.rank_N), num_relevant(rankings)
-    )
-
-
 def reciprocal_rank(rankings: Rankings, *, k: int | None = None) -> np.ndarray:
-    """[G] one over the place of the first relevant item; 0 when none is among the first k."""
+    """Reciprocal rank, whose mean is MRR: [G] one over the place of the first relevant item.
+
+    0 when none is among the first k.
+    """
     hit_N = _hits(rankings, k)
     first_N = (hit_N > 0) & (rankings.running(hit_N) == 1)
     return rankings.sum(first_N / rankings.rank_N)
 
 
-def r_precision(rankings: Rankings) -> np.ndarray:
-    """[G] precision at R, the number of relevant items."""
-    relevant_G = num_relevant(rankings)
-    inside_N = rankings.rank_N <= relevant_G[rankings.group_N]
-    return _ratio(rankings.sum(_hits(rankings, None) * inside_N), relevant_G)
+def auc(
+    relevance_N: np.ndarray, score_N: np.ndarray, *, weight_N: np.ndarray | None = None
+) -> float:
+    """AUC: the chance that a relevant row scores above another one; ties count half.
 
+    Args:
+        relevance_N: relevant from 1 on.
+        score_N: higher is better.
+        weight_N: >= 0, how many times each row counts; once each when None.
 
-def rank_biased_precision(rankings: Rankings, *, persistence: float = 0.95) -> np.ndarray:
-    """[G] relevance met by a reader who goes on to the next place with this probability.
-
-    Linear gain, so above 1 where relevance is (ranx; Moffat and Zobel 2008 for relevance 0 or 1).
+    Returns:
+        NaN without both kinds.
     """
-    weight_N = (1 - persistence) * persistence ** (rankings.rank_N - 1.0)
-    return rankings.sum(_gains(rankings.relevance_N, "linear") * weight_N)
+    weight_N = np.ones(len(score_N)) if weight_N is None else weight_N
+    positive_N = relevance_N >= 1
+    _, tie_N = np.unique(score_N, return_inverse=True)
+    positive = np.bincount(tie_N, weights=weight_N * positive_N)
+    negative = np.bincount(tie_N, weights=weight_N * ~positive_N)
+    below = np.cumsum(negative) - negative
+    pairs = positive.sum() * negative.sum()
+    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
 
 
-def bpref(rankings: Rankings) -> np.ndarray:
-    """[G] share of judged pairs in right order, others left out (Buckley and Voorhees 2004)."""
-    relevant_G = num_relevant(rankings)
-    irrelevant_G = rankings.sum_judged(_is_irrelevant(rankings.judged_relevance_J))
-    above_N = rankings.running(_is_irrelevant(rankings.relevance_N))
-    most_N = relevant_G[rankings.group_N]
-    pairs_N = np.minimum(relevant_G, irrelevant_G)[rankings.group_N]
-    wrong_N = np.minimum(above_N, most_N) / np.maximum(pairs_N, 1)
-    return _ratio(rankings.sum(_hits(rankings, None) * (1 - wrong_N)), relevant_G)
+def group_auc(rankings: Rankings) -> np.ndarray:
+    """AUC inside each group, [G]; NaN for a group without both a relevant and another item.
+
+    Its mean, each group weighing its candidates, is GAUC (Zhu et al. 2017).
+    """
+    positive_N = _hits(rankings, None)
+    # In ranking order the negatives above a positive are lost pairs; ties give half back.
+    negative_N = 1 - positive_N
+    tie_N = np.cumsum((np.diff(rankings.score_N, prepend=np.inf) != 0) | (rankings.rank_N == 1)) - 1
+    tied = np.bincount(tie_N, weights=negative_N)[tie_N] if len(tie_N) else negative_N
+    last_N = np.flatnonzero(np.diff(tie_N, append=len(tie_N)))
+    above_N = rankings.running(negative_N)[last_N][tie_N] - tied if len(tie_N) else tied
+    total_G = rankings.sum(negative_N)
+    below_N = total_G[rankings.group_N] - above_N - tied
+    won_G = rankings.sum(positive_N * (below_N + tied / 2))
+    pairs_G = rankings.sum(positive_N) * total_G
+    return np.divide(won_G, pairs_G, out=np.full(len(won_G), np.nan), where=pairs_G > 0)
 
 
 def num_relevant(rankings: Rankings) -> np.ndarray:
-    """[G] relevant items judged, retrieved or not."""
+    """Return [G] the number of relevant items judged, retrieved or not."""
     return rankings.sum_judged(rankings.judged_relevance_J >= 1)
 
 
 def num_retrieved(rankings: Rankings) -> np.ndarray:
-    """[G] candidates."""
+    """Return [G] the number of candidates."""
     return rankings.sum(np.ones(len(rankings.rank_N)))
 
 
-def num_relevant_retrieved(rankings: Rankings) -> np.ndarray:
-    """[G] relevant candidates."""
-    return rankings.sum(_hits(rankings, None))
+_METRICS: dict[str, Callable[..., np.ndarray]] = {
+    "hit": hit,
+    "recall": recall,
+    "ndcg": ndcg,
+    "mrr": reciprocal_rank,
+}
+
+
+def _measured(rankings: Rankings, name: str) -> np.ndarray:
+    metric, _, k = name.partition("@")
+    return _METRICS[metric](rankings, k=int(k) if k else None)
 
 
 def _gains(relevance: np.ndarray, gain: Gain) -> np.ndarray:
@@ -129,18 +164,6 @@ def _hits(rankings: Rankings, k: int | None) -> np.ndarray:
     """[N] 1.0 where a relevant item is among the first k."""
     relevant_N = np.nan_to_num(rankings.relevance_N) >= 1
     return (relevant_N & _within(rankings.rank_N, k)).astype(np.float64)
-
-
-def _is_irrelevant(relevance: np.ndarray) -> np.ndarray:
-    """1.0 where judged and found wanting; negative values mean "not judged" to trec_eval."""
-    return ((relevance >= 0) & (relevance < 1)).astype(np.float64)
-
-
-def _mean_over_ties(rankings: Rankings, gain_N: np.ndarray) -> np.ndarray:
-    is_new = (np.diff(rankings.score_N, prepend=np.inf) != 0) | (rankings.rank_N == 1)
-    tie_N = np.cumsum(is_new) - 1
-    mean = np.bincount(tie_N, weights=gain_N) / np.bincount(tie_N)
-    return mean[tie_N]
 
 
 def _ratio(part_G: np.ndarray, whole_G: np.ndarray) -> np.ndarray:

@@ -1,32 +1,43 @@
-"""How good recall is: judged queries by tier and policy, and users' next items.
+"""Queries with known right answers: their files, their slices, and how well vectors answer them.
 
-Both rank exactly over the lake's vectors, so that they judge the embedder and not an index.
+All is ranked exactly over the vectors of the items, so that it tells of the embedder and not of an
+index.
+
+Shape legend: Q = queries, N = items, D = embedding dimension.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from embedder.content import Content, Encoder, Encoding, Policy, prefix
-from evaluation.exact_ranking import leave_last_out, rank_all, ranking_metrics
+from evaluation.exact_ranking import Catalogue, rank_all
+from evaluation.metrics import Scores, means, measure
+from evaluation.rankings import Rankings
 
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
-KS = (1, 10)
+METRICS = ("hit@1", "recall@10", "ndcg@10")
+"""What versions, modes and policies are compared by."""
+
+RECALL_METRICS = tuple(f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in (1, 10))
+TOP_K = 10
 
 
 class Query(msgspec.Struct, kw_only=True, frozen=True):
-    """A row of `queries.jsonl`."""
+    """A row of a `queries.jsonl`, such as `ponder bazaar` writes."""
 
     query_id: str
-    text: str
     relevant: list[str]
     """Ids of every item that answers it."""
+
+    text: str = ""
+    item: str | None = None
+    """Id of the item that is asked with instead of a text; it is not among the answers."""
 
     tier: str = "all"
     """A name to report by."""
@@ -34,22 +45,46 @@ class Query(msgspec.Struct, kw_only=True, frozen=True):
     held_out: bool = False
     """Whether it asks for something that the embedder was never trained on."""
 
+    def __post_init__(self) -> None:
+        if not self.text and self.item is None:
+            raise ValueError("a query must have a text or an item, got neither")
+
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The items that can be found."""
+class QuerySet:
+    """What there is to find, and to ask; every query has a right item."""
 
-    item_ids: list[str]
-    vectors_ND: np.ndarray
+    contents: dict[str, Content]
+    """By item_id, sorted."""
 
-    @classmethod
-    def of(cls, living: pl.DataFrame) -> "Catalogue":
-        """From rows with item_id and vector."""
-        return cls(living["item_id"].to_list(), np.array(living["vector"].to_list(), np.float32))
+    queries: list[Query]
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The items that can be found, in the order of `contents`."""
+        return list(self.contents)
+
+    @property
+    def query_contents(self) -> list[Content]:
+        """The queries as an encoder reads them."""
+        return [
+            Content(query.text) if query.item is None else self.contents[query.item]
+            for query in self.queries
+        ]
+
+    @property
+    def chance(self) -> float:
+        """The hit@1 of a blind guess: the mean share of right items."""
+        return chance(self.queries, self.item_ids)
+
+    def evaluate(self, query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Scores:
+        """Return every query's `METRICS` among the set's items, in their order."""
+        catalogue = Catalogue(self.item_ids, item_vectors_ND)
+        return evaluate_vectors(self.queries, query_vectors_QD, catalogue)
 
 
 def read_queries(path: Path) -> list[Query]:
-    """The queries of a file.
+    """Read the queries of a file.
 
     Raises:
         ValueError: a line is not a query; the text names it.
@@ -63,123 +98,158 @@ def read_queries(path: Path) -> list[Query]:
     return queries
 
 
+def write_queries(path: Path, queries: Iterable[Query]) -> None:
+    """Write a file that `read_queries` reads."""
+    path.write_bytes(msgspec.json.Encoder().encode_lines(queries))
+
+
+def answerable(queries: Iterable[Query], item_ids: Iterable[str]) -> list[Query]:
+    """Return the queries at least one of whose right items is there."""
+    known = set(item_ids)
+    return [query for query in queries if known & set(query.relevant)]
+
+
+def slices(queries: Sequence[Query]) -> dict[str, np.ndarray]:
+    """Return the rows of all queries, of every tier, and of those that ask for what was held out.
+
+    A slice without queries is left out.
+    """
+    rows_of = {"all": np.arange(len(queries))}
+    for tier in dict.fromkeys(query.tier for query in queries if query.tier != "all"):
+        rows_of[tier] = np.flatnonzero([query.tier == tier for query in queries])
+    held_out = np.flatnonzero([query.held_out for query in queries])
+    return rows_of | ({"held_out": held_out} if len(held_out) else {})
+
+
+def chance(queries: Sequence[Query], item_ids: Sequence[str]) -> float:
+    """Return the hit@1 of a blind guess: the mean share of right items."""
+    return sum(map(len, _relevant(queries, item_ids))) / len(queries) / len(item_ids)
+
+
+def evaluate_vectors(
+    queries: Sequence[Query],
+    query_vectors_QD: np.ndarray,
+    catalogue: Catalogue,
+    *,
+    names: Iterable[str] = METRICS,
+) -> Scores:
+    """Return [Q] values of each metric, an item that asks being no answer to itself.
+
+    Args:
+        queries: each with a right item in the catalogue.
+        query_vectors_QD: theirs.
+        catalogue: what can be found.
+        names: metrics, none deeper than 10.
+    """
+    return _scores(queries, _ranked(queries, query_vectors_QD, catalogue), catalogue, names)
+
+
 def evaluate_queries(
-    queries: list[Query],
+    queries: Sequence[Query],
     catalogue: Catalogue,
     encoder: Encoder,
     *,
     dims: Sequence[int] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Metrics of the queries under each policy, overall, by tier, and on what was held out.
+    """Measure the queries under each policy: overall, by tier, and on what was held out.
 
     A query none of whose right items is in the catalogue (all were deleted) is left out.
 
     Args:
-        queries: what to ask.
+        queries: what to ask, with texts.
         catalogue: what can be found.
         encoder: of the version that made the catalogue's vectors.
-        dims: prefixes of the vectors to judge besides, under `auto`.
+        dims: prefixes of the vectors to measure besides, under `auto`.
         progress: told how many more queries were encoded.
 
     Returns:
         num_queries, num_items, chance (mean share of right items, the hit@1 of a blind guess),
         policies: name -> reason_rate, seconds, and metrics by slice; prefixes: dim -> metrics;
         examples: how `auto` read each query and what it found.
+
+    Raises:
+        ValueError: a query asks with an item; a catalogue of vectors holds no contents.
     """
-    known = set(catalogue.item_ids)
-    asked = [query for query in queries if known & set(query.relevant)]
-    relevant = [known & set(query.relevant) for query in asked]
-    policies: dict[str, Any] = {}
-    examples: list[dict[str, Any]] = []
-    prefixes: dict[str, Any] = {}
-    for policy in POLICIES:
-        started = time.perf_counter()
-        encodings = encoder.encode_query([Content(query.text) for query in asked], policy=policy)
-        seconds = time.perf_counter() - started
-        ranked = _ranked(encodings, catalogue)
-        policies[policy] = {
-            "reason_rate": float(np.mean([e.action == "reason" for e in encodings])),
-            "seconds": seconds,
-            "slices": _by_slice(asked, ranked, relevant),
-        }
-        if policy == "auto":
-            examples = _examples(asked, encodings, ranked)
-            prefixes = _by_prefix(encodings, catalogue, relevant, dims)
-        progress(len(asked))
-    return {
+    asked = answerable(queries, catalogue.item_ids)
+    if with_item := [query.query_id for query in asked if query.item is not None]:
+        raise ValueError(f"every query must ask with a text, got {with_item[0]!r} with an item")
+    contents = [Content(query.text) for query in asked]
+    report: dict[str, Any] = {
         "num_queries": len(asked),
         "num_items": len(catalogue.item_ids),
-        "chance": float(np.mean([len(ids) for ids in relevant]) / len(catalogue.item_ids)),
-        "policies": policies,
-        "prefixes": prefixes,
-        "examples": examples,
+        "chance": chance(asked, catalogue.item_ids),
+        "policies": {},
     }
+    for policy in POLICIES:
+        started = time.perf_counter()
+        encodings = encoder.encode_query(contents, policy=policy)
+        seconds = time.perf_counter() - started
+        vectors_QD = np.stack([encoding.vector for encoding in encodings])
+        ranked = _ranked(asked, vectors_QD, catalogue)
+        report["policies"][policy] = {
+            "reason_rate": float(np.mean([e.action == "reason" for e in encodings])),
+            "seconds": seconds,
+            "slices": _by_slice(asked, _scores(asked, ranked, catalogue, RECALL_METRICS)),
+        }
+        if policy == "auto":
+            report["prefixes"] = _by_prefix(asked, vectors_QD, catalogue, dims)
+            report["examples"] = _examples(asked, encodings, ranked)
+        progress(len(asked))
+    return report
 
 
-def evaluate_histories(events: pl.DataFrame, catalogue: Catalogue) -> dict[str, Any]:
-    """How well a user's earlier items find their last one: leave-last-out over all users.
+def _relevant(queries: Sequence[Query], item_ids: Iterable[str]) -> list[set[str]]:
+    known = set(item_ids)
+    return [known & set(query.relevant) for query in queries]
 
-    Every event but an impression or a skip counts as an interaction, whatever its value.
-    """
-    acted = events.filter(~pl.col("action").is_in(["impression", "skip"]))
-    newest_first = acted.sort(["ts", "item_id"], descending=True).unique(
-        ["user_id", "item_id"], keep="first", maintain_order=True
+
+def _ranked(
+    queries: Sequence[Query], query_vectors_QD: np.ndarray, catalogue: Catalogue
+) -> list[list[str]]:
+    return rank_all(
+        query_vectors_QD,
+        catalogue.vectors_ND,
+        catalogue.item_ids,
+        top_k=TOP_K,
+        exclude=[() if query.item is None else (query.item,) for query in queries],
     )
-    histories = {
-        user_id: item_ids
-        for user_id, item_ids in newest_first.group_by("user_id", maintain_order=True)
-        .agg("item_id")
-        .iter_rows()
-    }
-    metrics = leave_last_out(histories, catalogue.vectors_ND, catalogue.item_ids, ks=(1, 10, 100))
-    return {"num_items": len(catalogue.item_ids), **metrics}
 
 
-def _ranked(encodings: list[Encoding], catalogue: Catalogue) -> list[list[str]]:
-    query_vectors_QD = np.stack([encoding.vector for encoding in encodings])
-    return rank_all(query_vectors_QD, catalogue.vectors_ND, catalogue.item_ids, top_k=max(KS))
+def _scores(
+    queries: Sequence[Query],
+    ranked: Sequence[Sequence[str]],
+    catalogue: Catalogue,
+    names: Iterable[str],
+) -> Scores:
+    return measure(Rankings.of_lists(ranked, _relevant(queries, catalogue.item_ids)), names)
 
 
 def _by_prefix(
-    encodings: list[Encoding], catalogue: Catalogue, relevant: list[set[str]], dims: Sequence[int]
+    asked: Sequence[Query], vectors_QD: np.ndarray, catalogue: Catalogue, dims: Sequence[int]
 ) -> dict[str, dict[str, float]]:
-    query_vectors_QD = np.stack([encoding.vector for encoding in encodings])
     return {
-        str(dim): ranking_metrics(
-            rank_all(
-                prefix(query_vectors_QD, dim),
-                prefix(catalogue.vectors_ND, dim),
-                catalogue.item_ids,
-                top_k=max(KS),
-            ),
-            relevant,
-            ks=KS,
+        str(dim): means(
+            evaluate_vectors(
+                asked,
+                prefix(vectors_QD, dim),
+                Catalogue(catalogue.item_ids, prefix(catalogue.vectors_ND, dim)),
+                names=RECALL_METRICS,
+            )
         )
         for dim in dims
     }
 
 
-def _by_slice(
-    asked: list[Query], ranked: list[list[str]], relevant: list[set[str]]
-) -> dict[str, dict[str, float]]:
-    rows_of: dict[str, list[int]] = {"all": list(range(len(asked)))}
-    for row, query in enumerate(asked):
-        if query.tier != "all":
-            rows_of.setdefault(query.tier, []).append(row)
-        if query.held_out:
-            rows_of.setdefault("held_out", []).append(row)
+def _by_slice(asked: Sequence[Query], scores: Scores) -> dict[str, dict[str, float]]:
     return {
-        name: {
-            "num_queries": len(rows),
-            **ranking_metrics([ranked[r] for r in rows], [relevant[r] for r in rows], ks=KS),
-        }
-        for name, rows in rows_of.items()
+        name: {"num_queries": len(rows), **means(scores, rows)}
+        for name, rows in slices(asked).items()
     }
 
 
 def _examples(
-    asked: list[Query], encodings: list[Encoding], ranked: list[list[str]]
+    asked: Sequence[Query], encodings: Sequence[Encoding], ranked: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
     return [
         {

@@ -1,8 +1,12 @@
-"""Scored candidates, ordered request by request: what every ranking metric reads.
+"""Candidates in order, group by group: what every ranking metric reads.
 
-Legend: N = candidates, G = groups (requests), J = judged items.
+A group is a request, a query or a user. Made of scores (`Rankings.of`), of ids that stand in order
+already (`of_lists`), or of nothing but the place of the one right answer (`of_places`).
+
+Legend: N = candidates, G = groups, J = judged items.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +15,7 @@ import polars as pl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rankings:
-    """The candidates of many groups, best first, and what there was to find in each.
-
-    Equal scores are ordered by item id, descending, as trec_eval does. The order that candidates
-    arrive in therefore never shows in a metric.
-    """
+    """The candidates of many groups, best first, and what there was to find in each."""
 
     groups: pl.Series
     """[G] ids, ascending."""
@@ -46,7 +46,9 @@ class Rankings:
         *,
         group: str = "request_id",
     ) -> "Rankings":
-        """Rankings of scored candidates.
+        """Order candidates by score; equal scores by item id, descending, as trec_eval does.
+
+        The order that candidates arrive in therefore never shows in a metric.
 
         Args:
             candidates: `group`, item_id, score and, without `judgements`, relevance (null: not
@@ -93,6 +95,64 @@ class Rankings:
             judged_relevance_J=ideal["relevance"].cast(pl.Float64).to_numpy(),
         )
 
+    @classmethod
+    def of_lists(
+        cls, ranked: Sequence[Sequence[str]], relevant: Sequence[Collection[str]]
+    ) -> "Rankings":
+        """Take over lists of ids that stand in order, such as `rank_all` gives.
+
+        Args:
+            ranked: for each query, unique ids, best first; as many as the deepest metric looks at,
+                where they exist.
+            relevant: for each query, the ids that should be found, at least one; each is worth 1,
+                and every other id nothing.
+
+        Raises:
+            ValueError: there are no queries, the two differ in number, or a query has nothing
+                relevant, for which no metric is defined.
+        """
+        if not ranked or len(ranked) != len(relevant):
+            raise ValueError(
+                "ranked and relevant must have one entry per query, at least one, "
+                f"got {len(ranked)} and {len(relevant)}"
+            )
+        if num_empty := sum(not ids for ids in relevant):
+            raise ValueError(f"every query must have a relevant item, got {num_empty} without one")
+        group_N = np.repeat(np.arange(len(ranked)), [len(ids) for ids in ranked])
+        judged_group_J = np.repeat(np.arange(len(ranked)), [len(ids) for ids in relevant])
+        rank_N = _places(group_N)
+        is_relevant = [i in right for ids, right in zip(ranked, relevant, strict=True) for i in ids]
+        return cls(
+            groups=pl.Series(np.arange(len(ranked))),
+            group_N=group_N,
+            rank_N=rank_N,
+            score_N=-rank_N.astype(np.float64),
+            relevance_N=np.array(is_relevant, dtype=np.float64),
+            judged_group_J=judged_group_J,
+            judged_rank_J=_places(judged_group_J),
+            judged_relevance_J=np.ones(len(judged_group_J)),
+        )
+
+    @classmethod
+    def of_places(cls, rank_G: np.ndarray) -> "Rankings":
+        """Stand for queries with one right answer each, of which nothing but its place is kept.
+
+        Args:
+            rank_G: place of the answer, from 1; infinity where it did not come, and half a place
+                where it ties. AUC is not defined on these, for the wrong answers are not there.
+        """
+        one_G = np.ones(len(rank_G))
+        return cls(
+            groups=pl.Series(np.arange(len(rank_G))),
+            group_N=np.arange(len(rank_G)),
+            rank_N=rank_G,
+            score_N=-rank_G.astype(np.float64),
+            relevance_N=one_G,
+            judged_group_J=np.arange(len(rank_G)),
+            judged_rank_J=one_G.astype(np.int64),
+            judged_relevance_J=one_G,
+        )
+
     def sum(self, value_N: np.ndarray) -> np.ndarray:
         """[G] sum over each group's candidates; 0 for a group without any."""
         return np.bincount(self.group_N, weights=value_N, minlength=len(self.groups))
@@ -104,8 +164,8 @@ class Rankings:
     def running(self, value_N: np.ndarray) -> np.ndarray:
         """[N] sum of `value_N` from the group's best candidate to this one."""
         total_N = np.cumsum(value_N)
-        before_N = np.concatenate([[0.0], total_N])[np.arange(len(total_N)) - self.rank_N + 1]
-        return total_N - before_N
+        first_N = np.searchsorted(self.group_N, self.group_N)
+        return total_N - np.concatenate([[0.0], total_N])[first_N]
 
 
 def _places(group_N: np.ndarray) -> np.ndarray:

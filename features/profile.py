@@ -3,16 +3,36 @@
 Shape legend: H = items of a history, D = embedding dimension.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileConfig:
+    """How a history becomes a vector."""
+
+    max_history: int = 50
+    """Newest items of a history that shape its profile; recall leaves older ones out of its
+    answers all the same."""
+
+    half_life: float = 10.0
+    """Number of items after which an item of the history weighs half."""
+
+    def __post_init__(self) -> None:
+        if self.max_history < 1:
+            raise ValueError(f"max_history must be >= 1, got {self.max_history}")
+        if self.half_life <= 0:
+            raise ValueError(f"half_life must be > 0, got {self.half_life}")
+
+
 def profile_vector(vectors_HD: np.ndarray, *, half_life: float) -> np.ndarray:
-    """[D] float32: the mean of the history's vectors, recent ones weighing more, normalised.
+    """Return [D] float32, the history's mean vector, recent items weighing more, normalised.
 
     Args:
         vectors_HD: vectors of the items, newest first, L2-normalised, H >= 1. An item acted on
             twice stands in it twice.
-        half_life: number of items after which the weight has halved, > 0.
+        half_life: as in `ProfileConfig`.
 
     Returns:
         The profile; the newest item's vector when the mean has no direction, as when two

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evaluation.summary import Evaluation, evaluate
+from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
 from features.schema import FeatureGroup
 from features.table import FeatureTable
@@ -91,7 +91,7 @@ def run_experiment(
         num_train_rows=len(train_frame),
         num_train_requests=train_frame["request_id"].n_unique(),
         num_trees={name: ranker.booster.num_trees() for name, ranker in rankers.items()},
-        overall=evaluate(test_frame, scores, num_resamples=num_resamples, seed=seed),
+        overall=evaluate_scorings(test_frame, scores, num_resamples=num_resamples, seed=seed),
         slices=_slices(test_frame, scores, num_resamples=num_resamples, seed=seed),
         importances=last.importances(),
     )
@@ -106,7 +106,7 @@ def _slices(
         report[name] = {}
         for label in labels.drop_nulls().unique().sort():
             here = (labels == label).fill_null(False)
-            report[name][label] = evaluate(
+            report[name][label] = evaluate_scorings(
                 frame.filter(here),
                 {variant: score[here.to_numpy()] for variant, score in scores.items()},
                 num_resamples=num_resamples,

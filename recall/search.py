@@ -14,30 +14,13 @@ import numpy as np
 import polars as pl
 
 from embedder.content import Action, Content, Encoder, Encoding, Policy
-from features.profile import profile_vector
+from features.profile import ProfileConfig, profile_vector
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS, Filter
 from recall.index import ItemIndex
 
 MAX_TOP_K = 1_000
 NO_FILTER = Filter()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecallConfig:
-    """How a query becomes a vector."""
-
-    max_history: int = 50
-    """Newest items of a history that shape its profile; older ones are still left out."""
-
-    half_life: float = 10.0
-    """Number of items after which an item of the history weighs half."""
-
-    def __post_init__(self) -> None:
-        if self.max_history < 1:
-            raise ValueError(f"max_history must be >= 1, got {self.max_history}")
-        if self.half_life <= 0:
-            raise ValueError(f"half_life must be > 0, got {self.half_life}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +54,7 @@ class Recall:
         index: ItemIndex,
         encoder_of: Callable[[str], Encoder],
         history_of: Callable[[str], list[str]],
-        config: RecallConfig | None = None,
+        config: ProfileConfig | None = None,
     ) -> None:
         """A recall over `index`.
 
@@ -81,12 +64,12 @@ class Recall:
                 image, so it should remember the one it has loaded. It raises LookupError for a
                 version that it does not have.
             history_of: ids of the items that a user acted on, newest first; empty for a stranger.
-            config: how a query becomes a vector.
+            config: how a history becomes a vector.
         """
         self.index = index
         self._encoder_of = encoder_of
         self._history_of = history_of
-        self._config = config or RecallConfig()
+        self._config = config or ProfileConfig()
         self._encoder_lock = threading.Lock()
 
     def live_version(self) -> str:

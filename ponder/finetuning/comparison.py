@@ -4,16 +4,16 @@ Shape legend: Q = queries, N = items, D = embedding dimension
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embedder.content import Policy
-from evaluation.bootstrap import bootstrap_difference
-from evaluation.exact_ranking import rank_all
+from evaluation.bootstrap import bootstrap_gains
+from evaluation.metrics import Scores, means
+from evaluation.query_sets import slices
 from ponder.finetuning.frozen_set import FrozenSet
-from ponder.reports.reasoning.account import METRICS, TOP_K, Scores
 
 if TYPE_CHECKING:
     from embedder.mmemb_r1 import MMEmbR1
@@ -23,7 +23,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class Measured:
     """What one version makes of a set."""
 
     queries: "PairedEncodings"
@@ -44,7 +44,7 @@ def compare(
     seed: int = 0,
     progress: Progress = lambda done: None,
 ) -> dict[str, Any]:
-    """How much better the candidate finds what was asked for, as the deployment would use it.
+    """Measure how much better the candidate finds what was asked for, as the deployment uses it.
 
     Args:
         frozen: what is asked and what is right.
@@ -63,9 +63,9 @@ def compare(
     """
     from ponder.reports.reasoning.account import sensitivity
 
-    challenger = _judged(frozen, candidate, policy, progress)
-    incumbent = _judged(frozen, champion, policy, progress)
-    rows_of = slices(frozen)
+    challenger = _measured(frozen, candidate, policy, progress)
+    incumbent = _measured(frozen, champion, policy, progress)
+    rows_of = slices(frozen.queries)
     return {
         "digest": frozen.digest,
         "num_queries": len(frozen.queries),
@@ -73,45 +73,21 @@ def compare(
         "candidate": _described(challenger, candidate.version, rows_of),
         "champion": _described(incumbent, champion.version, rows_of),
         "gain": {
-            name: _gain(challenger.scores, incumbent.scores, rows, seed)
+            name: bootstrap_gains(challenger.scores, incumbent.scores, rows, seed=seed)
             for name, rows in rows_of.items()
         },
         "sensitivity": sensitivity(
             challenger.queries,
             _reader(frozen, candidate),
-            judge=lambda vectors_QD: score(frozen, vectors_QD, challenger.item_vectors_ND),
+            evaluate=lambda vectors_QD: frozen.evaluate(vectors_QD, challenger.item_vectors_ND),
             seed=seed,
         ),
     }
 
 
-def slices(frozen: FrozenSet) -> dict[str, np.ndarray]:
-    """Rows of all queries, of every tier, and of those that ask for what was held out."""
-    queries = frozen.queries
-    found = {"all": np.arange(len(queries))}
-    for tier in sorted({query.tier for query in queries} - {"all"}):
-        found[tier] = np.flatnonzero([query.tier == tier for query in queries])
-    held_out = np.flatnonzero([query.held_out for query in queries])
-    return found | ({"held_out": held_out} if len(held_out) else {})
-
-
-def score(frozen: FrozenSet, query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Scores:
-    """Every query's metrics over the set's items, without the item that it asks with."""
-    ranked = rank_all(
-        query_vectors_QD,
-        item_vectors_ND,
-        list(frozen.contents),
-        top_k=TOP_K,
-        exclude=[() if query.item is None else (query.item,) for query in frozen.queries],
-    )
-    relevant = [set(query.relevant) for query in frozen.queries]
-    return {
-        name: np.array([metric(r, ids) for r, ids in zip(ranked, relevant, strict=True)])
-        for name, metric in METRICS.items()
-    }
-
-
-def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Progress) -> Judged:
+def _measured(
+    frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Progress
+) -> Measured:
     from embedder.reasoners.paired_encodings import paired_encodings
 
     asked = frozen.query_contents
@@ -120,8 +96,8 @@ def _judged(frozen: FrozenSet, encoder: "MMEmbR1", policy: Policy, progress: Pro
     items = encoder.encode_items(list(frozen.contents.values()), policy=policy, progress=progress)
     item_vectors_ND = np.stack([item.vector for item in items])
     theta = encoder.checkpoint.manifest.theta
-    scores = score(frozen, queries.vectors(policy, theta=theta), item_vectors_ND)
-    return Judged(queries, item_vectors_ND, queries.reasons(policy, theta=theta), scores)
+    scores = frozen.evaluate(queries.vectors(policy, theta=theta), item_vectors_ND)
+    return Measured(queries, item_vectors_ND, queries.reasons(policy, theta=theta), scores)
 
 
 def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
@@ -135,16 +111,9 @@ def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
     return partial(encode_given, checkpoint, frozen.query_contents, instruction=instruction)
 
 
-def _described(judged: Judged, version: str, rows_of: dict[str, np.ndarray]) -> dict[str, Any]:
-    means = {
-        name: {metric: float(values[rows].mean()) for metric, values in judged.scores.items()}
-        for name, rows in rows_of.items()
-    }
-    return {"version": version, "reason_rate": float(judged.picks_Q.mean()), "metrics": means}
-
-
-def _gain(value: Scores, baseline: Scores, rows: np.ndarray, seed: int) -> dict[str, Any]:
+def _described(measured: Measured, version: str, rows_of: dict[str, np.ndarray]) -> dict[str, Any]:
     return {
-        name: asdict(bootstrap_difference(value[name][rows], baseline[name][rows], seed=seed))
-        for name in METRICS
+        "version": version,
+        "reason_rate": float(measured.picks_Q.mean()),
+        "metrics": {name: means(measured.scores, rows) for name, rows in rows_of.items()},
     }

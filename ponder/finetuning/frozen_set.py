@@ -1,4 +1,4 @@
-"""Evaluation sets that never change, so that every version is measured on the same.
+"""Query sets that never change, so that every version is measured on the same.
 
 A set is a folder, read and not trusted: whatever was changed in it shows in the digest.
 
@@ -17,24 +17,7 @@ from pathlib import Path
 import msgspec
 
 from embedder.content import Content
-
-
-class FrozenQuery(msgspec.Struct, kw_only=True, frozen=True):
-    """A row of a set's `queries.jsonl`; one of `ponder bazaar` is one too."""
-
-    query_id: str
-    relevant: list[str]
-    """Ids of every item that answers it."""
-
-    text: str = ""
-    item: str | None = None
-    """Id of the item that is asked with instead of a text; it is not among the answers."""
-
-    tier: str = "all"
-    """A name to report by."""
-
-    held_out: bool = False
-    """Whether it asks for something that no version was trained on."""
+from evaluation.query_sets import Query, QuerySet, read_queries, write_queries
 
 
 class _FrozenItem(msgspec.Struct, kw_only=True, frozen=True):
@@ -44,35 +27,22 @@ class _FrozenItem(msgspec.Struct, kw_only=True, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class FrozenSet:
-    """What there is to find, and to ask; every query has a right item."""
-
-    contents: dict[str, Content]
-    """By item_id, sorted."""
-
-    queries: list[FrozenQuery]
+class FrozenSet(QuerySet):
+    """A query set that never changes."""
 
     digest: str
     """Sets with equal digests are the same."""
 
-    @property
-    def query_contents(self) -> list[Content]:
-        """The queries as an encoder reads them."""
-        return [
-            Content(query.text) if query.item is None else self.contents[query.item]
-            for query in self.queries
-        ]
-
 
 def freeze(
-    queries: Sequence[FrozenQuery],
+    queries: Sequence[Query],
     contents: Mapping[str, Content],
     folder: Path,
     *,
     max_items: int = 5_000,
     seed: int = 0,
 ) -> FrozenSet | None:
-    """Writes a set, and gives it as it is read again; None when no query has a right item.
+    """Write a set, and return it as it is read again; None when no query has a right item.
 
     Args:
         queries: right items that have no content are struck out, and queries that are left with
@@ -96,9 +66,8 @@ def freeze(
     unfinished = folder.with_name(f".{folder.name}")
     (unfinished / "images").mkdir(parents=True, exist_ok=True)
     items = [_write_item(i, contents[i], unfinished) for i in sorted({*named, *drawn})]
-    encoder = msgspec.json.Encoder()
-    (unfinished / "items.jsonl").write_bytes(encoder.encode_lines(items))
-    (unfinished / "queries.jsonl").write_bytes(encoder.encode_lines(asked))
+    (unfinished / "items.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(items))
+    write_queries(unfinished / "queries.jsonl", asked)
     (unfinished / "digest").write_text(f"{_digest(unfinished)}\n")
     unfinished.rename(folder)
     return read_frozen_set(folder)
@@ -113,7 +82,7 @@ def _write_item(item_id: str, content: Content, folder: Path) -> _FrozenItem:
 
 
 def read_frozen_set(folder: Path) -> FrozenSet:
-    """The set of a folder.
+    """Read the set of a folder.
 
     Raises:
         ValueError: something in it has changed since it was frozen.
@@ -125,15 +94,12 @@ def read_frozen_set(folder: Path) -> FrozenSet:
             f"{found}; restore it, or remove the folder to freeze another one"
         )
     items = msgspec.json.Decoder(_FrozenItem).decode_lines((folder / "items.jsonl").read_bytes())
-    queries = msgspec.json.Decoder(FrozenQuery).decode_lines(
-        (folder / "queries.jsonl").read_bytes()
-    )
     contents = {item.item_id: Content(item.text, _image(folder, item.image)) for item in items}
-    return FrozenSet(contents, queries, digest)
+    return FrozenSet(contents, read_queries(folder / "queries.jsonl"), digest)
 
 
 def read_frozen_sets(folder: Path) -> dict[str, FrozenSet]:
-    """All sets below a folder, by name.
+    """Read all sets below a folder, by name.
 
     Raises:
         ValueError: one of them has changed.

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import polars as pl
 
 from catalog.lake.tables import ITEMS, MEDIA
+from evaluation.query_sets import Query, read_queries
 from features.histories import HistoryConfig, positive_events
 from ponder.finetuning.config import LAKE
-from ponder.finetuning.frozen_set import FrozenQuery, freeze
+from ponder.finetuning.frozen_set import freeze
 from ponder.finetuning.run import Counts, Progress, Run
 from ponder.steps.land import land_folder
 
@@ -114,7 +114,7 @@ def _freeze_sets(
     from ponder.finetuning.pair_sources import later_queries
 
     run.sets_folder.mkdir(parents=True, exist_ok=True)
-    asked: dict[str, list[FrozenQuery]] = {}
+    asked: dict[str, list[Query]] = {}
     if before is not None:
         queries = later_queries(
             positives, since=before, max_queries=MAX_LATER_QUERIES, seed=run.config.seed
@@ -122,10 +122,9 @@ def _freeze_sets(
         asked[f"{AFTER}{before:%Y%m%dT%H%M%S}"] = queries
     questions = Path(run.config.data) / "queries.jsonl"
     if run.config.data != LAKE and questions.exists():
-        lines = questions.read_bytes()
-        digest = hashlib.blake2b(lines, digest_size=4).hexdigest()
+        digest = hashlib.blake2b(questions.read_bytes(), digest_size=4).hexdigest()
         name = f"{questions.resolve().parent.name}-{digest}"
-        asked[name] = msgspec.json.Decoder(FrozenQuery).decode_lines(lines)
+        asked[name] = read_queries(questions)
     for name, queries in asked.items():
         if not (run.sets_folder / name).exists():
             freeze(queries, contents, run.sets_folder / name, seed=run.config.seed)

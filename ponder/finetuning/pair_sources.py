@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from embedder.content import Content
-from ponder.finetuning.frozen_set import FrozenQuery
+from evaluation.query_sets import Query
 
 MAX_GAP = timedelta(days=1)
 """Between two likes of one user that make a pair."""
@@ -107,7 +107,7 @@ def read_searches(folder: Path) -> pl.DataFrame:
 
 def later_queries(
     positives: pl.DataFrame, *, since: datetime, max_queries: int, seed: int
-) -> list[FrozenQuery]:
+) -> list[Query]:
     """What users liked next, after the split: each item asks for those that followed it.
 
     Args:
@@ -131,8 +131,7 @@ def later_queries(
     )
     drawn = followed.sample(min(max_queries, len(followed)), seed=seed).sort("query_item")
     return [
-        FrozenQuery(query_id=item, item=item, relevant=answers)
-        for item, answers in drawn.iter_rows()
+        Query(query_id=item, item=item, relevant=answers) for item, answers in drawn.iter_rows()
     ]
 
 

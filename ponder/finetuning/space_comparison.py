@@ -4,16 +4,14 @@ Shape legend: Q = queries, N = items, D = embedding dimension
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from embedder.content import CatalogueEncoder
-from evaluation.bootstrap import bootstrap_difference
-from ponder.finetuning.comparison import score
+from evaluation.bootstrap import bootstrap_gains
+from evaluation.metrics import Scores, means
 from ponder.finetuning.frozen_set import FrozenSet
-from ponder.reports.reasoning.account import METRICS, Scores
 
 
 def compare_spaces(
@@ -24,7 +22,7 @@ def compare_spaces(
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """How well the nearest items of an item are those that its users liked next.
+    """Measure how well the nearest items of an item are those that its users liked next.
 
     Every space answers with the vectors of items alone, embedded directly, as a service does that
     looks stored vectors up; so instructions of queries play no part.
@@ -47,14 +45,8 @@ def compare_spaces(
         "digest": frozen.digest,
         "num_queries": len(frozen.queries),
         "version": behaviour.version,
-        "metrics": {
-            name: {metric: float(values_Q.mean()) for metric, values_Q in scores.items()}
-            for name, scores in {"behaviour": own, **found}.items()
-        },
-        "gain": {
-            name: {m: asdict(bootstrap_difference(own[m], scores[m], seed=seed)) for m in METRICS}
-            for name, scores in found.items()
-        },
+        "metrics": {name: means(scores) for name, scores in {"behaviour": own, **found}.items()},
+        "gain": {name: bootstrap_gains(own, scores, seed=seed) for name, scores in found.items()},
     }
 
 
@@ -65,4 +57,4 @@ def _scores(
     vectors_ND = np.stack([item.vector for item in items])
     row_of = {item_id: row for row, item_id in enumerate(frozen.contents)}
     asked_QD = vectors_ND[[row_of[query.item] for query in frozen.queries if query.item]]
-    return score(frozen, asked_QD, vectors_ND)
+    return frozen.evaluate(asked_QD, vectors_ND)

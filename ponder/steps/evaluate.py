@@ -21,7 +21,7 @@ class RecallEvaluation:
     model_version: str
 
     histories: Mapping[str, Any] | None
-    """Users' next items, as of `evaluation.query_sets.evaluate_histories`; None without events."""
+    """As of `evaluation.next_item.evaluate_next_item`; None without events."""
 
     queries: Mapping[str, Any] | None
     """As of `evaluation.query_sets.evaluate_queries`; None when none were given."""
@@ -37,14 +37,16 @@ def evaluate(
         queries: a `queries.jsonl`; None evaluates users' histories only.
         progress: told how many more queries were encoded.
     """
-    from evaluation.query_sets import Catalogue, evaluate_histories, evaluate_queries, read_queries
+    from evaluation.exact_ranking import Catalogue
+    from evaluation.next_item import evaluate_next_item
+    from evaluation.query_sets import evaluate_queries, read_queries
 
     version = configured_version(settings)
     lake = open_lake(settings)
     living = living_vectors(lake, version)
     with_image = living.filter(pl.col("image_hash").is_not_null())
     events = lake.read(EVENTS)
-    by_histories = evaluate_histories(events, Catalogue.of(with_image)) if len(events) else None
+    by_histories = evaluate_next_item(events, Catalogue.of(with_image)) if len(events) else None
     by_queries = None
     if queries is not None:
         encoder = open_encoder(settings)

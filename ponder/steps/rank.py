@@ -1,4 +1,4 @@
-"""Train rankers on the lake: which requests they learn from, and how they are judged.
+"""Train rankers on the lake: which requests they learn from, and how they are measured.
 
 Two kinds of event logs are known. One with impressions shows what was on each page, so a request is
 a page, and the newest fifth of the pages is the test. One without (ratings) shows only what was
@@ -16,8 +16,10 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.tables import EVENTS, ITEMS
-from evaluation.bootstrap import bootstrap_difference, bootstrap_mean
+from evaluation.bootstrap import bootstrap_gains, bootstrap_mean
 from evaluation.leave_last_out import held_out_requests, leave_last_out, training_requests
+from evaluation.metrics import measure
+from evaluation.rankings import Rankings
 from evaluation.time_split import TimeSplit
 from features.centred_embeddings import history_pairs, make_space
 from features.histories import histories, requests_of
@@ -67,7 +69,7 @@ class Log:
 def train_ranker(
     settings: Settings, *, seed: int = 0, progress: Progress = ignore_progress
 ) -> dict[str, Any]:
-    """Train rankers with and without match features on the export, compares and keeps them.
+    """Train rankers with and without match features on the export, compare them and keep one.
 
     The comparison goes to `ranking.json` in the reports folder; the ranker that is kept is trained
     on all requests, the test's as well.
@@ -76,7 +78,7 @@ def train_ranker(
     from ranker.model import train
 
     table = read_export(settings.features_folder)
-    report = judge(read_log(settings), table, seed=seed, progress=progress)
+    report = evaluate_rankers(read_log(settings), table, seed=seed, progress=progress)
     train(table).save(settings.ranker_folder)
     write_report(settings, "ranking", report)
     return report
@@ -109,7 +111,7 @@ def training_table(log: Log, *, seed: int = 0) -> FeatureTable:
     return build_features(requests, events, log.items, log.vectors, space=space)
 
 
-def judge(
+def evaluate_rankers(
     log: Log,
     table: FeatureTable,
     *,
@@ -127,7 +129,7 @@ def judge(
         split = TimeSplit(at=_newest(table.frame, TEST_SHARE))
         report = run_experiment(table, split=split, config=config, seed=seed)
         return {"protocol": "impressions", **report.plain()}
-    return _judge_left_out(log, table, config=config, seed=seed, progress=progress)
+    return _evaluate_left_out(log, table, config=config, seed=seed, progress=progress)
 
 
 def _newest(frame: pl.DataFrame, share: float) -> datetime:
@@ -136,7 +138,7 @@ def _newest(frame: pl.DataFrame, share: float) -> datetime:
     return moments[int(len(moments) * (1 - share))]
 
 
-def _judge_left_out(
+def _evaluate_left_out(
     log: Log,
     table: FeatureTable,
     *,
@@ -149,7 +151,10 @@ def _judge_left_out(
         for name, groups in FEATURE_GROUPS.items()
     }
     ranks = _held_out_ranks(log, table, rankers, progress)
-    values = {name: _hit_and_ndcg(rank_U, k=10) for name, rank_U in ranks.items()}
+    values = {
+        name: measure(Rankings.of_places(rank_U), ("hit@10", "ndcg@10"))
+        for name, rank_U in ranks.items()
+    }
     baseline, *others = values
     last = list(rankers.values())[-1]
     return {
@@ -166,11 +171,7 @@ def _judge_left_out(
             for name, by_metric in values.items()
         },
         "differences": {
-            name: {
-                metric: asdict(bootstrap_difference(v, values[baseline][metric], seed=seed))
-                for metric, v in values[name].items()
-            }
-            for name in others
+            name: bootstrap_gains(values[name], values[baseline], seed=seed) for name in others
         },
         "importances": last.importances(),
     }
@@ -201,9 +202,3 @@ def _rank_of_relevant(frame: pl.DataFrame, score_N: np.ndarray) -> np.ndarray:
         ["request_id", "score", "item_id"], descending=[False, True, False]
     ).with_columns(rank=pl.int_range(1, pl.len() + 1).over("request_id"))
     return ranked.filter(pl.col("relevance") == 1)["rank"].to_numpy()
-
-
-def _hit_and_ndcg(rank_U: np.ndarray, *, k: int) -> dict[str, np.ndarray]:
-    """Per user: whether the one right item is among the first k, and its discounted gain there."""
-    hit_U = (rank_U <= k).astype(np.float64)
-    return {f"hit@{k}": hit_U, f"ndcg@{k}": hit_U / np.log2(rank_U + 1)}

@@ -1,20 +1,17 @@
-"""Tests for evaluation/query_sets.py, with a fake encoder whose vectors are visible."""
-
-import math
-from datetime import UTC, datetime, timedelta
+"""Tests for evaluation/query_sets.py, with vectors made by hand."""
 
 import numpy as np
-import polars as pl
 import pytest
 
-from catalog.lake.tables import EVENTS
-from embedder.content import Encoding
+from embedder.content import Content, Encoding
+from evaluation.exact_ranking import Catalogue
 from evaluation.query_sets import (
-    Catalogue,
     Query,
-    evaluate_histories,
+    QuerySet,
     evaluate_queries,
     read_queries,
+    slices,
+    write_queries,
 )
 
 AXES = ("red", "green", "blue")
@@ -83,44 +80,59 @@ def test_examples_tell_what_was_found_and_what_was_right():
     assert (example["action"], example["found"][0], example["relevant"]) == ("reason", "g1", ["g1"])
 
 
-def events(*rows):
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    return pl.DataFrame(
-        [
-            {
-                "event_id": str(number),
-                "user_id": user,
-                "item_id": item,
-                "action": action,
-                "ts": start + timedelta(hours=number),
-            }
-            for number, (user, item, action) in enumerate(rows)
-        ],
-        schema=EVENTS.schema,
-    )
+def test_a_query_that_asks_with_an_item_needs_its_content():
+    asking = Query(query_id="q", item="r1", relevant=["g1"])
+    with pytest.raises(ValueError, match="must ask with a text, got 'q' with an item"):
+        evaluate_queries([asking], CATALOGUE, WordEncoder())
 
 
-def test_the_last_item_of_a_history_is_looked_for_among_the_unseen():
-    catalogue = Catalogue(
-        ["a", "b", "c", "d"],
-        np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], dtype=np.float32),
-    )
-    log = events(
-        ("u", "a", "click"),
-        ("u", "d", "impression"),  # shown is not chosen
-        ("u", "c", "click"),  # held out: b is nearer to a, so c comes second
-        ("v", "d", "click"),
-        ("v", "c", "click"),  # nearest to d: first
-    )
-    report = evaluate_histories(log, catalogue)
-    assert report["num_users"] == 2
-    assert report["hit@1"] == 0.5
-    assert report["hit@10"] == 1
-    assert report["ndcg@10"] == pytest.approx((1 + 1 / math.log2(3)) / 2)
+CONTENTS = {name: Content(name) for name in "abc"}
+NEAR_B = np.array([[0.6, 0.8, 0.0]], np.float32)
+
+
+def asked(**query):
+    return QuerySet(CONTENTS, [Query(query_id="q", **query)])
+
+
+def test_a_query_is_measured_by_where_its_right_item_stands():
+    scores = asked(text="x", relevant=["a", "gone"]).evaluate(NEAR_B, np.eye(3))
+    assert scores["hit@1"] == [0]
+    assert scores["recall@10"] == [1]
+    assert scores["ndcg@10"] == pytest.approx([1 / np.log2(3)])
+
+
+def test_the_item_that_is_asked_with_is_not_found():
+    query_set = asked(item="b", relevant=["a"])
+    assert query_set.query_contents == [Content("b")]
+    assert query_set.evaluate(NEAR_B, np.eye(3))["hit@1"] == [1]
+
+
+def test_slices_are_the_tiers_and_what_was_held_out():
+    queries = [
+        query("x", "a", tier="literal"),
+        query("y", "a", tier="composed", held_out=True),
+        query("z", "a", tier="literal"),
+    ]
+    found = {name: rows.tolist() for name, rows in slices(queries).items()}
+    assert found == {"all": [0, 1, 2], "composed": [1], "literal": [0, 2], "held_out": [1]}
+    assert list(slices([query("x", "a", tier="all")])) == ["all"]
+
+
+def test_queries_come_back_as_they_were_written(tmp_path):
+    queries = [query("red", "r1", held_out=True), Query(query_id="q", item="i", relevant=["r1"])]
+    write_queries(tmp_path / "queries.jsonl", queries)
+    assert read_queries(tmp_path / "queries.jsonl") == queries
 
 
 def test_a_line_that_is_no_query_is_named(tmp_path):
     file = tmp_path / "queries.jsonl"
     file.write_text('{"query_id": "q", "text": "red", "relevant": ["r1"]}\n{"text": 3}\n')
     with pytest.raises(ValueError, match=r"queries\.jsonl:2 is not a query"):
+        read_queries(file)
+
+
+def test_a_query_without_a_text_or_an_item_is_named(tmp_path):
+    file = tmp_path / "queries.jsonl"
+    file.write_text('{"query_id": "q", "relevant": ["r1"]}\n')
+    with pytest.raises(ValueError, match=r"queries\.jsonl:1 is not a query: .* got neither"):
         read_queries(file)

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import ndcg_score
 
 from evaluation import metrics
 from evaluation.rankings import Rankings
@@ -45,32 +44,12 @@ def test_ndcg_by_hand():
     assert metrics.ndcg(rankings, k=2, gain="exp2").tolist() == pytest.approx([dcg / ideal])
 
 
-def test_averaged_ties_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    relevance, score = rng.integers(0, 4, 30), rng.integers(0, 5, 30) / 4
-    rows = [
-        ("r", f"i{k:02}", s, int(r)) for k, (s, r) in enumerate(zip(score, relevance, strict=True))
-    ]
-    for k in (1, 7, None):
-        got = metrics.ndcg(Rankings.of(candidates(*rows)), k=k, ties="averaged")
-        assert got[0] == pytest.approx(ndcg_score([relevance], [score], k=k), abs=1e-12)
-
-
-def test_equal_scores_of_two_groups_are_not_a_tie():
-    rows = [("q", "a", 2.0, 1), ("q", "b", 1.0, 0), ("r", "a", 1.0, 1), ("r", "b", 0.0, 0)]
-    assert metrics.ndcg(Rankings.of(candidates(*rows)), ties="averaged").tolist() == [1.0, 1.0]
-
-
 def test_group_answered_with_nothing_scores_zero():
     judged = pl.DataFrame({"request_id": ["r", "s"], "item_id": ["a", "a"], "relevance": [1, 1]})
     rankings = Rankings.of(candidates(("r", "a", 1.0, None), ("x", "a", 1.0, None)), judged)
     assert rankings.groups.to_list() == ["r", "s"]
     assert metrics.ndcg(rankings).tolist() == [1.0, 0.0]
     assert metrics.recall(rankings, k=10).tolist() == [1.0, 0.0]
-
-
-def test_precision_counts_empty_places():
-    assert metrics.precision(Rankings.of(candidates(("r", "a", 1.0, 1))), k=10).tolist() == [0.1]
 
 
 def test_score_that_is_not_a_number_is_refused():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.profile import profile_vector
+from features.profile import ProfileConfig, profile_vector
 
 
 def test_an_item_weighs_half_after_one_half_life():
@@ -27,3 +27,9 @@ def test_opposite_vectors_leave_the_newest():
 def test_one_item_repeated_is_its_own_profile(num_repeats):
     vectors = np.tile([0.6, 0.8], (num_repeats, 1))
     np.testing.assert_allclose(profile_vector(vectors, half_life=3.0), [0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"max_history": 0}, {"half_life": 0.0}])
+def test_a_wrong_setting_is_refused(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        ProfileConfig(**wrong)

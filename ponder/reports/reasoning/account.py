@@ -16,25 +16,16 @@ import numpy as np
 
 from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
-from evaluation.bootstrap import bootstrap_difference, bootstrap_mean
-from evaluation.exact_ranking import hit_at_k, ndcg_at_k, rank_all, recall_at_k
-from ponder.reports.reasoning.evaluation_set import EvaluationSet
+from evaluation.bootstrap import bootstrap_gains, bootstrap_mean
+from evaluation.metrics import Scores, means
+from evaluation.query_sets import METRICS, QuerySet, slices
 
-METRICS: dict[str, Callable[[Sequence[str], set[str]], float]] = {
-    "hit@1": lambda ranked, relevant: hit_at_k(ranked, relevant, k=1),
-    "recall@10": lambda ranked, relevant: recall_at_k(ranked, relevant, k=10),
-    "ndcg@10": lambda ranked, relevant: ndcg_at_k(ranked, relevant, k=10),
-}
-TOP_K = 10
 THETAS = np.linspace(0, 1.05, 22).round(6).tolist()  # beyond 1 nobody reasons
 
-Scores = dict[str, np.ndarray]
-"""Metric -> [Q] its value for each query."""
-
-PairJudge = Callable[[np.ndarray, np.ndarray], Scores]
+EvaluatePair = Callable[[np.ndarray, np.ndarray], Scores]
 """Scores of [Q, D] query vectors over [N, D] item vectors."""
 
-Judge = Callable[[np.ndarray], Scores]
+Evaluate = Callable[[np.ndarray], Scores]
 """Scores of [Q, D] query vectors."""
 
 Read = Callable[[Sequence[Rationale]], np.ndarray]
@@ -42,7 +33,7 @@ Read = Callable[[Sequence[Rationale]], np.ndarray]
 
 
 def account(
-    evaluation: EvaluationSet,
+    query_set: QuerySet,
     queries: PairedEncodings,
     items: PairedEncodings,
     *,
@@ -52,7 +43,7 @@ def account(
     """What reasoning does to retrieval, and what it costs.
 
     Args:
-        evaluation: what is asked and what is right.
+        query_set: what is asked and what is right.
         queries: its queries in both modes.
         items: its items in both modes.
         theta: of the version; policy `auto` reasons from this probability on.
@@ -64,43 +55,46 @@ def account(
         resamples of the queries; pairings: query mode x item mode -> metrics; curve: by theta;
         oracle; cost: by side.
     """
-    judge = _judge(evaluation)
+    evaluate = query_set.evaluate
     pairings = {
-        "direct x direct": judge(queries.direct_ND, items.direct_ND),
-        "direct x reason": judge(queries.direct_ND, items.reasoned_ND),
-        "reason x direct": judge(queries.reasoned_ND, items.direct_ND),
-        "reason x reason": judge(queries.reasoned_ND, items.reasoned_ND),
+        "direct x direct": evaluate(queries.direct_ND, items.direct_ND),
+        "direct x reason": evaluate(queries.direct_ND, items.reasoned_ND),
+        "reason x direct": evaluate(queries.reasoned_ND, items.direct_ND),
+        "reason x reason": evaluate(queries.reasoned_ND, items.reasoned_ND),
     }
     never, always = pairings["direct x direct"], pairings["reason x reason"]
     policies = {
         "never": never,
-        "auto": judge(queries.vectors("auto", theta=theta), items.vectors("auto", theta=theta)),
+        "auto": evaluate(queries.vectors("auto", theta=theta), items.vectors("auto", theta=theta)),
         "always": always,
     }
-    rows_of = _slices(evaluation)
+    rows_of = slices(query_set.queries)
     reasoning = {
         "query": pairings["reason x direct"],
         "item": pairings["direct x reason"],
         "both": always,
     }
     return {
-        "num_queries": len(evaluation.queries),
-        "num_items": len(evaluation.item_ids),
-        "chance": evaluation.chance,
+        "num_queries": len(query_set.queries),
+        "num_items": len(query_set.item_ids),
+        "chance": query_set.chance,
         "theta": theta,
         "policies": {name: _by_slice(scores, rows_of) for name, scores in policies.items()},
         "gain": {
-            side: {name: _difference(scores, never, rows, seed) for name, rows in rows_of.items()}
+            side: {
+                name: bootstrap_gains(scores, never, rows, seed=seed)
+                for name, rows in rows_of.items()
+            }
             for side, scores in reasoning.items()
         },
-        "pairings": {name: _means(scores) for name, scores in pairings.items()},
-        **_gate_account(judge, queries, items, theta=theta),
+        "pairings": {name: means(scores) for name, scores in pairings.items()},
+        **_gate_account(evaluate, queries, items, theta=theta),
         "cost": {"query": _cost(queries, theta), "item": _cost(items, theta)},
     }
 
 
 def _gate_account(
-    judge: PairJudge,
+    evaluate: EvaluatePair,
     queries: PairedEncodings,
     items: PairedEncodings,
     *,
@@ -112,8 +106,8 @@ def _gate_account(
     was embedded without reasoning; its second gates both sides. A coin that picks as many queries
     gets the mean of both modes, weighted by the share; the oracle gets the better one each time.
     """
-    direct = judge(queries.direct_ND, items.direct_ND)
-    reasoned = judge(queries.reasoned_ND, items.direct_ND)
+    direct = evaluate(queries.direct_ND, items.direct_ND)
+    reasoned = evaluate(queries.reasoned_ND, items.direct_ND)
     curve = []
     for at in sorted({*THETAS, theta}):
         picks = queries.reasons("auto", theta=at)
@@ -127,15 +121,15 @@ def _gate_account(
                 "theta": at,
                 "query_rate": float(picks.mean()),
                 "item_rate": float(items.reasons("auto", theta=at).mean()),
-                "queries": _means(gated),
-                "coin": _means(coin),
-                "both": _means(
-                    judge(queries.vectors("auto", theta=at), items.vectors("auto", theta=at))
+                "queries": means(gated),
+                "coin": means(coin),
+                "both": means(
+                    evaluate(queries.vectors("auto", theta=at), items.vectors("auto", theta=at))
                 ),
             }
         )
     oracle = {name: np.maximum(direct[name], reasoned[name]) for name in METRICS}
-    return {"curve": curve, "oracle": _means(oracle)}
+    return {"curve": curve, "oracle": means(oracle)}
 
 
 def sensitivity(
@@ -143,7 +137,7 @@ def sensitivity(
     read: Read,
     *,
     seed: int = 0,
-    judge: Judge | None = None,
+    evaluate: Evaluate | None = None,
 ) -> dict[str, Any]:
     """How much a reasoned vector depends on its rationale.
 
@@ -154,12 +148,12 @@ def sensitivity(
         modes: the contents in both modes.
         read: embeds them with rationales of one's choice.
         seed: decides whose rationale each one gets.
-        judge: scores the vectors as queries; None: only cosines are given.
+        evaluate: scores the vectors as queries; None: only cosines are given.
 
     Returns:
         cosine: right/other, right/summary, right/empty, right/direct -> mean, with its interval;
         num_same: contents whose other rationale happened to read the same as their own, left out
-        of the first; with a `judge` also metrics: by rationale; over_empty: metric -> what the
+        of the first; with `evaluate` also metrics: by rationale; over_empty: metric -> what the
         right rationale has over an empty one, with its interval.
     """
     own = modes.rationales
@@ -184,63 +178,15 @@ def sensitivity(
         "num_same": int((~differs).sum()),
         "cosine": {name: asdict(bootstrap_mean(c, seed=seed)) for name, c in cosines.items()},
     }
-    if judge is not None:
-        scores = {name: judge(given) for name, given in vectors.items()}
-        report["metrics"] = {name: _means(values) for name, values in scores.items()}
-        report["over_empty"] = _difference(
-            scores["right"], scores["empty"], np.arange(len(own)), seed
-        )
+    if evaluate is not None:
+        scores = {name: evaluate(given) for name, given in vectors.items()}
+        report["metrics"] = {name: means(values) for name, values in scores.items()}
+        report["over_empty"] = bootstrap_gains(scores["right"], scores["empty"], seed=seed)
     return report
 
 
-def query_judge(
-    evaluation: EvaluationSet, item_vectors_ND: np.ndarray
-) -> Callable[[np.ndarray], Scores]:
-    """A function that scores query vectors against these items."""
-    judge = _judge(evaluation)
-    return lambda query_vectors_QD: judge(query_vectors_QD, item_vectors_ND)
-
-
-def _judge(evaluation: EvaluationSet) -> PairJudge:
-    relevant = evaluation.relevant
-
-    def judge(query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Scores:
-        ranked = rank_all(query_vectors_QD, item_vectors_ND, evaluation.item_ids, top_k=TOP_K)
-        return {
-            name: np.array([score(r, ids) for r, ids in zip(ranked, relevant, strict=True)])
-            for name, score in METRICS.items()
-        }
-
-    return judge
-
-
-def _slices(evaluation: EvaluationSet) -> dict[str, np.ndarray]:
-    """Rows of the queries by tier, and of those that ask for what was held out."""
-    queries = evaluation.queries
-    tiers = list(dict.fromkeys(query.tier for query in queries if query.tier != "all"))
-    slices = {"all": np.arange(len(queries))}
-    for tier in tiers:
-        slices[tier] = np.flatnonzero([query.tier == tier for query in queries])
-    held_out = np.flatnonzero([query.held_out for query in queries])
-    return slices | ({"held_out": held_out} if len(held_out) else {})
-
-
 def _by_slice(scores: Scores, rows_of: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    return {
-        name: _means({metric: values[rows] for metric, values in scores.items()})
-        for name, rows in rows_of.items()
-    }
-
-
-def _difference(value: Scores, baseline: Scores, rows: np.ndarray, seed: int) -> dict[str, Any]:
-    return {
-        name: asdict(bootstrap_difference(value[name][rows], baseline[name][rows], seed=seed))
-        for name in METRICS
-    }
-
-
-def _means(scores: Scores) -> dict[str, float]:
-    return {name: float(values.mean()) for name, values in scores.items()}
+    return {name: means(scores, rows) for name, rows in rows_of.items()}
 
 
 def _cost(modes: PairedEncodings, theta: float) -> dict[str, float]:

@@ -1,48 +1,23 @@
-"""A data folder with judged queries as an evaluation set: what there is to find, and to ask."""
+"""A data folder with queries as a query set: what there is to find, and to ask."""
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from catalog.lake.tables import ITEMS, MEDIA
 from embedder.content import Content
-from evaluation.query_sets import Query, read_queries
+from evaluation.query_sets import QuerySet, answerable, read_queries
 from ponder.settings import Settings
 from ponder.steps.land import land_folder
 from ponder.wiring import open_lake
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSet:
-    """Items, and queries at least one of whose right items is among them."""
-
-    item_ids: list[str]
-    items: list[Content]
-    queries: list[Query]
-
-    @property
-    def query_contents(self) -> list[Content]:
-        """The queries as an encoder reads them."""
-        return [Content(query.text) for query in self.queries]
-
-    @property
-    def chance(self) -> float:
-        """The hit@1 of a blind guess: the mean share of right items."""
-        return sum(map(len, self.relevant)) / len(self.queries) / len(self.item_ids)
-
-    @property
-    def relevant(self) -> list[set[str]]:
-        """By query, the ids of the right items that there are."""
-        known = set(self.item_ids)
-        return [known & set(query.relevant) for query in self.queries]
-
-
 def read_evaluation_set(
     settings: Settings, folder: Path, *, refusal: Callable[[Content], str | None]
-) -> EvaluationSet:
+) -> QuerySet:
     """The items and the `queries.jsonl` of a data folder, such as `ponder bazaar` writes.
 
     The folder is landed into a lake that is thrown away; the deployment's own is not touched.
@@ -57,20 +32,19 @@ def read_evaluation_set(
         ValueError: no query has a right item in the folder.
     """
     queries = read_queries(folder / "queries.jsonl")
-    item_ids, items = _items(settings, folder, refusal)
-    known = set(item_ids)
-    asked = [query for query in queries if known & set(query.relevant)]
+    contents = _contents(settings, folder, refusal)
+    asked = answerable(queries, contents)
     if not asked:
         raise ValueError(
             f"{folder} must hold a query with a right item, got {len(queries)} queries and "
-            f"{len(items)} items and none such"
+            f"{len(contents)} items and none such"
         )
-    return EvaluationSet(item_ids, items, asked)
+    return QuerySet(contents, asked)
 
 
-def _items(
+def _contents(
     settings: Settings, folder: Path, refusal: Callable[[Content], str | None]
-) -> tuple[list[str], list[Content]]:
+) -> dict[str, Content]:
     from embedder.items import item_content
 
     with tempfile.TemporaryDirectory() as home:
@@ -84,5 +58,4 @@ def _items(
         row["item_id"]: item_content(row, images.get(row["image_hash"]))
         for row in rows.iter_rows(named=True)
     }
-    taken = {item_id: content for item_id, content in contents.items() if refusal(content) is None}
-    return list(taken), list(taken.values())
+    return {item_id: content for item_id, content in contents.items() if refusal(content) is None}

@@ -1,4 +1,4 @@
-"""The step behind `ponder embedder report`: an evaluation set in both modes, judged and drawn."""
+"""The step behind `ponder embedder report`: a query set in both modes, measured and drawn."""
 
 import json
 from functools import partial
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embedder.mmemb_r1 import MMEmbR1
     from embedder.reasoners.encoder import ReasonedEncoder
     from embedder.reasoners.paired_encodings import PairedEncodings
-    from ponder.reports.reasoning.evaluation_set import EvaluationSet
+    from evaluation.query_sets import QuerySet
 
 SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
 
@@ -46,19 +46,20 @@ def embedder_report(
     from ponder.reports.reasoning.findings import findings
 
     encoder = _open_reasoning_encoder(settings)
-    evaluation = read_evaluation_set(settings, data, refusal=encoder.refusal)
-    asked = evaluation.query_contents
+    query_set = read_evaluation_set(settings, data, refusal=encoder.refusal)
+    asked = query_set.query_contents
     queries = paired_encodings(lambda policy: encoder.encode_query(asked, policy=policy))
     progress(2 * len(asked))
+    contents = list(query_set.contents.values())
     items = paired_encodings(
-        lambda policy: encoder.encode_items(evaluation.items, policy=policy, progress=progress)
+        lambda policy: encoder.encode_items(contents, policy=policy, progress=progress)
     )
     theta = configured_manifest(settings).theta
     report: dict[str, Any] = {
         "model_version": encoder.version,
         "reasoner": encoder.reasoner,
-        **account(evaluation, queries, items, theta=theta, seed=seed),
-        "sensitivity": _sensitivities(encoder, evaluation, queries, items, seed=seed),
+        **account(query_set, queries, items, theta=theta, seed=seed),
+        "sensitivity": _sensitivities(encoder, query_set, queries, items, seed=seed),
     }
     report["findings"] = findings(report)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,25 +83,26 @@ def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1 | ReasonedEncoder":
 
 def _sensitivities(
     encoder: "MMEmbR1 | ReasonedEncoder",
-    evaluation: "EvaluationSet",
+    query_set: "QuerySet",
     queries: "PairedEncodings",
     items: "PairedEncodings",
     *,
     seed: int,
 ) -> dict[str, Any]:
     from embedder.reasoners.given_rationales import encode_given
-    from ponder.reports.reasoning.account import query_judge, sensitivity
+    from ponder.reports.reasoning.account import sensitivity
 
     def read(contents: "list[Content]", side: "Side") -> Any:
         instruction = encoder.checkpoint.manifest.instruction(side)
         return partial(encode_given, encoder.checkpoint, contents, instruction=instruction)
 
-    asked, found = evaluation.query_contents, evaluation.items[:SENSITIVITY_ITEMS]
+    asked = query_set.query_contents
+    found = list(query_set.contents.values())[:SENSITIVITY_ITEMS]
     return {
         "query": sensitivity(
             queries,
             read(asked, "query"),
-            judge=query_judge(evaluation, items.direct_ND),
+            evaluate=lambda vectors_QD: query_set.evaluate(vectors_QD, items.direct_ND),
             seed=seed,
         ),
         "item": sensitivity(items.first(SENSITIVITY_ITEMS), read(found, "item"), seed=seed),

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evaluation.exact_ranking import SCORE_DECIMALS, rank_all
-from evaluation.query_sets import Catalogue
+from evaluation.exact_ranking import SCORE_DECIMALS, Catalogue, rank_all
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from embedder.finetune.data.pairs import Pair
-from evaluation.auc import auc
+from evaluation.metrics import auc
 from ponder.reports.run.gallery import thumbnail
 
 IDENTITY = ("key", "side", "worker", "prompt_version")

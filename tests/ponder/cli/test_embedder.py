@@ -70,8 +70,8 @@ def test_items_that_the_embedder_refuses_are_not_in_the_evaluation_set(tmp_path,
     texts = read_evaluation_set(
         settings, bazaar, refusal=lambda content: "an image" if content.image else None
     )
-    assert len(whole.items) == len(whole.item_ids) > len(texts.items) > 0
-    assert all(content.image is None for content in texts.items)
+    assert len(whole.contents) > len(texts.contents) > 0
+    assert all(content.image is None for content in texts.contents.values())
     with pytest.raises(ValueError, match="must hold a query with a right item"):
         read_evaluation_set(settings, bazaar, refusal=lambda content: "no")
 

@@ -3,7 +3,8 @@
 import pytest
 
 from embedder.content import Content
-from ponder.finetuning.frozen_set import FrozenQuery, freeze, read_frozen_set, read_frozen_sets
+from evaluation.query_sets import Query
+from ponder.finetuning.frozen_set import freeze, read_frozen_set, read_frozen_sets
 
 CONTENTS = {
     "a": Content("mug", b"image of a", key="1"),
@@ -14,7 +15,7 @@ CONTENTS = {
 
 
 def query(query_id="q", **values):
-    return FrozenQuery(**{"query_id": query_id, "text": "mugs", "relevant": ["a"]} | values)
+    return Query(**{"query_id": query_id, "text": "mugs", "relevant": ["a"]} | values)
 
 
 def test_a_set_comes_back_as_it_was_frozen(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from embedder.content import Content
-from ponder.finetuning.frozen_set import FrozenQuery, FrozenSet
+from evaluation.query_sets import Query
+from ponder.finetuning.frozen_set import FrozenSet
 from ponder.finetuning.space_comparison import compare_spaces
 
 ANGLES = {"a": 0, "b": 10, "c": 30, "d": 70}
@@ -31,7 +32,7 @@ def test_an_item_finds_those_that_followed_it_by_the_vectors_of_items():
     asked = {"a": ["b"], "b": ["d"]}
     frozen = FrozenSet(
         {name: Content(name) for name in "abcd"},
-        [FrozenQuery(query_id=item, item=item, relevant=who) for item, who in asked.items()],
+        [Query(query_id=item, item=item, relevant=who) for item, who in asked.items()],
         "digest",
     )
     told = []

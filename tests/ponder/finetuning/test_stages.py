@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 from catalog.lake.tables import GENERATED_RATIONALES, ITEMS
 from embedder.content import Content
 from embedder.version import NANO, read_manifest
+from evaluation.query_sets import Query
 from features.histories import HistoryConfig, positive_events
 from ponder.cli.app import app
 from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.config import FinetuneConfig
-from ponder.finetuning.frozen_set import FrozenQuery, freeze
+from ponder.finetuning.frozen_set import freeze
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.outcome import PromotionRefused, lineage, promote
 from ponder.finetuning.promotion import PromotionConfig
@@ -212,7 +213,7 @@ def test_what_came_after_another_runs_split_is_not_asked(settings, config, tmp_p
     sets = tmp_path / "home" / "evaluation"
     for name in ("after-20200101T000000", "mine"):
         sets.mkdir(parents=True, exist_ok=True)
-        query = FrozenQuery(query_id="q", text="mug", relevant=["a"])
+        query = Query(query_id="q", text="mug", relevant=["a"])
         freeze([query], {"a": Content("mug")}, sets / name)
     run = Run.open(replace(settings, home=tmp_path / "home"), config, tmp_path / "run")
     names = run_stage(run, "pairs")["sets"]

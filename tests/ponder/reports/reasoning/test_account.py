@@ -1,4 +1,4 @@
-"""Tests for ponder/thinking: account.py and findings.py, on vectors whose ranking is plain to see.
+"""Tests for ponder/reports/reasoning: account.py and findings.py, on vectors plain to see.
 
 Items are the axes of a space; a query that points at its axis is right, at another one wrong.
 """
@@ -9,9 +9,8 @@ import pytest
 from embedder.content import Content
 from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
-from evaluation.query_sets import Query
-from ponder.reports.reasoning.account import account, query_judge, sensitivity
-from ponder.reports.reasoning.evaluation_set import EvaluationSet
+from evaluation.query_sets import Query, QuerySet
+from ponder.reports.reasoning.account import account, sensitivity
 from ponder.reports.reasoning.findings import findings
 
 NUM = 12
@@ -32,7 +31,7 @@ def modes(direct, reasoned, gates, tokens=4, rationales=None):
     )
 
 
-def evaluation(tiers=None, held_out=()):
+def query_set(tiers=None, held_out=()):
     queries = [
         Query(
             query_id=f"q{n}",
@@ -43,7 +42,7 @@ def evaluation(tiers=None, held_out=()):
         )
         for n in range(NUM)
     ]
-    return EvaluationSet(IDS, [Content(i) for i in IDS], queries)
+    return QuerySet({i: Content(i) for i in IDS}, queries)
 
 
 WRONG = [(n + 1) % NUM for n in range(NUM)]
@@ -58,7 +57,7 @@ def hit(metrics):
 def test_policies_pairings_and_gain_are_those_of_the_vectors():
     # Directly only the first 3 queries are right, with reasoning all but the first.
     queries = modes(RIGHT[:3] + WRONG[3:], WRONG[:1] + RIGHT[1:], [0.1] * 6 + [0.9] * 6)
-    report = account(evaluation(), queries, ITEMS, theta=0.5)
+    report = account(query_set(), queries, ITEMS, theta=0.5)
     assert hit(report["policies"]["never"]["all"]) == pytest.approx(3 / 12)
     assert hit(report["policies"]["always"]["all"]) == pytest.approx(11 / 12)
     assert hit(report["policies"]["auto"]["all"]) == pytest.approx(9 / 12)
@@ -73,7 +72,7 @@ def test_policies_pairings_and_gain_are_those_of_the_vectors():
 
 def test_reasoned_items_count_where_both_sides_reason():
     swapped = modes(RIGHT, WRONG, [0.0] * 6 + [1.0] * 6)
-    report = account(evaluation(), modes(RIGHT, RIGHT, [0.0] * NUM), swapped, theta=0.5)
+    report = account(query_set(), modes(RIGHT, RIGHT, [0.0] * NUM), swapped, theta=0.5)
     assert hit(report["pairings"]["direct x direct"]) == 1
     assert hit(report["pairings"]["direct x reason"]) == 0
     # Item 11 has moved onto axis 0, so query 0 finds items 0 and 11 there and takes the first.
@@ -84,7 +83,7 @@ def test_reasoned_items_count_where_both_sides_reason():
 def test_the_curve_gates_by_theta_and_a_coin_picks_as_many_at_random():
     # The 4 queries that reasoning helps are those that the gate is surest of.
     queries = modes(RIGHT[:8] + WRONG[8:], WRONG[:8] + RIGHT[8:], [0.2] * 8 + [0.5] * 4)
-    report = account(evaluation(), queries, ITEMS, theta=0.5)
+    report = account(query_set(), queries, ITEMS, theta=0.5)
     curve = {point["theta"]: point for point in report["curve"]}
     assert curve[0]["query_rate"] == 1
     assert hit(curve[0]["queries"]) == hit(curve[0]["coin"]) == pytest.approx(4 / 12)
@@ -100,14 +99,14 @@ def test_the_curve_gates_by_theta_and_a_coin_picks_as_many_at_random():
 def test_metrics_come_by_tier_and_for_what_was_held_out():
     tiers = ["literal"] * 6 + ["composed"] * 6
     queries = modes(RIGHT[:6] + WRONG[6:], RIGHT, [0.5] * NUM)
-    report = account(evaluation(tiers, held_out={0, 6}), queries, ITEMS, theta=0.5)
+    report = account(query_set(tiers, held_out={0, 6}), queries, ITEMS, theta=0.5)
     never = {name: hit(metrics) for name, metrics in report["policies"]["never"].items()}
     assert never == {"all": 0.5, "literal": 1, "composed": 0, "held_out": 0.5}
 
 
 def test_the_cost_is_that_of_what_theta_picks():
     queries = modes(RIGHT, RIGHT, [0.1] * 9 + [0.9] * 3, tokens=8)
-    cost = account(evaluation(), queries, ITEMS, theta=0.9)["cost"]
+    cost = account(query_set(), queries, ITEMS, theta=0.9)["cost"]
     assert cost["query"] == pytest.approx(
         {
             "reason_rate": 3 / 12,
@@ -130,11 +129,14 @@ def reading(rationales):
     return np.stack(vectors)
 
 
+def over_axes(query_vectors):
+    return query_set().evaluate(query_vectors, AXES)
+
+
 def test_sensitivity_compares_the_right_rationale_with_every_other_kind():
     own = [Rationale(f"r{n}", str(n)) for n in range(NUM)]
     both = modes(RIGHT, RIGHT, [0.5] * NUM, rationales=own)
-    judge = query_judge(evaluation(), AXES)
-    report = sensitivity(both, reading, judge=judge, seed=3)
+    report = sensitivity(both, reading, evaluate=over_axes, seed=3)
     assert report["num_same"] == 0
     mean = {name: values["mean"] for name, values in report["cosine"].items()}
     assert mean["right/other"] == 0  # nobody gets their own
@@ -157,11 +159,11 @@ def test_rationales_that_read_the_same_say_nothing_about_sensitivity():
 def test_findings_claim_an_effect_only_where_the_interval_shows_one():
     tiers = ["literal"] * 6 + ["composed"] * 6
     queries = modes(RIGHT[:6] + WRONG[6:], RIGHT, [0.1] * 6 + [0.9] * 6)
-    report = account(evaluation(tiers), queries, ITEMS, theta=0.5)
+    report = account(query_set(tiers), queries, ITEMS, theta=0.5)
     deaf = sensitivity(
         modes(RIGHT, RIGHT, [0.5] * NUM),
         lambda rationales: AXES,
-        judge=query_judge(evaluation(), AXES),
+        evaluate=over_axes,
     )
     own = [Rationale(f"r{n}", str(n)) for n in range(NUM)]
     hearing = sensitivity(modes(RIGHT, RIGHT, [0.5] * NUM, rationales=own), reading)

@@ -1,4 +1,4 @@
-"""How well scores order a test set: AUC, GAUC, NDCG@10 and hit@10, with intervals.
+"""Scorings of one test set compared: AUC, GAUC, NDCG@10 and hit@10, with intervals.
 
 Legend: N = rows, G = requests, U = users, M = metrics, B = resamples.
 """
@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from evaluation import metrics
-from evaluation.auc import auc, group_auc
 from evaluation.bootstrap import Interval, interval, resample
 from evaluation.rankings import Rankings
 
@@ -36,14 +35,14 @@ class Evaluation:
     """The same minus the first scoring, over the same draws; the first is not in it."""
 
 
-def evaluate(
+def evaluate_scorings(
     frame: pl.DataFrame,
     scores: Mapping[str, np.ndarray],
     *,
     num_resamples: int = 500,
     seed: int = 0,
 ) -> Evaluation:
-    """Metrics of each scoring, and of each against the first.
+    """Measure each scoring, and each against the first.
 
     Args:
         frame: [N] request_id, user_id, item_id, relevance.
@@ -94,20 +93,15 @@ def _statistic(
     relevance_N = rows["relevance"].to_numpy()
     answered_G = (metrics.num_relevant(rankings) > 0).astype(np.float64)
     columns = [
-        (group_auc(rankings), metrics.num_retrieved(rankings)),
+        (metrics.group_auc(rankings), metrics.num_retrieved(rankings)),
         (metrics.ndcg(rankings, k=10, gain="exp2"), answered_G),
         (metrics.hit(rankings, k=10), answered_G),
     ]
 
     def statistic(count_U: np.ndarray) -> np.ndarray:
-        over_all = auc(relevance_N, score_N, weight=count_U[user_N])
+        over_all = metrics.auc(relevance_N, score_N, weight_N=count_U[user_N])
         drawn_G = count_U[user_G]
-        return np.array([over_all, *(_mean(value, weight * drawn_G) for value, weight in columns)])
+        means = (metrics.weighted_mean(value, weight * drawn_G) for value, weight in columns)
+        return np.array([over_all, *means])
 
     return statistic
-
-
-def _mean(value_G: np.ndarray, weight_G: np.ndarray) -> float:
-    weight_G = weight_G * np.isfinite(value_G)
-    total = weight_G.sum()
-    return float((np.nan_to_num(value_G) * weight_G).sum() / total) if total else float("nan")
