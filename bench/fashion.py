@@ -26,8 +26,9 @@ from bench.fashion_ridge import ridge_vectors
 from embedder.content import Content, Encoding
 from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.loop import train
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.config import JointConfig, JointLossConfig
+from embedder.finetune.training.joint import joint_trainer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint, load
@@ -157,10 +158,12 @@ def fine_tune(
     """Trains on the train split; each line of the log says R@10 on the valid split."""
     pairs = splits["train"].pairs()
     steps_an_epoch = len(pairs) // options.batch_size
-    config = ContrastiveConfig(
+    config = JointConfig(
         num_steps=options.epochs * steps_an_epoch,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        loss=JointLossConfig(gate=0.1, gate_confidence=1.0, false_negative_margin=None),
+        swap_roles=True,
         seed=options.seed,
     )
 
@@ -169,10 +172,9 @@ def fine_tune(
         judged = judge_embedder(embedder, splits["valid"])
         return {f"valid/{name}/R@10": metrics["R@10"] for name, metrics in judged.items()}
 
-    trainer = ContrastiveTrainer(checkpoint, pairs, config, augment=Augmentation())
-    return train(
-        trainer, folder, save_every=options.eval_epochs * steps_an_epoch, evaluate=evaluate
-    )
+    examples = [TrainingExample(pair) for pair in pairs]
+    trainer = joint_trainer(checkpoint, examples, config, augment=Augmentation())
+    return trainer.train(folder, save_every=options.eval_epochs * steps_an_epoch, evaluate=evaluate)
 
 
 def parsed() -> argparse.Namespace:

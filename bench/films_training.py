@@ -22,9 +22,10 @@ from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_p
 from embedder.finetune.data.interactions import swing
 from embedder.finetune.data.pair_rows import read_pairs
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.config import JointConfig, JointLossConfig
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.loop import train
+from embedder.finetune.training.joint import joint_trainer
 from embedder.finetune.training.version_folder import write_version
 from embedder.finetune.training.vocabulary import with_vocabulary
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
@@ -85,22 +86,24 @@ def fine_tuned(films: Films, split: Split, folder: Path, recipe: Recipe) -> Path
         return version
     contents = _known_contents(films, split)
     start = _start(contents, recipe)
-    trainer = ContrastiveTrainer(
+    trainer = joint_trainer(
         start,
-        training_pairs(films, split),
-        ContrastiveConfig(
+        [TrainingExample(pair) for pair in training_pairs(films, split)],
+        JointConfig(
             num_steps=recipe.num_steps,
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             warmup_steps=recipe.warmup_steps,
             source_weights=recipe.source_weights,
+            loss=JointLossConfig(gate=0.1, gate_confidence=1.0, false_negative_margin=None),
+            swap_roles=True,
             train_vision_encoder=False,
             seed=recipe.seed,
         ),
-        objectives=[_placement(split, contents, start, recipe)],
-        images=ImageFeatureCache(start.backbone, start.inputs),
+        item_objectives=[_placement(split, contents, start, recipe)],
+        image_features=ImageFeatureCache(start.backbone, start.inputs),
     )
-    backbone = train(trainer, folder, save_every=SAVE_EVERY)
+    backbone = trainer.train(folder, save_every=SAVE_EVERY)
     write_version(backbone, start, version, manifest=start.manifest)
     return version
 

@@ -24,17 +24,17 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import ObjectiveConfig
+from embedder.finetune.training.config import JointLossConfig
 from embedder.finetune.training.forward import rationale_answer
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint_loss import JointObjective, SampledExample
+from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import load
 from embedder.nano.curriculum import curriculum_pairs
 from embedder.prompting.inputs import Inputs
 
-OBJECTIVE = ObjectiveConfig()
+OBJECTIVE = JointLossConfig()
 DIMS = (32, 64, 128)
 
 
@@ -134,8 +134,8 @@ def main() -> None:
     steps: dict[str, Callable[[], object]] = {"rival": lambda: plain.backward(batch)}
     for name in ("ours", "kept"):
         images = ImageFeatureCache(nano.backbone, inputs) if name == "kept" else None
-        model = CachedForward(checkpoints[name], inputs, images=images)
-        objective = JointObjective(model, replace(manifest, dims=DIMS), OBJECTIVE)
+        model = CachedForward(checkpoints[name], inputs, image_features=images)
+        objective = JointLoss(model, replace(manifest, dims=DIMS), OBJECTIVE)
         steps[name] = lambda objective=objective: objective.backward(batch)
     whole = gradient(checkpoints["rival"], steps["rival"])
     own = gradient(checkpoints["ours"], steps["ours"])

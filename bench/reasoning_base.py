@@ -14,10 +14,9 @@ from catalog.bazaar import riddles
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.config import JointConfig, ObjectiveConfig
+from embedder.finetune.training.config import JointConfig, JointLossConfig
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointTrainer
-from embedder.finetune.training.loop import train
+from embedder.finetune.training.joint import joint_trainer
 from embedder.finetune.training.vocabulary import with_vocabulary
 from embedder.model.checkpoint import load
 from embedder.nano import curriculum
@@ -46,7 +45,7 @@ def schooled(folder: Path, *, num_steps: int, device: str, seed: int = 0) -> Pat
     )
     config = JointConfig(
         num_steps=num_steps,
-        objective=ObjectiveConfig(reason_direct=0.5, false_negative_margin=None),
+        loss=JointLossConfig(reason_direct=0.5, false_negative_margin=None),
         learning_rate=2e-3,
         warmup_steps=100,
         average_decay=0.98,
@@ -56,8 +55,8 @@ def schooled(folder: Path, *, num_steps: int, device: str, seed: int = 0) -> Pat
     )
     images = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
     examples = [*exercises(NUM_EXERCISES, seed=seed), *shop_examples(NUM_SHOP_EXAMPLES, seed=seed)]
-    trainer = JointTrainer(checkpoint, examples, config, images=images)
-    backbone = train(trainer, folder, save_every=50, stage="school")
+    trainer = joint_trainer(checkpoint, examples, config, image_features=images)
+    backbone = trainer.train(folder, save_every=50, stage="school")
     save_checkpoint(
         backbone.model, checkpoint.inputs, version, manifest={**MANIFEST, "name": "schooled"}
     )

@@ -21,13 +21,12 @@ from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
 from catalog.atomic_file import write_atomically
 from embedder.finetune.gate.config import GateConfig
-from embedder.finetune.gate.trainer import GateTrainer
+from embedder.finetune.gate.objective import gate_trainer
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.finetune.records import TrainingExample
 from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointTrainer
-from embedder.finetune.training.loop import Trainer, train
+from embedder.finetune.training.joint import joint_trainer
 from embedder.model.checkpoint import Checkpoint, load
 
 logger = logging.getLogger(__name__)
@@ -146,20 +145,25 @@ class Runs:
 
     def _trained(self, cell: Cell, folder: Path) -> Checkpoint:
         training = TRAININGS[cell.training]
-        trainer: Trainer
         if training.parent:
             parent = cell_of(training.parent, cell.mix, cell.seed)
             checkpoint = self._trained(parent, self._folder / parent.place)
-            trainer = GateTrainer(
-                checkpoint, self._examples(cell), self._gate_config(cell), images=self._images
+            trainer = gate_trainer(
+                checkpoint,
+                self._examples(cell),
+                self._gate_config(cell),
+                image_features=self._images,
             )
-            backbone = train(trainer, folder, save_every=10, stage="gate")
+            backbone = trainer.train(folder, save_every=10, stage="gate")
         else:
             checkpoint = self._schooled()
-            trainer = JointTrainer(
-                checkpoint, self._examples(cell), self._joint_config(cell), images=self._images
+            trainer = joint_trainer(
+                checkpoint,
+                self._examples(cell),
+                self._joint_config(cell),
+                image_features=self._images,
             )
-            backbone = train(trainer, folder, save_every=50, stage="joint")
+            backbone = trainer.train(folder, save_every=50, stage="joint")
         return replace(checkpoint, backbone=backbone)
 
     def _joint_config(self, cell: Cell) -> JointConfig:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bench.reasoning_rationales import Taught
 from embedder.finetune.gate.config import GateConfig, RewardConfig
-from embedder.finetune.training.config import JointConfig, ObjectiveConfig
+from embedder.finetune.training.config import JointConfig, JointLossConfig
 
 Asking = Literal["direct", "reasoned", "auto", "better", "given"]
 """direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:
@@ -42,7 +42,7 @@ class Training:
     def joint_config(self, *, num_steps: int, seed: int) -> JointConfig:
         """Stage 1. The vision encoder is left alone in every variant, so its features are kept."""
         across = 0.5 if self.cross_mode else 0.0
-        objective = ObjectiveConfig(
+        loss = JointLossConfig(
             reason_direct=across,
             direct_reason=across,
             gate=0.1,
@@ -50,7 +50,7 @@ class Training:
         )
         return JointConfig(
             num_steps=num_steps,
-            objective=objective,
+            loss=loss,
             learning_rate=1e-3,
             warmup_steps=50,
             average_decay=0.98,

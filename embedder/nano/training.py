@@ -13,23 +13,21 @@ Shape legend: B = pairs in the batch, D = embedding dimension
 """
 
 import argparse
-import json
 import logging
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from embedder.finetune.training.config import TrainingConfig
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
     direct_answer,
     forward,
     rationale_answer,
 )
+from embedder.finetune.training.loop import Trainer
 from embedder.finetune.training.losses import matryoshka_info_nce
-from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
-from embedder.finetune.training.state import load_state, save_state
 from embedder.model.backbone import Backbone
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
@@ -38,55 +36,44 @@ from embedder.nano.evaluation import heldout_hits
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 
-logger = logging.getLogger(__name__)
-
 DIMS = (32, 64, 128)
 CONTRASTIVE_TEMPERATURE = 0.05
 GATE_WEIGHT = 0.3
 
 
-class Trainer:
-    """Model, optimiser and schedule; one call of `step` per batch of pairs."""
+class CurriculumObjective:
+    """All that nano learns from a batch of the curriculum; a `loop.Objective`."""
 
-    def __init__(self, *, num_steps: int, batch_size: int, learning_rate: float, seed: int) -> None:
-        self.num_steps, self.batch_size, self.seed = num_steps, batch_size, seed
-        self.learning_rate = learning_rate
-        tokenizer = architecture.build_tokenizer(seed)
-        model = architecture.build_model(tokenizer, seed)
-        image_processor = architecture.build_image_processor()
-        self.inputs = Inputs(tokenizer, image_processor, max_text_tokens=96)
-        self.backbone = Backbone(model)
-        self.optimizer = AveragedAdamW(
-            self.backbone.parameters(), weight_decay=0.05, average_decay=0.0, max_gradient_norm=1.0
-        )
+    num_updates = 1
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate: 200 steps of warm-up, then a cosine to a twentieth."""
-        return cosine_rate(
-            step,
-            peak=self.learning_rate,
-            warmup_steps=200,
-            num_steps=self.num_steps,
-            floor=0.05,
-        )
+    def __init__(self, backbone: Backbone, inputs: Inputs, *, batch_size: int, seed: int) -> None:
+        """Take a nano.
 
-    def step(self, step: int) -> dict[str, float]:
-        """Learns one batch and returns its losses."""
-        losses = self.losses(curriculum_pairs(self.batch_size, seed=self.seed, step=step))
+        Args:
+            backbone: the model.
+            inputs: its tokenizer and image processor.
+            batch_size: pairs a step.
+            seed: of the curriculum.
+        """
+        self._backbone, self._inputs = backbone, inputs
+        self._batch_size, self._seed = batch_size, seed
+
+    def backward(self, step: int, update: int) -> dict[str, float]:
+        """Add the gradients of a step's pairs to the parameters', and return their losses."""
+        losses = self.losses(curriculum_pairs(self._batch_size, seed=self._seed, step=step))
         torch.stack(list(losses.values())).sum().backward()
-        self.optimizer.step(self.rate_at(step))
-        return {name: round(loss.item(), 4) for name, loss in losses.items()}
+        return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, batch: list[CurriculumPair]) -> dict[str, torch.Tensor]:
-        """The parts of the loss, weighted; their sum is what is minimised."""
+        """Return the parts of the loss, weighted; their sum is what is minimised."""
         needs_reason = torch.tensor([x.needs_reason for x in batch])
-        query_direct, query_reasoned, query_words, query_gate = self._side(
-            [self.inputs.sample(x.query, architecture.QUERY_INSTRUCTION) for x in batch],
+        query_direct, query_reasoned, query_tokens, query_gate = self._side(
+            [self._inputs.sample(x.query, architecture.QUERY_INSTRUCTION) for x in batch],
             [(x.query_rationale, x.query_summary) for x in batch],
             needs_reason,
         )
-        item_direct, item_reasoned, item_words, item_gate = self._side(
-            [self.inputs.sample(x.item, architecture.ITEM_INSTRUCTION) for x in batch],
+        item_direct, item_reasoned, item_tokens, item_gate = self._side(
+            [self._inputs.sample(x.item, architecture.ITEM_INSTRUCTION) for x in batch],
             [(x.item_rationale, x.item_summary) for x in batch],
             torch.zeros_like(needs_reason),
         )
@@ -105,8 +92,8 @@ class Trainer:
             "direct_direct": contrast(query_direct, item_direct),
             "reason_direct": contrast(query_reasoned, item_direct),
             "direct_reason": 0.5 * contrast(query_direct, item_reasoned),
-            "query_words": query_words,
-            "item_words": item_words,
+            "query_next_token": query_tokens,
+            "item_next_token": item_tokens,
             "gate": GATE_WEIGHT * (query_gate + item_gate),
         }
 
@@ -120,49 +107,43 @@ class Trainer:
         batch = [
             PromptWithAnswers(
                 sample,
-                (direct_answer(self.inputs), rationale_answer(self.inputs, text, summary)),
+                (direct_answer(self._inputs), rationale_answer(self._inputs, text, summary)),
             )
             for sample, (text, summary) in zip(samples, rationales, strict=True)
         ]
-        output = forward(self.backbone, self.inputs, batch)
+        output = forward(self._backbone, self._inputs, batch)
         return (
             output.vectors_NH[0::2],
             output.vectors_NH[1::2],
-            F.cross_entropy(self.backbone.logits(output.token_states_TH), output.token_ids_T),
+            F.cross_entropy(self._backbone.logits(output.token_states_TH), output.token_ids_T),
             F.cross_entropy(output.gate_B2, needs_reason.long()),
         )
 
 
+def nano_trainer(config: TrainingConfig, *, batch_size: int) -> Trainer:
+    """Return the training of a new nano; configuration and curriculum have one seed."""
+    tokenizer = architecture.build_tokenizer(config.seed)
+    inputs = Inputs(tokenizer, architecture.build_image_processor(), max_text_tokens=96)
+    backbone = Backbone(architecture.build_model(tokenizer, config.seed))
+    objective = CurriculumObjective(backbone, inputs, batch_size=batch_size, seed=config.seed)
+    return Trainer(backbone, inputs, config, objective)
+
+
 def train(trainer: Trainer, folder: Path, *, eval_every: int) -> None:
-    """Runs or continues a training; leaves `log.jsonl`, the state, at the end the checkpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "log.jsonl"
-    first = 0
-    state = folder / "state.safetensors"
-    if state.exists():
-        first = load_state(state, trainer.optimizer)
-        logger.info("continuing at step=%d", first)
-    started = time.monotonic()
-    sums: dict[str, float] = {}
-    for step in range(first, trainer.num_steps):
-        for name, value in trainer.step(step).items():
-            sums[name] = sums.get(name, 0.0) + value
-        if (step + 1) % eval_every and step + 1 < trainer.num_steps:
-            continue
-        done = (step % eval_every) + 1
-        row = {name: round(total / done, 4) for name, total in sums.items()}
-        row |= heldout_hits(trainer.backbone, trainer.inputs, num_products=300, seed=trainer.seed)
-        row |= {"step": step, "elapsed_s": round(time.monotonic() - started)}
-        save_state(state, trainer.optimizer, num_done=step + 1)
-        with log.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        logger.info("%s", row)
-        sums = {}
-    save_checkpoint(trainer.backbone.model, trainer.inputs, folder / "checkpoint")
+    """Run or continue a training; leave `log.jsonl`, the state and the checkpoint in a folder."""
+    backbone = trainer.train(
+        folder,
+        save_every=eval_every,
+        evaluate=lambda backbone: heldout_hits(
+            backbone, trainer.inputs, num_products=300, seed=trainer.config.seed
+        ),
+        stage="nano",
+    )
+    save_checkpoint(backbone.model, trainer.inputs, folder / "checkpoint")
 
 
 def main() -> None:
-    """Command line of the recipe."""
+    """Run the command line of the recipe."""
     parser = argparse.ArgumentParser(description="Train the nano embedder on the bazaar.")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, checkpoint")
     parser.add_argument("--steps", type=int, default=4000, help="optimiser steps")
@@ -170,16 +151,19 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the schedule")
     parser.add_argument("--eval-every", type=int, default=100, help="steps between evaluations")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--seed", type=int, default=0, help="decides weights and curriculum_pairs")
+    parser.add_argument("--seed", type=int, default=0, help="decides weights and curriculum")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    trainer = Trainer(
+    config = TrainingConfig(
         num_steps=options.steps,
-        batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        warmup_steps=200,
+        final_rate=0.05,
+        average_decay=0.0,
         seed=options.seed,
     )
+    trainer = nano_trainer(config, batch_size=options.batch_size)
     train(trainer, options.out, eval_every=options.eval_every)
 
 

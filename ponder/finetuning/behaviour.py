@@ -16,7 +16,7 @@ from features.histories import HistoryConfig, positive_events
 from ponder.finetuning.run import Counts, Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.finetune.training.sequence_objective import Collaborative
+    from embedder.finetune.training.sequence_objective import SequenceObjective
     from embedder.model.checkpoint import Checkpoint
     from embedder.version import Manifest
 
@@ -45,9 +45,9 @@ def gather_likes(run: Run, progress: Progress) -> Counts:
     return {"sequences": len(rows), "placed": len(places), "is_learnt": True}
 
 
-def objectives(run: Run, manifest: "Manifest") -> "list[Collaborative]":
+def objectives(run: Run, manifest: "Manifest") -> "list[SequenceObjective]":
     """What joint training learns beside the content; empty where no behaviour is learnt."""
-    from embedder.finetune.training.sequence_objective import Collaborative
+    from embedder.finetune.training.sequence_objective import SequenceObjective
 
     if not is_learnt(run):
         return []
@@ -55,7 +55,7 @@ def objectives(run: Run, manifest: "Manifest") -> "list[Collaborative]":
     places = pl.read_parquet(folder / "places.parquet")
     vectors = np.array(places["vector"].to_list(), np.float32)
     return [
-        Collaborative(
+        SequenceObjective(
             pl.read_parquet(folder / "sequences.parquet"),
             run.contents,
             dict(zip(places["item_id"], vectors, strict=True)),

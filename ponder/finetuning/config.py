@@ -11,7 +11,7 @@ from ponder.registry import CHAMPION, REGISTRY
 
 if TYPE_CHECKING:
     from embedder.finetune.gate.config import GateConfig
-    from embedder.finetune.training.config import CollaborativeConfig, JointConfig
+    from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
 
 LAKE = "lake"
 
@@ -98,7 +98,7 @@ class FinetuneConfig:
         The vision encoder is left as it is, and the moving average is shorter where steps are few.
         Nothing is taken for a false negative by its score, which the base may have wrong.
         """
-        from embedder.finetune.training.config import JointConfig, Lora, ObjectiveConfig
+        from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
 
         return JointConfig(
             num_steps=self.steps,
@@ -106,20 +106,20 @@ class FinetuneConfig:
             learning_rate=self.learning_rate,
             average_decay=max(0.0, min(0.99, 1 - 10 / self.steps)),
             warmup_steps=min(100, self.steps // 10 + 1),
-            objective=ObjectiveConfig(gate=0.1, false_negative_margin=None),
+            loss=JointLossConfig(gate=0.1, false_negative_margin=None),
             lora=Lora(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.lora_rank else None,
             train_vision_encoder=False,
             seed=self.seed,
         )
 
-    def collaborative(self, dims: tuple[int, ...]) -> "CollaborativeConfig":
+    def collaborative(self, dims: tuple[int, ...]) -> "SequenceObjectiveConfig":
         """Of the behaviour space, which stage 1 learns beside the content.
 
         A step reads a quarter as many sequences as pairs, because each has up to 11 items.
         """
-        from embedder.finetune.training.config import CollaborativeConfig
+        from embedder.finetune.training.config import SequenceObjectiveConfig
 
-        return CollaborativeConfig(
+        return SequenceObjectiveConfig(
             batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
         )
 

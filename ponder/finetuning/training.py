@@ -20,17 +20,17 @@ MAX_STEPS_LOST = 100
 
 def train_joint(run: Run, progress: Progress) -> Counts:
     """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
-    from embedder.finetune.training.joint import JointTrainer
+    from embedder.finetune.training.joint import joint_trainer
 
     base = run.load(run.base)
     if is_learnt(run):
         base = replace(base, manifest=offering(base.manifest))
     learnt = _examples(run, "negatives")
-    trainer = JointTrainer(
+    trainer = joint_trainer(
         base,
         learnt,
         run.config.joint(),
-        objectives=objectives(run, base.manifest),
+        item_objectives=objectives(run, base.manifest),
         processes=run.processes,
     )
     _train(run, "joint", trainer, base, progress)
@@ -44,12 +44,12 @@ def train_joint(run: Run, progress: Progress) -> Counts:
 
 def train_gate(run: Run, progress: Progress) -> Counts:
     """Stage `gate`: the joint model learns when to reason; without steps nothing is left."""
-    from embedder.finetune.gate.trainer import GateTrainer
+    from embedder.finetune.gate.objective import gate_trainer
 
     if not run.config.gate_steps:
         return {"steps": 0}
     joint = run.load(run.version("joint"))
-    trainer = GateTrainer(joint, _examples(run, "fresh_negatives"), run.config.gate())
+    trainer = gate_trainer(joint, _examples(run, "fresh_negatives"), run.config.gate())
     _train(run, "gate", trainer, joint, progress)
     return {"steps": trainer.num_steps}
 
@@ -70,16 +70,13 @@ def trained(run: Run) -> str:
 def _train(
     run: Run, stage: str, trainer: "Trainer", start: "Checkpoint", progress: Progress
 ) -> None:
-    from embedder.finetune.training.loop import train
     from embedder.finetune.training.version_folder import write_version
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
-    backbone = train(
-        trainer,
+    backbone = trainer.train(
         run.folder / stage,
         save_every=save_every,
         stage=stage,
-        processes=run.processes,
         progress=progress,
     )
     if run.is_first:

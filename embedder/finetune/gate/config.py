@@ -1,11 +1,11 @@
-"""How the gate is trained and rewarded; free of torch. See `embedder.finetune.gate.trainer`."""
+"""How the gate is trained and rewarded; free of torch. See `embedder.finetune.gate.objective`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from embedder.content import Side
-from embedder.finetune.training.config import Lora, ObjectiveConfig
+from embedder.finetune.training.config import JointLossConfig, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +41,8 @@ class RewardConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateConfig:
+class GateConfig(TrainingConfig):
     """How the gate of a jointly trained checkpoint is trained."""
-
-    num_steps: int
-    """Batches of rollouts; the schedule of the rate ends there."""
 
     batch_size: int = 16
     """Pairs a step."""
@@ -66,19 +63,19 @@ class GateConfig:
     """What a rollout is worth."""
 
     train_tokens: bool = False
-    """Whether the words of the rationales are reinforced beside the gate. Only with GRPO."""
+    """Whether the tokens of the rationales are reinforced beside the gate. Only with GRPO."""
 
     temperature: float = 1.0
-    """Of the words that are drawn."""
+    """Of the tokens that are drawn."""
 
     num_updates: int = 1
     """Optimiser steps on each batch of rollouts."""
 
     clip_low: float = 0.2
-    """A word's ratio is clipped below 1 minus this."""
+    """A token's ratio is clipped below 1 minus this."""
 
     clip_high: float = 0.28
-    """A word's ratio is clipped above 1 plus this."""
+    """A token's ratio is clipped above 1 plus this."""
 
     clips_gate: bool = False
     """Whether the gate's ratio to the probability that it was drawn with is clipped as well."""
@@ -88,8 +85,8 @@ class GateConfig:
 
     replay_weight: float = 1.0
     """Weight of what joint training learnt from the same examples, learnt again: contrast of direct
-    queries and, against direct targets, of reasoned ones, and the words of the rationales. Without,
-    the weights that the gate shares with them drift away; 0 leaves it out."""
+    queries and, against direct targets, of reasoned ones, and the rationales' tokens. Without, the
+    weights that the gate shares with them drift away; 0 leaves it out."""
 
     max_targets: int = 1024
     """Of a side, that rewards are measured against."""
@@ -100,14 +97,11 @@ class GateConfig:
     warmup_steps: int = 10
     """Steps over which the rate grows linearly."""
 
+    weight_decay: float = 0.0
+    """Of matrices; what joint training learnt is not to shrink."""
+
     average_decay: float = 0.9
     """The weights that are kept are a moving average with this decay an update."""
-
-    max_gradient_norm: float = 1.0
-    """Longer gradients are scaled down to this norm."""
-
-    lora: Lora | None = None
-    """Low-rank adapters instead of all weights."""
 
     train_vision_encoder: bool = False
     """Whether the vision encoder is trained; with `lora` it never is."""
@@ -115,11 +109,9 @@ class GateConfig:
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
-    seed: int = 0
-    """Decides the order of the pairs and what is drawn."""
-
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "num_updates", "learning_rate", "temperature"):
+        TrainingConfig.__post_init__(self)
+        for name in ("batch_size", "num_updates", "temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.num_generations < 2 or self.num_generations % 2:
@@ -131,13 +123,13 @@ class GateConfig:
                 "the closed form needs forces_both and is for the gate alone; unset train_tokens"
             )
 
-    def replay(self) -> ObjectiveConfig:
-        """What is replayed. Nothing is taken for a false negative by its score alone."""
-        return ObjectiveConfig(
+    def replay(self) -> JointLossConfig:
+        """Return what is replayed. Nothing is taken for a false negative by its score alone."""
+        return JointLossConfig(
             direct_direct=self.replay_weight,
             reason_reason=0.0,
             reason_direct=self.replay_weight,
             direct_reason=self.replay_weight,
-            words=self.replay_weight,
+            next_token=self.replay_weight,
             false_negative_margin=None,
         )

@@ -91,7 +91,7 @@ class RolloutSampler:
         keys = [content_key(content) for content in contents]
         direct = direct_answer(self._inputs)
         bare = [PromptWithAnswers(sample, (direct,)) for sample in samples]
-        images = self._model.images
+        features = self._model.image_features
         reasoned = roll_out(
             self._model.backbone,
             self._inputs,
@@ -99,7 +99,7 @@ class RolloutSampler:
             self._seeds(keys, bare, seed=seed),
             max_new_tokens=manifest.max_new_tokens,
             temperature=self._config.temperature,
-            images=None if images is None else images.features(samples),
+            images=None if features is None else features.features(samples),
         )
         prompted = [
             PromptWithAnswers(sample, (direct, *answers))

@@ -25,7 +25,7 @@ class CachedForward:
         backbone: Backbone,
         inputs: Inputs,
         *,
-        images: ImageFeatureCache | None = None,
+        image_features: ImageFeatureCache | None = None,
         num_kept_samples: int = 4096,
         group_size: int = 32,
     ) -> None:
@@ -34,13 +34,13 @@ class CachedForward:
         Args:
             backbone: the model.
             inputs: its tokenizer and image processor.
-            images: features by an encoder that is not trained; None: computed at every reading.
+            image_features: by an encoder that is not trained; None: computed at every reading.
             num_kept_samples: contents that stay tokenised, images cut into patches of bytes.
             group_size: prompts of about one length that are read together; the shorter ones of a
                 group are padded to its longest.
         """
         self._group_size = group_size
-        self.backbone, self.inputs, self.images = backbone, inputs, images
+        self.backbone, self.inputs, self.image_features = backbone, inputs, image_features
         self._sample = lru_cache(num_kept_samples)(inputs.sample)
 
     def sample(self, content: Content, instruction: str) -> Sample:
@@ -69,8 +69,8 @@ class CachedForward:
         self, batch: Sequence[PromptWithAnswers], with_tokens: bool
     ) -> ForwardOutput:
         images = None
-        if self.images is not None:
-            images = self.images.features([one.sample for one in batch])
+        if self.image_features is not None:
+            images = self.image_features.features([one.sample for one in batch])
         return forward(self.backbone, self.inputs, batch, images=images, with_tokens=with_tokens)
 
 

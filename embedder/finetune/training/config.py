@@ -1,4 +1,4 @@
-"""How joint training goes: what is minimised, how fast, and which weights change; free of torch."""
+"""How a training goes: what is minimised, how fast, and which weights change; free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,57 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectiveConfig:
+class TrainingConfig:
+    """Steps, optimiser, schedule and what is trained; each objective's configuration adds to it."""
+
+    num_steps: int
+    """Steps of the training; the schedule of the rate ends there."""
+
+    learning_rate: float = 1e-3
+    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it down."""
+
+    warmup_steps: int = 100
+    """Steps over which the rate grows linearly."""
+
+    final_rate: float = 0.0
+    """What the cosine ends at, as a share of the peak, in [0, 1]."""
+
+    weight_decay: float = 0.05
+    """Of matrices; vectors (norms, biases) are not decayed."""
+
+    average_decay: float = 0.99
+    """The weights that are kept are a moving average with this decay an update; 0: the last
+    ones."""
+
+    max_gradient_norm: float = 1.0
+    """Longer gradients are scaled down to this norm."""
+
+    lora: Lora | None = None
+    """Low-rank adapters instead of all weights."""
+
+    train_vision_encoder: bool = True
+    """Whether the vision encoder is trained; with `lora` it never is."""
+
+    seed: int = 0
+    """Decides the order of what is learnt and all that is drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "learning_rate", "max_gradient_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
+        if not 0 <= self.final_rate <= 1:
+            raise ValueError(f"final_rate must be in [0, 1], got {self.final_rate}")
+
+    @property
+    def trains_vision_encoder(self) -> bool:
+        """Whether the vision encoder's weights change: never with `lora`."""
+        return self.train_vision_encoder and self.lora is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointLossConfig:
     """The weights of the losses, and how contrast is taken. A loss of weight 0 costs nothing."""
 
     direct_direct: float = 1.0
@@ -38,7 +88,7 @@ class ObjectiveConfig:
     direct_reason: float = 0.5
     """Of contrast between direct queries and reasoned targets, of pairs whose target has one."""
 
-    words: float = 1.0
+    next_token: float = 1.0
     """Of the next-token loss on rationales, a mean over all of their tokens behind the gate."""
 
     gate: float = 0.0
@@ -60,11 +110,10 @@ class ObjectiveConfig:
     """Queries and targets that are computed with a graph at once; None: the whole batch."""
 
     def __post_init__(self) -> None:
-        for name in ("direct_direct", "reason_reason", "reason_direct", "direct_reason", "words"):
+        contrast = ("direct_direct", "reason_reason", "reason_direct", "direct_reason")
+        for name in (*contrast, "next_token", "gate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if self.gate < 0:
-            raise ValueError(f"gate must be >= 0, got {self.gate}")
         if not 0.5 <= self.gate_confidence <= 1:
             raise ValueError(f"gate_confidence must be in [0.5, 1], got {self.gate_confidence}")
         if self.chunk_size is not None and self.chunk_size < 1:
@@ -78,63 +127,39 @@ class ObjectiveConfig:
     @property
     def needs_reasoned(self) -> bool:
         """Whether rationales are read at all."""
-        return bool(self.reason_reason or self.reason_direct or self.direct_reason or self.words)
+        return bool(
+            self.reason_reason or self.reason_direct or self.direct_reason or self.next_token
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JointConfig:
+class JointConfig(TrainingConfig):
     """How a checkpoint is trained on examples."""
 
-    num_steps: int
-    """Optimiser steps; the schedule of the rate ends there."""
-
     batch_size: int = 64
-    """Lessons a step, over all processes; the others of a batch are each query's negatives."""
+    """Examples a step, over all processes; the others of a batch are each query's negatives."""
 
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    loss: JointLossConfig = field(default_factory=JointLossConfig)
     """What is minimised."""
 
     rationale_choice: Literal["drawn", "best"] = "drawn"
     """Which of a side's rationales a step reads: one drawn by weight, anew whenever the example
     comes up, or always the one of the largest weight, the first of equal ones."""
 
-    learning_rate: float = 1e-3
-    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it to 0."""
-
-    warmup_steps: int = 100
-    """Steps over which the rate grows linearly."""
-
-    weight_decay: float = 0.05
-    """Of matrices; vectors (norms, biases) are not decayed."""
-
-    average_decay: float = 0.99
-    """The weights that are kept are a moving average with this decay a step; 0: the last ones."""
-
-    max_gradient_norm: float = 1.0
-    """Longer gradients are scaled down to this norm."""
-
-    lora: Lora | None = None
-    """Low-rank adapters instead of all weights."""
-
-    train_vision_encoder: bool = True
-    """Whether the vision encoder is trained; with `lora` it never is."""
+    swap_roles: bool = False
+    """In every second step the targets are the queries, so that search works both ways."""
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
-    seed: int = 0
-    """Decides the order of the examples and which rationales are drawn."""
-
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "learning_rate", "max_gradient_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(f"average_decay must be in [0, 1), got {self.average_decay}")
+        TrainingConfig.__post_init__(self)
+        if self.batch_size <= 0:
+            raise ValueError(f"batch_size must be > 0, got {self.batch_size}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CollaborativeConfig:
+class SequenceObjectiveConfig:
     """How much the behaviour space counts."""
 
     source: str = "behaviour"

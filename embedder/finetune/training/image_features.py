@@ -61,13 +61,13 @@ class ImageFeatureCache:
             self._features[key] = ImageFeatures(tokens, deepstack)
 
 
-def require_frozen_encoder(images: ImageFeatureCache | None, *, is_trained: bool) -> None:
+def require_frozen_encoder(features: ImageFeatureCache | None, *, is_trained: bool) -> None:
     """Refuses features that a training would make stale.
 
     Raises:
         ValueError: there is a cache, and the encoder that it was filled by is to be trained.
     """
-    if images is not None and is_trained:
+    if features is not None and is_trained:
         raise ValueError(
             "image features must come from an encoder that is not trained; set "
             "train_vision_encoder to False or give no cache"

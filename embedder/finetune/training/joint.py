@@ -1,32 +1,39 @@
 """Stage 1: one model learns to embed directly, to reason, and to embed what it has reasoned.
 
-It learns from examples: pairs with the rationales that selection kept. See
-`embedder.finetune.training.joint_loss` for the losses and for what is the paper's of them.
+It learns from examples: pairs with the rationales that selection kept. For pairs without any,
+nothing is left but contrast of direct embeddings and a gate that is taught to answer directly,
+which is plain contrastive fine-tuning. See `embedder.finetune.training.joint_loss` for the losses
+and for what is the paper's of them.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from embedder.content import Content
+from embedder.finetune.data.pairs import Pair
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.adapters import averaged, make_trainable
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
-from embedder.finetune.training.joint_loss import JointObjective, SampledExample, drawn
-from embedder.finetune.training.objectives import Objective, backward
-from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
-from embedder.model.backbone import Backbone
+from embedder.finetune.training.item_objectives import ItemObjective, backward
+from embedder.finetune.training.joint_loss import JointLoss, SampledExample, drawn
+from embedder.finetune.training.loop import Trainer
 from embedder.model.checkpoint import Checkpoint
 
+Augment = Callable[[Content, random.Random], Content]
+"""Varies a content by what it draws."""
 
-class JointTrainer:
-    """Model, optimiser, schedule and moving average; run by `loop.train`.
 
-    A step depends on the state and its number alone, so a training that goes on from a saved state
-    ends with the weights of one that was never interrupted.
+class JointObjective:
+    """The joint loss on a batch of examples a step, and further objectives on items of their own.
+
+    A `loop.Objective`.
     """
+
+    num_updates = 1
 
     def __init__(
         self,
@@ -34,98 +41,118 @@ class JointTrainer:
         examples: Sequence[TrainingExample],
         config: JointConfig,
         *,
-        objectives: Sequence[Objective] = (),
-        images: ImageFeatureCache | None = None,
+        item_objectives: Sequence[ItemObjective] = (),
+        augment: Augment | None = None,
+        image_features: ImageFeatureCache | None = None,
         processes: Processes | None = None,
     ) -> None:
-        """Takes the checkpoint's weights over: they are changed in place.
-
-        Args:
-            checkpoint: where to start from; its manifest may hold instructions of sources.
-            examples: what to learn, of any number of sources.
-            config: how.
-            objectives: what else to learn in every step.
-            images: features by the checkpoint's encoder, which is then not trained.
-            processes: the processes that train together; None: this one alone.
-
-        Raises:
-            ValueError: a source has fewer examples than a batch holds, `source_weights` names other
-                sources, or features are given for an encoder that is to be trained.
-        """
-        require_frozen_encoder(
-            images, is_trained=config.train_vision_encoder and config.lora is None
-        )
-        self.config, self.backbone = config, checkpoint.backbone
+        """Sort the examples by source; arguments and errors as of `joint_trainer`."""
+        require_frozen_encoder(image_features, is_trained=config.trains_vision_encoder)
+        self._config, self._augment = config, augment
         self._batches = Batches(
             examples,
             batch_size=config.batch_size,
             seed=config.seed,
             source_weights=config.source_weights,
         )
-        self._adapted = make_trainable(
-            self.backbone,
-            checkpoint.inputs,
-            lora=config.lora,
-            train_vision_encoder=config.train_vision_encoder,
-            seed=config.seed,
+        self._model = CachedForward(
+            checkpoint.backbone, checkpoint.inputs, image_features=image_features
         )
+        self._manifest, self._item_objectives = checkpoint.manifest, item_objectives
         self._processes = processes or Processes()
-        self._model = CachedForward(self.backbone, checkpoint.inputs, images=images)
-        self._manifest, self._objectives = checkpoint.manifest, objectives
-        self.objective = JointObjective(
-            self._model, self._manifest, config.objective, processes=self._processes
-        )
-        self.optimizer = AveragedAdamW(
-            self.backbone.parameters(),
-            weight_decay=config.weight_decay,
-            average_decay=config.average_decay,
-            max_gradient_norm=config.max_gradient_norm,
-        )
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole training."""
-        return self.config.num_steps
+        model = self._model
+        if augment is not None:  # an augmented content hardly comes a second time
+            model = CachedForward(
+                checkpoint.backbone,
+                checkpoint.inputs,
+                image_features=image_features,
+                num_kept_samples=0,
+            )
+        self._loss = JointLoss(model, self._manifest, config.loss, processes=self._processes)
 
     def batch_at(self, step: int) -> list[SampledExample]:
-        """The examples of a step, all of one source, and the rationales that it reads."""
+        """Return the examples of a step, all of one source, and the rationales that it reads."""
         examples = self._batches.at(step)
-        if self.config.rationale_choice == "best":
-            return [
-                SampledExample(
-                    one.pair, _heaviest(one.query_rationales), _heaviest(one.target_rationales)
-                )
-                for one in examples
-            ]
-        rng = random.Random(f"{self.config.seed}/rationales/{step}")
-        return [drawn(one, rng) for one in examples]
+        rng = random.Random(f"{self._config.seed}/rationales/{step}")
+        if self._config.rationale_choice == "best":
+            batch = [_with_the_heaviest(one) for one in examples]
+        else:
+            batch = [drawn(one, rng) for one in examples]
+        if self._augment is None:
+            return batch
+        rng = random.Random(f"{self._config.seed}/step/{step}")
+        return [replace(one, pair=_augmented(one.pair, self._augment, rng)) for one in batch]
 
-    def step(self, step: int) -> dict[str, float]:
-        """Learns one batch, and what else there is to learn, and returns the weighted losses."""
-        losses = self.objective.backward(self.batch_at(step))
-        for objective in self._objectives:
+    def backward(self, step: int, update: int) -> dict[str, float]:
+        """Add the gradients of a step to the parameters', and return its weighted losses."""
+        swapped = self._config.swap_roles and step % 2 == 1
+        losses = self._loss.backward(self.batch_at(step), swapped=swapped)
+        for objective in self._item_objectives:
             losses |= backward(
                 objective,
                 step,
                 self._model,
                 self._manifest,
-                chunk_size=self.config.objective.chunk_size,
+                chunk_size=self._config.loss.chunk_size,
                 processes=self._processes,
             )
-        self._processes.sum_gradients(self.optimizer.parameters)
-        rate = cosine_rate(
-            step,
-            peak=self.config.learning_rate,
-            warmup_steps=self.config.warmup_steps,
-            num_steps=self.config.num_steps,
-        )
-        self.optimizer.step(rate)
         return losses
 
-    def averaged(self) -> Backbone:
-        """A copy of the model with the averaged weights, adapters merged, ready to encode."""
-        return averaged(self.backbone, self.optimizer, self._adapted)
+
+def joint_trainer(
+    checkpoint: Checkpoint,
+    examples: Sequence[TrainingExample],
+    config: JointConfig,
+    *,
+    item_objectives: Sequence[ItemObjective] = (),
+    augment: Augment | None = None,
+    image_features: ImageFeatureCache | None = None,
+    processes: Processes | None = None,
+) -> Trainer:
+    """Return the joint training of a checkpoint, whose weights it changes in place.
+
+    Args:
+        checkpoint: where to start from; its manifest may hold instructions of sources.
+        examples: what to learn, of any number of sources.
+        config: how.
+        item_objectives: what else to learn in every step; their items are not augmented.
+        augment: varies each content of an example before it is read. None: none is varied.
+        image_features: features by the checkpoint's encoder, which is then not trained. Worth it
+            where images are not augmented, for each is then computed once.
+        processes: the processes that train together; None: this one alone.
+
+    Raises:
+        ValueError: a source has fewer examples than a batch holds, `source_weights` names other
+            sources, or features are given for an encoder that is to be trained.
+    """
+    objective = JointObjective(
+        checkpoint,
+        examples,
+        config,
+        item_objectives=item_objectives,
+        augment=augment,
+        image_features=image_features,
+        processes=processes,
+    )
+    return Trainer(checkpoint.backbone, checkpoint.inputs, config, objective, processes=processes)
+
+
+def _with_the_heaviest(example: TrainingExample) -> SampledExample:
+    return SampledExample(
+        example.pair, _heaviest(example.query_rationales), _heaviest(example.target_rationales)
+    )
 
 
 def _heaviest(rationales: Sequence[WeightedRationale]) -> WeightedRationale | None:
     return max(rationales, key=lambda rationale: rationale.weight, default=None)
+
+
+def _augmented(pair: Pair, augment: Augment, rng: random.Random) -> Pair:
+    return replace(
+        pair,
+        query=augment(pair.query, rng),
+        target=augment(pair.target, rng),
+        negatives=tuple(
+            replace(negative, content=augment(negative.content, rng)) for negative in pair.negatives
+        ),
+    )

@@ -1,4 +1,4 @@
-"""What joint training minimises: contrast in and across both modes, next words, and the gate.
+"""What joint training minimises: contrast in and across both modes, next tokens, and the gate.
 
 MMEmb-R1 (arXiv 2604.06156) is said to train with three losses at once: contrast of reasoned
 embeddings, contrast of direct ones, next-token loss on the selected rationales. The formulas are
@@ -22,7 +22,7 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import ObjectiveConfig
+from embedder.finetune.training.config import JointLossConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
@@ -37,7 +37,7 @@ from embedder.version import Manifest
 
 @dataclass(frozen=True, slots=True)
 class SampledExample:
-    """A example with the rationales that this step reads."""
+    """An example with the rationales that this step reads."""
 
     pair: Pair
     query_rationale: WeightedRationale | None = None
@@ -45,7 +45,7 @@ class SampledExample:
 
 
 def drawn(example: TrainingExample, rng: random.Random) -> SampledExample:
-    """The example with one rationale of each side that has any, drawn by weight."""
+    """Return the example with one rationale of each side that has any, drawn by weight."""
     query_rationale, target_rationale = (
         rng.choices(rationales, [rationale.weight for rationale in rationales])[0]
         if rationales
@@ -69,18 +69,18 @@ class Entry:
     """Of the gate's loss, in [0, 1]; 0 for a hard negative."""
 
 
-class JointObjective:
-    """Gradients of the joint loss for batches of examples."""
+class JointLoss:
+    """The joint loss of batches of examples, and its gradients."""
 
     def __init__(
         self,
         model: CachedForward,
         manifest: Manifest,
-        config: ObjectiveConfig,
+        config: JointLossConfig,
         *,
         processes: Processes | None = None,
     ) -> None:
-        """An objective of one model.
+        """Take what the loss of one model needs.
 
         Args:
             model: reads with the model.
@@ -93,13 +93,17 @@ class JointObjective:
         hidden_size = model.backbone.model.config.get_text_config().hidden_size
         self._dims = manifest.dims or (hidden_size,)
 
-    def backward(self, examples: Sequence[SampledExample]) -> dict[str, float]:
-        """Adds the gradients of the batch to the parameters', and returns its weighted losses.
+    def backward(
+        self, examples: Sequence[SampledExample], *, swapped: bool = False
+    ) -> dict[str, float]:
+        """Add the gradients of the batch to the parameters', and return its weighted losses.
 
         Args:
             examples: of one source, the same on every process.
+            swapped: the targets are the queries. Hard negatives are targets of the given queries,
+                so they are left out then.
         """
-        entries = self._entries(examples)
+        entries = self._entries(examples, swapped=swapped)
         num_tokens = sum(
             len(answer) - 1
             for entry in entries
@@ -111,17 +115,22 @@ class JointObjective:
             lambda chunk, with_losses: self._forward(
                 chunk, num_tokens=num_tokens, with_losses=with_losses
             ),
-            lambda vectors_NMD: self._contrast(examples, vectors_NMD),
+            lambda vectors_NMD: self._contrast(examples, vectors_NMD, swapped=swapped),
             chunk_size=self._config.chunk_size,
             processes=self._processes,
         )
 
-    def _entries(self, examples: Sequence[SampledExample]) -> list[Entry]:
+    def _entries(self, examples: Sequence[SampledExample], *, swapped: bool) -> list[Entry]:
         """Queries, then targets, then hard negatives."""
         manifest = self._manifest.for_source(examples[0].pair.source)
+        sides = [
+            [(x.pair.query, x.query_rationale) for x in examples],
+            [(x.pair.target, x.target_rationale) for x in examples],
+        ]
+        queries, targets = reversed(sides) if swapped else sides
         sided = [
-            *((x.pair.query, manifest.query_instruction, x.query_rationale) for x in examples),
-            *((x.pair.target, manifest.item_instruction, x.target_rationale) for x in examples),
+            *((content, manifest.query_instruction, rationale) for content, rationale in queries),
+            *((content, manifest.item_instruction, rationale) for content, rationale in targets),
         ]
         num_reasoning = sum(rationale is not None for _, _, rationale in sided)
         num_of = {True: num_reasoning, False: len(sided) - num_reasoning}
@@ -136,7 +145,7 @@ class JointObjective:
             )
             for content, instruction, rationale in sided
         ]
-        negatives = (negative for x in examples for negative in x.pair.negatives)
+        negatives = () if swapped else [one for x in examples for one in x.pair.negatives]
         return entries + [
             Entry(one.content, manifest.item_instruction, self._answers(None), False, 0.0)
             for one in negatives
@@ -162,7 +171,7 @@ class JointObjective:
                 )
                 for entry in chunk
             ],
-            with_tokens=with_losses and config.words > 0,
+            with_tokens=with_losses and config.next_token > 0,
         )
         first = [0]
         for entry in chunk:
@@ -172,10 +181,10 @@ class JointObjective:
         if not with_losses:
             return vectors_NMD, {}
         losses = {}
-        if config.words and num_tokens:
+        if config.next_token and num_tokens:
             logits_TV = token_logits(self._model.backbone, output)
             surprise = F.cross_entropy(logits_TV, output.token_ids_T, reduction="sum")
-            losses["words"] = config.words * surprise / num_tokens
+            losses["next_token"] = config.next_token * surprise / num_tokens
         if config.gate:
             device = vectors_NMD.device
             wanted = torch.tensor([int(entry.should_reason) for entry in chunk], device=device)
@@ -189,17 +198,23 @@ class JointObjective:
             losses["gate"] = config.gate * (share * surprise).sum()
         return vectors_NMD, losses
 
-    def _contrast(self, examples: Sequence[SampledExample], vectors_NMD: torch.Tensor) -> Losses:
+    def _contrast(
+        self, examples: Sequence[SampledExample], vectors_NMD: torch.Tensor, *, swapped: bool
+    ) -> Losses:
         """The contrastive losses, weighted; each a mean over all examples, 0 for those left out."""
         config = self._config
         pairs = [x.pair for x in examples]
-        left_out_BN = torch.cat([false_negatives(pairs), foreign_negatives(pairs)], dim=1)
+        left_out_BN = false_negatives(pairs)
+        if not swapped:
+            left_out_BN = torch.cat([left_out_BN, foreign_negatives(pairs)], dim=1)
         left_out_BN = left_out_BN.to(vectors_NMD.device)
         query_D2 = vectors_NMD[: len(examples)].unbind(dim=1)
         target_D2 = vectors_NMD[len(examples) :].unbind(dim=1)
         everyone = range(len(examples))
         has_query = [row for row in everyone if examples[row].query_rationale is not None]
         has_target = [row for row in everyone if examples[row].target_rationale is not None]
+        if swapped:
+            has_query, has_target = has_target, has_query
         terms = {
             "direct_direct": (config.direct_direct, 0, 0, list(everyone)),
             "reason_reason": (config.reason_reason, 1, 1, sorted({*has_query, *has_target})),

@@ -1,98 +1,174 @@
-"""Runs a training to its end, in as many pieces as it is killed into."""
+"""One training loop for every objective: a step, its optimiser, and a state to go on from.
+
+What is minimised is an `Objective`: joint training, the gate's training and nano's own are three.
+All else is here and in `TrainingConfig`: which weights are trained, AdamW, the schedule of its
+rate, the moving average, gradients summed over processes, the log, and the state that a killed
+training goes on from. (Not `accelerate`: it averages the gradients of processes that each have a
+batch of their own; here they share one, exchange its vectors, and their gradients are summed.)
+"""
 
 import json
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from catalog.atomic_file import write_atomically
+from embedder.finetune.training.adapters import averaged, make_trainable
+from embedder.finetune.training.config import TrainingConfig
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.optimizer import AveragedAdamW
+from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.training.state import load_state, save_state
 from embedder.model.backbone import Backbone
+from embedder.prompting.inputs import Inputs
 
 logger = logging.getLogger(__name__)
 
 
-class Trainer(Protocol):
-    """A training whose steps depend on the state and their number alone."""
+class Objective(Protocol):
+    """What a training minimises; all of it depends on the weights and the step's number alone."""
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the weights in every step."""
+        ...
+
+    def backward(self, step: int, update: int) -> dict[str, float]:
+        """Add the gradients of an update to the parameters', and return what there is to log.
+
+        Args:
+            step: from 0.
+            update: of the step, from 0.
+        """
+        ...
+
+
+class Trainer:
+    """A model that learns an objective.
+
+    A step depends on the state and its number alone, so a training that goes on from a saved state
+    ends with the weights of one that was never interrupted.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: Inputs,
+        config: TrainingConfig,
+        objective: Objective,
+        *,
+        processes: Processes | None = None,
+    ) -> None:
+        """Take the model's weights over: they are changed in place.
+
+        Args:
+            backbone: the model.
+            inputs: knows its control tokens.
+            config: how to train.
+            objective: what to minimise, on this model.
+            processes: those that share the objective's batches, whose gradients are summed and of
+                which the first writes; None: this one alone.
+        """
+        self.backbone, self.inputs = backbone, inputs
+        self.config, self.objective = config, objective
+        self._processes = processes or Processes()
+        self._adapted = make_trainable(
+            backbone,
+            inputs,
+            lora=config.lora,
+            train_vision_encoder=config.train_vision_encoder,
+            seed=config.seed,
+        )
+        self.optimizer = AveragedAdamW(
+            backbone.parameters(),
+            weight_decay=config.weight_decay,
+            average_decay=config.average_decay,
+            max_gradient_norm=config.max_gradient_norm,
+        )
 
     @property
     def num_steps(self) -> int:
         """Steps of the whole training."""
-        ...
-
-    @property
-    def optimizer(self) -> AveragedAdamW:
-        """Holds the state."""
-        ...
+        return self.config.num_steps
 
     def step(self, step: int) -> dict[str, float]:
-        """Learns one batch and returns what there is to log, by name."""
-        ...
+        """Learn one batch and return what there is to log, by name."""
+        logged: dict[str, float] = {}
+        for update in range(self.objective.num_updates):
+            logged |= self.objective.backward(step, update)
+            self._processes.sum_gradients(self.optimizer.parameters)
+            self.optimizer.step(self.rate_at(step))
+        return logged
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step."""
+        return cosine_rate(
+            step,
+            peak=self.config.learning_rate,
+            warmup_steps=self.config.warmup_steps,
+            num_steps=self.config.num_steps,
+            floor=self.config.final_rate,
+        )
 
     def averaged(self) -> Backbone:
-        """A copy of the model with the averaged weights, ready to encode."""
-        ...
+        """Return a copy of the model with the averaged weights, ready to encode."""
+        return averaged(self.backbone, self.optimizer, self._adapted)
+
+    def train(
+        self,
+        folder: Path,
+        *,
+        save_every: int,
+        evaluate: Callable[[Backbone], dict[str, float]] = lambda backbone: {},
+        stage: str = "finetune",
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Backbone:
+        """Make all steps and return the model with the averaged weights, ready to encode.
+
+        `folder` gets `state.safetensors` and `log.jsonl`: a line for every `save_every` steps with
+        the means since the line before of what the steps returned (losses in nats), what `evaluate`
+        says of the averaged model, the steps that were made and the seconds they took. Called again
+        on a fresh trainer with the same folder, it goes on after the last saved step and ends with
+        the same weights.
+
+        Args:
+            folder: created when missing.
+            save_every: steps between two saves; a kill costs at most so many.
+            evaluate: metrics of a model, for the log alone.
+            stage: what the names of the logged means begin with.
+            progress: told how many more steps are done, those of earlier calls first.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        state, log = folder / "state.safetensors", folder / "log.jsonl"
+        num_done = load_state(state, self.optimizer) if state.exists() else 0
+        progress(num_done)
+        rows = _rows_until(log, num_done)
+        sums: dict[str, float] = {}
+        started = time.monotonic()
+        for step in range(num_done, self.num_steps):
+            for name, value in self.step(step).items():
+                sums[name] = sums.get(name, 0.0) + value
+            progress(1)
+            if (step + 1) % save_every and step + 1 < self.num_steps:
+                continue
+            if self._processes.is_first:
+                row = _means(sums, num_steps=step % save_every + 1, stage=stage)
+                row |= {"num_done": step + 1, "elapsed_s": round(time.monotonic() - started, 1)}
+                rows.append(row | evaluate(self.averaged()))
+                # The log first: a line without its state is dropped when the training goes on.
+                write_atomically(log, "".join(json.dumps(row) + "\n" for row in rows))
+                save_state(state, self.optimizer, num_done=step + 1)
+                logger.info("%s", rows[-1])
+            sums, started = {}, time.monotonic()
+        return self.averaged()
 
 
-def train(
-    trainer: Trainer,
-    folder: Path,
-    *,
-    save_every: int,
-    evaluate: Callable[[Backbone], dict[str, float]] = lambda backbone: {},
-    stage: str = "finetune",
-    processes: Processes | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Backbone:
-    """The model with the averaged weights after all steps, ready to encode.
-
-    `folder` gets `state.safetensors` and `log.jsonl`: a line for every `save_every` steps with the
-    means since the line before of what the steps returned (losses in nats), what `evaluate` says of
-    the averaged model, the steps that were made and the seconds they took. Called again with the
-    same trainer and folder, it goes on after the last saved step and ends with the same weights.
-
-    Args:
-        trainer: fresh; it says how many steps.
-        folder: created when missing.
-        save_every: steps between two saves; a kill costs at most so many.
-        evaluate: metrics of a model, for the log alone.
-        stage: what the names of the logged means begin with.
-        processes: the processes that train together; only the first writes. None: this one alone.
-        progress: told how many more steps are done, those of earlier calls first.
-    """
-    is_first = processes is None or processes.is_first
-    folder.mkdir(parents=True, exist_ok=True)
-    state, log = folder / "state.safetensors", folder / "log.jsonl"
-    num_done = load_state(state, trainer.optimizer) if state.exists() else 0
-    progress(num_done)
-    rows = _rows_until(log, num_done)
-    sums: dict[str, float] = {}
-    started = time.monotonic()
-    for step in range(num_done, trainer.num_steps):
-        for name, value in trainer.step(step).items():
-            sums[name] = sums.get(name, 0.0) + value
-        progress(1)
-        if (step + 1) % save_every and step + 1 < trainer.num_steps:
-            continue
-        num_summed = step % save_every + 1
-        row = {f"{stage}/{name}": round(total / num_summed, 4) for name, total in sums.items()}
-        row |= {"num_done": step + 1, "elapsed_s": round(time.monotonic() - started, 1)}
-        if is_first:
-            row |= evaluate(trainer.averaged())
-            rows.append(row)
-            # The log first: a line without its state is dropped when the training goes on.
-            write_atomically(log, "".join(json.dumps(row) + "\n" for row in rows))
-            save_state(state, trainer.optimizer, num_done=step + 1)
-            logger.info("%s", row)
-        sums, started = {}, time.monotonic()
-    return trainer.averaged()
+def _means(sums: dict[str, float], *, num_steps: int, stage: str) -> dict[str, Any]:
+    return {f"{stage}/{name}": round(total / num_steps, 4) for name, total in sums.items()}
 
 
-def _rows_until(log: Path, num_done: int) -> list[dict[str, float]]:
+def _rows_until(log: Path, num_done: int) -> list[dict[str, Any]]:
     """Lines of the log that belong to steps whose state was saved."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [row for row in map(json.loads, lines) if row["num_done"] <= num_done]

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def cosine_rate(
     step: int, *, peak: float, warmup_steps: int, num_steps: int, floor: float = 0.0
 ) -> float:
-    """Learning rate of a step: linear warm-up to the peak, then a cosine to `floor` of it."""
+    """Return a step's learning rate: linear warm-up to the peak, a cosine to `floor` of it."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
@@ -17,7 +18,7 @@ def cosine_rate(
 
 
 class AveragedAdamW:
-    """The optimiser and what it has made of the weights."""
+    """AdamW with gradient clipping and an exponential moving average of the weights."""
 
     def __init__(
         self,
@@ -27,7 +28,7 @@ class AveragedAdamW:
         average_decay: float,
         max_gradient_norm: float,
     ) -> None:
-        """Takes the parameters that require a gradient.
+        """Take the parameters that require a gradient.
 
         Args:
             parameters: of the model, in its order.
@@ -36,8 +37,13 @@ class AveragedAdamW:
             max_gradient_norm: longer gradients are scaled down to this norm.
         """
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.average = [p.detach().clone() for p in self.parameters]
-        self._average_decay, self._max_gradient_norm = average_decay, max_gradient_norm
+        self._max_gradient_norm = max_gradient_norm
+        # Of the trained weights alone: an average of the whole model would hold it twice.
+        self._trained = torch.nn.ParameterList(self.parameters)
+        self._averaged = AveragedModel(
+            self._trained, multi_avg_fn=get_ema_multi_avg_fn(average_decay)
+        )
+        self._averaged.update_parameters(self._trained)  # the first call only copies
         decayed = [p for p in self.parameters if p.ndim > 1]
         others = [p for p in self.parameters if p.ndim <= 1]
         self.adamw = torch.optim.AdamW(
@@ -48,14 +54,17 @@ class AveragedAdamW:
             betas=(0.9, 0.98),
         )
 
+    @property
+    def average(self) -> list[torch.Tensor]:
+        """The moving average of each parameter, in their order."""
+        return [p.detach() for p in self._averaged.parameters()]
+
     def step(self, rate: float) -> float:
-        """Goes down the gradients that are there, clears them, and returns their norm."""
+        """Go down the gradients that are there, clear them, and return their norm."""
         for group in self.adamw.param_groups:
             group["lr"] = rate
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self._max_gradient_norm)
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for average, parameter in zip(self.average, self.parameters, strict=True):
-                average.lerp_(parameter, 1 - self._average_decay)
+        self._averaged.update_parameters(self._trained)
         return norm.item()

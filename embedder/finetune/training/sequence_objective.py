@@ -21,14 +21,14 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.data.sampler import epoch_rows
-from embedder.finetune.training.config import CollaborativeConfig
+from embedder.finetune.training.config import SequenceObjectiveConfig
 from embedder.finetune.training.losses import info_nce
 
 Followed = tuple[list[str], str]
 """Items that a user liked, and the one that followed."""
 
 
-class Collaborative:
+class SequenceObjective:
     """Sequence-to-item and ID-to-item losses; an `objectives.Objective`."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Collaborative:
         sequences: pl.DataFrame,
         contents: Mapping[str, Content],
         id_vectors: Mapping[str, np.ndarray],
-        config: CollaborativeConfig,
+        config: SequenceObjectiveConfig,
     ) -> None:
         """Keeps the sequences whose target and at least one item have a content.
 

@@ -1,16 +1,24 @@
 """Tests for embedder/nano: what it learns from, and that its training can be interrupted."""
 
+import json
+
 import pytest
 import torch
 
-from embedder.finetune.training.state import load_state, save_state
+from embedder.finetune.training.config import TrainingConfig
+from embedder.model.checkpoint import load
+from embedder.nano import training
 from embedder.nano.curriculum import curriculum_pairs, false_negatives
 from embedder.nano.evaluation import heldout_products
-from embedder.nano.training import Trainer
+from embedder.nano.training import nano_trainer
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
 
 
 def trainer():
-    return Trainer(num_steps=4, batch_size=4, learning_rate=1e-3, seed=3)
+    return nano_trainer(TrainingConfig(num_steps=4, seed=3, average_decay=0.0), batch_size=4)
 
 
 def test_no_pair_shows_a_held_out_combination():
@@ -40,36 +48,48 @@ def test_every_pair_is_right_for_itself_and_what_fits_twice_is_no_negative():
                 assert mask[i, j].item() == fits
 
 
+def killed_at(trainer, kill_at):
+    """The trainer, which dies before the step of this number."""
+    step = trainer.step
+
+    def step_or_die(number):
+        if number == kill_at:
+            raise Killed
+        return step(number)
+
+    trainer.step = step_or_die
+    return trainer
+
+
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(tmp_path):
-    whole = trainer()
-    for step in range(4):
-        whole.step(step)
-    first = trainer()
-    for step in range(2):
-        first.step(step)
-    save_state(tmp_path / "state.safetensors", first.optimizer, num_done=2)
-    second = trainer()
-    assert load_state(tmp_path / "state.safetensors", second.optimizer) == 2
-    for step in range(2, 4):
-        second.step(step)
-    for name, weight in whole.backbone.model.state_dict().items():
+    whole = trainer().train(tmp_path / "whole", save_every=2)
+    with pytest.raises(Killed):
+        killed_at(trainer(), 3).train(tmp_path / "killed", save_every=2)
+    resumed = trainer().train(tmp_path / "killed", save_every=2)
+    for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(
-            second.backbone.model.state_dict()[name], weight, rtol=0, atol=0, msg=name
+            resumed.model.state_dict()[name], weight, rtol=0, atol=0, msg=name
         )
 
 
 def test_a_step_lowers_the_loss_of_its_own_batch():
-    model = trainer()
+    learner = trainer()
     batch = curriculum_pairs(4, seed=3, step=0)
-    before = sum(loss.item() for loss in model.losses(batch).values())
+    before = sum(loss.item() for loss in learner.objective.losses(batch).values())
     for _ in range(3):
-        model.step(0)
-    after = sum(loss.item() for loss in model.losses(batch).values())
+        learner.step(0)
+    after = sum(loss.item() for loss in learner.objective.losses(batch).values())
     assert after < before
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0, 1e-3 / 200), (199, 1e-3)])
-def test_the_learning_rate_warms_up_over_200_steps(step, expected):
-    model = Trainer(num_steps=1000, batch_size=2, learning_rate=1e-3, seed=0)
-    assert model.rate_at(step) == pytest.approx(expected)
-    assert model.rate_at(1000) == pytest.approx(1e-3 * 0.05)
+def test_the_command_leaves_log_state_and_a_checkpoint_that_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "heldout_hits", lambda *given, **options: {"heldout/hits": 0.5})
+    options = ["--steps", "2", "--batch-size", "4", "--eval-every", "1", "--threads", "1"]
+    monkeypatch.setattr("sys.argv", ["training", "--out", str(tmp_path), *options])
+    training.main()
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["num_done"] for row in rows] == [1, 2]
+    assert all(row["nano/query_next_token"] > 0 for row in rows)
+    assert all(row["heldout/hits"] == 0.5 for row in rows)
+    assert (tmp_path / "state.safetensors").exists()
+    assert load(str(tmp_path / "checkpoint")).manifest.name == "nano"

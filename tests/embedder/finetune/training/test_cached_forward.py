@@ -37,8 +37,9 @@ def batch(inputs, image):
 @torch.no_grad()
 def test_groups_of_one_length_read_what_one_batch_reads(backbone, inputs, batch, group_size):
     whole = forward(backbone, inputs, batch)
-    images = ImageFeatureCache(backbone, inputs)
-    grouped = CachedForward(backbone, inputs, images=images, group_size=group_size).forward(batch)
+    features = ImageFeatureCache(backbone, inputs)
+    model = CachedForward(backbone, inputs, image_features=features, group_size=group_size)
+    grouped = model.forward(batch)
     assert grouped.token_ids_T.tolist() == whole.token_ids_T.tolist()
     assert grouped.answer_T.tolist() == whole.answer_T.tolist()
     for name in ("gate_B2", "vectors_NH", "token_states_TH"):
@@ -48,7 +49,7 @@ def test_groups_of_one_length_read_what_one_batch_reads(backbone, inputs, batch,
 
 
 @torch.no_grad()
-def test_a_batch_without_words_is_read_in_groups_too(backbone, inputs, batch):
+def test_a_batch_without_tokens_is_read_in_groups_too(backbone, inputs, batch):
     whole = forward(backbone, inputs, batch, with_tokens=False)
     grouped = CachedForward(backbone, inputs, group_size=2).forward(batch, with_tokens=False)
     torch.testing.assert_close(grouped.vectors_NH, whole.vectors_NH, atol=1e-5, rtol=0)

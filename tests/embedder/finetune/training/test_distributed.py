@@ -18,11 +18,11 @@ import torch
 
 from embedder.finetune.records import WeightedRationale as Rationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import CollaborativeConfig, ObjectiveConfig
+from embedder.finetune.training.config import JointLossConfig, SequenceObjectiveConfig
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.joint_loss import JointObjective, SampledExample
-from embedder.finetune.training.objectives import backward
-from embedder.finetune.training.sequence_objective import Collaborative
+from embedder.finetune.training.item_objectives import backward
+from embedder.finetune.training.joint_loss import JointLoss, SampledExample
+from embedder.finetune.training.sequence_objective import SequenceObjective
 
 EXCHANGE = """
 import time
@@ -120,10 +120,10 @@ def test_the_gradients_of_two_ranks_add_up_to_those_of_one(fresh, pairs, chunk_s
     def trained(processes):
         checkpoint = fresh()
         backbone = checkpoint.backbone.requires_grad_(True)
-        objective = JointObjective(
+        objective = JointLoss(
             CachedForward(backbone, checkpoint.inputs),
             checkpoint.manifest,
-            ObjectiveConfig(gate=0.5, chunk_size=chunk_size),
+            JointLossConfig(gate=0.5, chunk_size=chunk_size),
             processes=processes,
         )
         losses = objective.backward(examples)
@@ -136,7 +136,7 @@ def test_two_ranks_share_the_items_of_an_objective(fresh, pairs):
     contents = {pair.target_key: pair.target for pair in pairs}
     items = sorted(contents)
     likes = pl.DataFrame({"items": [[item] for item in items[:-1]], "target": items[1:]})
-    objective = Collaborative(likes, contents, {}, CollaborativeConfig(batch_size=4))
+    objective = SequenceObjective(likes, contents, {}, SequenceObjectiveConfig(batch_size=4))
 
     def trained(processes):
         checkpoint = fresh()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from embedder.content import Content
+from embedder.finetune.data.pairs import Negative
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.config import JointConfig, Lora, ObjectiveConfig
+from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
     direct_answer,
@@ -16,8 +17,7 @@ from embedder.finetune.training.forward import (
     rationale_answer,
 )
 from embedder.finetune.training.image_features import ImageFeatureCache
-from embedder.finetune.training.joint import JointTrainer
-from embedder.finetune.training.loop import train
+from embedder.finetune.training.joint import joint_trainer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 
@@ -51,9 +51,9 @@ def weights(backbone):
 @pytest.mark.parametrize("lora", [None, Lora(rank=2, alpha=4)])
 def test_a_killed_training_ends_with_the_same_weights(fresh, examples, tmp_path, lora):
     def trainer():
-        return JointTrainer(fresh(), examples, config(lora=lora))
+        return joint_trainer(fresh(), examples, config(lora=lora))
 
-    whole = train(trainer(), tmp_path / "whole", save_every=2)
+    whole = trainer().train(tmp_path / "whole", save_every=2)
     killed = trainer()
     step = killed.step
 
@@ -64,20 +64,22 @@ def test_a_killed_training_ends_with_the_same_weights(fresh, examples, tmp_path,
 
     killed.step = step_or_die
     with pytest.raises(Killed):
-        train(killed, tmp_path / "killed", save_every=2)
-    resumed = train(trainer(), tmp_path / "killed", save_every=2)
+        killed.train(tmp_path / "killed", save_every=2)
+    resumed = trainer().train(tmp_path / "killed", save_every=2)
     for one, other in zip(weights(whole), weights(resumed), strict=True):
         assert torch.equal(one, other)
 
 
 def test_rationales_are_drawn_by_weight_anew_in_every_step(fresh, examples):
-    trainer = JointTrainer(
+    trainer = joint_trainer(
         fresh(), [example for example in examples if example.query_rationales], config()
     )
-    drawn = Counter(x.query_rationale.text for step in range(150) for x in trainer.batch_at(step))
+    drawn = Counter(
+        x.query_rationale.text for step in range(150) for x in trainer.objective.batch_at(step)
+    )
     assert drawn.total() == 600
     assert drawn["grass is green"] / 600 == pytest.approx(0.75, abs=0.07)  # 4 standard deviations
-    assert trainer.batch_at(7) == trainer.batch_at(7)
+    assert trainer.objective.batch_at(7) == trainer.objective.batch_at(7)
 
 
 def test_the_best_rationale_is_the_heaviest_and_the_first_of_equals(fresh, pairs):
@@ -87,16 +89,46 @@ def test_the_best_rationale_is_the_heaviest_and_the_first_of_equals(fresh, pairs
         WeightedRationale("second", "", 0.4),
     )
     examples = [TrainingExample(pair, rationales) for pair in pairs]
-    trainer = JointTrainer(fresh(), examples, config(rationale_choice="best"))
-    assert {x.query_rationale.text for x in trainer.batch_at(0)} == {"first"}
-    assert {x.target_rationale for x in trainer.batch_at(0)} == {None}
+    trainer = joint_trainer(fresh(), examples, config(rationale_choice="best"))
+    assert {x.query_rationale.text for x in trainer.objective.batch_at(0)} == {"first"}
+    assert {x.target_rationale for x in trainer.objective.batch_at(0)} == {None}
+
+
+def stamp(content, rng):
+    """An augmentation that shows what it drew."""
+    return Content(f"{content.text} {rng.random()}", content.image)
+
+
+def test_contents_are_augmented_anew_in_every_step(fresh, examples):
+    trainer = joint_trainer(fresh(), examples, config(), augment=stamp)
+    batches = [trainer.objective.batch_at(step) for step in (0, 2, 4)]
+    texts = [x.pair.query.text for batch in batches for x in batch]
+    assert len(set(texts)) == len(texts)
+    assert trainer.objective.batch_at(3) == trainer.objective.batch_at(3)
+
+
+def test_hard_negatives_are_augmented_and_keys_are_not(fresh, pairs):
+    hard = (Negative(Content("hat"), "9"),)
+    examples = [TrainingExample(replace(pair, negatives=hard, source="s")) for pair in pairs]
+    batch = joint_trainer(fresh(), examples, config(), augment=stamp).objective.batch_at(0)
+    assert {tuple(one.key for one in x.pair.negatives) for x in batch} == {("9",)}
+    assert len({x.pair.negatives[0].content.text for x in batch}) == 4
+    assert {x.pair.source for x in batch} == {"s"}
+
+
+def test_roles_are_swapped_in_every_second_step(fresh, pairs):
+    examples = [TrainingExample(pair) for pair in pairs]
+    swapping = joint_trainer(fresh(), examples, config(swap_roles=True))
+    plain = joint_trainer(fresh(), examples, config())
+    assert swapping.objective.backward(0, 0) == plain.objective.backward(0, 0)
+    assert swapping.objective.backward(1, 0) != plain.objective.backward(1, 0)
 
 
 def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, examples):
     checkpoint = fresh()
     before = {name: weight.clone() for name, weight in checkpoint.backbone.state_dict().items()}
     rate = config(lora=Lora(rank=2, alpha=4), average_decay=0.0, learning_rate=0.01)
-    trainer = JointTrainer(checkpoint, examples, rate)
+    trainer = joint_trainer(checkpoint, examples, rate)
     trainer.step(0)
     trainer.step(1)
     merged = trainer.averaged()
@@ -129,8 +161,8 @@ def test_kept_image_features_change_nothing_but_the_time(fresh, examples):
     def trained(images):
         checkpoint = fresh()
         cache = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs) if images else None
-        trainer = JointTrainer(
-            checkpoint, examples, config(train_vision_encoder=False), images=cache
+        trainer = joint_trainer(
+            checkpoint, examples, config(train_vision_encoder=False), image_features=cache
         )
         return [trainer.step(step) for step in range(3)], checkpoint.backbone
 
@@ -146,7 +178,18 @@ def test_features_of_an_encoder_that_is_to_be_trained_are_refused(fresh, example
     checkpoint = fresh()
     cache = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
     with pytest.raises(ValueError, match="set train_vision_encoder to False"):
-        JointTrainer(checkpoint, examples, config(), images=cache)
+        joint_trainer(checkpoint, examples, config(), image_features=cache)
+
+
+def test_a_config_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="num_steps must be > 0, got 0"):
+        config(num_steps=0)
+    with pytest.raises(ValueError, match="batch_size must be > 0, got 0"):
+        config(batch_size=0)
+    with pytest.raises(ValueError, match=r"average_decay must be in \[0, 1\), got 1"):
+        config(average_decay=1)
+    with pytest.raises(ValueError, match=r"final_rate must be in \[0, 1\], got 2"):
+        config(final_rate=2)
 
 
 def test_training_finds_directly_and_reasoned_what_the_shipped_model_is_wrong_about(pairs):
@@ -159,10 +202,8 @@ def test_training_finds_directly_and_reasoned_what_the_shipped_model_is_wrong_ab
         )
         for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True)
     ]
-    objective = ObjectiveConfig(false_negative_margin=None)
-    trainer = JointTrainer(
-        checkpoint, examples, config(num_steps=30, batch_size=10, objective=objective)
-    )
+    loss = JointLossConfig(false_negative_margin=None)
+    trainer = joint_trainer(checkpoint, examples, config(num_steps=30, batch_size=10, loss=loss))
 
     def hit_at_1(policy):
         model = MMEmbR1(

@@ -1,23 +1,25 @@
 """Tests for embedder/finetune/training/joint_loss.py and the gradient cache that it goes by."""
 
+import math
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.data.pairs import Negative
+from embedder.finetune.data.pairs import Negative, Pair
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import ObjectiveConfig
+from embedder.finetune.training.config import JointLossConfig
 from embedder.finetune.training.forward import (
     PromptWithAnswers,
     direct_answer,
     forward,
     rationale_answer,
 )
-from embedder.finetune.training.joint_loss import JointObjective, SampledExample
+from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
@@ -27,7 +29,7 @@ OFF = {
     "reason_reason": 0.0,
     "reason_direct": 0.0,
     "direct_reason": 0.0,
-    "words": 0.0,
+    "next_token": 0.0,
     "gate": 0.0,
 }
 
@@ -49,14 +51,12 @@ def examples(pairs):
     ]
 
 
-def losses(checkpoint, examples, **changes):
+def losses(checkpoint, examples, *, swapped=False, **changes):
     """Weighted losses and the gradient of all parameters, one after the other."""
     backbone = checkpoint.backbone.requires_grad_(True)
-    config = ObjectiveConfig(**OFF | {"false_negative_margin": None} | changes)
-    objective = JointObjective(
-        CachedForward(backbone, checkpoint.inputs), checkpoint.manifest, config
-    )
-    found = objective.backward(examples)
+    config = JointLossConfig(**OFF | {"false_negative_margin": None} | changes)
+    objective = JointLoss(CachedForward(backbone, checkpoint.inputs), checkpoint.manifest, config)
+    found = objective.backward(examples, swapped=swapped)
     return found, [parameter.grad for parameter in backbone.parameters()]
 
 
@@ -115,10 +115,10 @@ def test_each_contrast_is_between_the_modes_that_it_names(
     assert found[name] == pytest.approx(3 * expected.item() * len(rows) / 4, rel=1e-4)
 
 
-def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
+def test_the_next_token_loss_is_a_mean_over_tokens_so_long_rationales_count_by_their_length(
     fresh, checkpoint, examples, plain_forward
 ):
-    found, _ = losses(fresh(), examples, words=2.0)
+    found, _ = losses(fresh(), examples, next_token=2.0)
     ids, manifest = checkpoint.inputs, checkpoint.manifest
     sided = [(x.pair.query, manifest.query_instruction, x.query_rationale) for x in examples]
     sided += [(x.pair.target, manifest.item_instruction, x.target_rationale) for x in examples]
@@ -131,7 +131,7 @@ def test_words_are_a_mean_over_tokens_so_long_rationales_count_by_their_length(
             logits = logits[len(sample) : -1]
             surprises.append(F.cross_entropy(logits, torch.tensor(answer[1:]), reduction="none"))
     assert len(surprises) == 4
-    assert found["words"] == pytest.approx(2 * torch.cat(surprises).mean().item(), rel=1e-4)
+    assert found["next_token"] == pytest.approx(2 * torch.cat(surprises).mean().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("sure", [1.0, 0.9])
@@ -169,8 +169,77 @@ def test_examples_without_rationales_are_learnt_in_direct_mode_alone(fresh, pair
     assert set(found) == {"direct_direct", "gate"}
 
 
+def test_direct_losses_are_those_of_the_vectors_and_gates_that_the_embedder_gives(fresh, pairs):
+    model = MMEmbR1(fresh(), EmbedderConfig(policy="never"))
+    queries = model.encode_query([pair.query for pair in pairs])
+    targets = model.encode_items([pair.target for pair in pairs])
+    found, _ = losses(
+        fresh(),
+        [SampledExample(pair) for pair in pairs],
+        direct_direct=1.0,
+        gate=0.5,
+        gate_confidence=1.0,
+    )
+    expected = matryoshka_info_nce(
+        torch.stack([torch.from_numpy(encoding.vector) for encoding in queries]),
+        torch.stack([torch.from_numpy(encoding.vector) for encoding in targets]),
+        dims=DIMS,
+        contrastive_temperature=0.05,
+    )
+    assert found["direct_direct"] == pytest.approx(expected.item(), abs=1e-4)  # / 0.05
+    surprises = [-math.log(1 - encoding.gate_probability) for encoding in (*queries, *targets)]
+    assert found["gate"] == pytest.approx(0.5 * fmean(surprises), abs=1e-5)
+
+
+def test_swapped_roles_are_swapped_pairs(fresh, examples):
+    on = {name: 1.0 for name in OFF}
+    reversed_examples = [
+        SampledExample(
+            Pair(x.pair.target, x.pair.query, x.pair.target_key, x.pair.query_key),
+            x.target_rationale,
+            x.query_rationale,
+        )
+        for x in examples
+    ]
+    swapped, gradients = losses(fresh(), examples, swapped=True, **on)
+    expected, own = losses(fresh(), reversed_examples, **on)
+    assert swapped == expected  # the hard negative of one example is left out
+    assert swapped["direct_direct"] != losses(fresh(), examples, **on)[0]["direct_direct"]
+    assert all(torch.equal(one, other) for one, other in zip(gradients, own, strict=True))
+
+
+def test_known_answers_are_no_negatives_where_roles_are_swapped(fresh, pairs):
+    both = [replace(pairs[0], answers=frozenset({pairs[1].target_key})), pairs[1]]
+    found, _ = losses(
+        fresh(), [SampledExample(pair) for pair in both], direct_direct=1.0, swapped=True
+    )
+    assert found["direct_direct"] == 0.0
+
+
+def test_pairs_that_ask_the_same_are_not_held_against_each_other(fresh, pairs):
+    same = [SampledExample(replace(pair, query_key="same")) for pair in pairs]
+    assert losses(fresh(), same, direct_direct=1.0)[0]["direct_direct"] == 0.0
+    apart = [SampledExample(pair) for pair in pairs]
+    assert losses(fresh(), apart, direct_direct=1.0)[0]["direct_direct"] > 0.1
+
+
+def test_a_source_is_read_with_its_own_instructions(fresh, pairs):
+    checkpoint = fresh()
+    own = replace(checkpoint.manifest, instructions={"search": ("Ask for it.", "Show it.")})
+    always = replace(own, query_instruction="Ask for it.", item_instruction="Show it.")
+
+    def contrast(manifest, source=""):
+        examples = [SampledExample(replace(pair, source=source)) for pair in pairs]
+        found, _ = losses(replace(fresh(), manifest=manifest), examples, direct_direct=1.0)
+        return found["direct_direct"]
+
+    assert contrast(own, "search") == contrast(always)
+    assert contrast(own, "other") == contrast(checkpoint.manifest)
+    assert contrast(own, "search") != contrast(checkpoint.manifest)
+
+
 def test_a_weight_below_zero_is_refused():
-    with pytest.raises(ValueError, match="words must be >= 0, got -1"):
-        ObjectiveConfig(words=-1)
+    with pytest.raises(ValueError, match="next_token must be >= 0, got -1"):
+        JointLossConfig(next_token=-1)
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
-        ObjectiveConfig(chunk_size=0)
+        JointLossConfig(chunk_size=0)

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from embedder.finetune.data.augmentation import Augmentation
-from embedder.finetune.training.config import CollaborativeConfig
-from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.loop import train
-from embedder.finetune.training.sequence_objective import Collaborative
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
+from embedder.finetune.training.joint import joint_trainer
+from embedder.finetune.training.sequence_objective import SequenceObjective
+
+CONFIG = JointConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5, swap_roles=True)
 
 
 class Killed(Exception):
@@ -19,8 +21,8 @@ class Killed(Exception):
 
 
 def trainer(checkpoint, pairs):
-    config = ContrastiveConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5)
-    return ContrastiveTrainer(checkpoint, pairs, config, augment=Augmentation())
+    examples = [TrainingExample(pair) for pair in pairs]
+    return joint_trainer(checkpoint, examples, CONFIG, augment=Augmentation())
 
 
 def dying_at(kill_at, step):
@@ -44,20 +46,20 @@ def same_weights(one, other):
 
 @pytest.fixture
 def whole(fresh, pairs, tmp_path):
-    backbone = train(trainer(fresh(), pairs), tmp_path / "whole", save_every=2)
+    backbone = trainer(fresh(), pairs).train(tmp_path / "whole", save_every=2)
     return backbone, rows(tmp_path / "whole")
 
 
 def test_a_line_for_every_save_and_for_the_end(whole):
     _, lines = whole
     assert [line["num_done"] for line in lines] == [2, 4, 5]
-    assert all(line["finetune/contrast"] > 0 for line in lines)
+    assert all(line["finetune/direct_direct"] > 0 for line in lines)
 
 
 def train_until_killed(trainer, folder, kill_at):
     trainer.step = dying_at(kill_at, trainer.step)
     with pytest.raises(Killed):
-        train(trainer, folder, save_every=2)
+        trainer.train(folder, save_every=2)
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3])
@@ -65,7 +67,7 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(
     fresh, pairs, tmp_path, whole, kill_at
 ):
     train_until_killed(trainer(fresh(), pairs), tmp_path, kill_at)
-    resumed = train(trainer(fresh(), pairs), tmp_path, save_every=2)
+    resumed = trainer(fresh(), pairs).train(tmp_path, save_every=2)
     backbone, lines = whole
     assert same_weights(resumed, backbone)
     assert rows(tmp_path) == lines
@@ -75,7 +77,7 @@ def test_a_kill_between_log_and_state_logs_no_step_twice(fresh, pairs, tmp_path,
     train_until_killed(trainer(fresh(), pairs), tmp_path, 3)
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write(json.dumps({"num_done": 4, "elapsed_s": 0}) + "\n")  # its state is of 2 steps
-    train(trainer(fresh(), pairs), tmp_path, save_every=2)
+    trainer(fresh(), pairs).train(tmp_path, save_every=2)
     assert rows(tmp_path) == whole[1]
 
 
@@ -86,25 +88,24 @@ def test_the_averaged_model_is_the_one_that_is_evaluated(fresh, pairs, tmp_path)
         seen.append(backbone)
         return {"valid/answer": 42.0}
 
-    backbone = train(trainer(fresh(), pairs), tmp_path, save_every=5, evaluate=evaluate)
+    backbone = trainer(fresh(), pairs).train(tmp_path, save_every=5, evaluate=evaluate)
     assert rows(tmp_path)[0]["valid/answer"] == 42.0
     assert same_weights(seen[0], backbone)
 
 
 def test_a_training_of_several_sources_and_objectives_goes_on_as_well(fresh, pairs, tmp_path):
-    mixed = [replace(pair, source="ab"[n % 2]) for n, pair in enumerate(pairs)]
+    mixed = [TrainingExample(replace(pair, source="ab"[n % 2])) for n, pair in enumerate(pairs)]
     contents = {pair.target_key: pair.target for pair in pairs}
     items = sorted(contents)
     rows_of = {"items": [[item] for item in items[:-1]], "target": items[1:]}
-    config = ContrastiveConfig(num_steps=5, batch_size=4, warmup_steps=2, average_decay=0.5)
-    collaborative = CollaborativeConfig(batch_size=2)
+    collaborative = SequenceObjectiveConfig(batch_size=2)
 
     def run(folder, num_steps=5):
-        objective = Collaborative(pl.DataFrame(rows_of), contents, {}, collaborative)
-        trainer = ContrastiveTrainer(fresh(), mixed, config, objectives=[objective])
+        objective = SequenceObjective(pl.DataFrame(rows_of), contents, {}, collaborative)
+        trainer = joint_trainer(fresh(), mixed, CONFIG, item_objectives=[objective])
         if num_steps < 5:
             trainer.step = dying_at(num_steps, trainer.step)
-        return train(trainer, folder, save_every=2)
+        return trainer.train(folder, save_every=2)
 
     whole = run(tmp_path / "whole")
     with pytest.raises(Killed):

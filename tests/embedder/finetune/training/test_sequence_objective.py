@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.training.config import CollaborativeConfig
-from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.sequence_objective import Collaborative, id_loss, sequence_loss
+from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
+from embedder.finetune.training.joint import joint_trainer
+from embedder.finetune.training.sequence_objective import SequenceObjective, id_loss, sequence_loss
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 
@@ -75,8 +76,8 @@ CONTENTS = {f"i{n}": Content(str(n)) for n in range(6)}
 
 
 def objective(sequences, id_vectors=None, **changes):
-    config = CollaborativeConfig(**{"batch_size": 2, "contrastive_temperature": 1.0} | changes)
-    return Collaborative(sequences, CONTENTS, id_vectors or {}, config)
+    config = SequenceObjectiveConfig(**{"batch_size": 2, "contrastive_temperature": 1.0} | changes)
+    return SequenceObjective(sequences, CONTENTS, id_vectors or {}, config)
 
 
 def texts(collaborative, step=0):
@@ -135,7 +136,7 @@ def test_a_step_depends_on_its_number_alone():
 
 def test_a_batch_of_one_is_refused():
     with pytest.raises(ValueError, match=r"batch_size must be at least 2, .* got 1"):
-        CollaborativeConfig(batch_size=1)
+        SequenceObjectiveConfig(batch_size=1)
 
 
 def test_a_version_learns_a_behaviour_space_beside_its_content_space(pairs):
@@ -147,11 +148,13 @@ def test_a_version_learns_a_behaviour_space_beside_its_content_space(pairs):
     # Items are liked in couples that have nothing to do with what their images show.
     partner = (np.arange(10) + 5) % 10
     likes = rows(*[([f"i{n}"], f"i{partner[n]}") for n in range(10)])
-    trainer = ContrastiveTrainer(
+    trainer = joint_trainer(
         checkpoint,
-        pairs,
-        ContrastiveConfig(num_steps=15, batch_size=10, warmup_steps=4, average_decay=0.5),
-        objectives=[Collaborative(likes, contents, {}, CollaborativeConfig(batch_size=10))],
+        [TrainingExample(pair) for pair in pairs],
+        JointConfig(num_steps=15, batch_size=10, warmup_steps=4, average_decay=0.5),
+        item_objectives=[
+            SequenceObjective(likes, contents, {}, SequenceObjectiveConfig(batch_size=10))
+        ],
     )
 
     def model(space):

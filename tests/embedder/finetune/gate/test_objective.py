@@ -1,4 +1,4 @@
-"""Tests for trainer.py and gate_rollouts.py: what is rewarded, what is learnt."""
+"""Tests for objective.py and rollouts.py: what is rewarded, what is learnt."""
 
 import math
 from dataclasses import replace
@@ -9,12 +9,11 @@ import torch
 from embedder.finetune.data.sampler import Batches
 from embedder.finetune.gate.config import GateConfig, RewardConfig
 from embedder.finetune.gate.generate import is_well_formed
-from embedder.finetune.gate.trainer import GateTrainer
+from embedder.finetune.gate.objective import gate_trainer
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import ObjectiveConfig
-from embedder.finetune.training.joint_loss import JointObjective, SampledExample
-from embedder.finetune.training.loop import train
+from embedder.finetune.training.config import JointLossConfig
+from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
 
@@ -34,13 +33,13 @@ def trainer(fresh, pairs):
         checkpoint = fresh()
         short = replace(checkpoint.manifest, max_new_tokens=8)
         examples = [TrainingExample(pair) for pair in pairs]
-        return GateTrainer(replace(checkpoint, manifest=short), examples, config(**changes))
+        return gate_trainer(replace(checkpoint, manifest=short), examples, config(**changes))
 
     return made
 
 
 def test_half_of_each_group_is_direct_and_was_drawn_with_one_half(trainer, pairs):
-    rollouts = trainer().source.rolled_out(pairs[:3], "query", seed="a")
+    rollouts = trainer().objective.sampler.rolled_out(pairs[:3], "query", seed="a")
     assert rollouts.reasons_PG.tolist() == [[False, False, True, True]] * 3
     assert rollouts.answer_PG.tolist() == [[0, 0, 1, 2], [3, 3, 4, 5], [6, 6, 7, 8]]
     torch.testing.assert_close(
@@ -50,7 +49,7 @@ def test_half_of_each_group_is_direct_and_was_drawn_with_one_half(trainer, pairs
 
 def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer, pairs):
     drawing = trainer(forces_both=False, num_generations=8)
-    rollouts = drawing.source.rolled_out(pairs, "query", seed="a")
+    rollouts = drawing.objective.sampler.rolled_out(pairs, "query", seed="a")
     p = torch.softmax(rollouts.gate_P2, dim=-1)[:, 1:]
     expected = torch.where(rollouts.reasons_PG, p, 1 - p).log()
     torch.testing.assert_close(rollouts.gate_logprob_PG, expected)
@@ -60,11 +59,11 @@ def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer
 
 @pytest.mark.parametrize("forces_both", [True, False])
 def test_what_is_drawn_for_a_content_does_not_depend_on_its_batch(trainer, pairs, forces_both):
-    source = trainer(forces_both=forces_both).source
-    together = source.rolled_out(pairs[:4], "query", seed="a")
-    alone = source.rolled_out(pairs[2:3], "query", seed="a")
+    sampler = trainer(forces_both=forces_both).objective.sampler
+    together = sampler.rolled_out(pairs[:4], "query", seed="a")
+    alone = sampler.rolled_out(pairs[2:3], "query", seed="a")
     assert alone.prompted[0].answers == together.prompted[2].answers
-    again = source.rolled_out(pairs[:4], "query", seed="b")
+    again = sampler.rolled_out(pairs[:4], "query", seed="b")
     assert [one.answers for one in again.prompted] != [one.answers for one in together.prompted]
 
 
@@ -74,7 +73,7 @@ def test_gains_are_scores_against_the_embedders_own_vectors(
 ):
     """Plain cosines, so that the expected values need nothing but encodings."""
     plain = RewardConfig(form=0.0, rank=0.0, score="cosine", token_cost=0.0, gain_scale=10.0)
-    rollouts = trainer(rewards=plain).source.rolled_out(pairs[:4], side, seed="a")
+    rollouts = trainer(rewards=plain).objective.sampler.rolled_out(pairs[:4], side, seed="a")
     checkpoint = fresh()
     ids, backbone = checkpoint.inputs, checkpoint.backbone
     model = MMEmbR1(checkpoint, EmbedderConfig(policy="never"))
@@ -98,10 +97,10 @@ def test_gains_are_scores_against_the_embedders_own_vectors(
         assert rollouts.reward_PG[row].tolist() == pytest.approx(worth, abs=1e-5)
 
 
-def test_a_rationale_without_form_earns_nothing(trainer, pairs):
+def test_a_rationale_without_form_earns_nothing(trainer, fresh, pairs):
     """Untrained weights hardly ever write one summary and end within 8 words."""
-    rollouts = trainer().source.rolled_out(pairs, "query", seed="a")
-    summary = trainer()._inputs.summary_id
+    rollouts = trainer().objective.sampler.rolled_out(pairs, "query", seed="a")
+    summary = fresh().inputs.summary_id
     answers = [a for one in rollouts.prompted for a in one.answers[1:]]
     broken = torch.tensor([a.count(summary) != 1 or len(a) == 9 for a in answers]).view(10, 2)
     assert broken.any()
@@ -117,13 +116,13 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
     learner = trainer(
         num_steps=12, sides=("query",), estimator=estimator, learning_rate=1e-3, replay_weight=0.0
     )
-    rolled_out = learner.source.rolled_out
+    rolled_out = learner.objective.sampler.rolled_out
 
     def judged_by_decree(batch, side, *, seed):
         rollouts = rolled_out(batch, side, seed=seed)
         return replace(rollouts, reward_PG=(rollouts.reasons_PG == pays).float())
 
-    learner.source.rolled_out = judged_by_decree
+    learner.objective.sampler.rolled_out = judged_by_decree
     seen = [learner.step(step)["query/reason_probability"] for step in range(12)]
     assert seen[-1] > 0.8 if pays else seen[-1] < 0.2
 
@@ -131,16 +130,16 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
 def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pairs):
     """One word of one rationale that was better than its group: its probability must rise."""
     learner = trainer(train_tokens=True, kl_weight=0.0)
-    rollouts = learner.source.rolled_out(pairs[:1], "query", seed="a")
+    rollouts = learner.objective.sampler.rolled_out(pairs[:1], "query", seed="a")
     rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
-    losses = learner.losses(rollouts)
+    losses = learner.objective.losses(rollouts)
     num_tokens = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
     # At the weights that drew the words every ratio is 1, so the loss is the mean advantage.
     # Mean 0.375, so the deviations are -0.375 twice, 0.625 and 0.125.
     unit = ((2 * 0.375**2 + 0.625**2 + 0.125**2) / 3) ** 0.5 + 1e-4
     advantages = [0.625 / unit, 0.125 / unit]
     expected = -sum(n * a for n, a in zip(num_tokens, advantages, strict=True)) / (4 * 8)
-    assert losses["words"].item() == pytest.approx(expected, rel=1e-4)
+    assert losses["tokens"].item() == pytest.approx(expected, rel=1e-4)
     p = torch.softmax(rollouts.gate_P2, dim=-1)[0]
     gate = (2 * -0.375 / unit * p[0] + sum(advantages) * p[1]) / 0.5 / 4
     assert losses["gate"].item() == pytest.approx(-gate.item() / 8, rel=1e-4)
@@ -148,16 +147,16 @@ def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pai
 
 def test_the_reference_stays_where_the_training_started(trainer, pairs):
     learner = trainer(learning_rate=1e-2, warmup_steps=0)
-    before = learner.source.rolled_out(pairs[:2], "item", seed="a")
+    before = learner.objective.sampler.rolled_out(pairs[:2], "item", seed="a")
     learner.step(0)
-    after = learner.source.rolled_out(pairs[:2], "item", seed="a")
+    after = learner.objective.sampler.rolled_out(pairs[:2], "item", seed="a")
     assert torch.equal(before.reference_P2, after.reference_P2)
     torch.testing.assert_close(before.gate_P2, before.reference_P2, atol=1e-5, rtol=0)
     assert not torch.allclose(after.gate_P2, after.reference_P2, atol=1e-3)
 
 
 def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path):
-    whole = train(trainer(train_tokens=True), tmp_path / "whole", save_every=2, stage="gate")
+    whole = trainer(train_tokens=True).train(tmp_path / "whole", save_every=2, stage="gate")
     killed = trainer(train_tokens=True)
     step = killed.step
 
@@ -168,11 +167,27 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path)
 
     killed.step = step_or_die
     with pytest.raises(Killed):
-        train(killed, tmp_path / "killed", save_every=2, stage="gate")
-    resumed = train(trainer(train_tokens=True), tmp_path / "killed", save_every=2, stage="gate")
+        killed.train(tmp_path / "killed", save_every=2, stage="gate")
+    resumed = trainer(train_tokens=True).train(tmp_path / "killed", save_every=2, stage="gate")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
     assert "gate/query/reason_frac" in (tmp_path / "killed" / "log.jsonl").read_text()
+
+
+def test_every_update_of_a_step_learns_from_the_same_rollouts(trainer):
+    learner = trainer(num_updates=3, sides=("query",), learning_rate=1e-3, warmup_steps=0)
+    rolled_out, made, learnt = learner.objective.sampler.rolled_out, [], []
+
+    def counted(batch, side, *, seed):
+        made.append(rolled_out(batch, side, seed=seed))
+        return made[-1]
+
+    losses = learner.objective.losses
+    learner.objective.sampler.rolled_out = counted
+    learner.objective.losses = lambda rollouts: learnt.append(rollouts) or losses(rollouts)
+    learner.step(0)
+    learner.step(1)
+    assert [id(rollouts) for rollouts in learnt] == [id(made[n // 3]) for n in range(6)]
 
 
 def test_a_config_that_contradicts_itself_is_refused():
@@ -189,26 +204,26 @@ def test_what_joint_training_learnt_is_replayed_with_its_rationales(fresh, pairs
     ]
     checkpoint, again = fresh(), fresh()
     short = replace(checkpoint.manifest, max_new_tokens=8)
-    trainer = GateTrainer(replace(checkpoint, manifest=short), examples, config(replay_weight=0.5))
+    trainer = gate_trainer(replace(checkpoint, manifest=short), examples, config(replay_weight=0.5))
     logged = trainer.step(0)
     batch = Batches(examples, batch_size=4, seed=0).at(0)
     again.backbone.requires_grad_(True)
-    objective = JointObjective(
+    objective = JointLoss(
         CachedForward(again.backbone, again.inputs),
         short,
-        ObjectiveConfig(
+        JointLossConfig(
             direct_direct=0.5,
             reason_reason=0.0,
             reason_direct=0.5,
             direct_reason=0.5,
-            words=0.5,
+            next_token=0.5,
             false_negative_margin=None,
         ),
     )
     expected = objective.backward(
         [SampledExample(one.pair, one.query_rationales[0]) for one in batch]
     )
-    assert set(expected) == {"direct_direct", "reason_direct", "words"}  # no item reasons
+    assert set(expected) == {"direct_direct", "reason_direct", "next_token"}  # no item reasons
     replayed = {name: logged[f"replay/{name}"] for name in expected}
     assert replayed == pytest.approx(expected, rel=1e-5)
 

@@ -1,4 +1,4 @@
-"""What a step may learn beside its trainer's own losses, from items of its own.
+"""What a step may learn beside the joint loss, from items of its own.
 
 Shape legend: N = items of a step, D = embedding dimension
 """
@@ -17,7 +17,7 @@ from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.version import Manifest
 
 
-class Objective(Protocol):
+class ItemObjective(Protocol):
     """Losses on direct embeddings of items; all of it depends on the step and the weights alone."""
 
     @property
@@ -40,7 +40,7 @@ class Objective(Protocol):
 
 
 def backward(
-    objective: Objective,
+    objective: ItemObjective,
     step: int,
     model: CachedForward,
     manifest: Manifest,
@@ -48,7 +48,7 @@ def backward(
     chunk_size: int | None = None,
     processes: Processes | None = None,
 ) -> dict[str, float]:
-    """Adds the objective's gradients of a step to the parameters', and returns its losses.
+    """Add the objective's gradients of a step to the parameters', and return its losses.
 
     The loss of the gate is among them, as `<source>_gate`.
 

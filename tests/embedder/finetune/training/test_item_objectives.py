@@ -1,4 +1,4 @@
-"""Tests for objectives.py: what else a step learns, in either trainer."""
+"""Tests for item_objectives.py: what else a step of joint training learns."""
 
 from dataclasses import replace
 
@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from embedder.finetune.records import TrainingExample
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointConfig
-from embedder.finetune.training.contrastive import ContrastiveConfig, ContrastiveTrainer
-from embedder.finetune.training.joint import JointTrainer
-from embedder.finetune.training.objectives import backward
+from embedder.finetune.training.item_objectives import backward
+from embedder.finetune.training.joint import joint_trainer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
 
@@ -36,24 +35,17 @@ def with_behaviour(checkpoint):
     return replace(checkpoint, manifest=manifest)
 
 
-def contrastive(checkpoint, pairs, objective):
-    config = ContrastiveConfig(num_steps=4, batch_size=4, warmup_steps=0)
-    return ContrastiveTrainer(checkpoint, pairs, config, objectives=[objective])
-
-
-def joint(checkpoint, pairs, objective):
-    config = JointConfig(num_steps=4, batch_size=4, warmup_steps=0)
-    examples = [TrainingExample(pair) for pair in pairs]
-    return JointTrainer(checkpoint, examples, config, objectives=[objective])
-
-
-@pytest.mark.parametrize("trainer_of", [contrastive, joint])
-def test_a_step_learns_an_objective_under_its_sources_instruction(fresh, pairs, trainer_of):
+def test_a_step_learns_an_objective_under_its_sources_instruction(fresh, pairs):
     checkpoint = with_behaviour(fresh())
     behaviour = replace(checkpoint, manifest=checkpoint.manifest.for_source("behaviour"))
     content = pairs[0].target
     (encoding,) = MMEmbR1(behaviour, EmbedderConfig(policy="never")).encode_items([content])
-    trainer = trainer_of(checkpoint, pairs, Pull([content]))
+    trainer = joint_trainer(
+        checkpoint,
+        [TrainingExample(pair) for pair in pairs],
+        JointConfig(num_steps=4, batch_size=4, warmup_steps=0),
+        item_objectives=[Pull([content])],
+    )
     losses = [trainer.step(step) for step in range(4)]
     assert losses[0]["pull"] == pytest.approx(-encoding.vector[0], abs=1e-5)
     assert losses[3]["pull"] / 4 < losses[0]["pull"]

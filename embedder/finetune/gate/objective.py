@@ -7,13 +7,13 @@ was drawn with probability 1/2, whatever the policy says. Its ratio is therefore
 default: it is no step of the policy but a known weight, and clipping it would hold p(reason) within
 about 0.36 and 0.64 for good.
 
-Shape legend: P = prompts, G = rollouts of each, N = distinct answers, T = words
+Shape legend: P = prompts, G = rollouts of each, N = distinct answers, T = tokens
 """
 
 import copy
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -32,20 +32,18 @@ from embedder.finetune.gate.policy_loss import (
 from embedder.finetune.gate.rollouts import GateRollouts, RolloutSampler
 from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.records import TrainingExample
-from embedder.finetune.training.adapters import averaged, make_trainable
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
-from embedder.finetune.training.joint_loss import JointObjective, drawn
-from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
+from embedder.finetune.training.joint_loss import JointLoss, drawn
+from embedder.finetune.training.loop import Trainer
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 
 
-class GateTrainer:
-    """Policy, reference, optimiser and schedule; run by `embedder.finetune.training.loop.train`.
+class GateObjective:
+    """The policy's loss on rollouts of its own, and joint training's loss replayed.
 
-    A step depends on the state and its number alone, so a training that goes on from a saved state
-    ends with the weights of one that was never interrupted.
+    A `loop.Objective`. The policy is the checkpoint's model; a copy of it is the reference.
     """
 
     def __init__(
@@ -54,33 +52,23 @@ class GateTrainer:
         examples: Sequence[TrainingExample],
         config: GateConfig,
         *,
-        images: ImageFeatureCache | None = None,
+        image_features: ImageFeatureCache | None = None,
     ) -> None:
-        """Takes the checkpoint's weights over: they are changed in place; a copy is the reference.
-
-        Args:
-            checkpoint: jointly trained: it must know both modes.
-            examples: of joint training, of any number of sources. Rewards are measured on their
-                pairs; with their rationales they are replayed.
-            config: how.
-            images: features by the checkpoint's encoder, which is then not trained.
-
-        Raises:
-            ValueError: a source has fewer examples than a batch holds, `source_weights` names other
-                sources, or features are given for an encoder that is to be trained.
-        """
-        require_frozen_encoder(
-            images, is_trained=config.train_vision_encoder and config.lora is None
-        )
-        self.config, self.backbone = config, checkpoint.backbone
-        self._inputs, self._manifest = checkpoint.inputs, checkpoint.manifest
+        """Embed all sides of the pairs by the reference; arguments as of `gate_trainer`."""
+        require_frozen_encoder(image_features, is_trained=config.trains_vision_encoder)
+        self._config, self._manifest, self._inputs = config, checkpoint.manifest, checkpoint.inputs
+        self.num_updates = config.num_updates
         self._batches = Batches(
             examples,
             batch_size=config.batch_size,
             seed=config.seed,
             source_weights=config.source_weights,
         )
-        reference = CachedForward(copy.deepcopy(self.backbone), self._inputs, images=images)
+
+        def forward_of(backbone: Backbone) -> CachedForward:
+            return CachedForward(backbone, checkpoint.inputs, image_features=image_features)
+
+        reference = forward_of(copy.deepcopy(checkpoint.backbone))
         bank = TargetBank(
             reference,
             self._manifest,
@@ -88,71 +76,41 @@ class GateTrainer:
             batch_size=4 * config.batch_size,
             max_targets=config.max_targets,
         )
-        self._adapted = make_trainable(
-            self.backbone,
-            self._inputs,
-            lora=config.lora,
-            train_vision_encoder=config.train_vision_encoder,
-            seed=config.seed,
-        )
-        self._model = CachedForward(self.backbone, self._inputs, images=images)
-        self.source = RolloutSampler(self._model, reference, bank, self._manifest, config)
-        self._replay = JointObjective(self._model, self._manifest, config.replay())
-        self.optimizer = AveragedAdamW(
-            self.backbone.parameters(),
-            weight_decay=0.0,
-            average_decay=config.average_decay,
-            max_gradient_norm=config.max_gradient_norm,
-        )
+        self._model = forward_of(checkpoint.backbone)
+        self.sampler = RolloutSampler(self._model, reference, bank, self._manifest, config)
+        self._replay = JointLoss(self._model, self._manifest, config.replay())
+        self._rollouts: list[GateRollouts] = []
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole training."""
-        return self.config.num_steps
-
-    def averaged(self) -> Backbone:
-        """A copy of the model with the averaged weights, adapters merged, ready to encode."""
-        return averaged(self.backbone, self.optimizer, self._adapted)
-
-    def step(self, step: int) -> dict[str, float]:
-        """Rolls one batch out, learns from it, and returns what there is to log."""
-        config, examples = self.config, self._batches.at(step)
-        pairs = [example.pair for example in examples]
-        rng = random.Random(f"{config.seed}/paths/{step}")
-        replayed = [drawn(example, rng) for example in examples]
-        batches = [
-            self.source.rolled_out(pairs, side, seed=f"{config.seed}/{step}/{side}")
-            for side in config.sides
-        ]
-        logged = {
-            f"{batch.side}/{name}": value
-            for batch in batches
-            for name, value in self._worth(batch).items()
-        }
-        rate = cosine_rate(
-            step,
-            peak=config.learning_rate,
-            warmup_steps=config.warmup_steps,
-            num_steps=config.num_steps,
-        )
-        for _ in range(config.num_updates):
-            for batch in batches:
-                parts = self.losses(batch)
-                (torch.stack(list(parts.values())).sum() / len(batches)).backward()
-                logged |= {f"{batch.side}/{name}_loss": x.item() for name, x in parts.items()}
-            if config.replay_weight:
-                losses = self._replay.backward(replayed)
-                logged |= {f"replay/{name}": loss for name, loss in losses.items()}
-            self.optimizer.step(rate)
+    def backward(self, step: int, update: int) -> dict[str, float]:
+        """Add the gradients of an update; a step's first one rolls out what all of them learn."""
+        config, examples = self._config, self._batches.at(step)
+        logged: dict[str, float] = {}
+        if update == 0:
+            pairs = [example.pair for example in examples]
+            self._rollouts = [
+                self.sampler.rolled_out(pairs, side, seed=f"{config.seed}/{step}/{side}")
+                for side in config.sides
+            ]
+            for rollouts in self._rollouts:
+                logged |= _named(rollouts.side, self._worth(rollouts))
+        for rollouts in self._rollouts:
+            parts = self.losses(rollouts)
+            (torch.stack(list(parts.values())).sum() / len(self._rollouts)).backward()
+            losses = {f"{name}_loss": part.item() for name, part in parts.items()}
+            logged |= _named(rollouts.side, losses)
+        if config.replay_weight:
+            rng = random.Random(f"{config.seed}/paths/{step}")
+            replayed = [drawn(example, rng) for example in examples]
+            logged |= _named("replay", self._replay.backward(replayed))
         return logged
 
     def losses(self, rollouts: GateRollouts) -> dict[str, torch.Tensor]:
-        """The parts of the loss, weighted; their sum is what is minimised.
+        """Return the parts of the loss, weighted; their sum is what is minimised.
 
-        With words, sums over tokens are divided by a constant, the most that there can be, so that
+        With tokens, sums over them are divided by a constant, the most that there can be, so that
         the gate token of a long rationale weighs what that of a direct answer does.
         """
-        config = self.config
+        config = self._config
         output = self._model.forward(rollouts.prompted, with_tokens=config.train_tokens)
         divergence = gate_divergence(output.gate_B2, rollouts.reference_P2).mean()
         if config.estimator == "closed_form":
@@ -180,11 +138,11 @@ class GateTrainer:
             clip_high=config.clip_high,
         )
         token_gain_T = token_gain_T - config.kl_weight * k3(logprob_T, rollouts.reference_logprob_T)
-        losses["words"] = -token_gain_T.sum() / rollouts.reasons_PG.numel()
+        losses["tokens"] = -token_gain_T.sum() / rollouts.reasons_PG.numel()
         return {name: loss / self._manifest.max_new_tokens for name, loss in losses.items()}
 
     def _worth(self, rollouts: GateRollouts) -> dict[str, float]:
-        """What there is to log about rollouts, means over prompts or over rationales.
+        """Return what there is to log about rollouts, means over prompts or over rationales.
 
         `agreement` is the share of prompts whose gate, cut at theta, does what the gains advise.
         """
@@ -207,3 +165,31 @@ class GateTrainer:
             "form_frac": sum(formed) / max(1, len(formed)),
             "num_tokens": sum(len(one) - 1 for one in rationales) / max(1, len(rationales)),
         }
+
+
+def gate_trainer(
+    checkpoint: Checkpoint,
+    examples: Sequence[TrainingExample],
+    config: GateConfig,
+    *,
+    image_features: ImageFeatureCache | None = None,
+) -> Trainer:
+    """Return the gate's training of a checkpoint, whose weights it changes in place.
+
+    Args:
+        checkpoint: jointly trained: it must know both modes.
+        examples: of joint training, of any number of sources. Rewards are measured on their pairs;
+            with their rationales they are replayed.
+        config: how.
+        image_features: features by the checkpoint's encoder, which is then not trained.
+
+    Raises:
+        ValueError: a source has fewer examples than a batch holds, `source_weights` names other
+            sources, or features are given for an encoder that is to be trained.
+    """
+    objective = GateObjective(checkpoint, examples, config, image_features=image_features)
+    return Trainer(checkpoint.backbone, checkpoint.inputs, config, objective)
+
+
+def _named(group: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in values.items()}
