@@ -8,8 +8,8 @@ import polars as pl
 from kafka import KafkaConsumer
 
 from catalog.kafka.config import KafkaConfig, broker_failures
-from catalog.kafka.offsets import Positions
-from catalog.kafka.partition_offsets import groupless_options, watermarks
+from catalog.kafka.offsets import LakeOffsets
+from catalog.kafka.partition_offsets import groupless_options, read_partition_offsets
 from catalog.lake.duplicates import duplicated_keys
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.lake import Lake
@@ -38,7 +38,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SourcePosition:
+class PartitionProgress:
     """How far one partition has been landed, and what it holds."""
 
     topic: str
@@ -102,38 +102,38 @@ def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
 @broker_failures()
 def audit_sources(
     config: KafkaConfig, lake: Lake, *, consumer_factory: Callable[..., Any] = KafkaConsumer
-) -> list[SourcePosition]:
+) -> list[PartitionProgress]:
     """How far each partition of the topics has been landed, by topic and number.
 
     Args:
-        config: brokers, topics, and the group whose positions the lake records.
-        lake: with the positions.
+        config: brokers, topics, and the group whose offsets the lake records.
+        lake: with the offsets.
         consumer_factory: makes the consumer from keyword arguments.
 
     Raises:
         ConnectionError: the brokers do not answer, or refuse.
         TimeoutError: a partition does not.
     """
-    positions = Positions(lake, config)
+    landed = LakeOffsets(lake, config)
     consumer = consumer_factory(**groupless_options(config))
     try:
-        marks = watermarks(consumer, config.tables())
+        held = read_partition_offsets(consumer, config.tables())
     finally:
         consumer.close(autocommit=False)
     return [
-        SourcePosition(
+        PartitionProgress(
             topic=at.topic,
             partition=at.partition,
-            landed=positions.read(at),
-            low=mark.low,
-            high=mark.high,
+            landed=landed.committed(at),
+            low=offsets.low,
+            high=offsets.high,
         )
-        for at, mark in sorted(marks.items())
+        for at, offsets in sorted(held.items())
     ]
 
 
-def source_findings(positions: list[SourcePosition]) -> list[Finding]:
-    """What the positions tell: lost messages and replaced logs are faults, waiting ones are not."""
+def source_findings(partitions: list[PartitionProgress]) -> list[Finding]:
+    """Check offsets: lost messages and replaced logs are faults, waiting messages are not."""
     return [
         Finding(
             name=f"source_{what}",
@@ -142,7 +142,7 @@ def source_findings(positions: list[SourcePosition]) -> list[Finding]:
             first=(f"offset {first}",) if getattr(at, what) else (),
             is_fault=what != "waiting",
         )
-        for at in positions
+        for at in partitions
         for what, first in (
             ("waiting", max(at.landed or 0, at.low)),
             ("expired", at.landed),

@@ -3,7 +3,7 @@
 **Reads** the Kafka topics `items` and `events`; without `PONDER_KAFKA` every run is skipped, for a
 folder is landed by `nightly`.
 
-**Writes** the lake's tables `items`, `events`, `media` and `dead_letters`, with the position that
+**Writes** the lake's tables `items`, `events`, `media` and `dead_letters`, with the offset that
 each batch reaches: the next run goes on where one that failed or was killed stood. The assets
 `items` and `events` are updated when something came, so that other DAGs may wait for them. The pool
 `kafka` has one slot, so that no other landing shares the partitions with this one.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.images.image import MediaConfig
+from catalog.images.image import ImageConfig
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
@@ -36,9 +36,9 @@ def open_lake(settings: Settings) -> Lake:
     return Lake(settings.lake_uri, storage_options=dict(settings.lake_options))
 
 
-def media_config(settings: Settings) -> MediaConfig:
+def image_config(settings: Settings) -> ImageConfig:
     """Where the deployment's images may be fetched from."""
-    return MediaConfig(
+    return ImageConfig(
         allow=settings.media_allow,
         buckets=settings.media_buckets,
         store_options=settings.lake_options,

@@ -24,6 +24,8 @@ INSTEAD = {
     r"words?_([A-Z]|log|states)": "token_...; a token is not a word",
     r"(query|target)_paths?$|RationalePath": "..._rationales",
     r"\btower|_tower|Tower": "vision_encoder",
+    r"^(Backlog|Watermarks|Positions|Moves)$": "see docs/architecture.md (of Kafka's own words)",
+    r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, fetch_http, dead_letters",
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
     r"turned_towards|both_modes|BothModes|judge_(offers|queries|histories)": "see the docs",
 }

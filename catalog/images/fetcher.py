@@ -16,20 +16,20 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from catalog.images.check import check_image
 from catalog.images.circuit_breaker import CircuitBreaker
 from catalog.images.host_limiter import HostLimiter
-from catalog.images.http import fetch_web
+from catalog.images.http import fetch_http
 from catalog.images.image import (
     DEFAULTS,
-    MediaConfig,
-    MediaUnavailable,
+    ImageConfig,
+    ImageUnavailable,
     is_remote,
-    load_media,
+    load_image,
     scheme_of,
 )
 from catalog.images.object_store import ObjectStoreReader
 from catalog.records import Item, RawRecord, RecordError
 
 Fetch = Callable[[str], bytes]
-"""The bytes behind an address; `RecordError` or `MediaUnavailable` when they cannot be had."""
+"""The bytes behind an address; `RecordError` or `ImageUnavailable` when they cannot be had."""
 
 
 class Loaded(NamedTuple):
@@ -61,7 +61,7 @@ class ImageFetcher:
 
     def __init__(
         self,
-        config: MediaConfig = DEFAULTS,
+        config: ImageConfig = DEFAULTS,
         *,
         base_dir: Path | None = None,
         fetchers: Mapping[str, Fetch] | None = None,
@@ -100,7 +100,7 @@ class ImageFetcher:
 
     @property
     def batch_timeout_s(self) -> float:
-        """See `MediaConfig`."""
+        """See `ImageConfig`."""
         return self._config.batch_timeout_s
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class ImageFetcher:
             return Loaded(record, item, None)
         try:
             if uri is None:
-                image = load_media(item, base_dir=self._base_dir, config=self._config)
+                image = load_image(item, base_dir=self._base_dir, config=self._config)
             else:
                 image = self._take(uri, until)
                 check_image(image, max_pixels=self._config.max_pixels)
@@ -184,7 +184,7 @@ class ImageFetcher:
         try:
             return self._under_way[uri].future.result(timeout=left_s)
         except TimeoutError as error:
-            raise MediaUnavailable(
+            raise ImageUnavailable(
                 "an image must be there when its batch is due, got none yet; replay it later"
             ) from error
         finally:
@@ -211,7 +211,7 @@ class ImageFetcher:
         """Run in a thread: the image, after as many attempts as it takes and its host is due."""
 
         def is_worth_another(error: BaseException) -> bool:
-            return isinstance(error, MediaUnavailable) and not self._breaker.is_paused(host)
+            return isinstance(error, ImageUnavailable) and not self._breaker.is_paused(host)
 
         retrying = Retrying(
             stop=stop_after_attempt(self._config.max_attempts),
@@ -224,13 +224,13 @@ class ImageFetcher:
 
     def _attempt(self, uri: str, host: str) -> bytes:
         if self._breaker.is_paused(host):
-            raise MediaUnavailable(
+            raise ImageUnavailable(
                 "the server of image_uri must answer now and then, got "
                 f"{self._config.max_host_failures} failures in a row from {host}"
             )
         try:
             image = self._fetchers[scheme_of(uri)](uri)
-        except MediaUnavailable:
+        except ImageUnavailable:
             self._breaker.failed(host)
             raise
         except RecordError:
@@ -245,7 +245,7 @@ class ImageFetcher:
 
 
 def host_of(uri: str) -> str:
-    """Whose patience a fetch costs: a web server's name, or `s3://` and the bucket's.
+    """Return what a fetch is counted against: a web server's name, or `s3://` and a bucket's.
 
     Raises:
         RecordError: at stage "media"; the address names none.
@@ -260,8 +260,8 @@ def _inline_bytes(item: Item | RecordError) -> int:
     return 0 if isinstance(item, RecordError) else len(item.image_uri or "")
 
 
-def _fetchers(config: MediaConfig) -> dict[str, Fetch]:
-    def web(url: str) -> bytes:
-        return fetch_web(url, config)
+def _fetchers(config: ImageConfig) -> dict[str, Fetch]:
+    def http(url: str) -> bytes:
+        return fetch_http(url, config)
 
-    return {"http": web, "https": web, "s3": ObjectStoreReader(config).fetch}
+    return {"http": http, "https": http, "s3": ObjectStoreReader(config).fetch}

@@ -23,7 +23,7 @@ class HostLimiter:
             max_threads: tasks run at once.
             per_host: of these, tasks of one host.
         """
-        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="media")
+        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="images")
         self._per_host = per_host
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()

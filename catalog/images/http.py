@@ -17,7 +17,7 @@ import httpcore2 as httpcore
 
 from catalog.images.addresses import AddressRule, Resolve, resolve
 from catalog.images.guarded_connection import Deadline, GuardedBackend
-from catalog.images.image import MediaConfig, MediaUnavailable, check_size
+from catalog.images.image import ImageConfig, ImageUnavailable, check_size
 from catalog.records import RecordError
 
 USER_AGENT = b"ponder (catalogue images)"
@@ -28,9 +28,9 @@ ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
 
 
-def fetch_web(
+def fetch_http(
     url: str,
-    config: MediaConfig,
+    config: ImageConfig,
     *,
     resolve: Resolve = resolve,
     ssl_context: ssl.SSLContext | None = None,
@@ -44,7 +44,7 @@ def fetch_web(
         ssl_context: whose certificates are trusted; None takes the system's.
 
     Raises:
-        MediaUnavailable: no server, no answer in time, or one that speaks of a passing trouble.
+        ImageUnavailable: no server, no answer in time, or one that speaks of a passing trouble.
         RecordError: at stage "media"; the address or a redirect is refused, there is nothing
             behind it, or it is too large.
     """
@@ -84,7 +84,7 @@ def _get(
         if response.status in REDIRECTS:
             return _location(response, url)
         if response.status in TEMPORARY:
-            raise MediaUnavailable(
+            raise ImageUnavailable(
                 f"the server must answer with status 200, got {response.status}; try again later"
             )
         if response.status != 200:
@@ -159,10 +159,10 @@ def _told_as_reasons(host: str) -> Iterator[None]:
         yield
     except httpcore.TimeoutException as error:
         reason = f"the server of image_uri must answer in time, got from {host}: {_text(error)}"
-        raise MediaUnavailable(reason) from error
+        raise ImageUnavailable(reason) from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         reason = f"the server of image_uri must be reached, got from {host}: {_text(error)}"
-        raise MediaUnavailable(reason) from error
+        raise ImageUnavailable(reason) from error
     except zlib.error as error:
         reason = f"the server must send what it says it packed, got from {host}: {error}"
         raise RecordError("media", reason) from error

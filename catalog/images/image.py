@@ -16,7 +16,7 @@ MAX_IMAGE_BYTES = 20_000_000
 REMOTE_SCHEMES = ("http", "https", "s3")
 
 
-class MediaUnavailable(RecordError):
+class ImageUnavailable(RecordError):
     """An image that cannot be had now, but may be later: its item is worth landing again."""
 
     def __init__(self, reason: str) -> None:
@@ -24,7 +24,7 @@ class MediaUnavailable(RecordError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MediaConfig:
+class ImageConfig:
     """Where images may be fetched from, and how much one of them may take."""
 
     allow: tuple[Network, ...] = ()
@@ -96,7 +96,7 @@ class MediaConfig:
             raise ValueError(f"max_pixels must be at most {MAX_PIXELS}, got {self.max_pixels}")
 
 
-DEFAULTS = MediaConfig()
+DEFAULTS = ImageConfig()
 
 
 def is_remote(item: Item) -> bool:
@@ -122,8 +122,8 @@ def scheme_of(image_uri: str) -> str:
         raise RecordError("media", f"image_uri must be a URI, got: {error}") from error
 
 
-def load_media(
-    item: Item, *, base_dir: Path | None, config: MediaConfig = DEFAULTS
+def load_image(
+    item: Item, *, base_dir: Path | None, config: ImageConfig = DEFAULTS
 ) -> bytes | None:
     """An item's image as it was stored, still encoded; None when the item has none.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
-from catalog.images.image import MediaConfig, MediaUnavailable, check_size
+from catalog.images.image import ImageConfig, ImageUnavailable, check_size
 from catalog.records import RecordError
 
 READ_BYTES = 1_000_000
@@ -29,9 +29,9 @@ class ObjectStoreReader:
 
     def __init__(
         self,
-        config: MediaConfig,
+        config: ImageConfig,
         *,
-        open_store: Callable[[MediaConfig], FileSystem] | None = None,
+        open_store: Callable[[ImageConfig], FileSystem] | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -48,7 +48,7 @@ class ObjectStoreReader:
         """The bytes behind an `s3:` address, taken literally after `s3://` (no %-escapes).
 
         Raises:
-            MediaUnavailable: the store refuses, fails, or is too slow.
+            ImageUnavailable: the store refuses, fails, or is too slow.
             RecordError: at stage "media"; the bucket is not one of those allowed, it has no such
                 object, or the object is too large.
         """
@@ -60,7 +60,7 @@ class ObjectStoreReader:
                 "media", f"image_uri must name an object of its bucket, got {uri!r}"
             ) from error
         except OSError as error:
-            raise MediaUnavailable(f"the object store must give the image, got: {error}") from error
+            raise ImageUnavailable(f"the object store must give the image, got: {error}") from error
 
     def _path_of(self, uri: str) -> str:
         path = uri[len("s3://") :]
@@ -92,12 +92,12 @@ class ObjectStoreReader:
             return self._store
 
 
-def open_s3(config: MediaConfig) -> FileSystem:
+def open_s3(config: ImageConfig) -> FileSystem:
     """The object store that the options of `config` name; without a key, as AWS's tools find it."""
     return S3FileSystem(
         connect_timeout=config.connect_timeout_s,
         request_timeout=config.read_timeout_s,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),  # retrying is the loader's work
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),  # retrying is the fetcher's work
         **s3_arguments(config.store_options),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from catalog.images.fetcher import ImageFetcher
-from catalog.images.image import DEFAULTS, MediaConfig
+from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.intake import Intake
 from catalog.ingest.message_parsing import Decoder
@@ -108,7 +108,7 @@ def replay(
     event_topic: str = "events",
     item_decoder: Decoder | None = None,
     event_decoder: Decoder | None = None,
-    media: MediaConfig = DEFAULTS,
+    image_config: ImageConfig = DEFAULTS,
     progress: Callable[[int], None] | None = None,
 ) -> ReplayReport:
     """What came of landing dead letters again, from the bytes they keep.
@@ -126,14 +126,17 @@ def replay(
         event_topic: Kafka topic of events.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
-        media: where images may be fetched from, and their limits.
+        image_config: where images may be fetched from, and their limits.
         progress: told how many more letters were replayed.
     """
     num_bytes = pl.col("value").bin.size().fill_null(0).alias("num_bytes")
     stored = letter_filter.matching(lake.scan(DEAD_LETTERS))
     meant = stored.select(*_GUARD, "stage", num_bytes).sort(DEAD_LETTERS.key).collect()
     report = ReplayReport()
-    with ImageFetcher(media) as inline, ImageFetcher(media, base_dir=base_dir) as with_files:
+    with (
+        ImageFetcher(image_config) as inline,
+        ImageFetcher(image_config, base_dir=base_dir) as with_files,
+    ):
         decoded = Intake(
             lake=lake, images=inline, item_decoder=item_decoder, event_decoder=event_decoder
         )
@@ -170,7 +173,7 @@ def _replay_batch(intake: Intake, meant: pl.DataFrame, *, kind: Kind | None) -> 
     keys = meant.lazy().select(_GUARD)
     letters = lake.scan(DEAD_LETTERS).join(keys, on=_GUARD, how="semi").collect()
     batch = Batch()
-    intake.check(TABLES[kind], [_message(each) for each in letters.iter_rows(named=True)], batch)
+    intake.parse(TABLES[kind], [_message(each) for each in letters.iter_rows(named=True)], batch)
     landing = intake.write(TABLES[kind], batch)
     settled = letters.join(batch.dead_letters(), on=DEAD_LETTERS.key, how="anti")
     lake.delete(DEAD_LETTERS, settled.select(_GUARD))

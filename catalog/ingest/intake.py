@@ -1,4 +1,4 @@
-"""What the two kinds of messages become: checked into batches, batches into the lake.
+"""Messages of items and events into batches, batches into the lake.
 
 The landing, the backfill and the replay of dead letters differ in where their messages come from
 and in what they record beside the rows. Here is what they share.
@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.images.fetcher import ImageFetcher
 from catalog.ingest.batch import Batch
-from catalog.ingest.message_parsing import Decoder, check_events, check_items
+from catalog.ingest.message_parsing import Decoder, parse_event_messages, parse_item_messages
 from catalog.ingest.report import LandingReport
 from catalog.ingest.writer import write_events, write_images, write_items
 from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
@@ -33,7 +33,7 @@ class Intake:
     event_decoder: Decoder | None = None
     """Of the values of events."""
 
-    def check(self, table: Table, messages: Sequence[Any], batch: Batch) -> None:
+    def parse(self, table: Table, messages: Sequence[Any], batch: Batch) -> None:
         """Add messages to a batch, as items or dead letters; see `catalog.ingest.message_parsing`.
 
         Args:
@@ -42,9 +42,9 @@ class Intake:
             batch: of that table.
         """
         if table is ITEMS:
-            check_items(messages, batch, decoder=self.item_decoder)
+            parse_item_messages(messages, batch, decoder=self.item_decoder)
         else:
-            check_events(messages, batch, decoder=self.event_decoder)
+            parse_event_messages(messages, batch, decoder=self.event_decoder)
 
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS

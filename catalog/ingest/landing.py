@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from catalog.images.fetcher import ImageFetcher, Loaded
-from catalog.images.image import DEFAULTS, MediaConfig
+from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.report import LandingReport
 from catalog.ingest.snapshot import STORED_COLUMNS, absent_tombstones, date_changes
@@ -27,7 +27,7 @@ def land(
     source: Source,
     lake: Lake,
     *,
-    media: MediaConfig = DEFAULTS,
+    image_config: ImageConfig = DEFAULTS,
     max_delete_share: float = 0.1,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -37,7 +37,7 @@ def land(
     Args:
         source: see `catalog.ingest.source.open_source`.
         lake: written to.
-        media: where images may be fetched from, and their limits.
+        image_config: where images may be fetched from, and their limits.
         max_delete_share: of the lake's items, the largest share that a snapshot may delete by
             lacking them, in [0, 1]. Other sources delete by tombstones only.
         now: the time of the landing; dates failures and the changes of a snapshot.
@@ -47,7 +47,7 @@ def land(
         ValueError: a snapshot lacks too many of the lake's items. Those it has were landed; the
             events were not.
     """
-    with ImageFetcher(media, base_dir=source.base_dir) as images:
+    with ImageFetcher(image_config, base_dir=source.base_dir) as images:
         landed = land_items(
             source.items(),
             lake,
@@ -132,7 +132,7 @@ def land_events(
     report = LandingReport()
     remaining = iter(records)
     while chunk := list(islice(remaining, batch_rows)):
-        report += write_events(_checked_events(chunk, now=now), lake)
+        report += write_events(_parsed_events(chunk, now=now), lake)
         if progress:
             progress(len(chunk))
     return report
@@ -172,7 +172,7 @@ def _mark_seen(item_id: str, seen: set[str | None]) -> None:
     seen.add(item_id)
 
 
-def _checked_events(records: list[RawRecord], *, now: datetime) -> Batch:
+def _parsed_events(records: list[RawRecord], *, now: datetime) -> Batch:
     batch = Batch(consumed=len(records))
     for record in records:
         try:

@@ -32,7 +32,7 @@ Whatever a decoder raises makes a dead letter of the message.
 """
 
 
-def check_items(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
+def parse_item_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
     """Add messages of the item topic to a batch; `writer.write_images` completes it.
 
     Args:
@@ -53,8 +53,8 @@ def check_items(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | Non
                 batch.add_item(item, None)
 
 
-def check_events(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
-    """Add messages of the event topic to a batch; arguments as for `check_items`."""
+def parse_event_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
+    """Add messages of the event topic to a batch; arguments as for `parse_item_messages`."""
     for message in messages:
         batch.consumed += 1
         record = _raw_record(message)

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from catalog.lake.upsert import Counts
+from catalog.lake.upsert import UpsertCounts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +13,7 @@ class LandingReport:
     consumed: int = 0
     """Records read."""
 
-    items: Counts = field(default_factory=Counts)
+    items: UpsertCounts = field(default_factory=UpsertCounts)
 
     events: int = 0
     """Events written: new ones, and later forms of stored ones."""

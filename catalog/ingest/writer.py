@@ -2,7 +2,7 @@
 
 What other rows point at, and what is only kept, goes first: images and dead letters have keys of
 their own, so writing them twice changes nothing. The table that a batch is about goes last, and its
-commit carries the positions that the batch reaches. A crash before it repeats the batch, a crash
+commit carries the offsets that the batch reaches. A crash before it repeats the batch, a crash
 after it does not.
 """
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_images(
-    batch: Batch, lake: Lake, loader: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
+    batch: Batch, lake: Lake, fetcher: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
 ) -> int:
     """How many new images were written before the batch that they belong to.
 
@@ -35,13 +35,13 @@ def write_images(
     Args:
         batch: of items.
         lake: written to.
-        loader: of the images; from messages it must take no paths, for a path would let a sender
+        fetcher: of the images; from messages it must take no paths, for a path would let a sender
             read this machine's files.
         max_held_bytes: of images and rejected messages; so many are written early.
     """
     waiting, batch.without_image = batch.without_image, []
     written = 0
-    for loaded in loader.load(waiting, within_s=loader.batch_timeout_s):
+    for loaded in fetcher.load(waiting, within_s=fetcher.batch_timeout_s):
         batch.add_loaded(loaded, failed_at=datetime.now(UTC))
         if batch.held_bytes >= max_held_bytes:
             written += lake.insert_new(MEDIA, batch.take_images())

@@ -9,85 +9,85 @@ from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import IllegalStateError
 
 from catalog.kafka.metrics import PartitionLag
-from catalog.kafka.offsets import Positions
+from catalog.kafka.offsets import LakeOffsets
 
-GONE = (IllegalStateError, KeyError, ValueError)
+NOT_ASSIGNED = (IllegalStateError, KeyError, ValueError)
 """What kafka-python raises when it is asked about a partition that has just gone."""
 
 logger = logging.getLogger(__name__)
 
 
-class Moves(ConsumerRebalanceListener):
-    """Which partitions came and went, kept until the reading loop asks.
+class RebalanceQueue(ConsumerRebalanceListener):
+    """Which partitions were assigned and revoked, kept until the reading loop asks.
 
     kafka-python calls this from a thread of its own, which also sends the heartbeats, so nothing is
     read or written here.
     """
 
     def __init__(self) -> None:
-        self._moves: deque[tuple[bool, frozenset[TopicPartition]]] = deque()
+        self._rebalances: deque[tuple[bool, frozenset[TopicPartition]]] = deque()
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Note that partitions came."""
-        self._moves.append((True, frozenset(assigned)))
+        """Note that partitions were assigned."""
+        self._rebalances.append((True, frozenset(assigned)))
 
     def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Note that partitions went."""
-        self._moves.append((False, frozenset(revoked)))
+        """Note that partitions were revoked."""
+        self._rebalances.append((False, frozenset(revoked)))
 
     def take(self) -> list[tuple[bool, frozenset[TopicPartition]]]:
-        """The moves since the last call, oldest first: whether they came, and which."""
-        return [self._moves.popleft() for _ in range(len(self._moves))]
+        """Return the rebalances since the last call, oldest first: whether assigned, and which."""
+        return [self._rebalances.popleft() for _ in range(len(self._rebalances))]
 
 
 class Assignment:
-    """The partitions of one consumer. A partition that comes is placed where the lake stands."""
+    """The partitions of one consumer, each read from the offset that the lake records."""
 
-    def __init__(self, consumer: Any, positions: Positions, topics: Collection[str]) -> None:
+    def __init__(self, consumer: Any, offsets: LakeOffsets, topics: Collection[str]) -> None:
         """Join the group; the partitions come with later polls."""
         self.missed = 0
-        """Offsets that the brokers had deleted before they were landed."""
+        """Messages that the brokers had deleted before they were landed."""
 
         self.restarted = 0
         """Logs that turned out to be other ones than those landed."""
 
-        self._consumer, self._positions = consumer, positions
-        self._moves = Moves()
+        self._consumer, self._offsets = consumer, offsets
+        self._rebalances = RebalanceQueue()
         self._joined = False
-        self._unplaced: set[TopicPartition] = set()
+        self._unsought: set[TopicPartition] = set()
         self._read: dict[TopicPartition, int | None] = {}
         self._landed: dict[TopicPartition, int | None] = {}
-        consumer.subscribe(list(topics), listener=self._moves)
+        consumer.subscribe(list(topics), listener=self._rebalances)
 
     def __contains__(self, partition: TopicPartition) -> bool:
-        """Whether the partition is here and placed."""
+        """Whether the partition is assigned, and read from the lake's offset."""
         return partition in self._read
 
-    def is_placed(self) -> bool:
-        """Whether the group gave its answer and every partition is where the lake stands."""
-        return self._joined and not self._unplaced
+    def is_settled(self) -> bool:
+        """Whether the group gave its answer and every partition is read from the lake's offset."""
+        return self._joined and not self._unsought
 
-    def follow(self, *, place: bool) -> set[TopicPartition]:
-        """The partitions that came, went or were placed; what was read of them no longer counts.
+    def follow_rebalances(self, *, seek: bool) -> set[TopicPartition]:
+        """Return the partitions that came, went or were sought; what was read of them is void.
 
         Args:
-            place: read the lake's positions; False while a write may still move them.
+            seek: go to the lake's offsets; False while a write may still move them.
         """
         moved: set[TopicPartition] = set()
-        for came, partitions in self._moves.take():
+        for came, partitions in self._rebalances.take():
             for partition in partitions:
                 self._read.pop(partition, None)
                 self._landed.pop(partition, None)
             moved |= partitions
             self._joined |= came
-            self._unplaced = self._unplaced | partitions if came else self._unplaced - partitions
-        if place:
-            moved |= self._unplaced
-            for partition in sorted(self._unplaced):
-                self._place(partition)
+            self._unsought = self._unsought | partitions if came else self._unsought - partitions
+        if seek:
+            moved |= self._unsought
+            for partition in sorted(self._unsought):
+                self._seek(partition)
         return moved
 
-    def replaced(self, partition: TopicPartition, first: int) -> bool:
+    def is_other_log(self, partition: TopicPartition, first: int) -> bool:
         """Whether the log is another one than that read so far.
 
         Asked for an offset past its end the brokers give a log from its beginning, so an offset
@@ -109,7 +109,7 @@ class Assignment:
             self._read[partition],
             first,
         )
-        self._positions.set_back(partition, first)
+        self._offsets.reset(partition, first)
         self._read[partition] = self._landed[partition] = first
         self.restarted += 1
 
@@ -120,9 +120,9 @@ class Assignment:
             self._count_missed(partition, due)
         self._read[partition] = messages[-1].offset + 1
 
-    def landed(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Those of the positions that are of partitions still here; noted as landed."""
-        owned = {key: offset for key, offset in positions.items() if key in self._read}
+    def mark_landed(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Note offsets as landed, and return those of partitions that are still assigned."""
+        owned = {key: offset for key, offset in offsets.items() if key in self._read}
         self._landed |= owned
         return owned
 
@@ -141,33 +141,33 @@ class Assignment:
     def at_end(self) -> bool:
         """Whether every partition is read to its end.
 
-        Measured by fetched high-water marks: they come with the records, and `end_offsets` has been
+        Measured by fetched high watermarks: they come with the records, and `end_offsets` has been
         seen to be wrong on one broker. A partition not fetched from yet has none; one that stands
-        past its mark is about to be sent back by the brokers. A consumer with no partitions, for
-        the group has more consumers than these, is at the end too.
+        past its watermark is about to be sent back by the brokers. A consumer with no partitions,
+        for the group has more consumers than these, is at the end too.
         """
         try:
-            marks = {each: self._consumer.highwater(each) for each in self._read}
+            highs = {each: self._consumer.highwater(each) for each in self._read}
             return (
-                self.is_placed()
-                and None not in marks.values()  # first, for `position` may wait for the brokers
-                and all(self._consumer.position(each) == mark for each, mark in marks.items())
+                self.is_settled()
+                and None not in highs.values()  # first, for `position` may wait for the brokers
+                and all(self._consumer.position(each) == high for each, high in highs.items())
             )
-        except GONE:
+        except NOT_ASSIGNED:
             return False
 
-    def _place(self, partition: TopicPartition) -> None:
-        position = self._positions.read(partition)
+    def _seek(self, partition: TopicPartition) -> None:
+        offset = self._offsets.committed(partition)
         try:
-            if position is None:
+            if offset is None:
                 self._consumer.seek_to_beginning(partition)
             else:
-                self._consumer.seek(partition, position)
-        except GONE:  # its going comes with the next moves
+                self._consumer.seek(partition, offset)
+        except NOT_ASSIGNED:  # its going comes with the next rebalance
             return
-        self._unplaced.discard(partition)
-        self._read[partition] = self._landed[partition] = position
-        logger.info("stage=land partition=%s from=%s", partition, position)
+        self._unsought.discard(partition)
+        self._read[partition] = self._landed[partition] = offset
+        logger.info("stage=land partition=%s from=%s", partition, offset)
 
     def _count_missed(self, partition: TopicPartition, due: int) -> None:
         beginning = self._consumer.beginning_offsets([partition])[partition]
@@ -186,5 +186,5 @@ class Assignment:
     def _high_water(self, partition: TopicPartition) -> int | None:
         try:
             return self._consumer.highwater(partition)
-        except GONE:
+        except NOT_ASSIGNED:
             return None

@@ -15,14 +15,19 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from catalog.images.fetcher import ImageFetcher
-from catalog.images.image import DEFAULTS, MediaConfig
+from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
 from catalog.ingest.message_parsing import Decoder, sent_at
 from catalog.ingest.report import LandingReport
-from catalog.kafka.buffer import Backlog
+from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
-from catalog.kafka.partition_offsets import POLL_MS, Watermarks, groupless_options, watermarks
+from catalog.kafka.partition_offsets import (
+    POLL_MS,
+    PartitionOffsets,
+    groupless_options,
+    read_partition_offsets,
+)
 from catalog.lake.lake import Lake
 
 logger = logging.getLogger(__name__)
@@ -75,7 +80,7 @@ def backfill(
     idle_timeout_s: float = 60.0,
     item_decoder: Decoder | None = None,
     event_decoder: Decoder | None = None,
-    media: MediaConfig = DEFAULTS,
+    image_config: ImageConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     progress: Progress | None = None,
 ) -> LandingReport:
@@ -92,7 +97,7 @@ def backfill(
         idle_timeout_s: give up after so many seconds without any progress.
         item_decoder: see `catalog.kafka.consumer.consume`, as for the next two.
         event_decoder: of the messages of the event topic.
-        media: where images may be fetched from, and their limits.
+        image_config: where images may be fetched from, and their limits.
         consumer_factory: makes the consumer from keyword arguments.
         progress: told of every batch.
 
@@ -106,14 +111,14 @@ def backfill(
         raise ValueError(f"the topic must be one of {topics}, got {window.topic!r}")
     consumer = consumer_factory(**groupless_options(config))
     try:
-        marks = watermarks(consumer, topics if window.topic is None else [window.topic])
+        held = read_partition_offsets(consumer, topics if window.topic is None else [window.topic])
         if window.partition is not None:
-            marks = {each: m for each, m in marks.items() if each.partition == window.partition}
-        ends = _ends(marks, window)
+            held = {each: o for each, o in held.items() if each.partition == window.partition}
+        ends = _ends(held, window)
         consumer.assign(list(ends))
-        for partition, offset in _starts(consumer, marks, window).items():
+        for partition, offset in _starts(consumer, held, window).items():
             consumer.seek(partition, offset)
-        with ImageFetcher(media) as images:
+        with ImageFetcher(image_config) as images:
             intake = Intake(
                 lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
             )
@@ -130,22 +135,25 @@ def backfill(
     return report
 
 
-def _starts(consumer: Any, marks: Mapping[TopicPartition, Watermarks], window: Window) -> Offsets:
+def _starts(
+    consumer: Any, held: Mapping[TopicPartition, PartitionOffsets], window: Window
+) -> Offsets:
     if isinstance(window.start, int):
-        return {each: max(window.start, mark.low) for each, mark in marks.items()}
+        return {each: max(window.start, offsets.low) for each, offsets in held.items()}
     start_ms = int(window.start.timestamp() * 1000)
-    found = consumer.offsets_for_times(dict.fromkeys(marks, start_ms)) if marks else {}
+    found = consumer.offsets_for_times(dict.fromkeys(held, start_ms)) if held else {}
     # None: no message is so late, or the broker cannot tell; only reading shows which.
     return {
-        each: mark.low if found.get(each) is None else max(found[each].offset, mark.low)
-        for each, mark in marks.items()
+        each: offsets.low if found.get(each) is None else max(found[each].offset, offsets.low)
+        for each, offsets in held.items()
     }
 
 
-def _ends(marks: Mapping[TopicPartition, Watermarks], window: Window) -> Offsets:
+def _ends(held: Mapping[TopicPartition, PartitionOffsets], window: Window) -> Offsets:
     last = window.end if isinstance(window.end, int) else None
     return {
-        each: mark.high if last is None else min(last, mark.high) for each, mark in marks.items()
+        each: offsets.high if last is None else min(last, offsets.high)
+        for each, offsets in held.items()
     }
 
 
@@ -177,10 +185,10 @@ def _land(
     config: KafkaConfig,
     progress: Progress | None,
 ) -> LandingReport:
-    backlog, report = Backlog(config, intake.check), LandingReport()
+    buffer, report = MessageBuffer(config, intake.parse), LandingReport()
 
     def write(topic: str) -> LandingReport:
-        batch = backlog.take(topic).batch
+        batch = buffer.take(topic).batch
         written = intake.write(config.tables()[topic], batch)
         if progress:
             progress(written.consumed)
@@ -189,11 +197,11 @@ def _land(
     try:
         for partition, messages in polls:
             if wanted := [each for each in messages if window.holds(each.timestamp)]:
-                backlog.add(partition, wanted)
-            if backlog.is_full(partition.topic):
+                buffer.add(partition, wanted)
+            if buffer.is_full(partition.topic):
                 report += write(partition.topic)
     finally:  # what was read is landed, whatever became of the brokers
         for topic in config.tables():
-            if backlog.count(topic):
+            if buffer.count(topic):
                 report += write(topic)
     return report

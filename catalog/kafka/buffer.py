@@ -11,61 +11,61 @@ from catalog.ingest.batch import Batch
 from catalog.kafka.config import KafkaConfig
 from catalog.lake.tables import Table
 
-Check = Callable[[Table, Sequence[Any], Batch], None]
-"""Adds messages to a batch; see `catalog.ingest.intake.Intake.check`."""
+ParseMessages = Callable[[Table, Sequence[Any], Batch], None]
+"""Adds messages to a batch; see `catalog.ingest.intake.Intake.parse`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class TopicBatch:
     """What is landed together of one topic."""
 
     batch: Batch
-    positions: dict[TopicPartition, int]
+    next_offsets: dict[TopicPartition, int]
     """For each partition with messages here, the offset that follows its last one."""
 
 
 @dataclass(slots=True)
 class _Waiting:
     batch: Batch = field(default_factory=Batch)
-    position: int = 0
+    next_offset: int = 0
     num_bytes: int = 0
     since: float = field(default_factory=monotonic)
 
 
-class Backlog:
-    """The messages of each partition, in their order, until a delivery takes them."""
+class MessageBuffer:
+    """The messages of each partition, in their order, until a batch of their topic is taken."""
 
-    def __init__(self, config: KafkaConfig, check: Check) -> None:
+    def __init__(self, config: KafkaConfig, parse: ParseMessages) -> None:
         """Hold nothing yet.
 
         Args:
             config: the topics, and how much of one is written at once.
-            check: of the messages.
+            parse: turns messages into the rows of a batch.
         """
-        self._config, self._check = config, check
+        self._config, self._parse = config, parse
         self._tables = config.tables()
         self._waiting: dict[TopicPartition, _Waiting] = {}
 
     def add(self, partition: TopicPartition, messages: Sequence[Any]) -> None:
-        """Check and hold messages that follow those held of the partition."""
+        """Parse and hold messages that follow those held of the partition."""
         waiting = self._waiting.setdefault(partition, _Waiting())
-        self._check(self._tables[partition.topic], messages, waiting.batch)
+        self._parse(self._tables[partition.topic], messages, waiting.batch)
         waiting.batch.seal()
-        waiting.position = messages[-1].offset + 1
+        waiting.next_offset = messages[-1].offset + 1
         waiting.num_bytes += sum(len(each.key or b"") + len(each.value or b"") for each in messages)
 
     def drop(self, partition: TopicPartition) -> None:
         """Forget a partition: another consumer, or this one at a later poll, reads it again."""
         self._waiting.pop(partition, None)
 
-    def take(self, topic: str) -> Delivery:
+    def take(self, topic: str) -> TopicBatch:
         """All that waits of a topic, which then no longer does."""
         partitions = [each for each in self._waiting if each.topic == topic]
         taken = {partition: self._waiting.pop(partition) for partition in partitions}
         batch = Batch()
         for waiting in taken.values():
             batch.extend(waiting.batch)
-        return Delivery(batch, {key: waiting.position for key, waiting in taken.items()})
+        return TopicBatch(batch, {key: waiting.next_offset for key, waiting in taken.items()})
 
     @property
     def num_bytes(self) -> int:

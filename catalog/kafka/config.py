@@ -18,7 +18,7 @@ class KafkaConfig:
     """Brokers to start from, e.g. "kafka-1:9092,kafka-2:9092"."""
 
     group_id: str = "ponder"
-    """Consumers of one group share the partitions and one set of positions."""
+    """Consumers of one group share the partitions and one set of offsets."""
 
     item_topic: str = "items"
     event_topic: str = "events"

@@ -1,13 +1,13 @@
-"""Kafka into the lake, effectively once: read, write rows and positions together, tell the brokers.
+"""Kafka into the lake, effectively once: read, write rows and offsets together, tell the brokers.
 
 One thread reads, another writes. While a write is under way the reading goes on, until as much
 waits as a write takes; then the partitions are paused and polled all the same, so that a long write
-costs no membership in the group. Rows and the positions they reach go into the lake by one commit
+costs no membership in the group. Rows and the offsets they reach go into the lake by one commit
 (`catalog.kafka.offsets`), so a crash at any point repeats what was not committed and nothing else.
 
 A partition that moves to another consumer takes nothing along: what waits of it is forgotten, and
-its new owner goes on from the lake's position. A write of its old owner that is still under way
-does no harm: the slower of the two finds its position recorded, or writes rows that are there.
+its new owner goes on from the lake's offset. A write of its old owner that is still under way
+does no harm: the slower of the two finds its offset recorded, or writes rows that are there.
 """
 
 import gc
@@ -24,16 +24,16 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from catalog.images.fetcher import ImageFetcher
-from catalog.images.image import DEFAULTS, MediaConfig
+from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
 from catalog.ingest.message_parsing import Decoder
 from catalog.ingest.report import LandingReport
-from catalog.kafka.assignment import GONE, Assignment
-from catalog.kafka.buffer import Backlog
+from catalog.kafka.assignment import NOT_ASSIGNED, Assignment
+from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
 from catalog.kafka.metrics import LandingMetrics, StreamReport
-from catalog.kafka.offsets import Positions
+from catalog.kafka.offsets import LakeOffsets
 from catalog.lake.lake import Lake
 
 POLL_MS = 500
@@ -42,7 +42,7 @@ BUSY_POLL_MS = 20
 
 COMMIT_TIMEOUT_MS = 10_000
 
-SHOW_EVERY_S = 1.0
+METRICS_EVERY_S = 1.0
 
 GC_THRESHOLD = 200_000
 """New objects between two looks for cyclic garbage, while landing; Python's own is 700."""
@@ -61,7 +61,7 @@ def consume(
     timeout_s: float | None = 600.0,
     item_decoder: Decoder | None = None,
     event_decoder: Decoder | None = None,
-    media: MediaConfig = DEFAULTS,
+    image_config: ImageConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     metrics: LandingMetrics | None = None,
     progress: Progress | None = None,
@@ -80,7 +80,7 @@ def consume(
         timeout_s: wall-clock seconds after which no new poll is made; None sets no limit.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
-        media: where images may be fetched from, and their limits. They come inline or are
+        image_config: where images may be fetched from, and their limits. They come inline or are
             fetched: a path in a message would let a sender read this machine's files.
         consumer_factory: makes the consumer from `client_options`.
         metrics: kept up to date.
@@ -92,7 +92,7 @@ def consume(
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """
-    images = ImageFetcher(media)
+    images = ImageFetcher(image_config)
     intake = Intake(
         lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
     )
@@ -134,7 +134,7 @@ class _Write:
     """A write under way."""
 
     topic: str
-    positions: dict[TopicPartition, int]
+    next_offsets: dict[TopicPartition, int]
     future: "Future[LandingReport]"
     started: float
 
@@ -155,13 +155,13 @@ class _Landing:
         self._config, self._intake, self._consumer = config, intake, consumer
         self._metrics, self._progress = metrics, progress
         self._tables = config.tables()
-        self._positions = Positions(intake.lake, config)
-        self._assignment = Assignment(consumer, self._positions, self._tables)
-        self._backlog = Backlog(config, intake.check)
+        self._offsets = LakeOffsets(intake.lake, config)
+        self._assignment = Assignment(consumer, self._offsets, self._tables)
+        self._buffer = MessageBuffer(config, intake.parse)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="lake")
         self._write: _Write | None = None
         self._landed = LandingReport()
-        self._shown_at = -SHOW_EVERY_S
+        self._metrics_at = -METRICS_EVERY_S
         self._began: float | None = None
         self._elapsed_s = 0.0
 
@@ -172,9 +172,9 @@ class _Landing:
 
     def read(self) -> None:
         """Take what the brokers have."""
-        busy = self._write is not None or not self._assignment.is_placed()
+        busy = self._write is not None or not self._assignment.is_settled()
         polled = self._consumer.poll(timeout_ms=BUSY_POLL_MS if busy else POLL_MS)
-        moved = self._follow_moves()
+        moved = self._follow_rebalances()
         for partition, messages in polled.items():
             if partition in self._assignment and partition not in moved:
                 self._take(partition, messages)
@@ -192,23 +192,23 @@ class _Landing:
             due = [topic for topic in self._tables if self._is_due(topic, at_end=at_end)]
             if due:
                 self._start_write(due[0])
-        self._hold_back()
-        self._show()
+        self._pause_when_full()
+        self._update_metrics()
 
     def is_done(self) -> bool:
         """Whether everything there is has been read and written."""
-        return self._write is None and self._backlog.is_empty() and self._assignment.at_end()
+        return self._write is None and self._buffer.is_empty() and self._assignment.at_end()
 
     def finish(self) -> None:
         """Write all that waits."""
         self._close_write()
-        self._follow_moves()
+        self._follow_rebalances()
         for topic in self._tables:
-            if self._backlog.count(topic):
+            if self._buffer.count(topic):
                 self._start_write(topic)
                 self._close_write()
         if self._metrics:
-            self._metrics.stand(self._assignment.lags())
+            self._metrics.set_lags(self._assignment.lags())
 
     def report(self) -> StreamReport:
         """What was done so far."""
@@ -220,50 +220,50 @@ class _Landing:
             elapsed_s=self._elapsed_s,
         )
 
-    def _follow_moves(self) -> set[TopicPartition]:
-        moved = self._assignment.follow(place=self._write is None)
+    def _follow_rebalances(self) -> set[TopicPartition]:
+        moved = self._assignment.follow_rebalances(seek=self._write is None)
         for partition in moved:
-            self._backlog.drop(partition)
+            self._buffer.drop(partition)
         return moved
 
     def _take(self, partition: TopicPartition, messages: list[Any]) -> None:
-        if self._assignment.replaced(partition, messages[0].offset):
-            self._close_write()  # it may record a position of the former log
-            self._backlog.drop(partition)
+        if self._assignment.is_other_log(partition, messages[0].offset):
+            self._close_write()  # it may record an offset of the former log
+            self._buffer.drop(partition)
             self._assignment.restart(partition, messages[0].offset)
         self._began = self._began or monotonic()
         self._assignment.advance(partition, messages)
-        self._backlog.add(partition, messages)
+        self._buffer.add(partition, messages)
         self.num_read += len(messages)
 
     def _is_due(self, topic: str, *, at_end: bool) -> bool:
-        return self._backlog.count(topic) > 0 and (
+        return self._buffer.count(topic) > 0 and (
             at_end
-            or self._backlog.is_full(topic)
-            or self._backlog.age_s(topic) >= self._config.batch_age_s
+            or self._buffer.is_full(topic)
+            or self._buffer.age_s(topic) >= self._config.batch_age_s
         )
 
-    def _hold_back(self) -> None:
+    def _pause_when_full(self) -> None:
         """Stop fetching while a write is under way and the next one is complete."""
-        full = self._write is not None and any(map(self._backlog.is_full, self._tables))
+        full = self._write is not None and any(map(self._buffer.is_full, self._tables))
         partitions = self._consumer.assignment() if full else self._consumer.paused()
-        with suppress(*GONE):
+        with suppress(*NOT_ASSIGNED):
             (self._consumer.pause if full else self._consumer.resume)(*partitions)
 
-    def _show(self) -> None:
+    def _update_metrics(self) -> None:
         """Keep the metrics of the partitions up to date, also while nothing can be written."""
-        if self._metrics and monotonic() - self._shown_at >= SHOW_EVERY_S:
-            self._metrics.stand(self._assignment.lags())
-            self._shown_at = monotonic()
+        if self._metrics and monotonic() - self._metrics_at >= METRICS_EVERY_S:
+            self._metrics.set_lags(self._assignment.lags())
+            self._metrics_at = monotonic()
 
     def _start_write(self, topic: str) -> None:
-        delivery = self._backlog.take(topic)
-        transactions = self._positions.transactions(delivery.positions)
+        taken = self._buffer.take(topic)
+        transactions = self._offsets.transactions(taken.next_offsets)
         table = self._tables[topic]
         future = self._writer.submit(
-            self._intake.write, table, delivery.batch, transactions=transactions
+            self._intake.write, table, taken.batch, transactions=transactions
         )
-        self._write = _Write(topic, delivery.positions, future, started=monotonic())
+        self._write = _Write(topic, taken.next_offsets, future, started=monotonic())
 
     def _close_write(self) -> None:
         """Wait for the write under way, then tell the brokers."""
@@ -272,19 +272,19 @@ class _Landing:
         write, self._write = self._write, None
         report = write.future.result()
         self._landed += report
-        self._commit(self._assignment.landed(write.positions))
+        self._commit(self._assignment.mark_landed(write.next_offsets))
         self._elapsed_s = monotonic() - (self._began or write.started)
         if self._metrics:
-            self._metrics.written(write.topic, report, elapsed_s=monotonic() - write.started)
+            self._metrics.count_write(write.topic, report, elapsed_s=monotonic() - write.started)
         if self._progress:
             self._progress(report.consumed)
 
-    def _commit(self, positions: Mapping[TopicPartition, int]) -> None:
-        offsets = {key: OffsetAndMetadata(offset, "", -1) for key, offset in positions.items()}
+    def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        commits = {key: OffsetAndMetadata(offset, "", -1) for key, offset in offsets.items()}
         try:
-            self._consumer.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
+            self._consumer.commit(commits, timeout_ms=COMMIT_TIMEOUT_MS)
         except KafkaError as error:
             # The lake has them, and only the lake is asked; the next commit mends the brokers'.
             logger.warning("the brokers did not take the offsets: %r", error)
             if self._metrics:
-                self._metrics.offsets_refused()
+                self._metrics.count_refused_commit()

@@ -19,7 +19,7 @@ class PartitionLag:
     """Offset of the first message not landed yet; None while none ever was."""
 
     high_water: int | None
-    """Offset that the next message will get, as of the last fetch; None before the first one."""
+    """The high watermark, as of the last fetch; None before the first one."""
 
     @property
     def lag(self) -> int | None:
@@ -85,18 +85,18 @@ class LandingMetrics:
             "ponder_land_lag", "Messages not landed yet.", by_partition, registry=registry
         )
 
-    def written(self, topic: str, report: LandingReport, *, elapsed_s: float) -> None:
+    def count_write(self, topic: str, report: LandingReport, *, elapsed_s: float) -> None:
         """Count a write."""
         self._messages.labels(topic).inc(report.consumed)
         self._rejected.labels(topic).inc(report.rejected.total())
         self._write_s.labels(topic).observe(elapsed_s)
         self._last_write.set_to_current_time()
 
-    def offsets_refused(self) -> None:
+    def count_refused_commit(self) -> None:
         """Count a failed commit of offsets."""
         self._commit_failures.inc()
 
-    def stand(self, partitions: Iterable[PartitionLag]) -> None:
+    def set_lags(self, partitions: Iterable[PartitionLag]) -> None:
         """Show these partitions and no others."""
         self._position.clear()
         self._lag.clear()

@@ -1,9 +1,9 @@
-"""Where each partition goes on: the lake knows, for it records the position with the rows.
+"""Offsets stored outside Kafka: the lake records with the rows how far each partition was landed.
 
-The lake's word alone counts. What the brokers hold as committed offsets may be behind it, after a
-crash between two commits, or ahead of it, when the lake was restored from a copy; they are written
-for whoever watches the group's lag, and never read. A partition of which the lake knows nothing is
-read from its beginning.
+The lake's offsets alone count. What the brokers hold as committed offsets may be behind them, after
+a crash between two commits, or ahead of them, when the lake was restored from a copy; they are
+written for whoever watches the group's lag, and never read. A partition of which the lake knows
+nothing is read from its beginning.
 """
 
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import Table
 
 
-class Positions:
-    """The positions of one consumer group in a lake."""
+class LakeOffsets:
+    """The offsets of one consumer group in a lake."""
 
     def __init__(self, lake: Lake, config: KafkaConfig) -> None:
         self._lake = lake
         self._group_id = config.group_id
         self._tables = config.tables()
 
-    def read(self, partition: TopicPartition) -> int | None:
+    def committed(self, partition: TopicPartition) -> int | None:
         """The offset of the first message not landed yet; None when none ever was."""
         return self._lake.last_transaction(self._table(partition), self._name(partition))
 
-    def set_back(self, partition: TopicPartition, offset: int) -> None:
+    def reset(self, partition: TopicPartition, offset: int) -> None:
         """Land the partition again from an offset on."""
         self._lake.set_transactions(self._table(partition), {self._name(partition): offset})
 
-    def transactions(self, positions: Mapping[TopicPartition, int]) -> dict[str, int]:
-        """Positions as a lake's write records them: one transaction a partition."""
-        return {self._name(partition): offset for partition, offset in positions.items()}
+    def transactions(self, offsets: Mapping[TopicPartition, int]) -> dict[str, int]:
+        """Return offsets as a lake's write records them: one transaction a partition."""
+        return {self._name(partition): offset for partition, offset in offsets.items()}
 
     def _table(self, partition: TopicPartition) -> Table:
         return self._tables[partition.topic]

@@ -13,14 +13,14 @@ POLL_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Watermarks:
+class PartitionOffsets:
     """The offsets that a partition holds: `low <= offset < high`."""
 
     low: int
-    """Older ones have expired."""
+    """The beginning offset; older messages have expired."""
 
     high: int
-    """What the next message will get."""
+    """The high watermark: the offset that the next message will get."""
 
 
 def groupless_options(config: KafkaConfig) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def groupless_options(config: KafkaConfig) -> dict[str, Any]:
     return config.client_options() | {"group_id": None}
 
 
-def watermarks(
+def read_partition_offsets(
     consumer: Any, topics: Iterable[str], *, timeout_s: float = 30.0
-) -> Mapping[TopicPartition, Watermarks]:
-    """The watermarks of every partition of the topics; a topic that does not exist has none.
+) -> Mapping[TopicPartition, PartitionOffsets]:
+    """The offsets of every partition of the topics; a topic that does not exist has none.
 
     The high one is taken from a fetch: one broker in use tells the wrong end when asked for it, and
     the right one along with records. The consumer is left assigned to all partitions, in no
@@ -64,4 +64,4 @@ def watermarks(
             )
         consumer.poll(timeout_ms=POLL_MS)
     highs = {each: consumer.highwater(each) for each in filled}
-    return {each: Watermarks(lows[each], highs.get(each, ends[each])) for each in partitions}
+    return {each: PartitionOffsets(lows[each], highs.get(each, ends[each])) for each in partitions}

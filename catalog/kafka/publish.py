@@ -1,7 +1,7 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
 Images that a record names by a path go inline: whoever lands a message never reads a file that it
-names. Those behind an `http:` or `s3:` address are left for the lander to fetch. A record that
+names. Those behind an `http:` or `s3:` address are left for the landing to fetch. A record that
 would not be landed is sent as it came, so that it is rejected, and kept with the reason, where the
 others are landed.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from catalog.images.image import MAX_IMAGE_BYTES, data_uri, is_remote, load_media
+from catalog.images.image import MAX_IMAGE_BYTES, data_uri, is_remote, load_image
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
@@ -103,7 +103,7 @@ def _send(
 def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     try:
         item = parse_item(record)
-        image = None if is_remote(item) else load_media(item, base_dir=base_dir)
+        image = None if is_remote(item) else load_image(item, base_dir=base_dir)
     except RecordError:
         return record
     message = replace(record, key=item.item_id.encode())

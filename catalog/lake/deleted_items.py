@@ -16,7 +16,7 @@ from catalog.lake.maintenance import Retention
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 
 
-def drop_remains(
+def drop_rows_of_deleted(
     lake: Lake,
     retention: Retention,
     *,
@@ -25,7 +25,7 @@ def drop_remains(
     event_topic: str = "events",
     dry_run: bool = False,
 ) -> dict[str, int]:
-    """How many rows were dropped (or would be), by table: those of items deleted for long.
+    """Drop the rows of items that have been deleted for long; return how many, by table.
 
     A dead letter is an item's if its key names the item. The bytes go at a vacuum, after another
     retention. Events stay: they tell of users.

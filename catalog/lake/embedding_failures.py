@@ -13,7 +13,7 @@ import polars as pl
 from catalog.lake.tables import DEAD_LETTERS
 
 
-def embed_letters(
+def embedding_dead_letters(
     items: pl.DataFrame, reasons: Mapping[str, str], *, model_version: str, failed_at: datetime
 ) -> pl.DataFrame:
     """Rows of `dead_letters`, one for every item that has a reason, by item_id.
@@ -61,7 +61,7 @@ def failed_embeddings(letters: pl.LazyFrame, *, model_version: str) -> pl.DataFr
     )
 
 
-def letters_of(items: pl.DataFrame, *, model_version: str) -> pl.DataFrame:
+def dead_letter_keys(items: pl.DataFrame, *, model_version: str) -> pl.DataFrame:
     """The keys that the letters of items have, in the key columns of `dead_letters`.
 
     Args:

@@ -23,7 +23,7 @@ from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, TABLES, Table
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
-from catalog.lake.upsert import Counts, Upsert, plan_events, plan_upsert
+from catalog.lake.upsert import Upsert, UpsertCounts, plan_events, plan_upsert
 
 MAX_ATTEMPTS = 20
 REPLACED_ROWS = 500
@@ -125,7 +125,7 @@ class Lake:
 
     def upsert_items(
         self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
-    ) -> Counts:
+    ) -> UpsertCounts:
         """What became of the items of `rows`, after the newest record of each was stored.
 
         The newer `updated_at` wins, so the order and number of deliveries do not matter; ties and
@@ -143,7 +143,7 @@ class Lake:
 
     def upsert_events(
         self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
-    ) -> Counts:
+    ) -> UpsertCounts:
         """What became of the events of `rows`, after the newest form of each was stored.
 
         An event that comes again changes nothing. Should its id come with another content, the
@@ -296,14 +296,14 @@ class Lake:
         rows: pl.DataFrame,
         plan: Callable[[pl.DataFrame, pl.DataFrame], Upsert],
         transactions: Transactions,
-    ) -> Counts:
+    ) -> UpsertCounts:
         if rows.is_empty() and not transactions:
-            return Counts()
+            return UpsertCounts()
 
-        def attempt(delta: DeltaTable) -> Counts:
+        def attempt(delta: DeltaTable) -> UpsertCounts:
             ahead = _ahead(delta, transactions)
             if transactions and not ahead:
-                return Counts()
+                return UpsertCounts()
             upsert = plan(rows, self._stored_rows(delta, table, rows))
             if upsert.replaces:
                 self._merge(delta, table, upsert.rows, ahead)

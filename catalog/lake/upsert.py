@@ -22,7 +22,7 @@ _SAME = ("item_id", *ORDER, "created_at")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
+class UpsertCounts:
     """What became of the items or events of a batch; each counts once, however often it came."""
 
     inserted: int = 0
@@ -36,8 +36,8 @@ class Counts:
     stale: int = 0
     """Older than what is stored; one that only shows that the item is older counts as updated."""
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
+    def __add__(self, other: "UpsertCounts") -> "UpsertCounts":
+        return UpsertCounts(
             inserted=self.inserted + other.inserted,
             updated=self.updated + other.updated,
             deleted=self.deleted + other.deleted,
@@ -56,7 +56,7 @@ class Upsert:
     replaces: bool
     """True when one of the rows stands in for a stored one; False when all are new."""
 
-    counts: Counts
+    counts: UpsertCounts
 
 
 def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
@@ -78,7 +78,7 @@ def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
     )
     deleted = int(written["deleted"].sum())
     updated = known.height - int(known["deleted"].sum())
-    counts = Counts(
+    counts = UpsertCounts(
         inserted=written.height - deleted - updated,
         updated=updated,
         deleted=deleted,
@@ -97,13 +97,13 @@ def plan_events(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
     """
     newest = _newest_events(rows)
     if stored.is_empty():
-        return Upsert(rows=newest, replaces=False, counts=Counts(inserted=newest.height))
+        return Upsert(rows=newest, replaces=False, counts=UpsertCounts(inserted=newest.height))
     written = _newest_events(pl.concat([stored, newest])).join(
         stored, on=stored.columns, how="anti", nulls_equal=True
     )
     updated = written.join(stored, on="event_id", how="semi").height
     unchanged = newest.join(stored, on=stored.columns, how="semi", nulls_equal=True).height
-    counts = Counts(
+    counts = UpsertCounts(
         inserted=written.height - updated,
         updated=updated,
         unchanged=unchanged,
@@ -120,7 +120,7 @@ def _newest_events(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _all_new(newest: pl.DataFrame) -> Upsert:
     deleted = int(newest["deleted"].sum())
-    counts = Counts(inserted=newest.height - deleted, deleted=deleted)
+    counts = UpsertCounts(inserted=newest.height - deleted, deleted=deleted)
     return Upsert(rows=newest.sort("item_id"), replaces=False, counts=counts)
 
 

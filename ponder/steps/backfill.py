@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import kafka_config, media_config, open_lake
+from ponder.wiring import image_config, kafka_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.kafka.backfill import Window
@@ -25,6 +25,6 @@ def backfill(
         kafka_config(settings),
         open_lake(settings),
         window,
-        media=media_config(settings),
+        image_config=image_config(settings),
         progress=progress,
     )

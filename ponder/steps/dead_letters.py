@@ -11,7 +11,7 @@ import polars as pl
 from catalog.lake.tables import DEAD_LETTERS
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import media_config, open_lake
+from ponder.wiring import image_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter
@@ -134,7 +134,7 @@ def replay_letters(
         open_lake(settings),
         letter_filter,
         base_dir=data,
-        media=media_config(settings),
+        image_config=image_config(settings),
         progress=progress,
     )
     return Replayed(

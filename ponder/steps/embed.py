@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from catalog.lake.embedding_failures import embed_letters, letters_of
+from catalog.lake.embedding_failures import dead_letter_keys, embedding_dead_letters
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
@@ -130,14 +130,14 @@ def embed_shard(
     images = dict(zip(media["hash"], media["bytes"], strict=True))
     embedded = embed_items(todo, images, encoder, progress=progress)
     _log_fallbacks(embedded.fallbacks)
-    letters = embed_letters(
+    letters = embedding_dead_letters(
         todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
     )
     lake.put_dead_letters(letters)
     lake.insert_new(RATIONALES, embedded.rationales)
     # After all else that is kept, for it is what counts as done.
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    lake.delete(DEAD_LETTERS, letters_of(embedded.embeddings, model_version=encoder.version))
+    lake.delete(DEAD_LETTERS, dead_letter_keys(embedded.embeddings, model_version=encoder.version))
     return Embedded(
         embedded=len(embedded.embeddings),
         reasoned=len(embedded.rationales),

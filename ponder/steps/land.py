@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import kafka_config, media_config, open_lake
+from ponder.wiring import image_config, kafka_config, open_lake
 
 if TYPE_CHECKING:
     from catalog.kafka.metrics import StreamReport
@@ -98,7 +98,7 @@ def land_folder(
     return land(
         source,
         open_lake(settings),
-        media=media_config(settings),
+        image_config=image_config(settings),
         max_delete_share=max_delete_share,
         progress=progress,
     )
@@ -140,7 +140,7 @@ def land_kafka(
             follow=follow,
             stop=stop,
             timeout_s=timeout_s,
-            media=media_config(settings),
+            image_config=image_config(settings),
             metrics=LandingMetrics(registry),
             progress=progress,
         )

@@ -46,14 +46,14 @@ def vacuum(
         deleted: drops what was made of items that were deleted longer ago.
         dry_run: only counts.
     """
-    from catalog.lake.deleted_items import drop_remains
+    from catalog.lake.deleted_items import drop_rows_of_deleted
     from catalog.lake.maintenance import Retention, drop_unreferenced_media, vacuum
 
     lake, retention = open_lake(settings), Retention(hours=days * 24, force=force)
     now = datetime.now(UTC)
     dropped_remains = dropped_media = None
     if deleted:
-        dropped_remains = drop_remains(lake, retention, now=now, dry_run=dry_run)
+        dropped_remains = drop_rows_of_deleted(lake, retention, now=now, dry_run=dry_run)
     if media:
         dropped_media = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
     return Vacuumed(

@@ -59,7 +59,7 @@ class FakeConsumer:
         self.broker, self.options = broker, options
         self.positions, self.closed = {}, False
         self.paused_now, self.polls = set(), 0
-        self.marks = {}  # high-water marks come with what is fetched
+        self.marks = {}  # high watermarks come with what is fetched
 
     def subscribe(self, topics, *, listener):
         self.topics, self.listener = topics, listener

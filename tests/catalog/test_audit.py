@@ -8,10 +8,10 @@ import pytest
 from deltalake import write_deltalake
 from kafka import TopicPartition
 
-from catalog.audit import SourcePosition, audit_lake, audit_sources, source_findings
+from catalog.audit import PartitionProgress, audit_lake, audit_sources, source_findings
 from catalog.ingest.rows import item_frame
 from catalog.kafka.config import KafkaConfig
-from catalog.lake.embedding_failures import embed_letters
+from catalog.lake.embedding_failures import embedding_dead_letters
 from catalog.lake.tables import EMBEDDINGS, EVENTS, MEDIA
 from catalog.records import Item
 
@@ -105,7 +105,7 @@ def test_an_item_that_the_version_failed_on_is_known_and_no_fault(sound):
     cut = items("cut")
     sound.upsert_items(cut)
     sound.put_dead_letters(
-        embed_letters(cut, {"cut": "cut off"}, model_version="v", failed_at=START)
+        embedding_dead_letters(cut, {"cut": "cut off"}, model_version="v", failed_at=START)
     )
     assert told(sound) == {"failed_embeddings": (1, ("cut",), False)}
 
@@ -126,7 +126,7 @@ def test_only_the_first_ids_are_named_in_order(sound):
 
 
 class FakeConsumer:
-    """Knows the watermarks of its partitions."""
+    """Knows the offsets that its partitions hold."""
 
     def __init__(self, marks):
         self.marks = {TopicPartition(*at): Marks(*mark) for at, mark in marks.items()}
@@ -195,7 +195,7 @@ def recorded(app_id, number):
 def test_lost_messages_and_replaced_logs_are_faults_and_waiting_ones_are_not(
     landed, low, high, expected
 ):
-    at = SourcePosition(topic="items", partition=1, landed=landed, low=low, high=high)
+    at = PartitionProgress(topic="items", partition=1, landed=landed, low=low, high=high)
     seen = [each for each in source_findings([at]) if each.count]
     assert {each.name.removeprefix("source_"): each.count for each in seen} == expected
     assert all(each.where == "items/1" for each in seen)

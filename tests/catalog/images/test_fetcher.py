@@ -12,10 +12,10 @@ from PIL import Image
 
 from catalog.images.addresses import parse_networks
 from catalog.images.fetcher import ImageFetcher, host_of
-from catalog.images.image import MediaConfig, MediaUnavailable, data_uri
+from catalog.images.image import ImageConfig, ImageUnavailable, data_uri
 from catalog.records import Item, RawRecord, RecordError
 
-CONFIG = MediaConfig(max_concurrency=4, per_host=2, retry_wait_s=0.25)
+CONFIG = ImageConfig(max_concurrency=4, per_host=2, retry_wait_s=0.25)
 
 
 def png(number):
@@ -25,7 +25,7 @@ def png(number):
 
 
 def parsed(uris):
-    """Records as the loader takes them; None has no image, an error was rejected before."""
+    """Records as the fetcher takes them; None has no image, an error was rejected before."""
     for number, uri in enumerate(uris):
         record = RawRecord("items", 0, number, b"{}")
         if isinstance(uri, RecordError):
@@ -81,10 +81,10 @@ def test_the_outcome_does_not_depend_on_who_is_slow(data):
         if "/gone/" in uri:
             raise RecordError("media", "gone")
         if "/late/" in uri and first:
-            raise MediaUnavailable("try again")
+            raise ImageUnavailable("try again")
         return b"junk" if "/junk/" in uri else png(number_of(uri))
 
-    config = MediaConfig(max_concurrency=4, per_host=2, max_host_failures=1_000)
+    config = ImageConfig(max_concurrency=4, per_host=2, max_host_failures=1_000)
     for uri, entry in zip(uris, load(uris, fetch, config=config), strict=True):
         if "/gone/" in uri or "/junk/" in uri:
             assert isinstance(entry.item, RecordError)
@@ -118,16 +118,16 @@ def test_what_is_unavailable_is_tried_again_after_growing_waits():
     def fetch(uri):
         asked.append(uri)
         if len(asked) < 3:
-            raise MediaUnavailable("down")
+            raise ImageUnavailable("down")
         return png(1)
 
-    config = MediaConfig(max_attempts=3, retry_wait_s=0.25)
+    config = ImageConfig(max_attempts=3, retry_wait_s=0.25)
     (entry,) = load(["http://h/1"], fetch, config=config, sleep=waits.append)
     assert entry.image == png(1)
     assert waits == [0.25, 0.5]
     asked.clear()
-    (entry,) = load(["http://h/1"], fetch, config=MediaConfig(max_attempts=2))
-    assert isinstance(entry.item, MediaUnavailable)
+    (entry,) = load(["http://h/1"], fetch, config=ImageConfig(max_attempts=2))
+    assert isinstance(entry.item, ImageUnavailable)
     assert len(asked) == 2
 
 
@@ -160,26 +160,26 @@ def test_a_dead_host_is_left_alone_and_the_others_are_not():
     def fetch(uri):
         asked.append(host_of(uri))
         if "dead" in uri:
-            raise MediaUnavailable("no answer")
+            raise ImageUnavailable("no answer")
         return png(1)
 
-    config = MediaConfig(max_concurrency=1, per_host=1, max_host_failures=3, max_attempts=2)
+    config = ImageConfig(max_concurrency=1, per_host=1, max_host_failures=3, max_attempts=2)
     uris = [f"http://{host}/{n}" for n in range(50) for host in ("dead", "good")]
     loaded = load(uris, fetch, config=config, sleep=waits.append)
     assert asked.count("dead") == 3
     assert waits == [config.retry_wait_s]  # the third failure is the last: why wait after it
     assert [entry.image for entry in loaded[1::2]] == [png(1)] * 50
-    assert all(isinstance(entry.item, MediaUnavailable) for entry in loaded[::2])
+    assert all(isinstance(entry.item, ImageUnavailable) for entry in loaded[::2])
     assert "3 failures in a row from dead" in str(loaded[-2].item)
 
 
 def test_a_host_that_refuses_is_there_and_not_paused():
     def fetch(uri):
         if number_of(uri) % 2:
-            raise MediaUnavailable("no answer")
+            raise ImageUnavailable("no answer")
         raise RecordError("media", "gone")
 
-    config = MediaConfig(max_concurrency=1, max_host_failures=2, max_attempts=1)
+    config = ImageConfig(max_concurrency=1, max_host_failures=2, max_attempts=1)
     loaded = load([f"http://h/{n}" for n in range(20)], fetch, config=config)
     assert [str(entry.item) for entry in loaded] == ["gone", "no answer"] * 10
 
@@ -220,7 +220,7 @@ def test_only_so_much_is_held_ahead(limit):
         return png(1)
 
     uris = [f"http://h{n % 7}/{n}" for n in range(60)]
-    config = MediaConfig(max_concurrency=4, per_host=2, **limit)
+    config = ImageConfig(max_concurrency=4, per_host=2, **limit)
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
         stream = images.load(counted(uris))
         assert next(stream).image
@@ -246,13 +246,13 @@ class Together:
         return png(1)
 
     def meets(self, images):
-        """Whether a loader still reads ahead; the barrier breaks when it does not."""
+        """Whether a fetcher still reads ahead; the barrier breaks when it does not."""
         uris = [f"http://together/{n}" for n in range(4)]
         return all(entry.image for entry in images.load(parsed(uris)))
 
 
 def test_nothing_stays_held_when_a_stream_has_ended():
-    fetch, config = Together(), MediaConfig(max_ahead_bytes=1_000)
+    fetch, config = Together(), ImageConfig(max_ahead_bytes=1_000)
     uris = [f"http://h/{n // 3}" for n in range(100)] + [data_uri(png(1))] * 50 + ["http://gone/"]
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
         assert len(list(images.load(parsed(uris)))) == 151
@@ -266,7 +266,7 @@ def test_nothing_stays_held_when_a_stream_has_ended():
 def test_nothing_stays_held_when_a_stream_is_given_up(uri):
     fetch, config = (
         Together(),
-        MediaConfig(max_ahead=20, max_ahead_bytes=25 * len(data_uri(png(1)))),
+        ImageConfig(max_ahead=20, max_ahead_bytes=25 * len(data_uri(png(1)))),
     )
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
         for round_ in range(4):
@@ -299,7 +299,7 @@ def test_images_are_fetched_from_a_web_server(web, answer):
         web.routes[f"/{number}"] = answer(png(number))
     web.routes["/20"] = answer(b"", status=404)
     web.routes["/21"] = answer(png(1), "Location: http://10.0.0.1/", status=302)
-    config = MediaConfig(allow=parse_networks("127.0.0.1/32"), per_host=4)
+    config = ImageConfig(allow=parse_networks("127.0.0.1/32"), per_host=4)
     with ImageFetcher(config) as images:
         loaded = list(images.load(parsed([web.url(f"/{number}") for number in range(22)])))
     assert [entry.image for entry in loaded[:20]] == [png(number) for number in range(20)]
@@ -325,5 +325,5 @@ def test_what_is_not_there_when_the_batch_is_due_is_unavailable_and_holds_nothin
         again = list(images.load(parsed(uris), within_s=10))
     assert 0.3 <= took_s < 5
     assert [entry.image for entry in loaded] == [None, png(2), None, None]
-    assert isinstance(loaded[0].item, MediaUnavailable)
+    assert isinstance(loaded[0].item, ImageUnavailable)
     assert [entry.image for entry in again] == [png(1), png(2), png(3), png(4)]

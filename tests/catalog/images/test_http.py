@@ -12,8 +12,8 @@ import zlib
 import pytest
 
 from catalog.images.addresses import parse_networks
-from catalog.images.http import fetch_web
-from catalog.images.image import MediaConfig, MediaUnavailable
+from catalog.images.http import fetch_http
+from catalog.images.image import ImageConfig, ImageUnavailable
 from catalog.records import RecordError
 
 HERE = parse_networks("127.0.0.0/8")
@@ -21,18 +21,18 @@ BODY = bytes(range(256)) * 40
 
 
 def config(**options):
-    return MediaConfig(**{"allow": HERE, "read_timeout_s": 5, "connect_timeout_s": 5} | options)
+    return ImageConfig(**{"allow": HERE, "read_timeout_s": 5, "connect_timeout_s": 5} | options)
 
 
 def fetch(web, path, *, resolve=None, **options):
-    return fetch_web(web.url(path), config(**options), **({"resolve": resolve} if resolve else {}))
+    return fetch_http(web.url(path), config(**options), **({"resolve": resolve} if resolve else {}))
 
 
 def reason(url, *, temporary=False, resolve=None, **options):
     with pytest.raises(RecordError) as caught:
-        fetch_web(url, config(**options), **({"resolve": resolve} if resolve else {}))
+        fetch_http(url, config(**options), **({"resolve": resolve} if resolve else {}))
     assert caught.value.stage == "media"
-    assert isinstance(caught.value, MediaUnavailable) is temporary, caught.value
+    assert isinstance(caught.value, ImageUnavailable) is temporary, caught.value
     return str(caught.value)
 
 
@@ -137,7 +137,7 @@ def test_a_name_is_judged_by_its_address_and_resolved_once(web, answer):
     web.routes["/a"] = answer(BODY)
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])  # a name server that changes its mind
     url = web.url("/a", "images.test")
-    assert fetch_web(url, config(), resolve=lambda host, port: next(answers)) == BODY
+    assert fetch_http(url, config(), resolve=lambda host, port: next(answers)) == BODY
     assert next(answers) == ["10.0.0.1"]
     assert f"Host: images.test:{web.port}" in web.requests[0]
 
@@ -163,7 +163,7 @@ def test_of_several_addresses_the_permitted_are_tried_until_one_answers(web, ans
     web.routes["/a"] = answer(BODY)
     found = ["10.9.9.9", *permitted]  # 127.0.0.2 refuses: nobody listens there
     url = web.url("/a", "several.test")
-    assert fetch_web(url, config(), resolve=lambda host, port: found) == BODY
+    assert fetch_http(url, config(), resolve=lambda host, port: found) == BODY
 
 
 def test_a_name_that_does_not_exist_is_unavailable(web):
@@ -342,11 +342,11 @@ def test_tls_verifies_the_name_and_not_the_address(web, answer, certificate):
 
     def over_tls(host, context):
         url, to_here = web.url("/a", host), lambda name, port: ["127.0.0.1"]
-        return fetch_web(url, config(), resolve=to_here, ssl_context=context)
+        return fetch_http(url, config(), resolve=to_here, ssl_context=context)
 
     assert over_tls("images.test", trusting) == BODY
     assert asked == ["images.test"]
-    with pytest.raises(MediaUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(ImageUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         over_tls("other.test", trusting)
-    with pytest.raises(MediaUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(ImageUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         over_tls("images.test", None)

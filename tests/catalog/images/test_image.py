@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog.images.check import MAX_PIXELS
-from catalog.images.image import MediaConfig, data_uri, is_remote, load_media
+from catalog.images.image import ImageConfig, data_uri, is_remote, load_image
 from catalog.records import Item, RecordError
 
 
@@ -21,23 +21,23 @@ def item(image_uri, **fields):
 
 def reason(image_uri, *, base_dir=None, **options):
     with pytest.raises(RecordError) as caught:
-        load_media(item(image_uri), base_dir=base_dir, **options)
+        load_image(item(image_uri), base_dir=base_dir, **options)
     assert caught.value.stage == "media"
     return str(caught.value)
 
 
 def test_an_item_without_a_image_has_none():
-    assert load_media(item(None), base_dir=None) is None
+    assert load_image(item(None), base_dir=None) is None
 
 
 def test_a_tombstone_loads_nothing():
-    assert load_media(item("http://host/x.png", deleted=True), base_dir=None) is None
+    assert load_image(item("http://host/x.png", deleted=True), base_dir=None) is None
 
 
 def test_an_inline_image_comes_back_as_it_was(image):
-    assert load_media(item(data_uri(image)), base_dir=None) == image
+    assert load_image(item(data_uri(image)), base_dir=None) == image
     encoded = base64.b64encode(image).decode()
-    assert load_media(item(f"data:image/png;base64,{encoded}"), base_dir=None) == image
+    assert load_image(item(f"data:image/png;base64,{encoded}"), base_dir=None) == image
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_an_inline_image_comes_back_as_it_was(image):
 def test_a_image_is_read_from_the_data_folder(tmp_path, image, form):
     (tmp_path / "pics").mkdir()
     (tmp_path / "pics" / "a b.png").write_bytes(image)
-    assert load_media(item(form.format(dir=tmp_path)), base_dir=tmp_path) == image
+    assert load_image(item(form.format(dir=tmp_path)), base_dir=tmp_path) == image
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_an_inline_image_is_not_kept_in_memory():
 def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, image):
     (tmp_path / "a.png").write_bytes(image)
     for uri in (data_uri(image), "a.png"):
-        enough = MediaConfig(max_bytes=len(image))
-        assert load_media(item(uri), base_dir=tmp_path, config=enough) == image
-        less = MediaConfig(max_bytes=len(image) - 1)
+        enough = ImageConfig(max_bytes=len(image))
+        assert load_image(item(uri), base_dir=tmp_path, config=enough) == image
+        less = ImageConfig(max_bytes=len(image) - 1)
         assert f"got {len(image)}" in reason(uri, base_dir=tmp_path, config=less)
 
 
 def test_the_pixel_limit_includes_its_bound(image):
-    assert load_media(item(data_uri(image)), base_dir=None, config=MediaConfig(max_pixels=12))
-    small = MediaConfig(max_pixels=11)
+    assert load_image(item(data_uri(image)), base_dir=None, config=ImageConfig(max_pixels=12))
+    small = ImageConfig(max_pixels=11)
     assert "at most 11 pixels, got 4 x 3" in reason(data_uri(image), config=small)
 
 
@@ -147,4 +147,4 @@ def test_the_pixel_limit_includes_its_bound(image):
 )
 def test_limits_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
-        MediaConfig(**{field: value})
+        ImageConfig(**{field: value})

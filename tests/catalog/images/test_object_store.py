@@ -3,7 +3,7 @@
 import pytest
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-from catalog.images.image import MediaConfig, MediaUnavailable
+from catalog.images.image import ImageConfig, ImageUnavailable
 from catalog.images.object_store import ObjectStoreReader, s3_arguments
 from catalog.records import RecordError
 
@@ -20,7 +20,7 @@ def reader(tmp_path):
     store = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
 
     def make(**options):
-        config = MediaConfig(**{"buckets": ("shop",)} | options)
+        config = ImageConfig(**{"buckets": ("shop",)} | options)
         return ObjectStoreReader(config, open_store=lambda config: store)
 
     return make
@@ -30,7 +30,7 @@ def reason(reader, uri, *, temporary=False):
     with pytest.raises(RecordError) as caught:
         reader.fetch(uri)
     assert caught.value.stage == "media"
-    assert isinstance(caught.value, MediaUnavailable) is temporary
+    assert isinstance(caught.value, ImageUnavailable) is temporary
     return str(caught.value)
 
 
@@ -93,7 +93,7 @@ def test_s3_is_spoken_to_a_store_and_its_troubles_are_told(web, answer):
         "AWS_ENDPOINT_URL": web.url(""),
     }
     reader = ObjectStoreReader(
-        MediaConfig(buckets=("shop",), store_options=options, read_timeout_s=0.5)
+        ImageConfig(buckets=("shop",), store_options=options, read_timeout_s=0.5)
     )
 
     def red(connection):
@@ -111,4 +111,4 @@ def test_s3_is_spoken_to_a_store_and_its_troubles_are_told(web, answer):
     assert "ACCESS_DENIED" in reason(reader, "s3://shop/denied.png", temporary=True)
     web.requests.clear()
     assert "503" in reason(reader, "s3://shop/down.png", temporary=True)
-    assert web.paths() == ["/shop/down.png"]  # trying again is the loader's work
+    assert web.paths() == ["/shop/down.png"]  # trying again is the fetcher's work

@@ -10,7 +10,7 @@ from catalog.ingest.dead_letters import LetterFilter, ReplayReport, drop, replay
 from catalog.lake.lake import Lake
 from catalog.lake.letter_kinds import kind_of
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
-from catalog.lake.upsert import Counts
+from catalog.lake.upsert import UpsertCounts
 
 FAILED = datetime(2026, 1, 2, tzinfo=UTC)
 NOW = datetime(2026, 1, 9, tzinfo=UTC)
@@ -52,7 +52,7 @@ def test_what_is_right_by_now_lands_and_its_letter_goes(lake):
     )
     report = replay(lake, ALL)
     assert (report.landed, report.rejected) == (2, 2)
-    assert report.landing.items == Counts(inserted=1)
+    assert report.landing.items == UpsertCounts(inserted=1)
     assert lake.read(EVENTS)["event_id"].to_list() == ["e"]
     [(*first, decode), (*second, validate)] = left(lake)
     assert (first, second) == (["events", 1], ["items", 1])

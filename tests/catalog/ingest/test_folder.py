@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from catalog.images.image import load_media
+from catalog.images.image import load_image
 from catalog.ingest.folder import FolderSource, has_records
 from catalog.records import RawRecord, parse_item
 
@@ -46,7 +46,7 @@ def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, image):
     full, bare = FolderSource(tmp_path).items()
     item = parse_item(full)
     assert (item.title, item.tags, item.attributes) == ("A", ["x"], {"year": 1999})
-    assert load_media(item, base_dir=None) == image
+    assert load_image(item, base_dir=None) == image
     assert bare.value == {"item_id": "b", "updated_at": START}
     assert (full.offset, bare.offset) == (0, 1)
 

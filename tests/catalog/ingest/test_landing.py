@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from catalog.images.addresses import parse_networks
-from catalog.images.image import MediaConfig, data_uri
+from catalog.images.image import ImageConfig, data_uri
 from catalog.ingest.landing import land, land_events, land_items
 from catalog.ingest.rows import hash_image
 from catalog.ingest.source import open_source
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
-from catalog.lake.upsert import Counts
+from catalog.lake.upsert import UpsertCounts
 from catalog.records import RawRecord
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -70,7 +70,7 @@ def folder(tmp_path, image):
 
 def test_a_folder_lands_with_its_images_and_nothing_is_lost(lake, folder, image):
     report = land(open_source(folder), lake, now=NOW)
-    assert (report.consumed, report.items) == (7, Counts(inserted=2))
+    assert (report.consumed, report.items) == (7, UpsertCounts(inserted=2))
     assert (report.events, report.known_events) == (1, 1)
     assert (report.images, report.dead_letters) == (1, 3)
     digest = hash_image(image)
@@ -100,7 +100,7 @@ def test_landing_a_folder_twice_changes_no_table(lake, folder):
     before = lake.versions()
     again = land(open_source(folder), lake, now=LATER)
     assert lake.versions() == before
-    assert again.items == Counts(unchanged=2)
+    assert again.items == UpsertCounts(unchanged=2)
     assert (again.events, again.known_events, again.images, again.dead_letters) == (0, 2, 0, 0)
 
 
@@ -112,9 +112,9 @@ def test_images_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
     web.routes["/c.png"] = answer(image[:50])
     items = [item(name, image_uri=web.url(f"/{name}.png")) for name in "abcd"]
     write_lines(tmp_path / "items.jsonl", *items)
-    media = MediaConfig(allow=parse_networks("127.0.0.0/8"), retry_wait_s=0)
+    config = ImageConfig(allow=parse_networks("127.0.0.0/8"), retry_wait_s=0)
 
-    report = land(open_source(tmp_path), lake, media=media, now=NOW)
+    report = land(open_source(tmp_path), lake, image_config=config, now=NOW)
     stored = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"])
     assert stored.rows() == [("a", web.url("/a.png"), hash_image(image))]
     assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
@@ -124,11 +124,11 @@ def test_images_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
     }
     assert sorted(web.paths()) == ["/a.png", "/b.png", "/b.png", "/c.png", "/d.png"]
     before = lake.versions()
-    land(open_source(tmp_path), lake, media=media, now=LATER)
+    land(open_source(tmp_path), lake, image_config=config, now=LATER)
     assert lake.versions() == before  # the same reasons, so not even new letters
 
     web.routes["/b.png"] = answer(image)
-    assert land(open_source(tmp_path), lake, media=media, now=LATER).items.inserted == 1
+    assert land(open_source(tmp_path), lake, image_config=config, now=LATER).items.inserted == 1
 
 
 def test_a_crash_between_two_writes_leaves_no_dangling_image_and_heals(lake, folder, image):
@@ -140,7 +140,7 @@ def test_a_crash_between_two_writes_leaves_no_dangling_image_and_heals(lake, fol
         land(open_source(folder), CrashingLake(lake.uri), now=NOW)
     assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
     assert lake.version(ITEMS) is None
-    assert land(open_source(folder), lake, now=NOW).items == Counts(inserted=2)
+    assert land(open_source(folder), lake, now=NOW).items == UpsertCounts(inserted=2)
 
 
 def test_only_the_edited_line_changes(lake, folder):
@@ -149,7 +149,7 @@ def test_only_the_edited_line_changes(lake, folder):
     lines[0] = json.dumps(item("a", title="A2", updated_at="2026-01-01T01:00:00Z"))
     (folder / "items.jsonl").write_text("\n".join(lines))
     report = land(open_source(folder), lake, now=LATER)
-    assert report.items == Counts(updated=1, unchanged=1)
+    assert report.items == UpsertCounts(updated=1, unchanged=1)
     assert report.dead_letters == 0
 
 
@@ -175,7 +175,7 @@ def test_reasons_are_counted_without_the_offending_values(lake):
 def test_an_edit_in_a_snapshot_lands_although_no_time_moved(lake):
     land_items([film(0, "a", "old"), film(1, "b", "b")], lake, snapshot=True, now=NOW)
     edited = [film(0, "a", "new"), film(1, "b", "b")]
-    assert land_items(edited, lake, snapshot=True, now=LATER).items == Counts(
+    assert land_items(edited, lake, snapshot=True, now=LATER).items == UpsertCounts(
         updated=1, unchanged=1
     )
     stored = lake.read(ITEMS, ["title", "updated_at"]).sort("title")
@@ -188,7 +188,7 @@ def test_an_edit_in_a_snapshot_lands_although_no_time_moved(lake):
 def test_an_edit_that_no_embedder_sees_lands_too(lake):
     land_items([film(0, "a", "a", attributes={"year": 1})], lake, snapshot=True)
     edited = [film(0, "a", "a", attributes={"year": 2})]
-    assert land_items(edited, lake, snapshot=True).items == Counts(updated=1)
+    assert land_items(edited, lake, snapshot=True).items == UpsertCounts(updated=1)
     assert lake.read(ITEMS)["attributes"].to_list() == ['{"year":2}']
 
 
@@ -196,8 +196,8 @@ def test_an_item_absent_from_a_snapshot_is_deleted_and_may_come_back(lake):
     both = [film(0, "a", "a"), film(1, "b", "b")]
     land_items(both, lake, snapshot=True, now=NOW)
     gone = land_items(both[:1], lake, snapshot=True, max_delete_share=0.5, now=LATER)
-    assert gone.items == Counts(deleted=1, unchanged=1)
-    assert land_items(both, lake, snapshot=True).items == Counts(updated=1, unchanged=1)
+    assert gone.items == UpsertCounts(deleted=1, unchanged=1)
+    assert land_items(both, lake, snapshot=True).items == UpsertCounts(updated=1, unchanged=1)
 
 
 def test_a_snapshot_cut_off_deletes_nothing_but_lands_what_it_has(lake):
@@ -212,7 +212,7 @@ def test_an_item_that_a_snapshot_holds_but_cannot_land_is_not_deleted(lake):
     land_items([film(0, "a", "a"), film(1, "b", "b")], lake, snapshot=True, now=NOW)
     broken = [film(0, "a", 7), film(1, "b", "b", image_uri="http://127.0.0.1/b.png")]
     report = land_items(broken, lake, snapshot=True, max_delete_share=1.0, now=LATER)
-    assert report.items == Counts()
+    assert report.items == UpsertCounts()
     assert report.dead_letters == 2
 
 
@@ -245,11 +245,11 @@ def test_movielens_lands_whole_and_a_second_time_changes_nothing(tmp_path):
     source = open_source(MOVIELENS)
     first = land(source, lake)
     # The counts of its README: 9,742 films, 100,836 ratings, 6,304 posters.
-    assert first.items == Counts(inserted=9_742)
+    assert first.items == UpsertCounts(inserted=9_742)
     assert (first.events, first.dead_letters) == (100_836, 0)
     assert lake.read(ITEMS, ["image_hash"])["image_hash"].count() == 6_304
     before = lake.versions()
-    assert land(source, lake).items == Counts(unchanged=9_742)
+    assert land(source, lake).items == UpsertCounts(unchanged=9_742)
     assert lake.versions() == before
 
 

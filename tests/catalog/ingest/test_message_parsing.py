@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from catalog.ingest.batch import Batch
-from catalog.ingest.message_parsing import check_events, check_items
+from catalog.ingest.message_parsing import parse_event_messages, parse_item_messages
 from catalog.kafka.config import KafkaConfig
 from catalog.kafka.consumer import consume
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
@@ -66,7 +66,7 @@ def test_a_decoder_lands_what_is_not_json_and_its_failures_keep_the_bytes(lake, 
 def test_half_a_surrogate_pair_from_a_decoder_is_a_dead_letter_and_no_crash():
     batch = Batch()
     fields = {"item_id": "a", "updated_at": T1, "title": "\ud800"}
-    check_items([message(b"x")], batch, decoder=lambda _: fields)
+    parse_item_messages([message(b"x")], batch, decoder=lambda _: fields)
     assert batch.items().is_empty()
     assert batch.dead_letters()["reason"][0].startswith("text must be Unicode")
 
@@ -81,7 +81,7 @@ def test_whatever_a_decoder_raises_costs_its_message_only(stumble):
         return {"item_id": "a", "updated_at": T1}
 
     batch = Batch()
-    check_items([message(b"bad"), message(b"good")], batch, decoder=decoder)
+    parse_item_messages([message(b"bad"), message(b"good")], batch, decoder=decoder)
     assert batch.items()["item_id"].to_list() == ["a"]
     assert batch.dead_letters()["value"].to_list() == [b"bad"]
 
@@ -103,5 +103,5 @@ def test_a_time_that_is_no_time_stops_nothing(lake, fake_broker, time_ms):
 
 def test_an_event_without_a_value_is_a_dead_letter():
     batch = Batch()
-    partial(check_events, decoder=None)([message(None)], batch)
+    partial(parse_event_messages, decoder=None)([message(None)], batch)
     assert batch.dead_letters()["stage"].to_list() == ["decode"]

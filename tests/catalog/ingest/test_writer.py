@@ -8,9 +8,9 @@ from collections import namedtuple
 from PIL import Image
 
 from catalog.images.fetcher import ImageFetcher
-from catalog.images.image import MediaConfig, data_uri
+from catalog.images.image import ImageConfig, data_uri
 from catalog.ingest.batch import Batch
-from catalog.ingest.message_parsing import check_items
+from catalog.ingest.message_parsing import parse_item_messages
 from catalog.ingest.writer import write_images, write_items
 from catalog.lake.tables import ITEMS, MEDIA
 
@@ -23,7 +23,7 @@ def batch_of(*items):
     values = [json.dumps(fields | {"updated_at": T1}).encode() for fields in items]
     batch = Batch()
     messages = [Message("items", 0, n, b"k", value, 0) for n, value in enumerate(values)]
-    check_items(messages, batch, decoder=None)
+    parse_item_messages(messages, batch, decoder=None)
     return batch, values
 
 
@@ -73,7 +73,7 @@ def test_a_batch_is_written_when_it_is_due_without_the_images_that_are_late(lake
         {"item_id": "late", "image_uri": "http://slow/a.png"},
         {"item_id": "there", "image_uri": data_uri(image)},
     )
-    config = MediaConfig(batch_timeout_s=0.2)
+    config = ImageConfig(batch_timeout_s=0.2)
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
         write_images(batch, lake, images)
         due.set()

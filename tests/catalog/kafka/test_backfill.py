@@ -12,7 +12,7 @@ from catalog.audit import audit_sources
 from catalog.kafka.backfill import Window, backfill
 from catalog.kafka.config import KafkaConfig
 from catalog.kafka.consumer import consume
-from catalog.kafka.partition_offsets import watermarks
+from catalog.kafka.partition_offsets import read_partition_offsets
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
 
 Message = namedtuple("Message", "topic partition offset key value timestamp")
@@ -135,7 +135,7 @@ def test_a_window_of_times_is_right_whatever_the_broker_knows_of_times(lake, fin
 
 def test_where_the_broker_knows_the_time_nothing_older_is_read(lake):
     consumer = FakeConsumer(*by_hour(*"abcdefgh"))
-    watermarks(consumer, ["items"])
+    read_partition_offsets(consumer, ["items"])
     reads_before = consumer.reads
     backfill(CONFIG, lake, Window(start=hours(6)), consumer_factory=consumer)
     assert landed(lake) == "gh"
@@ -215,7 +215,7 @@ def test_brokers_that_fall_silent_are_an_error_that_names_the_place(lake):
     assert consumer.closed
     assert landed(lake) == "ab"  # two of the four reads found where the partition ends
     with pytest.raises(TimeoutError, match="nothing from 1, first items/0"):
-        watermarks(FakeConsumer(*by_hour("a"), dies_at=0), ["items"], timeout_s=0.0)
+        read_partition_offsets(FakeConsumer(*by_hour("a"), dies_at=0), ["items"], timeout_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_over_a_real_broker_a_window_lands_again_and_the_group_stays_where_it_is
     backfill(config, lake, Window(start=38, topic="backfill-items"))
     assert lake.read(ITEMS)["item_id"].sort().to_list()[-2:] == ["i38", "i39"]
 
-    # The broker itself tells a wrong end for the full partition; see `watermarks`.
+    # The broker itself tells a wrong end for the full partition; see `read_partition_offsets`.
     highs = {at.partition: at.high for at in audit_sources(config, lake) if "items" in at.topic}
     assert highs == {0: 40, 1: 0, 2: 0, 3: 0}
     watcher = KafkaConsumer(bootstrap_servers=broker, group_id="backfill")

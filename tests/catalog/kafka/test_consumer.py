@@ -13,7 +13,7 @@ from catalog.kafka.config import KafkaConfig
 from catalog.kafka.consumer import consume
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
-from catalog.lake.upsert import Counts
+from catalog.lake.upsert import UpsertCounts
 
 T1 = "2026-01-01T00:00:00Z"
 HOUR_MS = 3_600_000
@@ -60,7 +60,7 @@ def test_all_that_waits_is_landed_and_committed(lake, fake_broker):
     fake_broker.send("events", event("e"))
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
     landed = report.landed
-    assert (landed.consumed, landed.items, landed.events) == (4, Counts(inserted=2), 1)
+    assert (landed.consumed, landed.items, landed.events) == (4, UpsertCounts(inserted=2), 1)
     assert landed.dead_letters == 1
     assert fake_broker.committed == {ITEMS_0: 3, EVENTS_0: 1}
     consumer = fake_broker.consumers[0]
@@ -134,14 +134,16 @@ def test_the_lakes_position_counts_whatever_the_brokers_hold(lake, fake_broker, 
     fake_broker.send("items", *(item(f"i{n}") for n in range(3, 10)))
     fake_broker.committed[ITEMS_0] = committed
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
-    assert report.landed.items == Counts(inserted=7)
+    assert report.landed.items == UpsertCounts(inserted=7)
     assert lake.read(ITEMS).height == 10
 
 
 def test_an_empty_lake_reads_from_the_beginning_whatever_the_brokers_hold(lake, fake_broker):
     fake_broker.send("items", item("a"), item("b"))
     fake_broker.committed[ITEMS_0] = 2
-    assert consume(CONFIG, lake, consumer_factory=fake_broker).landed.items == Counts(inserted=2)
+    assert consume(CONFIG, lake, consumer_factory=fake_broker).landed.items == UpsertCounts(
+        inserted=2
+    )
 
 
 @pytest.mark.parametrize("error", [CommitFailedError("rebalanced"), KafkaConnectionError("gone")])
@@ -149,7 +151,7 @@ def test_brokers_that_take_no_offsets_do_not_end_the_landing(lake, fake_broker, 
     fake_broker.send("items", item("a"), item("b"), item("c"), item("d"))
     fake_broker.poll_size, fake_broker.commit_errors = 2, [error]
     report = consume(SMALL, lake, consumer_factory=fake_broker)
-    assert report.landed.items == Counts(inserted=4)
+    assert report.landed.items == UpsertCounts(inserted=4)
     assert fake_broker.committed == {ITEMS_0: 4}
 
 
@@ -165,11 +167,11 @@ def test_a_partition_taken_away_in_mid_batch_takes_nothing_along(lake, fake_brok
 
     fake_broker.poll_size = 2
     lost = consume(CONFIG, lake, consumer_factory=lambda **options: Losing(fake_broker, options))
-    assert (lost.landed.consumed, lost.landed.items) == (2, Counts(inserted=2))
+    assert (lost.landed.consumed, lost.landed.items) == (2, UpsertCounts(inserted=2))
     assert [each.partition for each in lost.partitions] == [1]
     assert fake_broker.committed == {ITEMS_1: 2}
     heir = consume(CONFIG, lake, consumer_factory=fake_broker)
-    assert heir.landed.items == Counts(inserted=2)
+    assert heir.landed.items == UpsertCounts(inserted=2)
 
 
 def test_a_partition_that_comes_back_is_read_from_the_lakes_position_once(lake, fake_broker):
@@ -187,7 +189,7 @@ def test_a_partition_that_comes_back_is_read_from_the_lakes_position_once(lake, 
     report = consume(
         CONFIG, lake, consumer_factory=lambda **options: Flapping(fake_broker, options)
     )
-    assert (report.landed.consumed, report.landed.items) == (6, Counts(inserted=6))
+    assert (report.landed.consumed, report.landed.items) == (6, UpsertCounts(inserted=6))
     assert lake.read(ITEMS).height == 6
 
 
@@ -255,7 +257,7 @@ def test_a_topic_created_anew_is_landed_from_its_beginning(lake, fake_broker, ca
     fake_broker.logs[ITEMS_0].clear()
     fake_broker.send("items", item("new"), item("newer"))
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
-    assert report.landed.items == Counts(inserted=2)
+    assert report.landed.items == UpsertCounts(inserted=2)
     assert (report.restarted, report.missed) == (1, 0)
     assert "created anew or cut" in caplog.text
     assert position(lake) == 2
@@ -278,7 +280,7 @@ def test_the_gaps_of_a_compacted_topic_are_no_loss(lake, fake_broker):
     del fake_broker.logs[ITEMS_0][1:5]
     fake_broker.poll_size = 1
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
-    assert (report.missed, report.landed.items) == (0, Counts(inserted=2))
+    assert (report.missed, report.landed.items) == (0, UpsertCounts(inserted=2))
     assert position(lake) == 6
 
 
@@ -330,7 +332,7 @@ def test_when_following_a_batch_ends_by_age_and_the_reading_by_a_signal(lake, fa
         progress=tell,
     )
     assert told == [1, 2]
-    assert report.landed.items == Counts(inserted=3)
+    assert report.landed.items == UpsertCounts(inserted=3)
 
 
 def test_what_was_read_is_written_when_a_signal_ends_the_reading(lake, fake_broker):
@@ -373,7 +375,7 @@ def test_messages_delivered_again_change_nothing(lake, fake_broker):
     tables = {table.name: lake.read(table) for table in (ITEMS, DEAD_LETTERS)}
     other_group = KafkaConfig(bootstrap_servers="host:9092", group_id="other")
     report = consume(other_group, lake, consumer_factory=fake_broker)
-    assert report.landed.items == Counts(unchanged=2)
+    assert report.landed.items == UpsertCounts(unchanged=2)
     for table in (ITEMS, DEAD_LETTERS):
         assert lake.read(table).equals(tables[table.name])
 
@@ -399,7 +401,7 @@ def test_a_path_in_a_message_reads_no_file(lake, fake_broker, tmp_path, image):
     (tmp_path / "secret.png").write_bytes(image)
     fake_broker.send("items", item("a", image_uri=f"file://{tmp_path}/secret.png"))
     report = consume(CONFIG, lake, consumer_factory=fake_broker)
-    assert report.landed.items == Counts()
+    assert report.landed.items == UpsertCounts()
     assert lake.read(DEAD_LETTERS)["stage"].to_list() == ["media"]
 
 

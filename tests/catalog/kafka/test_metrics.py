@@ -52,9 +52,9 @@ def test_a_partition_that_went_is_shown_no_longer():
     registry = CollectorRegistry()
     metrics = LandingMetrics(registry)
     labels = {"topic": "items", "partition": "0"}
-    metrics.stand([PartitionLag(topic="items", partition=0, position=1, high_water=5)])
+    metrics.set_lags([PartitionLag(topic="items", partition=0, position=1, high_water=5)])
     assert registry.get_sample_value("ponder_land_lag", labels) == 4
-    metrics.stand([])
+    metrics.set_lags([])
     assert registry.get_sample_value("ponder_land_lag", labels) is None
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from catalog.ingest.rows import item_frame
-from catalog.lake.deleted_items import drop_remains
+from catalog.lake.deleted_items import drop_rows_of_deleted
 from catalog.lake.maintenance import Retention
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from catalog.records import Item
@@ -61,9 +61,9 @@ def test_what_was_made_of_items_deleted_for_long_goes_and_nothing_else(lake):
     fill(lake)
     before = lake.versions()
     expected = {"embeddings": 1, "rationales": 1, "dead_letters": 2}
-    assert drop_remains(lake, MONTH, now=NOW, dry_run=True) == expected
+    assert drop_rows_of_deleted(lake, MONTH, now=NOW, dry_run=True) == expected
     assert lake.versions() == before
-    assert drop_remains(lake, MONTH, now=NOW) == expected
+    assert drop_rows_of_deleted(lake, MONTH, now=NOW) == expected
     assert sorted(lake.read(EMBEDDINGS)["item_id"]) == ["alive", "lately"]
     assert sorted(lake.read(RATIONALES)["item_id"]) == ["alive", "lately"]
     left = lake.read(DEAD_LETTERS).select("topic", "offset").sort("topic", "offset").rows()
@@ -73,10 +73,10 @@ def test_what_was_made_of_items_deleted_for_long_goes_and_nothing_else(lake):
 
 def test_a_retention_of_nothing_takes_all_that_is_deleted(lake):
     fill(lake)
-    drop_remains(lake, Retention(hours=0, force=True), now=NOW)
+    drop_rows_of_deleted(lake, Retention(hours=0, force=True), now=NOW)
     assert lake.read(EMBEDDINGS)["item_id"].to_list() == ["alive"]
 
 
-def test_an_empty_lake_has_no_remains(lake):
-    assert set(drop_remains(lake, MONTH, now=NOW).values()) == {0}
+def test_an_empty_lake_has_no_rows_of_deleted_items(lake):
+    assert set(drop_rows_of_deleted(lake, MONTH, now=NOW).values()) == {0}
     assert set(lake.versions().values()) == {None}

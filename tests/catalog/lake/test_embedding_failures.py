@@ -5,7 +5,11 @@ from datetime import UTC, datetime
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from catalog.lake.embedding_failures import embed_letters, failed_embeddings, letters_of
+from catalog.lake.embedding_failures import (
+    dead_letter_keys,
+    embedding_dead_letters,
+    failed_embeddings,
+)
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,7 +18,7 @@ ITEMS = pl.DataFrame({"item_id": ["b/é", "a", "fine"], "content_hash": ["h2", "
 
 def letters(version="v-1"):
     reasons = {"a": "cut off", "b/é": "no image"}
-    return embed_letters(ITEMS, reasons, model_version=version, failed_at=NOW)
+    return embedding_dead_letters(ITEMS, reasons, model_version=version, failed_at=NOW)
 
 
 def test_a_letter_keeps_the_item_its_content_and_the_reason():
@@ -39,5 +43,5 @@ def test_what_failed_is_told_by_the_letters_of_the_version_alone():
 
 
 def test_the_letters_of_items_are_found_by_their_keys():
-    keys = letters_of(ITEMS.head(2), model_version="v-1").sort("topic")
+    keys = dead_letter_keys(ITEMS.head(2), model_version="v-1").sort("topic")
     assert_frame_equal(keys, letters().select(DEAD_LETTERS.key))

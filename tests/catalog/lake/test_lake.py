@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from catalog.ingest.rows import event_frame, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
-from catalog.lake.upsert import Counts
+from catalog.lake.upsert import UpsertCounts
 from catalog.records import Event, Item
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,18 +74,18 @@ def test_vectors_come_back_bit_for_bit(lake):
 
 
 def test_upsert_stores_the_newest_of_every_item(lake):
-    assert lake.upsert_items(items(a=("one", 1), b=("one", 1))) == Counts(inserted=2)
+    assert lake.upsert_items(items(a=("one", 1), b=("one", 1))) == UpsertCounts(inserted=2)
     counts = lake.upsert_items(items(a=("two", 2), b=("zero", 0), c=("one", 1)))
-    assert counts == Counts(inserted=1, updated=1, stale=1)
+    assert counts == UpsertCounts(inserted=1, updated=1, stale=1)
     assert titles(lake) == {"a": "two", "b": "one", "c": "one"}
 
 
 def test_an_upsert_that_changes_nothing_makes_no_commit(lake):
     lake.upsert_items(items(a=("one", 1)))
     version = lake.version(ITEMS)
-    assert lake.upsert_items(items(a=("one", 1))) == Counts(unchanged=1)
-    assert lake.upsert_items(items(a=("zero", 0))) == Counts(stale=1)
-    assert lake.upsert_items(items()) == Counts()
+    assert lake.upsert_items(items(a=("one", 1))) == UpsertCounts(unchanged=1)
+    assert lake.upsert_items(items(a=("zero", 0))) == UpsertCounts(stale=1)
+    assert lake.upsert_items(items()) == UpsertCounts()
     assert lake.version(ITEMS) == version
 
 
@@ -141,7 +141,7 @@ def test_a_write_whose_transactions_are_all_recorded_changes_nothing(lake):
     lake.upsert_items(items(a=("one", 1)), transactions={"p0": 7, "p1": 2})
     before = lake.version(ITEMS)
     replay = lake.upsert_items(items(a=("two", 2)), transactions={"p0": 7, "p1": 1})
-    assert (replay, lake.version(ITEMS), titles(lake)) == (Counts(), before, {"a": "one"})
+    assert (replay, lake.version(ITEMS), titles(lake)) == (UpsertCounts(), before, {"a": "one"})
     lake.upsert_items(items(a=("two", 2)), transactions={"p0": 7, "p1": 3})  # one is new
     assert titles(lake) == {"a": "two"}
     lake.upsert_items(items(a=("three", 3)), transactions={"p0": 4, "p1": 4})
@@ -149,17 +149,17 @@ def test_a_write_whose_transactions_are_all_recorded_changes_nothing(lake):
 
     lake.upsert_events(event_frame([EVENT]), transactions={"p0": 7})
     later = msgspec.structs.replace(EVENT, event_id="f")
-    assert lake.upsert_events(event_frame([later]), transactions={"p0": 6}) == Counts()
+    assert lake.upsert_events(event_frame([later]), transactions={"p0": 6}) == UpsertCounts()
     assert lake.read(EVENTS)["event_id"].to_list() == ["e"]
 
 
 def test_of_one_event_the_later_form_is_stored_in_whatever_order_they_come(lake):
     later = msgspec.structs.replace(EVENT, ts=START + timedelta(hours=1), action="purchase")
-    assert lake.upsert_events(event_frame([EVENT])) == Counts(inserted=1)
-    assert lake.upsert_events(event_frame([later, EVENT])) == Counts(updated=1)
+    assert lake.upsert_events(event_frame([EVENT])) == UpsertCounts(inserted=1)
+    assert lake.upsert_events(event_frame([later, EVENT])) == UpsertCounts(updated=1)
     version = lake.version(EVENTS)
-    assert lake.upsert_events(event_frame([EVENT])) == Counts(stale=1)
-    assert lake.upsert_events(event_frame([later])) == Counts(unchanged=1)
+    assert lake.upsert_events(event_frame([EVENT])) == UpsertCounts(stale=1)
+    assert lake.upsert_events(event_frame([later])) == UpsertCounts(unchanged=1)
     assert lake.version(EVENTS) == version
     assert lake.read(EVENTS)["action"].to_list() == ["purchase"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from catalog.ingest.rows import event_frame, item_frame
 from catalog.lake.tables import EVENTS, ITEMS
-from catalog.lake.upsert import Counts, plan_events, plan_upsert
+from catalog.lake.upsert import UpsertCounts, plan_events, plan_upsert
 from catalog.records import Event, Item
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_each_fate_of_an_item_is_counted_once():
         record("unheard-of", 1, deleted=True),
     )
     upsert = plan_upsert(batch, stored)
-    assert upsert.counts == Counts(inserted=1, updated=1, deleted=2, unchanged=1, stale=1)
+    assert upsert.counts == UpsertCounts(inserted=1, updated=1, deleted=2, unchanged=1, stale=1)
     written = upsert.rows.select("item_id", "title", "deleted").rows()
     assert written == [
         ("edited", "new", False),
@@ -56,14 +56,14 @@ def test_each_fate_of_an_item_is_counted_once():
 def test_a_newer_time_with_equal_content_is_a_change():
     # Otherwise an edit dated between the two records, delivered last, would win over the newest.
     upsert = plan_upsert(rows(record("a", 2, "x")), rows(record("a", 1, "x")))
-    assert upsert.counts == Counts(updated=1)
+    assert upsert.counts == UpsertCounts(updated=1)
 
 
 def test_a_tombstone_wins_over_content_of_the_same_instant():
     live = rows(record("a", 1, "x", created_at=None))
     dead = rows(record("a", 1, deleted=True))
-    assert plan_upsert(dead, live).counts == Counts(deleted=1)
-    assert plan_upsert(live, dead).counts == Counts(stale=1)
+    assert plan_upsert(dead, live).counts == UpsertCounts(deleted=1)
+    assert plan_upsert(live, dead).counts == UpsertCounts(stale=1)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_of_two_contents_of_one_instant_the_same_one_wins_in_any_order(fields):
     one = rows(record("a", 1, "x"))
     other = rows(record("a", 1, **({"title": "x"} | fields)))
     assert {plan_upsert(one, other).counts, plan_upsert(other, one).counts} == {
-        Counts(updated=1),
-        Counts(stale=1),
+        UpsertCounts(updated=1),
+        UpsertCounts(stale=1),
     }
     together = [
         plan_upsert(pl.concat(pair), ITEMS.empty()) for pair in ((one, other), (other, one))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from catalog.images.addresses import parse_networks
-from catalog.images.image import MediaConfig
+from catalog.images.image import ImageConfig
 from catalog.ingest.rows import hash_image, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
 from catalog.records import Item
@@ -25,7 +25,7 @@ from ponder.steps.land import land_folder, land_kafka
 from ponder.steps.rank import train_ranker
 from ponder.steps.recall import recall
 from ponder.steps.status import status
-from ponder.wiring import known_vectors, living_vectors, media_config, open_index, open_lake
+from ponder.wiring import image_config, known_vectors, living_vectors, open_index, open_lake
 
 
 def rows(path):
@@ -95,7 +95,7 @@ def test_settings_say_where_images_may_be_fetched_from(tmp_path):
         lake_options={"AWS_REGION": "eu-west-1"},
         media_buckets=("images",),
     )
-    assert media_config(settings) == MediaConfig(
+    assert image_config(settings) == ImageConfig(
         allow=settings.media_allow,
         buckets=("images",),
         store_options={"AWS_REGION": "eu-west-1"},
