@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from embedder.content import Content, Failure
-from embedder.engine.decoding import SelfDecoder, likeliest
+from embedder.engine.decoding import SelfDecoder
 from embedder.engine.gating import Gate
+from embedder.engine.sampling import likeliest
 from embedder.model.checkpoint import load
 
 TOLERANCE = 1e-5
@@ -176,17 +177,3 @@ def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
     found = dict(decoder.decode(gated))
     assert len(found) == len(gated)
     assert all(isinstance(answer, Failure) for answer in found.values())
-
-
-def test_no_control_token_comes_into_a_rationale_however_likely(inputs):
-    word = 7 + len(inputs.tokenizer) // 2
-    for token in ("<|im_end|>", "<|image_pad|>", "<|direct|>", "<|reason|>", "<|endoftext|>"):
-        logits = torch.zeros(1, len(inputs.tokenizer))
-        logits[0, inputs.tokenizer.convert_tokens_to_ids(token)] = 9.0
-        logits[0, word] = 5.0
-        assert likeliest(logits, forbidden=inputs.forbidden_ids) == [word]
-    for token in ("<|summary|>", "<|emb|>"):
-        wanted = inputs.tokenizer.convert_tokens_to_ids(token)
-        logits = torch.zeros(1, len(inputs.tokenizer))
-        logits[0, wanted] = 9.0
-        assert likeliest(logits, forbidden=inputs.forbidden_ids) == [wanted]

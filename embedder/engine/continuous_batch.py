@@ -1,0 +1,205 @@
+"""The one decode loop: a continuous batch of rationales that go on from their prompts.
+
+A rationale that is done leaves at once and a waiting one takes its slot, so that the batch stays
+full whatever the lengths. What its next token is, a chooser decides (`embedder.engine.sampling`):
+the likeliest one when contents are encoded, a drawn one when rollouts of the gate are.
+
+Shape legend:
+  R = rationales that are decoded together, H = hidden size, Y = layers, K = key-value heads,
+  L = tokens read so far, D = head size
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+import torch
+
+from embedder.engine.memory import is_out_of_memory
+from embedder.engine.sampling import Chooser
+from embedder.model.backbone import Backbone
+from embedder.model.kv_cache import SlotCache
+from embedder.prompting.inputs import Inputs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ActiveRationale:
+    """A rationale that is under way."""
+
+    number: int
+    """What the caller knows it by."""
+
+    past_Y2KLD: torch.Tensor | None
+    """Keys and values of what it has read and said, while it waits for a slot. Those of one prompt
+    may be shared by many."""
+
+    position: int
+    """Rotary position of the token after the prompt."""
+
+    tokens: list[int] = field(default_factory=list)
+    """Generated so far, behind the gate token; the last one has not been read yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRationale:
+    """What became of a rationale."""
+
+    number: int
+
+    tokens: list[int]
+    """From behind the gate token to the embedding token."""
+
+    state_H: torch.Tensor | None = None
+    """Behind the embedding token; None where it is not read."""
+
+    error: Exception | None = None
+    """Why it came to no end: it fits into no memory, even alone."""
+
+
+class ContinuousBatch:
+    """The rationales of one call: those that wait and those that are decoded."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: Inputs,
+        choose: Chooser,
+        *,
+        max_new_tokens: int,
+        num_slots: int,
+        reads_end: bool = True,
+    ) -> None:
+        """An empty batch.
+
+        Args:
+            backbone: the model.
+            inputs: its tokenizer.
+            choose: the next token of each rationale.
+            max_new_tokens: the embedding token closes a rationale by force as its token of this
+                number.
+            num_slots: rationales that are decoded at once; fewer where memory runs out.
+            reads_end: whether the model also reads the embedding token, for the state behind it.
+        """
+        self._backbone, self._inputs, self._choose = backbone, inputs, choose
+        self._max_new_tokens, self._num_slots = max_new_tokens, num_slots
+        self._reads_end = reads_end
+        self._cache = self._empty_cache()
+        self._waiting: deque[ActiveRationale] = deque()
+        self._active: list[ActiveRationale] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Rationales that wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything waits or is decoded."""
+        return bool(self._waiting or self._active)
+
+    def wait(self, rationale: ActiveRationale) -> None:
+        """Queues a rationale; it begins with the gate token."""
+        self._waiting.append(rationale)
+
+    def abandon(self) -> list[int]:
+        """Drops everything that is not done, and gives its numbers."""
+        left = [rationale.number for rationale in (*self._active, *self._waiting)]
+        self._active.clear()
+        self._waiting.clear()
+        self._cache = self._empty_cache()
+        return left
+
+    @torch.inference_mode()
+    def advance(self) -> list[FinishedRationale]:
+        """Fills free slots and decodes one token of each; gives what that has finished."""
+        failed = self._join()
+        if failed is not None or not self._active:
+            return [] if failed is None else [failed]
+        try:
+            states_RH = self._step()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return self._make_room(error)
+        return self._finish(states_RH)
+
+    def _empty_cache(self) -> SlotCache:
+        backbone = self._backbone
+        return SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
+
+    def _join(self) -> FinishedRationale | None:
+        """Moves waiting rationales into free slots; gives one that fits into no memory at all."""
+        while self._waiting and len(self._active) < self._num_slots:
+            rationale = self._waiting[0]
+            try:
+                assert rationale.past_Y2KLD is not None
+                self._cache.join(rationale.past_Y2KLD, room=self._room(rationale))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._active:  # they finish first
+                    self._num_slots = len(self._active)
+                    return None
+                self._waiting.popleft()
+                return FinishedRationale(rationale.number, rationale.tokens, error=error)
+            rationale.past_Y2KLD = None
+            self._active.append(self._waiting.popleft())
+        return None
+
+    def _room(self, rationale: ActiveRationale) -> int:
+        """Tokens that may still be read, the gate token included."""
+        return self._max_new_tokens + self._reads_end - len(rationale.tokens)
+
+    def _step(self) -> torch.Tensor:
+        """[R, H] states of the newest token of each active rationale."""
+        backbone, device = self._backbone, self._backbone.device
+        newest = [one.tokens[-1] if one.tokens else self._inputs.reason_id for one in self._active]
+        positions = [one.position + len(one.tokens) for one in self._active]
+        return backbone.text.step(
+            torch.tensor(newest, device=device), torch.tensor(positions, device=device), self._cache
+        )
+
+    def _finish(self, states_RH: torch.Tensor) -> list[FinishedRationale]:
+        """Gives a next token to whoever goes on, and those who are done."""
+        logits_RV = self._backbone.logits(states_RH)
+        chosen = self._choose(logits_RV, [rationale.number for rationale in self._active])
+        done: list[FinishedRationale] = []
+        for slot in reversed(range(len(self._active))):  # a leaving one moves only later slots
+            rationale = self._active[slot]
+            has_read_end = self._has_ended(rationale)
+            if not has_read_end:
+                is_last = len(rationale.tokens) >= self._max_new_tokens - 1
+                rationale.tokens.append(self._inputs.emb_id if is_last else chosen[slot])
+            if has_read_end or (not self._reads_end and self._has_ended(rationale)):
+                state_H = states_RH[slot] if has_read_end else None
+                done.append(FinishedRationale(rationale.number, rationale.tokens, state_H))
+                self._leave(slot)
+        return done
+
+    def _has_ended(self, rationale: ActiveRationale) -> bool:
+        return bool(rationale.tokens) and rationale.tokens[-1] == self._inputs.emb_id
+
+    def _leave(self, slot: int) -> None:
+        self._cache.leave(slot)
+        last = self._active.pop()
+        if slot < len(self._active):
+            self._active[slot] = last
+
+    def _make_room(self, error: Exception) -> list[FinishedRationale]:
+        """After a step that ran out of memory: half of the rationales go back to waiting."""
+        self._cache.shrink()
+        if len(self._active) == 1:
+            rationale = self._active[0]
+            self._leave(0)
+            return [FinishedRationale(rationale.number, rationale.tokens, error=error)]
+        self._num_slots = len(self._active) // 2
+        logger.warning("out of memory while reasoning: slots=%d from now on", self._num_slots)
+        while len(self._active) > self._num_slots:
+            slot = len(self._active) - 1
+            rationale = self._active[slot]
+            rationale.past_Y2KLD = self._cache.take(slot).cpu()
+            self._waiting.appendleft(rationale)
+            self._leave(slot)
+        return []
