@@ -16,7 +16,7 @@ import time
 import numpy as np
 import polars as pl
 
-from features.centred_embeddings import Space, make_space
+from features.centred_embeddings import CentredEmbeddings
 from features.match import MatchConfig
 from features.similarity import Groups, similarity_table
 
@@ -24,7 +24,7 @@ NUM_USERS, NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 2_000, 100, 50, 50_000, 256
 ROUNDS = 3
 
 
-def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, Space]:
+def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, CentredEmbeddings]:
     """Impressions, histories and vectors: no candidate is in its user's history."""
     rng = np.random.default_rng(seed)
     vectors_ND = rng.normal(size=(NUM_ITEMS, DIM)).astype(np.float32)
@@ -49,7 +49,7 @@ def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, Space]:
         },
         schema_overrides={"ages_h": pl.List(pl.Float32)},
     )
-    return impressions, histories, make_space(embeddings)
+    return impressions, histories, CentredEmbeddings.measured(embeddings)
 
 
 def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarray:
@@ -75,8 +75,8 @@ def products(groups: Groups, vectors_ND: np.ndarray) -> None:
 def main() -> None:
     """Alternates ours, rival and limit, and keeps the best of each."""
     config = MatchConfig()
-    impressions, histories, space = world(seed=0)
-    groups = Groups.of(impressions, histories, space, slots=config.slots)
+    impressions, histories, centred = world(seed=0)
+    groups = Groups.of(impressions, histories, centred, slots=config.slots)
     names = config.similarity_names()
     common = [names.index(n) for n in ("match_max", "match_mean", "match_last", "match_top3_mean")]
     num_rows = len(impressions)
@@ -87,14 +87,14 @@ def main() -> None:
                 "ours",
                 lambda: similarity_table(
                     groups,
-                    space,
+                    centred,
                     top_k=config.top_k,
                     half_lives_h=config.half_lives_h,
                     num_tiers=config.num_tiers,
                 ),
             ),
-            ("rival", lambda: row_loop(groups, space.vectors_ND, num_rows)),
-            ("limit", lambda: products(groups, space.vectors_ND)),
+            ("rival", lambda: row_loop(groups, centred.vectors_ND, num_rows)),
+            ("limit", lambda: products(groups, centred.vectors_ND)),
         ):
             started = time.perf_counter()
             result = work()

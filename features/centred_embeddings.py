@@ -1,4 +1,4 @@
-"""The space in which candidates and histories are compared: one model version, centred.
+"""Item vectors of one model version, centred: what candidates and histories are compared by.
 
 Legend: N = items, D = embedding dimension, P = pairs.
 """
@@ -9,17 +9,33 @@ import numpy as np
 import polars as pl
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Space:
-    """Item vectors of one model version, made comparable.
+@dataclass(frozen=True, slots=True)
+class Centring:
+    """What centred one version's embeddings, and cuts their cosines into tiers.
 
-    The corpus mean is taken off and the rest is normalised again. Vectors of language models
-    crowd in a narrow cone (cosines of 0.5 to 0.9 between strangers); the common direction says
-    nothing about taste, and without it the cosine of two strangers is near 0.
+    Part of the features: with the same one, a service or a later table makes the same features.
     """
 
     model_version: str
     """Embedder that made the vectors; those of another version must not be compared with them."""
+
+    mean: tuple[float, ...]
+    """D numbers, what is taken off."""
+
+    edges: tuple[float, ...]
+    """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CentredEmbeddings:
+    """Item vectors of one model version, made comparable.
+
+    The corpus mean is taken off and the rest is normalised again. Vectors of language models
+    crowd in a narrow cone (cosines of 0.5 to 0.9 between strangers); the common direction says
+    nothing about what a user likes, and without it the cosine of two strangers is near 0.
+    """
+
+    centring: Centring
 
     item_ids: pl.Series
     """[N] ids, in the order of `vectors_ND`."""
@@ -27,60 +43,61 @@ class Space:
     vectors_ND: np.ndarray
     """[N, D] float32, centred, L2-normalised; zeros where a vector equals the mean."""
 
-    mean_D: np.ndarray
-    """[D] float32, what was taken off. Part of the features: serve with the same one."""
+    @classmethod
+    def of(cls, embeddings: pl.DataFrame, centring: Centring) -> "CentredEmbeddings":
+        """Centre embeddings as earlier ones were, so that features compare with theirs.
 
-    edges: tuple[float, ...]
-    """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
+        Args:
+            embeddings: item_id str, vector list[f32], model_version str; one row per item.
+            centring: of an earlier table or of a ranker.
+
+        Raises:
+            ValueError: no embeddings, two model versions, another one than the centring's, or an
+                item that is there twice.
+        """
+        version = _only_version(embeddings)
+        if version != centring.model_version:
+            raise ValueError(
+                f"the features compare vectors of {centring.model_version!r}, got embeddings of "
+                f"{version!r}; export and train again for the new version"
+            )
+        ordered = embeddings.sort("item_id")
+        mean_D = np.array(centring.mean, dtype=np.float32)
+        return cls(centring, ordered["item_id"], _centred(_matrix(ordered), mean_D))
+
+    @classmethod
+    def measured(
+        cls,
+        embeddings: pl.DataFrame,
+        *,
+        pairs: pl.DataFrame | None = None,
+        num_tiers: int = 8,
+        seed: int = 0,
+    ) -> "CentredEmbeddings":
+        """Centre embeddings by their own mean, and measure the edges of the tiers on them.
+
+        Args:
+            embeddings: item_id str, vector list[f32], model_version str; one row per item.
+            pairs: two columns of item ids that belong together; see `history_pairs`.
+            num_tiers: tiers to measure, >= 2.
+            seed: of the random pairs.
+
+        Raises:
+            ValueError: no embeddings, two model versions, or an item that is there twice.
+        """
+        version = _only_version(embeddings)
+        ordered = embeddings.sort("item_id")
+        raw_ND = _matrix(ordered)
+        mean_D = raw_ND.mean(axis=0, dtype=np.float64).astype(np.float32)
+        vectors_ND = _centred(raw_ND, mean_D)
+        pairs_P2 = None if pairs is None else _pair_rows(ordered["item_id"], pairs)
+        edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
+        centring = Centring(version, tuple(float(x) for x in mean_D), edges)
+        return cls(centring, ordered["item_id"], vectors_ND)
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
-        """[n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
-        index = pl.DataFrame({"item_id": self.item_ids}).with_row_index("row")
-        asked = pl.DataFrame({"item_id": item_ids})
-        found = asked.join(index, on="item_id", how="left", maintain_order="left")
-        return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def make_space(
-    embeddings: pl.DataFrame,
-    *,
-    mean: np.ndarray | None = None,
-    edges: tuple[float, ...] | None = None,
-    pairs: pl.DataFrame | None = None,
-    num_tiers: int = 8,
-    seed: int = 0,
-) -> Space:
-    """The space of one model version.
-
-    Give `mean` and `edges` of an earlier space to get features equal to the ones it made, as a
-    service must; leave them out to measure both on these embeddings, as an export does.
-
-    Args:
-        embeddings: item_id str, vector list[f32], model_version str; one row per item.
-        mean: [D] to take off; the mean of `embeddings` when None.
-        edges: bounds of the similarity tiers; measured when None.
-        pairs: two columns of item ids that belong together, for measuring; see `history_pairs`.
-        num_tiers: tiers to measure, >= 2; without effect when `edges` is given.
-        seed: of the random pairs.
-
-    Raises:
-        ValueError: no embeddings, two model versions, or an item that is there twice.
-    """
-    model_version = _only_version(embeddings)
-    ordered = embeddings.sort("item_id")
-    raw_ND = np.stack(ordered["vector"].to_list()).astype(np.float32)
-    mean_D = raw_ND.mean(axis=0, dtype=np.float64) if mean is None else np.asarray(mean)
-    mean_D = mean_D.astype(np.float32)
-    centred_ND = raw_ND - mean_D
-    norm_N1 = np.linalg.norm(centred_ND, axis=1, keepdims=True)
-    vectors_ND = np.divide(
-        centred_ND, norm_N1, out=np.zeros_like(centred_ND), where=norm_N1 > 1e-12
-    )
-    space = Space(model_version, ordered["item_id"], vectors_ND, mean_D, edges or ())
-    if edges is None:
-        pairs_P2 = _pair_rows(space, pairs)
-        edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
-    return Space(model_version, ordered["item_id"], vectors_ND, mean_D, edges)
+        """Return [n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
+        return _rows_of(self.item_ids, item_ids)
 
 
 def similarity_edges(
@@ -91,11 +108,11 @@ def similarity_edges(
     num_pairs: int = 20_000,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """Inner bounds of `num_tiers` tiers: quantiles of what cosines occur in this space.
+    """Return the inner bounds of `num_tiers` tiers: quantiles of what cosines occur here.
 
     Half of the sample are random pairs, half pairs that belong together, so that tiers part
-    strangers from kin whatever the space. Equal widths would put most pairs in two or three
-    tiers. (SimTier, arXiv 2407.19467, uses equal widths in a space trained for them.)
+    strangers from kin whatever the embedder. Equal widths would put most pairs in two or three
+    tiers. (SimTier, arXiv 2407.19467, uses equal widths over vectors trained for them.)
 
     Args:
         vectors_ND: L2-normalised.
@@ -122,7 +139,7 @@ def similarity_edges(
 
 
 def history_pairs(histories: pl.DataFrame) -> pl.DataFrame:
-    """Neighbours in a history, as pairs of items that belong together: left, right."""
+    """Return neighbours in a history as pairs of items that belong together: left, right."""
     items = pl.col("items")
     return (
         histories.filter(items.list.len() > 1)
@@ -149,8 +166,23 @@ def _only_version(embeddings: pl.DataFrame) -> str:
     return versions[0]
 
 
-def _pair_rows(space: Space, pairs: pl.DataFrame | None) -> np.ndarray | None:
-    if pairs is None:
-        return None
-    rows_P2 = np.stack([space.rows_of(pairs.to_series(side)) for side in (0, 1)], axis=1)
+def _matrix(embeddings: pl.DataFrame) -> np.ndarray:
+    return np.stack(embeddings["vector"].to_list()).astype(np.float32)
+
+
+def _centred(raw_ND: np.ndarray, mean_D: np.ndarray) -> np.ndarray:
+    centred_ND = raw_ND - mean_D
+    norm_N1 = np.linalg.norm(centred_ND, axis=1, keepdims=True)
+    return np.divide(centred_ND, norm_N1, out=np.zeros_like(centred_ND), where=norm_N1 > 1e-12)
+
+
+def _rows_of(known: pl.Series, item_ids: pl.Series) -> np.ndarray:
+    index = pl.DataFrame({"item_id": known}).with_row_index("row")
+    asked = pl.DataFrame({"item_id": item_ids})
+    found = asked.join(index, on="item_id", how="left", maintain_order="left")
+    return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _pair_rows(known: pl.Series, pairs: pl.DataFrame) -> np.ndarray:
+    rows_P2 = np.stack([_rows_of(known, pairs.to_series(side)) for side in (0, 1)], axis=1)
     return rows_P2[(rows_P2 >= 0).all(axis=1)]

@@ -12,9 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from catalog.atomic_file import write_atomically
+from features.centred_embeddings import Centring
 from features.schema import Feature, schema_hash
 from features.table import FeatureTable
 
@@ -22,7 +24,7 @@ MANIFEST = "manifest.json"
 
 
 def write_export(table: FeatureTable, folder: Path) -> dict[str, Any]:
-    """Writes the table below `folder`, in place of what is there, and returns its manifest.
+    """Write the table below `folder`, in place of what is there, and return its manifest.
 
     Args:
         table: what `features.table.build_features` made.
@@ -49,19 +51,23 @@ def write_export(table: FeatureTable, folder: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an export.
+    """Read the manifest of an export.
 
     Raises:
-        ValueError: there is none, so nothing was exported to the end there.
+        ValueError: there is none, so nothing was exported to the end there; or it was written
+            before exports kept their centring under that name.
     """
     path = folder / MANIFEST
     if not path.exists():
         raise ValueError(f"an export must have a {MANIFEST}, got none in {folder}; export first")
-    return json.loads(path.read_text())
+    manifest = json.loads(path.read_text())
+    if "centring" not in manifest:
+        raise ValueError(f"{path} must hold a centring, got one of an older code; export again")
+    return manifest
 
 
 def read_export(folder: Path) -> FeatureTable:
-    """The table that was written to `folder`, rows by day and then as they came.
+    """Read the table that was written to `folder`, rows by day and then as they came.
 
     Raises:
         ValueError: no manifest, or the files are not the ones it names.
@@ -75,7 +81,8 @@ def read_export(folder: Path) -> FeatureTable:
             f"{folder / MANIFEST} must hold the hash of its own features, got "
             f"{manifest['schema_hash']}; it was edited, so export again"
         )
-    return FeatureTable(pl.concat(parts), features, manifest["space"], manifest["config"])
+    centring = msgspec.convert(manifest["centring"], Centring)
+    return FeatureTable(pl.concat(parts), features, centring, manifest["config"])
 
 
 def _write_day(day: object, rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def _manifest(table: FeatureTable, partitions: list[dict[str, Any]]) -> dict[str
         "num_requests": table.frame["request_id"].n_unique(),
         "first_ts": times.min(),
         "last_ts": times.max(),
-        "space": table.space,
+        "centring": asdict(table.centring),
         "config": table.config,
         "partitions": partitions,
     }
@@ -119,7 +126,7 @@ def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.Dat
 
 
 def _remove_strays(folder: Path, kept: set[str]) -> None:
-    """Removes days and parts that the manifest no longer names."""
+    """Remove days and parts that the manifest no longer names."""
     for path in folder.glob("date=*/*"):
         if path.relative_to(folder).as_posix() not in kept:
             path.unlink()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.centred_embeddings import Space
+from features.centred_embeddings import CentredEmbeddings
 from features.similarity import Groups, similarity_table
 
 
@@ -27,7 +27,7 @@ class MatchConfig:
     """An item of this age weighs half in the profile, for each profile."""
 
     num_tiers: int = 8
-    """Tiers of the similarity histogram; the space has `num_tiers - 1` edges."""
+    """Tiers of the similarity histogram, between `num_tiers - 1` edges."""
 
     relative: tuple[str, ...] = ("match_max", "match_mean", "match_top3_mean", "match_profile_7d")
     """Features that are also given as their rank and their gap within the request."""
@@ -72,7 +72,7 @@ class MatchConfig:
 def match_features(
     impressions: pl.DataFrame,
     histories: pl.DataFrame,
-    space: Space,
+    centred: CentredEmbeddings,
     *,
     config: MatchConfig | None = None,
 ) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def match_features(
         impressions: request_id, item_id; one row per candidate, any order.
         histories: request_id, items, ages_h, as `features.histories.histories` gives them; every
             request of `impressions` is there.
-        space: vectors of one model version, and the edges of its tiers.
+        centred: vectors of one model version, and the edges of its tiers.
         config: which features; the defaults when None.
 
     Returns:
@@ -94,11 +94,11 @@ def match_features(
         similarity is null, never 0, when the candidate has no vector or nothing to compare with.
     """
     config = config or MatchConfig()
-    _check_edges(space, config)
-    groups = Groups.of(impressions, histories, space, slots=config.slots)
+    _check_edges(centred, config)
+    groups = Groups.of(impressions, histories, centred, slots=config.slots)
     values = similarity_table(
         groups,
-        space,
+        centred,
         top_k=config.top_k,
         half_lives_h=config.half_lives_h,
         num_tiers=config.num_tiers,
@@ -107,7 +107,7 @@ def match_features(
     return (
         _counts(impressions, histories)
         .with_columns(
-            has_vector=pl.Series(space.rows_of(impressions["item_id"]) >= 0),
+            has_vector=pl.Series(centred.rows_of(impressions["item_id"]) >= 0),
             **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
         )
         .with_columns(form for name in config.relative for form in _relative(name))
@@ -115,11 +115,11 @@ def match_features(
     )
 
 
-def _check_edges(space: Space, config: MatchConfig) -> None:
-    if len(space.edges) > config.num_tiers - 1:
+def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
+    if len(centred.centring.edges) > config.num_tiers - 1:
         raise ValueError(
-            f"a space for {config.num_tiers} tiers must have at most {config.num_tiers - 1} edges, "
-            f"got {len(space.edges)}; make the space with the same num_tiers"
+            f"embeddings for {config.num_tiers} tiers must have at most {config.num_tiers - 1} "
+            f"edges, got {len(centred.centring.edges)}; centre them with the same num_tiers"
         )
 
 

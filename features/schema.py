@@ -115,7 +115,7 @@ def _similarity_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, s
 
 
 def _tier_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
-    """SimTier (arXiv 2407.19467): the histogram of s, between the edges of the space."""
+    """SimTier (arXiv 2407.19467): the histogram of s, between the edges of the centring."""
     shares: list[tuple[str, FeatureType, str, str]] = [
         (f"match_tier{t}_share", "Float32", f"share of the history in tier {t}", "count / n")
         for t in range(config.num_tiers)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from features.centred_embeddings import Space
+from features.centred_embeddings import CentredEmbeddings
 
 BLOCK_ROWS = 65_536
 """Impressions whose cosines are held at once: 13 MB at 50 slots."""
@@ -22,19 +22,19 @@ BLOCK_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Candidates and histories as rows of a space, request by request."""
+    """Candidates and histories as rows of the embeddings, request by request."""
 
     order_N: np.ndarray
     """Impressions sorted by request; within one, as they came."""
 
     candidate_N: np.ndarray
-    """Row in the space of each candidate, in `order_N`; -1: no vector."""
+    """Row in the embeddings of each candidate, in `order_N`; -1: no vector."""
 
     first_R: np.ndarray
     """[R + 1] where each request starts in `order_N`."""
 
     history: tuple[np.ndarray, ...]
-    """R arrays [n] of rows in the space, newest first."""
+    """R arrays [n] of rows in the embeddings, newest first."""
 
     ages_h: tuple[np.ndarray, ...]
     """R arrays [n], hours, float32."""
@@ -44,7 +44,12 @@ class Groups:
 
     @classmethod
     def of(
-        cls, impressions: pl.DataFrame, histories: pl.DataFrame, space: Space, *, slots: int
+        cls,
+        impressions: pl.DataFrame,
+        histories: pl.DataFrame,
+        centred: CentredEmbeddings,
+        *,
+        slots: int,
     ) -> "Groups":
         """The groups of `features.match.match_features`' arguments.
 
@@ -64,8 +69,8 @@ class Groups:
         request_N = found["request"].to_numpy()
         order_N = np.argsort(request_N, kind="stable")
         first_R = np.searchsorted(request_N[order_N], np.arange(len(histories) + 1))
-        history, ages_h = _vector_histories(histories, space, slots)
-        candidate_N = space.rows_of(impressions["item_id"])[order_N]
+        history, ages_h = _vector_histories(histories, centred, slots)
+        candidate_N = centred.rows_of(impressions["item_id"])[order_N]
         return cls(order_N, candidate_N, first_R, history, ages_h, slots)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
@@ -80,7 +85,7 @@ class Groups:
 
 def similarity_table(
     groups: Groups,
-    space: Space,
+    centred: CentredEmbeddings,
     *,
     top_k: Sequence[int],
     half_lives_h: Sequence[float],
@@ -97,22 +102,22 @@ def similarity_table(
     table = np.empty((len(groups.order_N), num_columns), dtype=np.float32)
     for begin, end in groups.blocks():
         rows = groups.order_N[groups.first_R[begin] : groups.first_R[end]]
-        cosine_BS, profile_BT = _block(groups, space, begin, end, half_lives_h)
+        cosine_BS, profile_BT = _block(groups, centred, begin, end, half_lives_h)
         table[rows] = np.hstack(
             [
                 _summary(cosine_BS, top_k),
                 profile_BT,
-                _tiers(cosine_BS, space.edges, num_tiers),
+                _tiers(cosine_BS, centred.centring.edges, num_tiers),
             ]
         )
     return table
 
 
 def _vector_histories(
-    histories: pl.DataFrame, space: Space, slots: int
+    histories: pl.DataFrame, centred: CentredEmbeddings, slots: int
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     flat = histories.with_row_index("request").explode("items", "ages_h", empty_as_null=False)
-    row_E = space.rows_of(flat["items"])
+    row_E = centred.rows_of(flat["items"])
     has_E = row_E >= 0
     request_E = flat["request"].to_numpy()[has_E]
     cuts = np.searchsorted(request_E, np.arange(1, len(histories)))
@@ -122,7 +127,7 @@ def _vector_histories(
 
 
 def _block(
-    groups: Groups, space: Space, begin: int, end: int, half_lives_h: Sequence[float]
+    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, half_lives_h: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """[B, S] cosines, newest first, NaN beyond the history; [B, T] cosines with the profiles."""
     start = groups.first_R[begin]
@@ -134,7 +139,7 @@ def _block(
         candidate_m = groups.candidate_N[first + start : last + start]
         history_n, age_n = groups.history[request], groups.ages_h[request]
         cosine_BS[first:last], profile_BT[first:last] = _compare(
-            candidate_m, history_n, age_n, space, half_lives_h, groups.slots
+            candidate_m, history_n, age_n, centred, half_lives_h, groups.slots
         )
         for i in np.flatnonzero((candidate_m[:, None] == history_n).any(axis=1)):
             other_n = history_n != candidate_m[i]
@@ -142,7 +147,7 @@ def _block(
                 candidate_m[i : i + 1],
                 history_n[other_n],
                 age_n[other_n],
-                space,
+                centred,
                 half_lives_h,
                 groups.slots,
             )
@@ -153,7 +158,7 @@ def _compare(
     candidate_m: np.ndarray,
     history_n: np.ndarray,
     age_n: np.ndarray,
-    space: Space,
+    centred: CentredEmbeddings,
     half_lives_h: Sequence[float],
     slots: int,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -162,14 +167,14 @@ def _compare(
     profile_mT = np.full((len(candidate_m), len(half_lives_h)), np.nan, dtype=np.float32)
     if not len(history_n) or not len(candidate_m):
         return cosine_mS, profile_mT
-    history_nD = space.vectors_ND[history_n]
+    history_nD = centred.vectors_ND[history_n]
     weight_Tn = _weights(age_n, half_lives_h)
     profile_TD = weight_Tn @ history_nD
     profile_TD /= np.maximum(np.linalg.norm(profile_TD, axis=1, keepdims=True), 1e-12)
-    candidate_mD = space.vectors_ND[candidate_m]
+    candidate_mD = centred.vectors_ND[candidate_m]
     cosine_mS[:, : len(history_n)] = candidate_mD @ history_nD.T
     profile_mT[:] = candidate_mD @ profile_TD.T
-    cosine_mS[candidate_m < 0] = np.nan  # row -1 is the space's last item, not this candidate
+    cosine_mS[candidate_m < 0] = np.nan  # row -1 is the last item, not this candidate
     profile_mT[candidate_m < 0] = np.nan
     return cosine_mS, profile_mT
 

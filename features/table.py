@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from features.centred_embeddings import Space, history_pairs, make_space
+from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
 from features.context import ContextConfig, context_features
 from features.histories import HistoryConfig, histories, requests_of
 from features.match import MatchConfig, match_features
@@ -37,8 +36,8 @@ class FeatureTable:
     features: tuple[Feature, ...]
     """The feature columns, in order."""
 
-    space: dict[str, Any]
-    """model_version, mean and edges: with them `make_space` makes the same space again."""
+    centring: Centring
+    """Of the embeddings compared: with it `CentredEmbeddings.of` makes comparable ones."""
 
     config: dict[str, Any]
     """The `FeatureConfig`, as plain values."""
@@ -46,7 +45,7 @@ class FeatureTable:
     @property
     def model_version(self) -> str:
         """Embedder version of the vectors compared."""
-        return self.space["model_version"]
+        return self.centring.model_version
 
     @property
     def schema_hash(self) -> str:
@@ -65,18 +64,19 @@ def build_features(
     embeddings: pl.DataFrame,
     *,
     config: FeatureConfig | None = None,
-    space: Space | None = None,
+    centred: CentredEmbeddings | None = None,
 ) -> FeatureTable:
-    """Every feature of every impression, as of its request.
+    """Compute every feature of every impression, as of its request.
 
     Args:
         impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0).
         events: columns of `catalog.lake.tables.EVENTS`, any order; later ones are not looked at.
         items: item_id, category, created_at; one row per item.
         embeddings: item_id, vector, model_version; one row per item, one version. Without effect
-            when `space` is given.
+            when `centred` is given.
         config: the defaults when None.
-        space: that of an earlier table, to get comparable features; measured when None.
+        centred: as those of an earlier table were, to get comparable features; by the embeddings'
+            own mean when None.
 
     Returns:
         One row per impression, same order.
@@ -86,7 +86,7 @@ def build_features(
     """
     config = config or FeatureConfig()
     past = histories(requests_of(impressions), events, config=config.history)
-    space = space or make_space(
+    centred = centred or CentredEmbeddings.measured(
         embeddings,
         pairs=history_pairs(past),
         num_tiers=config.match.num_tiers,
@@ -94,40 +94,12 @@ def build_features(
     )
     features = feature_schema(config.match)
     context = context_features(impressions, events, items, config=config.context)
-    match = match_features(impressions, past, space, config=config.match)
+    match = match_features(impressions, past, centred, config=config.match)
     given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]
     frame = pl.concat([impressions.select(given), context, match], how="horizontal")
     return FeatureTable(
         frame.select(given + [feature.name for feature in features]),
         features,
-        describe_space(space),
+        centred.centring,
         asdict(config),
     )
-
-
-def describe_space(space: Space) -> dict[str, Any]:
-    """The space without its vectors, as plain values."""
-    return {
-        "model_version": space.model_version,
-        "mean": [float(x) for x in space.mean_D],
-        "edges": list(space.edges),
-    }
-
-
-def restore_space(description: dict[str, Any], embeddings: pl.DataFrame) -> Space:
-    """The space a table was made in, filled with `embeddings`, for a service or a later table.
-
-    Raises:
-        ValueError: `embeddings` are of another model version.
-    """
-    space = make_space(
-        embeddings,
-        mean=np.array(description["mean"], dtype=np.float32),
-        edges=tuple(description["edges"]),
-    )
-    if space.model_version != description["model_version"]:
-        raise ValueError(
-            f"the features compare vectors of {description['model_version']!r}, got embeddings of "
-            f"{space.model_version!r}; export and train again for the new version"
-        )
-    return space

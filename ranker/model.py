@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm
+import msgspec
 import numpy as np
 import polars as pl
 
 from catalog.atomic_file import write_atomically
+from features.centred_embeddings import Centring
 from features.schema import FeatureGroup, names_of
 from features.table import FeatureTable
 
@@ -84,18 +86,18 @@ class Ranker:
     schema_hash: str
     """Of the whole table it was trained on."""
 
-    space: dict[str, Any]
-    """Of that table: `features.table.restore_space` makes comparable features from it."""
+    centring: Centring
+    """Of that table: `CentredEmbeddings.of` makes embeddings from it whose features compare."""
 
     config: RankerConfig
 
     @property
     def model_version(self) -> str:
         """Embedder version of the vectors behind the features."""
-        return self.space["model_version"]
+        return self.centring.model_version
 
     def predict(self, table: FeatureTable) -> np.ndarray:
-        """[N] float64 score of every row, higher is better; comparable within a request.
+        """Return [N] float64 the score of every row, higher is better; comparable within a request.
 
         Raises:
             ValueError: the table has other features or vectors than the ranker was trained on.
@@ -106,7 +108,7 @@ class Ranker:
         )
 
     def check(self, schema_hash: str, model_version: str) -> None:
-        """Refuses features that only look like the ones trained on.
+        """Refuse features that only look like the ones trained on.
 
         Raises:
             ValueError: another schema, or vectors of another model version.
@@ -123,21 +125,21 @@ class Ranker:
             )
 
     def importances(self) -> dict[str, float]:
-        """Share of the total gain that each feature brought, largest first, ties by name."""
+        """Return each feature's share of the total gain, largest first, ties by name."""
         gains = self.booster.feature_importance("gain")
         total = max(float(gains.sum()), 1e-300)
         pairs = zip(self.feature_names, (float(gain) / total for gain in gains), strict=True)
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
     def save(self, folder: Path) -> None:
-        """Writes `model.txt` (LightGBM's text) and then `manifest.json`, which vouches for it."""
+        """Write `model.txt` (LightGBM's text) and then `manifest.json`, which vouches for it."""
         text = self.booster.model_to_string()
         write_atomically(folder / MODEL, text)
         manifest = {
             "model_digest": _digest(text),
             "feature_names": self.feature_names,
             "schema_hash": self.schema_hash,
-            "space": self.space,
+            "centring": asdict(self.centring),
             "config": asdict(self.config),
             "num_trees": self.booster.num_trees(),
             "lightgbm": lightgbm.__version__,
@@ -146,12 +148,16 @@ class Ranker:
 
 
 def load_ranker(folder: Path) -> Ranker:
-    """The ranker that was saved to `folder`.
+    """Read the ranker that was saved to `folder`.
 
     Raises:
-        ValueError: the model is not the one its manifest describes.
+        FileNotFoundError: there is none.
+        ValueError: the model is not the one its manifest describes, or is of an older code.
     """
-    manifest = json.loads((folder / MANIFEST).read_text())
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    if "centring" not in manifest:
+        raise ValueError(f"{path} must hold a centring, got one of an older code; train again")
     text = (folder / MODEL).read_text()
     if _digest(text) != manifest["model_digest"]:
         raise ValueError(
@@ -162,7 +168,7 @@ def load_ranker(folder: Path) -> Ranker:
         lightgbm.Booster(model_str=text),
         tuple(manifest["feature_names"]),
         manifest["schema_hash"],
-        manifest["space"],
+        msgspec.convert(manifest["centring"], Centring),
         RankerConfig(**manifest["config"]),
     )
 
@@ -173,7 +179,7 @@ def train(
     feature_groups: Sequence[FeatureGroup] = ("context", "match"),
     config: RankerConfig | None = None,
 ) -> Ranker:
-    """A ranker of the table's requests by their relevance.
+    """Train a ranker of the table's requests by their relevance.
 
     Rows are put in one order and then shuffled inside each request: LightGBM breaks ties by
     position, so a table that lists what was clicked first would look learnt when it is not.
@@ -205,7 +211,7 @@ def train(
         booster = lightgbm.Booster(
             model_str=booster.model_to_string(num_iteration=booster.best_iteration)
         )
-    return Ranker(booster, tuple(names), table.schema_hash, table.space, config)
+    return Ranker(booster, tuple(names), table.schema_hash, table.centring, config)
 
 
 def _check_group_sizes(frame: pl.DataFrame) -> None:

@@ -21,10 +21,10 @@ from evaluation.leave_last_out import held_out_requests, leave_last_out, trainin
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
 from evaluation.time_split import TimeSplit
-from features.centred_embeddings import history_pairs, make_space
+from features.centred_embeddings import CentredEmbeddings, history_pairs
 from features.histories import histories, requests_of
 from features.impressions import impressions_from_events
-from features.table import FeatureTable, build_features, restore_space
+from features.table import FeatureTable, build_features
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
@@ -107,8 +107,8 @@ def training_table(log: Log, *, seed: int = 0) -> FeatureTable:
     # The similarity tiers are bounded by what users liked together, so by nothing of the test's.
     past = requests.filter(pl.col("ts") < _newest(requests, TEST_SHARE))
     pairs = history_pairs(histories(requests_of(past), events))
-    space = make_space(log.vectors, pairs=pairs, seed=seed)
-    return build_features(requests, events, log.items, log.vectors, space=space)
+    centred = CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed)
+    return build_features(requests, events, log.items, log.vectors, centred=centred)
 
 
 def evaluate_rankers(
@@ -182,12 +182,12 @@ def _held_out_ranks(
 ) -> dict[str, np.ndarray]:
     """By ranker, the 1-based rank of every user's held-out item; ties go to the smaller id."""
     train_events, held_out = leave_last_out(log.events, candidate_items=log.candidates)
-    space = restore_space(table.space, log.vectors)
+    centred = CentredEmbeddings.of(log.vectors, table.centring)
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in rankers}
     for start in range(0, len(held_out), USERS_AT_ONCE):
         users = held_out.slice(start, USERS_AT_ONCE)
         requests = held_out_requests(users, train_events, candidate_items=log.candidates)
-        asked = build_features(requests, train_events, log.items, log.vectors, space=space)
+        asked = build_features(requests, train_events, log.items, log.vectors, centred=centred)
         for name, ranker in rankers.items():
             ranks[name].append(_rank_of_relevant(asked.frame, ranker.predict(asked)))
         progress(len(users))

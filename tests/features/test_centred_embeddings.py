@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.centred_embeddings import history_pairs, make_space, similarity_edges
+from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs, similarity_edges
 
 
 def embeddings(vectors, version="v1"):
@@ -18,32 +18,46 @@ def embeddings(vectors, version="v1"):
 
 
 def test_mean_is_taken_off_and_the_rest_normalised():
-    space = make_space(embeddings({"b": (3.0, 1.0), "a": (1.0, 1.0)}))
-    assert space.item_ids.to_list() == ["a", "b"]
-    np.testing.assert_allclose(space.mean_D, [2.0, 1.0])
-    np.testing.assert_allclose(space.vectors_ND, [[-1.0, 0.0], [1.0, 0.0]])
+    centred = CentredEmbeddings.measured(embeddings({"b": (3.0, 1.0), "a": (1.0, 1.0)}))
+    assert centred.item_ids.to_list() == ["a", "b"]
+    np.testing.assert_allclose(centred.centring.mean, [2.0, 1.0])
+    np.testing.assert_allclose(centred.vectors_ND, [[-1.0, 0.0], [1.0, 0.0]])
 
 
 def test_rows_are_found_by_id_and_unknown_items_have_none():
-    space = make_space(embeddings({"b": (3.0, 1.0), "a": (1.0, 1.0)}))
-    assert space.rows_of(pl.Series(["b", "x", "a", "b"])).tolist() == [1, -1, 0, 1]
+    centred = CentredEmbeddings.measured(embeddings({"b": (3.0, 1.0), "a": (1.0, 1.0)}))
+    assert centred.rows_of(pl.Series(["b", "x", "a", "b"])).tolist() == [1, -1, 0, 1]
 
 
 def test_vector_equal_to_the_mean_has_no_direction():
-    space = make_space(embeddings({"a": (1.0, 0.0), "b": (0.0, 0.0), "c": (-1.0, 0.0)}))
-    np.testing.assert_array_equal(space.vectors_ND[1], [0.0, 0.0])
+    centred = CentredEmbeddings.measured(
+        embeddings({"a": (1.0, 0.0), "b": (0.0, 0.0), "c": (-1.0, 0.0)})
+    )
+    np.testing.assert_array_equal(centred.vectors_ND[1], [0.0, 0.0])
+
+
+def test_embeddings_are_centred_as_earlier_ones_were():
+    earlier = CentredEmbeddings.measured(embeddings({"b": (3.0, 1.0), "a": (1.0, 1.0)}))
+    again = CentredEmbeddings.of(embeddings({"c": (2.0, 5.0)}), earlier.centring)
+    np.testing.assert_allclose(again.vectors_ND, [[0.0, 1.0]])  # (2, 5) less the mean (2, 1)
+    assert again.centring == earlier.centring
+
+
+def test_embeddings_of_another_version_are_not_centred_alike():
+    with pytest.raises(ValueError, match=r"vectors of 'v1', got embeddings of 'v2'"):
+        CentredEmbeddings.of(embeddings({"a": (1.0, 0.0)}, "v2"), Centring("v1", (0.0, 0.0), ()))
 
 
 def test_two_model_versions_are_refused():
     mixed = pl.concat([embeddings({"a": (1.0, 0.0)}), embeddings({"b": (0.0, 1.0)}, "v2")])
     with pytest.raises(ValueError, match=r"exactly one model_version, got \['v1', 'v2'\]"):
-        make_space(mixed)
+        CentredEmbeddings.measured(mixed)
 
 
 def test_item_listed_twice_is_refused():
     twice = pl.concat([embeddings({"a": (1.0, 0.0)})] * 2)
     with pytest.raises(ValueError, match="several for 1 items, first 'a'"):
-        make_space(twice)
+        CentredEmbeddings.measured(twice)
 
 
 def test_edges_split_random_pairs_evenly():

@@ -9,9 +9,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, TIME
+from features.centred_embeddings import CentredEmbeddings
 from features.export import read_export, read_manifest, write_export
 from features.impressions import impressions_from_events
-from features.table import build_features, restore_space
+from features.table import build_features
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NUM_ITEMS = 12
@@ -70,23 +71,18 @@ def test_later_events_change_nothing(table):
     events = log()
     now = NOON + timedelta(hours=40)
     shown = impressions_from_events(events).filter(pl.col("ts") <= now)
-    space = restore_space(table.space, embeddings())
+    centred = CentredEmbeddings.of(embeddings(), table.centring)
     early = build_features(
-        shown, events.filter(pl.col("ts") < now), items(), embeddings(), space=space
+        shown, events.filter(pl.col("ts") < now), items(), embeddings(), centred=centred
     )
     assert_frame_equal(early.frame, table.frame.head(len(shown)))
-
-
-def test_restored_space_refuses_another_version(table):
-    with pytest.raises(ValueError, match=r"vectors of 'v1', got embeddings of 'v2'"):
-        restore_space(table.space, embeddings("v2"))
 
 
 def test_export_reads_back_as_it_was(table, tmp_path):
     write_export(table, tmp_path / "features")
     got = read_export(tmp_path / "features")
     assert_frame_equal(got.frame, table.frame)
-    assert (got.features, got.space) == (table.features, table.space)
+    assert (got.features, got.centring) == (table.features, table.centring)
 
 
 def test_days_have_their_own_folder_and_the_manifest_counts(table, tmp_path):
@@ -151,4 +147,13 @@ def test_edited_manifest_is_refused(table, tmp_path):
 
 def test_folder_without_a_manifest_is_refused(tmp_path):
     with pytest.raises(ValueError, match="export first"):
+        read_export(tmp_path)
+
+
+def test_export_of_an_older_code_is_refused(table, tmp_path):
+    write_export(table, tmp_path)
+    manifest = read_manifest(tmp_path)
+    manifest["space"] = manifest.pop("centring")  # how it was called before
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="must hold a centring, got one of an older code; export"):
         read_export(tmp_path)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.centred_embeddings import Space
+from features.centred_embeddings import CentredEmbeddings, Centring
 from features.match import MatchConfig, match_features
 from features.schema import feature_schema
 
@@ -16,10 +16,11 @@ CONFIG = MatchConfig(slots=12, num_tiers=4)
 EDGES = (-0.3, 0.0, 0.4)
 
 
-def space_of(vectors, edges=EDGES):
+def centred_of(vectors, edges=EDGES):
     rows = np.array(list(vectors.values()), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return Space("v1", pl.Series(list(vectors)), rows, np.zeros(rows.shape[1], np.float32), edges)
+    centring = Centring("v1", (0.0,) * rows.shape[1], edges)
+    return CentredEmbeddings(centring, pl.Series(list(vectors)), rows)
 
 
 def past(**histories):
@@ -49,19 +50,19 @@ def one(frame, row=0):
 def random_world(seed, num_items=40, num_requests=25, dim=6):
     rng = np.random.default_rng(seed)
     ids = [f"i{k}" for k in range(num_items)]
-    space = space_of({item: rng.normal(size=dim) for item in ids[:-5]})  # five have no vector
+    centred = centred_of({item: rng.normal(size=dim) for item in ids[:-5]})  # five have no vector
     rows = {}
     for r in range(num_requests):
         length = int(rng.integers(0, 13))
         ages = np.sort(rng.exponential(200, size=length)).astype(np.float32)
         rows[f"r{r}"] = list(zip(rng.choice(ids, length, replace=False), ages, strict=True))
     pairs = [(f"r{rng.integers(num_requests)}", rng.choice(ids)) for _ in range(300)]
-    return shown(*pairs), past(**rows), space
+    return shown(*pairs), past(**rows), centred
 
 
-def slow_row(item, history, space):
+def slow_row(item, history, centred):
     """The definitions, for one candidate, in double precision."""
-    vector_of = dict(zip(space.item_ids, space.vectors_ND.astype(np.float64), strict=True))
+    vector_of = dict(zip(centred.item_ids, centred.vectors_ND.astype(np.float64), strict=True))
     names = CONFIG.similarity_names() + CONFIG.tier_names()
     left = [(vector_of[i], age) for i, age in history if i in vector_of and i != item]
     if item not in vector_of or not left:
@@ -88,8 +89,8 @@ def slow_row(item, history, space):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_agrees_with_a_slow_oracle(seed):
-    impressions, histories, space = random_world(seed)
-    got = match_features(impressions, histories, space, config=CONFIG)
+    impressions, histories, centred = random_world(seed)
+    got = match_features(impressions, histories, centred, config=CONFIG)
     history_of = {
         row["request_id"]: list(zip(row["items"], row["ages_h"], strict=True))
         for row in histories.iter_rows(named=True)
@@ -97,52 +98,52 @@ def test_agrees_with_a_slow_oracle(seed):
     assert len(got) == len(impressions)
     for asked, row in zip(impressions.iter_rows(named=True), got.to_dicts(), strict=True):
         history = history_of[asked["request_id"]]
-        for name, value in slow_row(asked["item_id"], history, space).items():
+        for name, value in slow_row(asked["item_id"], history, centred).items():
             assert row[name] == (value if value is None else pytest.approx(value, abs=1e-5)), name
         assert row["history_size"] == len(history)
         assert row["is_repeat"] == (asked["item_id"] in [i for i, _ in history])
 
 
 def test_features_of_a_request_do_not_depend_on_the_batch():
-    impressions, histories, space = random_world(7)
+    impressions, histories, centred = random_world(7)
     together = impressions.with_columns(
-        match_features(impressions, histories, space, config=CONFIG)
+        match_features(impressions, histories, centred, config=CONFIG)
     )
     for request in impressions["request_id"].unique():
         mine = pl.col("request_id") == request
         alone = match_features(
-            impressions.filter(mine), histories.filter(mine), space, config=CONFIG
+            impressions.filter(mine), histories.filter(mine), centred, config=CONFIG
         )
         expected = together.filter(mine).drop("request_id", "item_id")
         assert_frame_equal(alone, expected, check_exact=True)  # bit for bit
 
 
 def test_blocks_do_not_change_a_value(monkeypatch):
-    impressions, histories, space = random_world(3)
-    whole = match_features(impressions, histories, space, config=CONFIG)
+    impressions, histories, centred = random_world(3)
+    whole = match_features(impressions, histories, centred, config=CONFIG)
     monkeypatch.setattr("features.similarity.BLOCK_ROWS", 20)
-    assert_frame_equal(match_features(impressions, histories, space, config=CONFIG), whole)
+    assert_frame_equal(match_features(impressions, histories, centred, config=CONFIG), whole)
 
 
 def test_columns_are_those_of_the_schema():
-    impressions, histories, space = random_world(0)
-    got = match_features(impressions, histories, space, config=CONFIG)
+    impressions, histories, centred = random_world(0)
+    got = match_features(impressions, histories, centred, config=CONFIG)
     listed = {f.name: f.dtype for f in feature_schema(CONFIG) if f.group == "match"}
     assert {name: str(dtype) for name, dtype in got.schema.items()} == listed
 
 
 def test_candidate_is_not_compared_with_itself():
-    space = space_of({"a": (1, 0), "b": (0, 1)})
-    got = one(match_features(shown(("r", "a")), past(r=[("a", 1.0), ("b", 900.0)]), space))
+    centred = centred_of({"a": (1, 0), "b": (0, 1)})
+    got = one(match_features(shown(("r", "a")), past(r=[("a", 1.0), ("b", 900.0)]), centred))
     assert got["is_repeat"] is True
     assert got["match_max"] == got["match_last"] == got["match_profile_1d"] == 0.0
 
 
 def test_missing_is_null_and_not_zero():
-    space = space_of({"a": (1, 0), "b": (0, 1)})
+    centred = centred_of({"a": (1, 0), "b": (0, 1)})
     histories = past(none=[], only_itself=[("a", 1.0)], blind=[("x", 1.0)], good=[("b", 1.0)])
     asked = shown(("none", "a"), ("only_itself", "a"), ("blind", "a"), ("good", "x"))
-    got = match_features(asked, histories, space)
+    got = match_features(asked, histories, centred)
     names = [*MatchConfig().similarity_names(), *MatchConfig().tier_names(), "match_max_rank"]
     assert got.select(names).null_count().row(0) == (4,) * len(names)
     assert got["has_vector"].to_list() == [True, True, True, False]
@@ -150,31 +151,31 @@ def test_missing_is_null_and_not_zero():
 
 
 def test_old_history_still_has_a_profile():
-    space = space_of({"a": (1, 0), "b": (1, 1)})
-    got = one(match_features(shown(("r", "a")), past(r=[("b", 24.0 * 3650)]), space))
+    centred = centred_of({"a": (1, 0), "b": (1, 1)})
+    got = one(match_features(shown(("r", "a")), past(r=[("b", 24.0 * 3650)]), centred))
     assert got["match_profile_1d"] == pytest.approx(math.sqrt(0.5), abs=1e-6)
 
 
 def test_rank_shares_the_better_place_and_gap_is_to_the_median():
-    space = space_of({"h": (1, 0), "near": (1, 0.1), "far": (0, 1), "far2": (0, -1)})
+    centred = centred_of({"h": (1, 0), "near": (1, 0.1), "far": (0, 1), "far2": (0, -1)})
     asked = shown(("r", "far"), ("r", "near"), ("r", "far2"), ("s", "far"))
-    got = match_features(asked, past(r=[("h", 1.0)], s=[("h", 1.0)]), space)
+    got = match_features(asked, past(r=[("h", 1.0)], s=[("h", 1.0)]), centred)
     assert got["match_max_rank"].to_list() == [2, 1, 2, 1]
     near = 1 / math.hypot(1, 0.1)
     np.testing.assert_allclose(got["match_max_gap"], [0, near, 0, 0], atol=1e-6)
 
 
 def test_cosine_on_an_edge_belongs_to_the_tier_above():
-    space = space_of({"a": (1, 0), "b": (0, 1)}, edges=(0.0,))
+    centred = centred_of({"a": (1, 0), "b": (0, 1)}, edges=(0.0,))
     config = MatchConfig(num_tiers=2)
-    got = one(match_features(shown(("r", "a")), past(r=[("b", 1.0)]), space, config=config))
+    got = one(match_features(shown(("r", "a")), past(r=[("b", 1.0)]), centred, config=config))
     assert (got["match_tier0_share"], got["match_tier1_share"]) == (0.0, 1.0)
 
 
 def test_request_without_a_history_row_is_refused():
-    space = space_of({"a": (1, 0)})
+    centred = centred_of({"a": (1, 0)})
     with pytest.raises(ValueError, match="none for 'lost'"):
-        match_features(shown(("lost", "a")), past(r=[]), space)
+        match_features(shown(("lost", "a")), past(r=[]), centred)
 
 
 def test_relative_forms_need_a_similarity():

@@ -61,7 +61,7 @@ def test_saved_ranker_scores_the_same(preference_table, ranker, tmp_path):
     np.testing.assert_array_equal(
         loaded.predict(preference_table), ranker.predict(preference_table)
     )
-    assert (loaded.config, loaded.space) == (ranker.config, ranker.space)
+    assert (loaded.config, loaded.centring) == (ranker.config, ranker.centring)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "model.txt"]
 
 
@@ -73,8 +73,18 @@ def test_model_of_another_manifest_is_refused(ranker, tmp_path):
         load_ranker(tmp_path)
 
 
+def test_a_ranker_of_an_older_code_is_refused(ranker, tmp_path):
+    ranker.save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["space"] = manifest.pop("centring")  # how it was called before
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="must hold a centring, got one of an older code; train"):
+        load_ranker(tmp_path)
+
+
 def test_features_of_another_embedder_are_refused(preference_table, ranker):
-    other = replace(preference_table, space=preference_table.space | {"model_version": "v2"})
+    centring = replace(preference_table.centring, model_version="v2")
+    other = replace(preference_table, centring=centring)
     with pytest.raises(ValueError, match="features of embedder 'v1', got 'v2'"):
         ranker.predict(other)
 
