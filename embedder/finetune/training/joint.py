@@ -73,7 +73,8 @@ class JointObjective:
     def batch_at(self, step: int) -> list[SampledExample]:
         """Return the examples of a step, all of one source, and the rationales that it reads."""
         examples = self._batches.at(step)
-        rng = random.Random(f"{self._config.seed}/rationales/{step}")
+        # The text is part of the seed: with another one, other rationales are drawn.
+        rng = random.Random(f"{self._config.seed}/paths/{step}")
         if self._config.rationale_choice == "best":
             batch = [_with_the_heaviest(one) for one in examples]
         else:
