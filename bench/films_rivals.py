@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from bench.films_data import Films
 from bench.films_measure import Scores
-from embedder.finetune.data.interactions import cosine
+from embedder.finetune.data.item_similarity import cosine
 from features.profile import ProfileConfig
 
 Weighting = Callable[[int], np.ndarray]

@@ -19,7 +19,7 @@ from embedder.finetune.data.behaviour_targets import (
 )
 from embedder.finetune.data.catalogue_pairs import title_image_pairs
 from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
-from embedder.finetune.data.interactions import swing
+from embedder.finetune.data.item_similarity import swing
 from embedder.finetune.data.pair_rows import read_pairs
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.records import TrainingExample

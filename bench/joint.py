@@ -133,8 +133,8 @@ def main() -> None:
     )
     steps: dict[str, Callable[[], object]] = {"rival": lambda: plain.backward(batch)}
     for name in ("ours", "kept"):
-        images = ImageFeatureCache(nano.backbone, inputs) if name == "kept" else None
-        model = CachedForward(checkpoints[name], inputs, image_features=images)
+        features = ImageFeatureCache(nano.backbone, inputs) if name == "kept" else None
+        model = CachedForward(checkpoints[name], inputs, image_features=features)
         objective = JointLoss(model, replace(manifest, dims=DIMS), OBJECTIVE)
         steps[name] = lambda objective=objective: objective.backward(batch)
     whole = gradient(checkpoints["rival"], steps["rival"])

@@ -53,9 +53,9 @@ def schooled(folder: Path, *, num_steps: int, device: str, seed: int = 0) -> Pat
         source_weights={"facts": 4.0, "shop": 1.0},
         seed=seed,
     )
-    images = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
+    features = ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
     examples = [*exercises(NUM_EXERCISES, seed=seed), *shop_examples(NUM_SHOP_EXAMPLES, seed=seed)]
-    trainer = joint_trainer(checkpoint, examples, config, image_features=images)
+    trainer = joint_trainer(checkpoint, examples, config, image_features=features)
     backbone = trainer.train(folder, save_every=50, stage="school")
     save_checkpoint(
         backbone.model, checkpoint.inputs, version, manifest={**MANIFEST, "name": "schooled"}

@@ -27,6 +27,8 @@ INSTEAD = {
     r"^(Backlog|Watermarks|Positions|Moves)$": "see docs/architecture.md (of Kafka's own words)",
     r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, fetch_http, dead_letters",
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
+    r"^(Contrastive|Joint|Gate)Trainer$": "joint_trainer, gate_trainer; there is one Trainer",
+    r"^Collaborative|^Batches$": "SequenceObjective, BatchSampler",
     r"turned_towards|both_modes|BothModes|judge_(offers|queries|histories)": "see the docs",
 }
 ALLOWED = {

@@ -53,7 +53,7 @@ def hardened(run: Run, stage: str) -> "list[Pair]":
 
 
 def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> Counts:
-    from embedder.finetune.data.mining import with_hard_negatives
+    from embedder.finetune.data.hard_negatives import with_hard_negatives
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     if not run.config.num_negatives:

@@ -61,7 +61,7 @@ def training_rows(
     """
     from embedder.finetune.data.catalogue_pairs import title_image_pairs
     from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
-    from embedder.finetune.data.interactions import swing
+    from embedder.finetune.data.item_similarity import swing
     from embedder.finetune.data.search_pairs import search_pairs
 
     found = [title_image_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from scipy.sparse.linalg import svds
 
-from embedder.finetune.data.interactions import interactions, ppmi
+from embedder.finetune.data.interactions import interaction_matrix
+from embedder.finetune.data.item_similarity import ppmi
 
 
 def behaviour_vectors(
@@ -35,7 +36,7 @@ def behaviour_vectors(
     Raises:
         ValueError: there are not more than `dim` items to factorise.
     """
-    liked = interactions(positives.filter(pl.col("ts") < before))
+    liked = interaction_matrix(positives.filter(pl.col("ts") < before))
     matrix = ppmi(liked.liked_UI)
     if matrix.shape[0] <= dim:
         raise ValueError(f"dim must be less than the number of items, {matrix.shape[0]}, got {dim}")

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from embedder.finetune.data.interactions import Interactions, interactions
+from embedder.finetune.data.interactions import Interactions, interaction_matrix
 from embedder.finetune.data.pair_rows import pair_rows
 
 
@@ -66,7 +66,7 @@ def neighbour_pairs(
 
     Args:
         positives: user_id, item_id, ts: what users liked, in any order.
-        similarity: of items, from users by items: `interactions.swing` or `interactions.cosine`.
+        similarity: of items, from users by items: `item_similarity.swing` or `.cosine`.
         before: only events earlier than this moment are used.
         num_neighbours: most pairs that start at one item; ties are broken by item_id.
         source: name of the source.
@@ -76,7 +76,7 @@ def neighbour_pairs(
         one of them may have moved it.
     """
     known = positives.filter(pl.col("ts") < before)
-    liked = interactions(known)
+    liked = interaction_matrix(known)
     return pair_rows(
         _item_queries(
             _similar_items(liked, similarity)

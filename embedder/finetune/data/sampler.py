@@ -24,7 +24,7 @@ T = TypeVar("T", bound=Sourced)
 
 
 def epoch_rows(num_rows: int, batch_size: int, number: int, *, seed: str) -> list[int]:
-    """Rows of the batch with this number: every epoch a new order, its incomplete last batch gone.
+    """Return the rows of a numbered batch: each epoch a new order, its incomplete last batch gone.
 
     Args:
         num_rows: rows to choose from, at least `batch_size`.
@@ -38,8 +38,8 @@ def epoch_rows(num_rows: int, batch_size: int, number: int, *, seed: str) -> lis
     return order[position * batch_size : (position + 1) * batch_size]
 
 
-class Batches(Generic[T]):
-    """Batches of pairs by step, each from one source; the same after a restart."""
+class BatchSampler(Generic[T]):
+    """Sampler of batches by step, each of pairs of one source; the same after a restart."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Batches(Generic[T]):
         seed: int,
         source_weights: Mapping[str, float] | None = None,
     ) -> None:
-        """Sorts the pairs by source and keeps their order within it.
+        """Sort the pairs by source and keep their order within it.
 
         Args:
             pairs: or examples made of them, of any number of sources.
@@ -79,12 +79,8 @@ class Batches(Generic[T]):
         self._turns: list[tuple[str, int]] = []
         self._num_turns = dict.fromkeys(self._weights, 0)
 
-    def source_at(self, step: int) -> str:
-        """The source that fills the batch of a step."""
-        return self._turn(step)[0]
-
     def at(self, step: int) -> list[T]:
-        """The pairs of a step; a source shows all of its batches before it repeats one."""
+        """Return the pairs of a step; a source shows all of its batches before it repeats one."""
         source, number = self._turn(step)
         pairs = self._of[source]
         # A training without sources keeps the order that it had before there were any.

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from embedder.content import reasons
-from embedder.finetune.data.sampler import Batches
+from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.gate.generate import is_well_formed, token_logprobs
 from embedder.finetune.gate.policy_loss import (
@@ -58,7 +58,7 @@ class GateObjective:
         require_frozen_encoder(image_features, is_trained=config.trains_vision_encoder)
         self._config, self._manifest, self._inputs = config, checkpoint.manifest, checkpoint.inputs
         self.num_updates = config.num_updates
-        self._batches = Batches(
+        self._batches = BatchSampler(
             examples,
             batch_size=config.batch_size,
             seed=config.seed,
@@ -88,7 +88,7 @@ class GateObjective:
         if update == 0:
             pairs = [example.pair for example in examples]
             self._rollouts = [
-                self.sampler.rolled_out(pairs, side, seed=f"{config.seed}/{step}/{side}")
+                self.sampler.sample(pairs, side, seed=f"{config.seed}/{step}/{side}")
                 for side in config.sides
             ]
             for rollouts in self._rollouts:

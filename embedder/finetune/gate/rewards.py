@@ -62,7 +62,7 @@ def utility_rewards(
 ) -> torch.Tensor:
     """[P, G] the adaptive reward R_ada, in [-1 - token_cost, 1].
 
-    A rollout that reasons earns its gain and pays for its words; one that answers directly earns
+    A rollout that reasons earns its gain and pays for its tokens; one that answers directly earns
     what reasoning has lost on average in its group. Both are cut off at `gain_scale`.
 
     Args:

@@ -1,7 +1,7 @@
 """Groups of rollouts, half direct and half reasoned, and what each of them was worth.
 
 Shape legend: P = prompts, G = rollouts of each, N = distinct answers: of each prompt the direct
-  one, then its reasoned ones; T = words of reasoned answers
+  one, then its reasoned ones; T = tokens of reasoned answers
 """
 
 import math
@@ -76,13 +76,13 @@ class RolloutSampler:
             model: reads with the policy.
             reference: reads with the model that the training started from.
             bank: what embeddings are held against.
-            manifest: its instructions and its limit on words.
+            manifest: its instructions and its limit on tokens.
             config: how many rollouts, and how they are rewarded.
         """
         self._model, self._reference, self._bank = model, reference, bank
         self._inputs, self._manifest, self._config = model.inputs, manifest, config
 
-    def rolled_out(self, pairs: Sequence[Pair], side: Side, *, seed: str) -> GateRollouts:
+    def sample(self, pairs: Sequence[Pair], side: Side, *, seed: str) -> GateRollouts:
         """Rollouts of one side of the pairs, all of one source, under the policy as it is."""
         manifest = self._manifest.for_source(pairs[0].source)
         contents = [pair.query if side == "query" else pair.target for pair in pairs]

@@ -1,6 +1,6 @@
-"""Contents as a training reads them, again and again: prompts and image features are kept.
+"""Forward pass of a training: prompts and image features are kept, for contents come back.
 
-Shape legend: B = prompts in the batch, N = their answers, T = words of these
+Shape legend: B = prompts in the batch, N = their answers, T = tokens of these
 """
 
 import itertools
@@ -18,7 +18,7 @@ from embedder.prompting.sample import Sample
 
 
 class CachedForward:
-    """Reads prompts and answers with a model that is being trained."""
+    """`forward` with a model that is being trained, in groups of one length."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class CachedForward:
         num_kept_samples: int = 4096,
         group_size: int = 32,
     ) -> None:
-        """A reader with nothing kept yet.
+        """Keep nothing yet.
 
         Args:
             backbone: the model.
@@ -44,7 +44,7 @@ class CachedForward:
         self._sample = lru_cache(num_kept_samples)(inputs.sample)
 
     def sample(self, content: Content, instruction: str) -> Sample:
-        """The prompt for a content.
+        """Return the prompt for a content.
 
         Raises:
             embedder.prompting.images.ImageError: the image cannot be read.
@@ -54,7 +54,7 @@ class CachedForward:
     def forward(
         self, batch: Sequence[PromptWithAnswers], *, with_tokens: bool = True
     ) -> ForwardOutput:
-        """What `forward.read` says of the batch, read in groups of one length."""
+        """Return what `forward` does for the batch, computed in groups of one length."""
         order = sorted(range(len(batch)), key=lambda place: _length(batch[place]))
         groups = [
             order[start : start + self._group_size]

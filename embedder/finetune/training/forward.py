@@ -1,4 +1,4 @@
-"""Prompts with all of their answers, read in one pass: direct and reasoned, or many rollouts.
+"""Forward pass over prompts with all of their answers: direct and reasoned, or many rollouts.
 
 The answers of a prompt stand behind it one after the other. Each sees the prompt and itself, none
 of the others, and its positions go on from the prompt's, so that every state is that of the answer
@@ -7,7 +7,7 @@ embedding token inside of it, which the reasoning then sees; here the modes do n
 
 Shape legend:
   B = prompts in the batch, L = longest prompt with its answers, A = places read per prompt,
-  H = hidden size, N = answers in the batch, T = words: tokens of reasoned answers behind the gate
+  H = hidden size, N = answers in the batch, T = tokens of reasoned answers behind the gate
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class PromptWithAnswers:
 
 @dataclass(frozen=True, slots=True)
 class ForwardOutput:
-    """What the model makes of a batch; answers are counted through, prompt by prompt."""
+    """What a forward pass over a batch gives; answers are counted through, prompt by prompt."""
 
     gate_B2: torch.Tensor
     """Logits of `direct` and `reason`."""
@@ -46,22 +46,22 @@ class ForwardOutput:
     """The embedding of each answer, L2-normalised, float32."""
 
     token_states_TH: torch.Tensor
-    """Behind each token that a word follows; empty where words are not read."""
+    """The state that predicts each of those tokens; empty where they are not read."""
 
     token_ids_T: torch.Tensor
-    """Ids of the words."""
+    """Ids of the tokens."""
 
     answer_T: torch.Tensor
-    """The answer of each word."""
+    """The answer of each token."""
 
 
 def direct_answer(inputs: Inputs) -> tuple[int, ...]:
-    """Tokens of the answer without a rationale."""
+    """Return the tokens of the answer without a rationale."""
     return inputs.direct_id, inputs.emb_id
 
 
 def rationale_answer(inputs: Inputs, text: str, summary: str) -> tuple[int, ...]:
-    """Tokens of the answer that reasons. Control tokens that the texts spell are plain text."""
+    """Return the tokens of the answer that reasons; control tokens in the texts are plain text."""
     return tuple(
         inputs.tokens(reasoned_answer(inputs.neutralised(text), inputs.neutralised(summary)))
     )
@@ -75,7 +75,9 @@ def forward(
     images: ImageFeatures | None = None,
     with_tokens: bool = True,
 ) -> ForwardOutput:
-    """What the model makes of prompts and answers, with its graph unless grad mode is off.
+    """Return the embeddings, gate logits and token states of prompts with their answers.
+
+    They come with their graph unless grad mode is off.
 
     Args:
         backbone: the model; in bfloat16 on a GPU, whatever its weights are in.
@@ -108,13 +110,13 @@ def forward(
         gate_B2.float(),
         F.normalize(states(layout.ends).float(), dim=-1),
         states(layout.before),
-        torch.tensor(layout.words, dtype=torch.long, device=device),
+        torch.tensor(layout.token_ids, dtype=torch.long, device=device),
         torch.tensor(layout.owners, dtype=torch.long, device=device),
     )
 
 
 def token_logits(backbone: Backbone, output: ForwardOutput) -> torch.Tensor:
-    """[T, V] logits, float32, of the token that follows before each word; V is the vocabulary."""
+    """[T, V] float32 logits that predict each of the output's tokens; V is the vocabulary."""
     with half_precision(backbone.device):
         return backbone.logits(output.token_states_TH).float()
 
@@ -135,9 +137,9 @@ class _Layout:
     """Row and number among its places of each answer's embedding token."""
 
     before: list[tuple[int, int]] = field(default_factory=list)
-    """The same of each token that a word follows."""
+    """The same of each token whose state predicts a read one."""
 
-    words: list[int] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
 
     def padded_places(self) -> list[list[int]]:
@@ -147,7 +149,7 @@ class _Layout:
 
 
 def _layout(batch: Sequence[PromptWithAnswers], *, reason_id: int | None) -> _Layout:
-    """With a `reason_id`, answers that begin with it are read word by word."""
+    """With a `reason_id`, answers that begin with it are read token by token."""
     layout = _Layout()
     for row, one in enumerate(batch):
         end = len(one.sample)
@@ -156,7 +158,7 @@ def _layout(batch: Sequence[PromptWithAnswers], *, reason_id: int | None) -> _La
             if answer[0] == reason_id:
                 slots = range(len(places), len(places) + len(answer))
                 layout.before += [(row, slot) for slot in slots[:-1]]
-                layout.words += answer[1:]
+                layout.token_ids += answer[1:]
                 layout.owners += [len(layout.ends)] * (len(answer) - 1)
                 places += range(end, end + len(answer))
             else:

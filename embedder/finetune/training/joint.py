@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.data.sampler import Batches
+from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointConfig
@@ -49,7 +49,7 @@ class JointObjective:
         """Sort the examples by source; arguments and errors as of `joint_trainer`."""
         require_frozen_encoder(image_features, is_trained=config.trains_vision_encoder)
         self._config, self._augment = config, augment
-        self._batches = Batches(
+        self._batches = BatchSampler(
             examples,
             batch_size=config.batch_size,
             seed=config.seed,

@@ -116,7 +116,7 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
 
 
 def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
-    from embedder.finetune.data.mining import with_hard_negatives
+    from embedder.finetune.data.hard_negatives import with_hard_negatives
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     for stage, model in (("negatives", "nano"), ("fresh_negatives", finished.version("joint"))):

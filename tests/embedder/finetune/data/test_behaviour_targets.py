@@ -13,7 +13,8 @@ from embedder.finetune.data.behaviour_targets import (
     procrustes_align,
     with_popularity,
 )
-from embedder.finetune.data.interactions import interactions, ppmi
+from embedder.finetune.data.interactions import interaction_matrix
+from embedder.finetune.data.item_similarity import ppmi
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -39,7 +40,7 @@ def unit_rows(rows):
 
 def test_vectors_are_the_rows_of_the_truncated_decomposition_of_ppmi():
     found = behaviour_vectors(crowd(), before=NOON + timedelta(1), dim=3)
-    left, sizes, _ = np.linalg.svd(ppmi(interactions(crowd()).liked_UI).toarray())
+    left, sizes, _ = np.linalg.svd(ppmi(interaction_matrix(crowd()).liked_UI).toarray())
     assert sizes[2] - sizes[3] > 1e-3  # else the third direction is anyone's
     expected = unit_rows(left[:, :3] * np.sqrt(sizes[:3]))
     assert found["item_id"].to_list() == list("abcdefghij")

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
-from embedder.finetune.data.interactions import cosine, swing
+from embedder.finetune.data.item_similarity import cosine, swing
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

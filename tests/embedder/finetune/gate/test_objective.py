@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from embedder.finetune.data.sampler import Batches
+from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.gate.config import GateConfig, RewardConfig
 from embedder.finetune.gate.generate import is_well_formed
 from embedder.finetune.gate.objective import gate_trainer
@@ -39,7 +39,7 @@ def trainer(fresh, pairs):
 
 
 def test_half_of_each_group_is_direct_and_was_drawn_with_one_half(trainer, pairs):
-    rollouts = trainer().objective.sampler.rolled_out(pairs[:3], "query", seed="a")
+    rollouts = trainer().objective.sampler.sample(pairs[:3], "query", seed="a")
     assert rollouts.reasons_PG.tolist() == [[False, False, True, True]] * 3
     assert rollouts.answer_PG.tolist() == [[0, 0, 1, 2], [3, 3, 4, 5], [6, 6, 7, 8]]
     torch.testing.assert_close(
@@ -49,7 +49,7 @@ def test_half_of_each_group_is_direct_and_was_drawn_with_one_half(trainer, pairs
 
 def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer, pairs):
     drawing = trainer(forces_both=False, num_generations=8)
-    rollouts = drawing.objective.sampler.rolled_out(pairs, "query", seed="a")
+    rollouts = drawing.objective.sampler.sample(pairs, "query", seed="a")
     p = torch.softmax(rollouts.gate_P2, dim=-1)[:, 1:]
     expected = torch.where(rollouts.reasons_PG, p, 1 - p).log()
     torch.testing.assert_close(rollouts.gate_logprob_PG, expected)
@@ -60,10 +60,10 @@ def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer
 @pytest.mark.parametrize("forces_both", [True, False])
 def test_what_is_drawn_for_a_content_does_not_depend_on_its_batch(trainer, pairs, forces_both):
     sampler = trainer(forces_both=forces_both).objective.sampler
-    together = sampler.rolled_out(pairs[:4], "query", seed="a")
-    alone = sampler.rolled_out(pairs[2:3], "query", seed="a")
+    together = sampler.sample(pairs[:4], "query", seed="a")
+    alone = sampler.sample(pairs[2:3], "query", seed="a")
     assert alone.prompted[0].answers == together.prompted[2].answers
-    again = sampler.rolled_out(pairs[:4], "query", seed="b")
+    again = sampler.sample(pairs[:4], "query", seed="b")
     assert [one.answers for one in again.prompted] != [one.answers for one in together.prompted]
 
 
@@ -73,7 +73,7 @@ def test_gains_are_scores_against_the_embedders_own_vectors(
 ):
     """Plain cosines, so that the expected values need nothing but encodings."""
     plain = RewardConfig(form=0.0, rank=0.0, score="cosine", token_cost=0.0, gain_scale=10.0)
-    rollouts = trainer(rewards=plain).objective.sampler.rolled_out(pairs[:4], side, seed="a")
+    rollouts = trainer(rewards=plain).objective.sampler.sample(pairs[:4], side, seed="a")
     checkpoint = fresh()
     ids, backbone = checkpoint.inputs, checkpoint.backbone
     model = MMEmbR1(checkpoint, EmbedderConfig(policy="never"))
@@ -99,7 +99,7 @@ def test_gains_are_scores_against_the_embedders_own_vectors(
 
 def test_a_rationale_without_form_earns_nothing(trainer, fresh, pairs):
     """Untrained weights hardly ever write one summary and end within 8 words."""
-    rollouts = trainer().objective.sampler.rolled_out(pairs, "query", seed="a")
+    rollouts = trainer().objective.sampler.sample(pairs, "query", seed="a")
     summary = fresh().inputs.summary_id
     answers = [a for one in rollouts.prompted for a in one.answers[1:]]
     broken = torch.tensor([a.count(summary) != 1 or len(a) == 9 for a in answers]).view(10, 2)
@@ -116,13 +116,13 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
     learner = trainer(
         num_steps=12, sides=("query",), estimator=estimator, learning_rate=1e-3, replay_weight=0.0
     )
-    rolled_out = learner.objective.sampler.rolled_out
+    rolled_out = learner.objective.sampler.sample
 
     def judged_by_decree(batch, side, *, seed):
         rollouts = rolled_out(batch, side, seed=seed)
         return replace(rollouts, reward_PG=(rollouts.reasons_PG == pays).float())
 
-    learner.objective.sampler.rolled_out = judged_by_decree
+    learner.objective.sampler.sample = judged_by_decree
     seen = [learner.step(step)["query/reason_probability"] for step in range(12)]
     assert seen[-1] > 0.8 if pays else seen[-1] < 0.2
 
@@ -130,7 +130,7 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
 def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pairs):
     """One word of one rationale that was better than its group: its probability must rise."""
     learner = trainer(train_tokens=True, kl_weight=0.0)
-    rollouts = learner.objective.sampler.rolled_out(pairs[:1], "query", seed="a")
+    rollouts = learner.objective.sampler.sample(pairs[:1], "query", seed="a")
     rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
     losses = learner.objective.losses(rollouts)
     num_tokens = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
@@ -147,9 +147,9 @@ def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pai
 
 def test_the_reference_stays_where_the_training_started(trainer, pairs):
     learner = trainer(learning_rate=1e-2, warmup_steps=0)
-    before = learner.objective.sampler.rolled_out(pairs[:2], "item", seed="a")
+    before = learner.objective.sampler.sample(pairs[:2], "item", seed="a")
     learner.step(0)
-    after = learner.objective.sampler.rolled_out(pairs[:2], "item", seed="a")
+    after = learner.objective.sampler.sample(pairs[:2], "item", seed="a")
     assert torch.equal(before.reference_P2, after.reference_P2)
     torch.testing.assert_close(before.gate_P2, before.reference_P2, atol=1e-5, rtol=0)
     assert not torch.allclose(after.gate_P2, after.reference_P2, atol=1e-3)
@@ -176,14 +176,14 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path)
 
 def test_every_update_of_a_step_learns_from_the_same_rollouts(trainer):
     learner = trainer(num_updates=3, sides=("query",), learning_rate=1e-3, warmup_steps=0)
-    rolled_out, made, learnt = learner.objective.sampler.rolled_out, [], []
+    rolled_out, made, learnt = learner.objective.sampler.sample, [], []
 
     def counted(batch, side, *, seed):
         made.append(rolled_out(batch, side, seed=seed))
         return made[-1]
 
     losses = learner.objective.losses
-    learner.objective.sampler.rolled_out = counted
+    learner.objective.sampler.sample = counted
     learner.objective.losses = lambda rollouts: learnt.append(rollouts) or losses(rollouts)
     learner.step(0)
     learner.step(1)
@@ -206,7 +206,7 @@ def test_what_joint_training_learnt_is_replayed_with_its_rationales(fresh, pairs
     short = replace(checkpoint.manifest, max_new_tokens=8)
     trainer = gate_trainer(replace(checkpoint, manifest=short), examples, config(replay_weight=0.5))
     logged = trainer.step(0)
-    batch = Batches(examples, batch_size=4, seed=0).at(0)
+    batch = BatchSampler(examples, batch_size=4, seed=0).at(0)
     again.backbone.requires_grad_(True)
     objective = JointLoss(
         CachedForward(again.backbone, again.inputs),
