@@ -9,8 +9,8 @@ import torch
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Policy, Side
 from embedder.engine.decoding import SelfDecoder
-from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Decoder, Gate
+from embedder.engine.engine import Engine
+from embedder.engine.gating import Decoder, Gate, Task
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.prompting.images import ImageError, open_image
 from embedder.prompting.template import TEMPLATE_VERSION
@@ -143,7 +143,7 @@ class MMEmbR1(BaseEncoder):
         deadline: float | None,
     ) -> Iterator[tuple[int, Answer]]:
         instruction = self._checkpoint.manifest.instruction(side)
-        task = Task(instruction, policy or self._config.policy, deadline)
+        task = Task(side, instruction, policy or self._config.policy, deadline)
         return self._engine.answers(contents, task)
 
 

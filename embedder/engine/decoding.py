@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from embedder.content import Answer, Encoding, Failure
 from embedder.engine.continuous_batch import ActiveRationale, ContinuousBatch, FinishedRationale
-from embedder.engine.gating import Gated
+from embedder.engine.gating import Gated, Task
 from embedder.engine.sampling import likeliest
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
@@ -49,9 +49,7 @@ class SelfDecoder:
         self._max_new_tokens, self._num_slots = max_new_tokens, num_slots
         self._max_waiting = max_waiting
 
-    def decode(
-        self, gated: Iterable[Gated], deadline: float | None = None
-    ) -> Iterator[tuple[int, Answer]]:
+    def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
         """See `embedder.engine.gating.Decoder`; direct answers leave as they come."""
         batch = self._batch()
         direct: dict[int, Encoding] = {}
@@ -63,9 +61,9 @@ class SelfDecoder:
             direct[one.row] = one.answer
             batch.wait(ActiveRationale(one.row, one.past_Y2KLD, one.position))
             while batch.num_waiting > self._max_waiting:
-                yield from self._advance(batch, direct, deadline)
+                yield from self._advance(batch, direct, task.deadline)
         while batch.is_busy:
-            yield from self._advance(batch, direct, deadline)
+            yield from self._advance(batch, direct, task.deadline)
 
     def _batch(self) -> ContinuousBatch:
         def choose(logits_RV: torch.Tensor, numbers: Sequence[int]) -> list[int]:

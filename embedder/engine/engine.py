@@ -6,11 +6,10 @@ budget, gated, and handed to a decoder. What goes wrong with one content stays w
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from embedder.content import Answer, Content, Failure, Policy
+from embedder.content import Answer, Content, Failure
 from embedder.engine.batches import TokenBudget, padded_tokens, token_budget_batches
-from embedder.engine.gating import Decoder, Gate, Gated
+from embedder.engine.gating import Decoder, Gate, Gated, Task
 from embedder.engine.memory import is_device_lost, is_out_of_memory, release_memory
 from embedder.engine.prefetch import prepared_windows
 from embedder.prompting.inputs import Inputs
@@ -21,17 +20,6 @@ logger = logging.getLogger(__name__)
 MIN_TO_BLAME_THE_MODEL = 8  # so many contents of one batch do not all fail by their own fault
 
 Prepared = tuple[int, Content, Sample]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is asked of all contents of a call."""
-
-    instruction: str
-    policy: Policy
-
-    deadline: float | None = None
-    """A moment of `time.monotonic` from which on nobody reasons any more; None: none."""
 
 
 class Engine:
@@ -69,7 +57,7 @@ class Engine:
             Exception: the device or the model failed, and not a content: what had no answer yet
                 gets none.
         """
-        return self._decoder.decode(self._gated(contents, task), task.deadline)
+        return self._decoder.decode(self._gated(contents, task), task)
 
     def _gated(self, contents: Iterable[Content], task: Task) -> Iterator[Gated]:
         windows = prepared_windows(

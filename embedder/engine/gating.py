@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from embedder.content import Answer, Content, Encoding, Failure, Policy, reasons
+from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, reasons
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
@@ -43,6 +43,22 @@ class Gated:
     """Rotary position of the token after the prompt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked of all contents of a call."""
+
+    side: Side
+
+    instruction: str
+    """The version's, for that side."""
+
+    policy: Policy
+
+    deadline: float | None = None
+    """A moment of `time.monotonic`: what still reasons then is answered directly, and its encoding
+    says so. None: no deadline."""
+
+
 class Decoder(Protocol):
     """Reasons about the contents that the gate sends to it: the model itself, or another one."""
 
@@ -51,14 +67,11 @@ class Decoder(Protocol):
         """Whether it goes on from the prompt's keys and values, which are then kept for it."""
         ...
 
-    def decode(
-        self, gated: Iterable[Gated], deadline: float | None = None
-    ) -> Iterator[tuple[int, Answer]]:
+    def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
         """Yield row and answer of every content, each as soon as it is there.
 
         A content that does not reason is handed on at once. Drawing the next one from `gated` makes
-        the model prefill, so a decoder with enough to do draws none. What still reasons at the
-        `deadline`, a moment of `time.monotonic`, is answered directly, and its encoding says so.
+        the model prefill, so a decoder with enough to do draws none.
         """
         ...
 

@@ -127,7 +127,7 @@ def test_another_decoder_answers_for_what_the_gate_sends_to_it(checkpoint):
 
         needs_past = False
 
-        def decode(self, gated, deadline):
+        def decode(self, gated, task):
             for one in gated:
                 assert one.past_Y2KLD is None
                 yield one.row, replace(one.answer, action="reason", rationale=one.content.text)

@@ -12,7 +12,6 @@ from ponder.wiring import configured_manifest, open_encoder
 if TYPE_CHECKING:
     from embedder.content import Content, Side
     from embedder.mmemb_r1 import MMEmbR1
-    from embedder.reasoners.encoder import ReasonedEncoder
     from embedder.reasoners.paired_encodings import PairedEncodings
     from evaluation.query_sets import QuerySet
 
@@ -68,12 +67,11 @@ def embedder_report(
     return report
 
 
-def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1 | ReasonedEncoder":
+def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1":
     from embedder.mmemb_r1 import MMEmbR1
-    from embedder.reasoners.encoder import ReasonedEncoder
 
     encoder = open_encoder(settings)
-    if not isinstance(encoder, MMEmbR1 | ReasonedEncoder):
+    if not isinstance(encoder, MMEmbR1):
         raise ValueError(
             f"the embedder must be one that reasons, got {settings.model!r}; judge it with "
             "ponder evaluate"
@@ -82,7 +80,7 @@ def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1 | ReasonedEncoder":
 
 
 def _sensitivities(
-    encoder: "MMEmbR1 | ReasonedEncoder",
+    encoder: "MMEmbR1",
     query_set: "QuerySet",
     queries: "PairedEncodings",
     items: "PairedEncodings",

@@ -4,6 +4,7 @@ The tolerance is 1e-5: padding and the cache change the order of float32 sums, n
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 
 from embedder.content import Content, Failure
 from embedder.engine.decoding import SelfDecoder
-from embedder.engine.gating import Gate
+from embedder.engine.gating import Gate, Task
 from embedder.engine.sampling import likeliest
 from embedder.model.checkpoint import load
 
 TOLERANCE = 1e-5
+TASK = Task("query", "find the item", "always")
 QUESTIONS = (
     "as many hats as a bicycle has wheels",
     "boats, one more than a square has sides, in the colour of chocolate",
@@ -48,7 +50,7 @@ def answers(checkpoint, gated, *, deadline=None, max_new_tokens=64, **options):
     decoder = SelfDecoder(
         checkpoint.backbone, checkpoint.inputs, max_new_tokens=max_new_tokens, **options
     )
-    return dict(decoder.decode(gated, deadline))
+    return dict(decoder.decode(gated, replace(TASK, deadline=deadline)))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_the_shorter_rationale_is_answered_before_a_longer_one_that_began_earlie
     gated = judged(nano.backbone, nano.inputs, questions)
     by_length = sorted(gated, key=lambda one: -expected[one.row].rationale_tokens)
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=2)
-    order = [row for row, _ in decoder.decode(by_length)]
+    order = [row for row, _ in decoder.decode(by_length, TASK)]
     assert order[0] != by_length[0].row
     assert sorted(order) == sorted(expected)
 
@@ -114,7 +116,7 @@ def test_direct_answers_do_not_wait_for_reasoning(nano, questions):
     reasoning = judged(nano.backbone, nano.inputs, questions[:2])
     direct = judged(nano.backbone, nano.inputs, questions[2:], policy="never")
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64)
-    order = [row for row, _ in decoder.decode([*reasoning, *direct])]
+    order = [row for row, _ in decoder.decode([*reasoning, *direct], TASK)]
     assert order[:3] == [2, 3, 4]
 
 
@@ -128,7 +130,7 @@ def test_more_is_prefilled_only_while_few_wait(nano, questions):
             yield one
 
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=1, max_waiting=1)
-    next(decoder.decode(source()))
+    next(decoder.decode(source(), TASK))
     assert len(drawn) <= 3  # one in the slot, one that waits, one that made the wait too long
 
 
@@ -168,12 +170,12 @@ def test_where_memory_runs_out_fewer_reason_at_once_and_the_answers_are_the_same
 ):
     gated = judged(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 2), nano.inputs, max_new_tokens=64)
-    assert_same(dict(decoder.decode(gated)), expected)
+    assert_same(dict(decoder.decode(gated, TASK)), expected)
 
 
 def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
     gated = judged(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 0), nano.inputs, max_new_tokens=64)
-    found = dict(decoder.decode(gated))
+    found = dict(decoder.decode(gated, TASK))
     assert len(found) == len(gated)
     assert all(isinstance(answer, Failure) for answer in found.values())

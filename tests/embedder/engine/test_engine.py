@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from embedder.content import Content, Encoding, Failure
-from embedder.engine.engine import Engine, Task
-from embedder.engine.gating import Gated
+from embedder.engine.engine import Engine
+from embedder.engine.gating import Gated, Task
 from embedder.prompting.sample import Sample
 
 BAD_SHAPE = RuntimeError("bad shape")
-TASK = Task("describe", "never")
+TASK = Task("item", "describe", "never")
 
 
 class Lengths:
@@ -49,7 +49,7 @@ class Direct:
 
     needs_past = False
 
-    def decode(self, gated, deadline):
+    def decode(self, gated, task):
         for one in gated:
             yield one.row, one.answer
 
