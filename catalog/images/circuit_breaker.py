@@ -8,7 +8,7 @@ MAX_REMEMBERED = 10_000
 
 
 class CircuitBreaker:
-    """UpsertCounts each host's failures in a row and pauses the host after too many."""
+    """Counts each host's failures in a row and pauses the host after too many."""
 
     def __init__(
         self, *, max_failures: int, pause_s: float, clock: Callable[[], float] = monotonic

@@ -22,7 +22,7 @@ CRASH_AT = int(os.environ.get("PONDER_CRASH_AT", "0"))
 
 
 class Moments:
-    """UpsertCounts the moments, and is killed at one of them."""
+    """Counts the moments, and is killed at one of them."""
 
     passed = 0
 

@@ -36,7 +36,7 @@ class Crash(Exception):
 
 
 class Faults:
-    """UpsertCounts the moments at which a process may die, and lets it die at some of them."""
+    """Counts the moments at which a process may die, and lets it die at some of them."""
 
     def __init__(self, crashes):
         self.crashes, self.moment = crashes, 0
