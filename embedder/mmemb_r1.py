@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
+from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Policy, Side
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine
 from embedder.engine.gating import Decoder, Gate, Task
 from embedder.model.checkpoint import Checkpoint, load
-from embedder.prompting.images import ImageError, open_image
+from embedder.prompting.images import open_image
 from embedder.prompting.template import TEMPLATE_VERSION
 from embedder.version import version_id
 

@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import io
 from typing import Annotated, Literal, Self
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.images.check import ImageError, opened_image
 from embedder.content import Action, Content, Policy
 from recall.errors import InvalidQuery
 from recall.filters import Filter
@@ -87,26 +86,17 @@ def decode_image(image_base64: str) -> bytes:
     """The image's file, with its format and size checked before anything decodes its pixels.
 
     Raises:
-        InvalidQuery: not base64, not an image, or larger than the limits.
+        InvalidQuery: not base64, not an image that could also be landed, or larger than the limits.
     """
     try:
         data = base64.b64decode(image_base64, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidQuery(f"image_base64 must be base64: {error}") from error
-    if len(data) > MAX_IMAGE_BYTES:
-        raise InvalidQuery(f"an image must have at most {MAX_IMAGE_BYTES} bytes, got {len(data)}")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-    except Image.DecompressionBombError as error:
-        raise InvalidQuery(f"an image must have at most {MAX_IMAGE_PIXELS} pixels") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InvalidQuery("image_base64 must hold an image that Pillow can open") from error
-    if width * height > MAX_IMAGE_PIXELS:
-        raise InvalidQuery(
-            f"an image must have at most {MAX_IMAGE_PIXELS} pixels, got {width} x {height}"
-        )
-    return data
+        with opened_image(data, max_bytes=MAX_IMAGE_BYTES, max_pixels=MAX_IMAGE_PIXELS):
+            return data
+    except ImageError as error:
+        raise InvalidQuery(f"image_base64: {error}") from error
 
 
 class Candidate(BaseModel):

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "evaluation": {"catalog", "embedder", "features"},
     "recall": {"catalog", "embedder", "features", "evaluation"},
     "ranker": {"catalog", "features", "evaluation"},
-    "serving": {"embedder", "features", "recall", "ranker"},
+    "serving": {"catalog", "embedder", "features", "recall", "ranker"},
     "ponder": {"catalog", "embedder", "features", "evaluation", "recall", "ranker", "serving"},
     "bench": {"catalog", "embedder", "features", "evaluation", "recall", "ranker", "ponder"},
     "dags": {"ponder"},

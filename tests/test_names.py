@@ -25,7 +25,7 @@ INSTEAD = {
     r"(query|target)_paths?$|RationalePath": "..._rationales",
     r"\btower|_tower|Tower": "vision_encoder",
     r"^(Backlog|Watermarks|Positions|Moves)$": "see docs/architecture.md (of Kafka's own words)",
-    r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, fetch_http, dead_letters",
+    r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, http, dead_letters",
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
     r"^(Contrastive|Joint|Gate)Trainer$": "joint_trainer, gate_trainer; there is one Trainer",
     r"^Collaborative|^Batches$": "SequenceObjective, BatchSampler",

@@ -174,7 +174,9 @@ class ImageFetcher:
                 image = load_image(item, base_dir=self._base_dir, config=self._config)
             else:
                 image = self._take(uri, until)
-                check_image(image, max_pixels=self._config.max_pixels)
+                check_image(
+                    image, max_bytes=self._config.max_bytes, max_pixels=self._config.max_pixels
+                )
         except RecordError as error:
             return Loaded(record, error, None)
         return Loaded(record, item, image)

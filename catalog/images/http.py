@@ -16,8 +16,9 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpcore2 as httpcore
 
 from catalog.images.addresses import AddressRule, Resolve, resolve
+from catalog.images.check import check_size
 from catalog.images.guarded_connection import Deadline, GuardedBackend
-from catalog.images.image import ImageConfig, ImageUnavailable, check_size
+from catalog.images.image import ImageConfig, ImageUnavailable
 from catalog.records import RecordError
 
 USER_AGENT = b"ponder (catalogue images)"

@@ -8,10 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from catalog.images.addresses import Network
-from catalog.images.check import MAX_PIXELS, check_image
+from catalog.images.check import MAX_BYTES, MAX_PIXELS, check_image, check_size
 from catalog.records import Item, RecordError
-
-MAX_IMAGE_BYTES = 20_000_000
 
 REMOTE_SCHEMES = ("http", "https", "s3")
 
@@ -37,7 +35,7 @@ class ImageConfig:
     store_options: Mapping[str, str] = field(default_factory=dict)
     """Credentials, region and endpoint of the buckets, in the names that deltalake takes."""
 
-    max_bytes: int = MAX_IMAGE_BYTES
+    max_bytes: int = MAX_BYTES
     """Of an encoded image, after any compression of the transfer is undone."""
 
     max_pixels: int = MAX_PIXELS
@@ -146,20 +144,8 @@ def load_image(
         image = _inline(uri, max_bytes=config.max_bytes)
     else:
         image = _from_file(_path_of(uri), base_dir=base_dir, max_bytes=config.max_bytes)
-    check_image(image, max_pixels=config.max_pixels)
+    check_image(image, max_bytes=config.max_bytes, max_pixels=config.max_pixels)
     return image
-
-
-def check_size(num_bytes: int, *, max_bytes: int) -> None:
-    """Returns if an image may be so large.
-
-    Raises:
-        RecordError: it may not.
-    """
-    if num_bytes > max_bytes:
-        raise RecordError(
-            "media", f"an image may have at most {max_bytes} bytes, got {num_bytes}; shrink it"
-        )
 
 
 def data_uri(image: bytes) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
-from catalog.images.image import ImageConfig, ImageUnavailable, check_size
+from catalog.images.check import check_size
+from catalog.images.image import ImageConfig, ImageUnavailable
 from catalog.records import RecordError
 
 READ_BYTES = 1_000_000

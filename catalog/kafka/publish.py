@@ -15,13 +15,14 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from catalog.images.image import MAX_IMAGE_BYTES, data_uri, is_remote, load_image
+from catalog.images.check import MAX_BYTES
+from catalog.images.image import data_uri, is_remote, load_image
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
 from catalog.records import RawRecord, RecordError, parse_event, parse_item
 
-MAX_MESSAGE_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 1_000_000
+MAX_MESSAGE_BYTES = MAX_BYTES * 4 // 3 + 1_000_000
 """The largest image in base64, and room for words. The brokers must take as much."""
 
 LINGER_MS = 50

@@ -85,7 +85,7 @@ class Inputs:
         """The prompt for one query or item.
 
         Raises:
-            embedder.prompting.images.ImageError: the image cannot be read.
+            catalog.images.check.ImageError: the image cannot be read.
         """
         # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
         text = self._neutralise(content.text[: self.max_text_tokens * 16])

@@ -23,8 +23,9 @@ from tenacity import (
     wait_exponential,
 )
 
+from catalog.images.check import ImageError
 from embedder.content import Content
-from embedder.prompting.images import ImageError, open_image
+from embedder.prompting.images import open_image
 from embedder.reasoners.config import EndpointConfig
 
 MAX_TEXT_CHARS = 8_000  # of a content that are sent
@@ -198,7 +199,7 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
     """A content as parts of a chat message, cut and scaled to what is sent at most.
 
     Raises:
-        embedder.prompting.images.ImageError: the image cannot be read.
+        catalog.images.check.ImageError: the image cannot be read.
     """
     parts: list[dict[str, Any]] = []
     if content.image is not None:

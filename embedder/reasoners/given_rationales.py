@@ -39,7 +39,7 @@ def encode_given(
         batch_size: sequences of one forward; those of like length go together.
 
     Raises:
-        embedder.prompting.images.ImageError: an image cannot be read.
+        catalog.images.check.ImageError: an image cannot be read.
     """
     inputs, backbone = checkpoint.inputs, checkpoint.backbone
     limit = checkpoint.manifest.max_new_tokens

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
+from catalog.images.check import ImageError
 from embedder.content import Content, Side
 from embedder.engine.sampling import SeededDraw
 from embedder.model.checkpoint import Checkpoint, load
-from embedder.prompting.images import ImageError
 from embedder.prompting.inputs import Batch, Sample
 from embedder.prompting.template import TURN_END
 from embedder.reasoners.cache import content_key

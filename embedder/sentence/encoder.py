@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 
+from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
 from embedder.prompting.image_processor import register
-from embedder.prompting.images import ImageError, open_image
+from embedder.prompting.images import open_image
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
 
 Modality = Literal["text", "image", "both"]

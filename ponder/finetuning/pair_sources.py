@@ -142,8 +142,9 @@ def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, C
         items: rows of `catalog.lake.tables.ITEMS`.
         images: image bytes by `image_hash`.
     """
+    from catalog.images.check import ImageError
     from embedder.items import item_content
-    from embedder.prompting.images import ImageError, open_image
+    from embedder.prompting.images import open_image
 
     contents = {}
     for row in items.filter(~pl.col("deleted")).sort("item_id").iter_rows(named=True):

@@ -42,7 +42,7 @@ def test_an_unreadable_image_fails_its_item_and_no_other(encoder, image):
     embedded = embed_items(rows, {"pic": image, "bad": b"not an image"}, encoder)
     assert embedded.embeddings["item_id"].to_list() == ["good"]
     assert set(embedded.failures) == {"corrupt", "lost"}
-    assert "not a readable image" in embedded.failures["corrupt"]
+    assert "must be a whole PNG" in embedded.failures["corrupt"]
     assert "land the item again" in embedded.failures["lost"]
 
 

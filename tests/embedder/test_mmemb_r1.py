@@ -6,9 +6,9 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
+from catalog.images.check import ImageError
 from embedder.content import Content, Failure
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.prompting.images import ImageError
 
 
 def encoder(checkpoint, **options):
@@ -106,7 +106,7 @@ def test_a_stream_tells_failures_where_a_list_raises_them(checkpoint):
     contents = [Content("mug"), Content("", b"not an image")]
     answers = dict(encoder(checkpoint).stream_items(contents))
     assert isinstance(answers[1], Failure)
-    assert "not a readable image" in answers[1].reason
+    assert "must be a whole PNG" in answers[1].reason
     with pytest.raises(ImageError):
         encoder(checkpoint).encode_items(contents)
 

@@ -91,7 +91,7 @@ def test_every_kind_of_query_is_answered(client, query, expected):
         ({"text": "red", "filter": {"colour": "red"}}, 422, "invalid_request", "filter.colour"),
         ({"text": "pink"}, 422, "invalid_query", "unknown words"),
         ({"image_base64": "%%%"}, 422, "invalid_query", "must be base64"),
-        ({"image_base64": "aGVsbG8="}, 422, "invalid_query", "Pillow can open"),
+        ({"image_base64": "aGVsbG8="}, 422, "invalid_query", "must be a whole PNG"),
         ({"item_id": "gone"}, 404, "not_found", "item 'gone'"),
         ({"user_id": "eve"}, 404, "not_found", "user 'eve'"),
     ],

@@ -38,7 +38,7 @@ class Augmentation:
         """The content with a varied image and a shortened text, as far as it has them.
 
         Raises:
-            embedder.prompting.images.ImageError: the image cannot be read.
+            catalog.images.check.ImageError: the image cannot be read.
         """
         image = None if content.image is None else self._varied(content.image, rng)
         return Content(self._shortened(content.text, rng), image)

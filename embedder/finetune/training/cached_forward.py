@@ -47,7 +47,7 @@ class CachedForward:
         """Return the prompt for a content.
 
         Raises:
-            embedder.prompting.images.ImageError: the image cannot be read.
+            catalog.images.check.ImageError: the image cannot be read.
         """
         return self._sample(content, instruction)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS, MEDIA
-from embedder.prompting.images import ImageError, open_image
+from embedder.prompting.images import open_image
 
 SIDE = 128  # pixels of a thumbnail's longer side
 

@@ -1,13 +1,15 @@
-"""Tests for check.py: what lands, and what never does. Images are made by Pillow."""
+"""Tests for check.py: what lands and is embedded, and what never is. Images are made by Pillow."""
 
 import io
+import random
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from catalog.images.check import MAX_PIXELS, check_image
+from catalog.images.check import MAX_PIXELS, ImageError, check_image, opened_image
 from catalog.records import RecordError
 from embedder.prompting.images import open_image
 
@@ -93,6 +95,24 @@ def test_a_format_outside_the_list_is_rejected():
     assert "got none" in reason(encoded(NOISE, format="TIFF"))
 
 
+def test_the_byte_limit_includes_its_bound():
+    num_bytes = len(LANDED["PNG"])
+    check_image(LANDED["PNG"], max_bytes=num_bytes)
+    check_image(LANDED["PNG"], max_bytes=None)
+    told = reason(LANDED["PNG"], max_bytes=num_bytes - 1)
+    assert f"at most {num_bytes - 1} bytes, got {num_bytes}" in told
+
+
+def test_opening_alone_decodes_no_pixels():
+    with opened_image(LANDED["PNG"][:-500]) as image:
+        assert image.size == (64, 48)
+
+
+def test_what_fails_while_an_image_is_open_is_its_fault():
+    with pytest.raises(ImageError, match="whole PNG"), opened_image(LANDED["PNG"][:-500]) as image:
+        image.load()
+
+
 def test_the_pixel_limit_includes_its_bound():
     check_image(LANDED["PNG"], max_pixels=64 * 48)
     assert "got 64 x 48" in reason(LANDED["PNG"], max_pixels=64 * 48 - 1)
@@ -101,7 +121,9 @@ def test_the_pixel_limit_includes_its_bound():
 @pytest.mark.parametrize("side", [7_072, 10_000, 60_000])  # Pillow: nothing, a warning, an error
 def test_a_small_file_that_unfolds_into_a_huge_image_is_rejected_by_its_header(side):
     assert side * side > MAX_PIXELS
-    assert "pixels" in reason(png_header(side, side))
+    assert f"at most {MAX_PIXELS} pixels" in reason(png_header(side, side))
+    with pytest.raises(ImageError, match=f"at most {MAX_PIXELS} pixels"):
+        open_image(png_header(side, side))
 
 
 def test_a_text_chunk_that_unfolds_is_rejected():
@@ -110,3 +132,42 @@ def test_a_text_chunk_that_unfolds_is_rejected():
     packed = struct.pack(">I", len(bomb[1])) + bomb[0] + bomb[1]
     packed += struct.pack(">I", zlib.crc32(bomb[0] + bomb[1]))
     reason(whole[:33] + packed + whole[33:])  # after the signature and the header
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_image_whose_exif_is_garbage_lands_and_can_be_embedded(kind):
+    image = encoded(NOISE, format=kind, exif=b"Exif\0\0garbage")
+    check_image(image)
+    assert open_image(image).size == (64, 48)
+
+
+def test_whatever_lands_can_be_embedded_and_nothing_else():
+    rng = random.Random(0)
+    wholes = [LANDED[kind] for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "turned by EXIF")]
+    outcomes = set()
+    for _ in range(400):
+        damaged = bytearray(rng.choice(wholes))
+        for _ in range(rng.randint(1, 3)):
+            damaged[rng.randrange(min(len(damaged), 300))] = rng.randrange(256)
+        outcomes.add((passes(check_image, bytes(damaged)), passes(open_image, bytes(damaged))))
+    assert outcomes == {(True, True), (False, False)}
+
+
+def passes(function, image):
+    try:
+        function(image)
+    except ImageError:
+        return False
+    return True
+
+
+def test_no_other_module_opens_images():
+    root = Path(__file__).resolve().parents[3]
+    packages = ("catalog", "embedder", "features", "evaluation", "recall", "ranker", "serving")
+    opening = [
+        path.relative_to(root).as_posix()
+        for package in (*packages, "ponder", "dags")
+        for path in sorted((root / package).rglob("*.py"))
+        if "Image.open(" in path.read_text()
+    ]
+    assert opening == ["catalog/images/check.py"]

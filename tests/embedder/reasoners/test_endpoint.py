@@ -226,7 +226,7 @@ def test_no_more_requests_are_under_way_than_allowed(serve):
 def test_an_unreadable_image_is_not_sent(serve):
     server = serve(lambda *_: GOOD)
     (outcome,) = reasoner(server).reason([Content("mugs", b"not an image")], "item")
-    assert "not a readable image" in outcome.reason
+    assert "must be a whole PNG" in outcome.reason
     assert server.asked == []
 
 

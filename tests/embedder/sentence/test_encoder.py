@@ -129,7 +129,7 @@ def test_a_image_alone_fails_its_item_and_no_other(text_encoder, image):
 def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, image_encoder, image):
     with pytest.raises(ValueError, match="reads text only"):
         text_encoder.encode_query([Content("", image)])
-    with pytest.raises(ValueError, match="not a readable image"):
+    with pytest.raises(ValueError, match="must be a whole PNG"):
         image_encoder.encode_query([Content("mugs", b"not an image")])
 
 

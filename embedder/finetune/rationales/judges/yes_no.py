@@ -79,7 +79,7 @@ class YesNoJudge:
         """[N] log-odds of yes against no, in nats.
 
         Raises:
-            embedder.prompting.images.ImageError: an image cannot be read.
+            catalog.images.check.ImageError: an image cannot be read.
         """
         prompts = [self._prompt(judge_input) for judge_input in judge_inputs]
         odds_N = np.empty(len(judge_inputs))

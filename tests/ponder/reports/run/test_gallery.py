@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder.prompting.images import ImageError
+from catalog.images.check import ImageError
 from ponder.reports.run.gallery import thumbnail
 
 
