@@ -27,9 +27,9 @@ STAGES = (
 def open_run(params, run_id):
     from ponder.finetuning.config import FinetuneConfig
     from ponder.finetuning.run import Run
-    from ponder.settings import Settings
+    from ponder.settings_sources import load_settings
 
-    settings = Settings.from_env()
+    settings = load_settings()
     folder = settings.home / "finetune" / re.sub(r"\W+", "-", run_id)
     asked = {name: value for name, value in params.items() if name != "base"}
     # What a run starts from stays, though the champion may change before its last retry.

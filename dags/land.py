@@ -39,10 +39,10 @@ def land():
     @task(pool="kafka")
     def read():
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.land import land_kafka
 
-        settings = Settings.from_env()
+        settings = load_settings()
         if not settings.kafka:
             raise AirflowSkipException("PONDER_KAFKA names no brokers")
         return json_form(land_kafka(settings, timeout_s=READ_S))

@@ -37,10 +37,10 @@ def nightly():
     @task(pool="kafka")
     def land(params=None):
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.land import land_folder, land_kafka
 
-        settings = Settings.from_env()
+        settings = load_settings()
         if settings.kafka and not params["data"]:
             return json_form(land_kafka(settings))
         folder = params["data"] or settings.data
@@ -53,58 +53,58 @@ def nightly():
 
     @task
     def plan() -> list[list[str]]:
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.embed import plan
 
-        return [list(shard) for shard in plan(Settings.from_env()).shards]
+        return [list(shard) for shard in plan(load_settings()).shards]
 
     @task(pool="gpu")
     def embed(shard: list[str]):
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.embed import embed
 
         first, last = shard
-        return json_form(embed(Settings.from_env(), (first, last)))
+        return json_form(embed(load_settings(), (first, last)))
 
     @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
     def index():
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.index import index
 
-        return json_form(index(Settings.from_env()))
+        return json_form(index(load_settings()))
 
     @task
     def validate():
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.index import validate
 
-        return json_form(validate(Settings.from_env()))
+        return json_form(validate(load_settings()))
 
     @task(outlets=[ITEM_INDEX])
     def promote():
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.index import promote
 
-        return json_form(promote(Settings.from_env()))
+        return json_form(promote(load_settings()))
 
     @task(outlets=[MATCH_FEATURES])
     def features():
         from ponder.json_form import json_form
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.features import export_features
 
-        return json_form(export_features(Settings.from_env()))
+        return json_form(export_features(load_settings()))
 
     @task
     def ranker():
-        from ponder.settings import Settings
+        from ponder.settings_sources import load_settings
         from ponder.steps.rank import train_ranker
 
-        train_ranker(Settings.from_env())
+        train_ranker(load_settings())
 
     shards = plan()
     land() >> shards

@@ -1,61 +1,115 @@
-"""Where things are and which model is used: all that differs between deployments."""
+"""Where things are and which model is used: all that differs between deployments.
 
-import json
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+Values come from a file, from the environment and from the command line; see
+`ponder.settings_sources`. Here is what each one means and what it may be.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, JsonValue, Secret, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from catalog.images.addresses import Network, parse_networks
-from embedder.content import Policy
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.registry import REGISTRY, Registry
 
+MASK = "******"
+"""In place of a secret."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """One deployment. Without any setting, everything is embedded and lies in `./.ponder`."""
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def without_password(address: str) -> str:
+    """Return an address as it may be shown: what stands before an @ in it is masked.
+
+    Example:
+        >>> without_password("https://root:milvus@host:19530")
+        'https://******@host:19530'
+    """
+    return _USERINFO.sub(MASK, address)
+
+
+def _networks(value: Any) -> Any:
+    """Networks of a list, or of text with commas between them."""
+    if isinstance(value, str):
+        return parse_networks(value)
+    if isinstance(value, list):
+        return parse_networks(",".join(map(str, value)))
+    return value
+
+
+def _names(value: Any) -> Any:
+    """Names of a list, or of text with commas between them."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+class Settings(BaseSettings):
+    """One deployment. Without any setting, everything is embedded and lies in `./.ponder`.
+
+    Made from arguments alone; `ponder.settings_sources.load_settings` also reads the file and the
+    environment. Neither its text nor an error of it holds a secret.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        env_prefix="PONDER_",
+        env_ignore_empty=True,
+        env_nested_delimiter="__",
+    )
 
     home: Path = Path(".ponder")
-    """Folder of whatever is not given an address of its own."""
+    """Folder of whatever is not given an address of its own: lake, Milvus Lite, features, ranker,
+    reports, fine-tunes, registered versions, evaluation sets."""
 
     lake: str = ""
-    """Folder or s3:// address of the lake; empty: `lake` in the home."""
+    """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
 
-    lake_options: Mapping[str, str] = field(default_factory=dict)
-    """Storage options of an object store: keys, endpoint, region."""
+    lake_options: dict[str, Secret[str]] = {}
+    """Storage options of an object store as deltalake names them: keys, endpoint, region. Secret.
+    In a variable a JSON object."""
 
     milvus: str = ""
-    """Milvus address, e.g. http://milvus:19530; empty: Milvus Lite in `milvus.db` in the home."""
+    """Milvus address, e.g. `http://milvus:19530`; empty: Milvus Lite in `milvus.db` in the home."""
 
-    milvus_token: str = ""
-    """`user:password` or an API key of the Milvus server."""
+    milvus_token: SecretStr = SecretStr("")
+    """`user:password` or an API key of the Milvus server. Secret."""
 
     kafka: str = ""
-    """Brokers, e.g. kafka:9092; empty: there is no Kafka, items come from folders."""
+    """Brokers, e.g. `kafka-1:9092,kafka-2:9092`; empty: there is no Kafka, items come from
+    folders."""
 
-    kafka_security: Mapping[str, Any] = field(default_factory=dict)
-    """Passed through to kafka-python: security_protocol, sasl_mechanism, ssl_cafile..."""
+    kafka_security: dict[str, Secret[JsonValue]] = {}
+    """Passed through to kafka-python: `security_protocol`, `sasl_mechanism`, `ssl_cafile`...
+    Secret. In a variable a JSON object."""
 
-    media_allow: tuple[Network, ...] = ()
-    """Networks that images may be fetched from although they are not of the public internet."""
+    media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    """Networks that images may be fetched from although they are not of the public internet, e.g.
+    `10.0.0.0/8,fd00::/8`."""
 
-    media_buckets: tuple[str, ...] = ()
-    """Buckets that images may be fetched from, with the keys of `lake_options`."""
+    media_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    """Buckets that `s3:` images may be fetched from, with the keys of `lake_options`, e.g.
+    `shop-images,press`."""
 
     data: str = ""
-    """Folder that the nightly DAG lands when there is no Kafka."""
+    """Folder that the DAG `nightly` lands when there is no Kafka."""
 
     model: str = "nano"
-    """Embedder: `nano`, a folder, or a hub id such as Qwen/Qwen3-VL-4B-Instruct; with `st:` before
-    a folder or hub id, any sentence-transformers model; `registry:` and a fine-tuned version's
-    name, or `registry:champion`, which follows the champion."""
+    """Embedder: `nano`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`; with `st:`
+    before a folder or hub id, any sentence-transformers model; `registry:` and a fine-tuned
+    version's name, or `registry:champion`, which follows the champion."""
 
     device: str = "cpu"
-    """Torch device of the embedder: cpu, cuda, cuda:1..."""
+    """Torch device of the embedder: `cpu`, `cuda`, `cuda:1`..."""
 
-    policy: Policy = "auto"
+    policy: Literal["auto", "always", "never"] = "auto"
     """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
 
     reasoner: str = "self"
@@ -63,31 +117,41 @@ class Settings:
     Qwen-VL model; `openai:` and a model's name, the endpoint at `reasoner_url`."""
 
     reasoner_url: str = ""
-    """Base URL of an OpenAI-compatible endpoint, e.g. http://vllm:8000/v1."""
+    """Base URL of an OpenAI-compatible endpoint, e.g. `http://vllm:8000/v1`."""
 
-    reasoner_key: str = field(default="", repr=False)
-    """API key of the endpoint."""
+    reasoner_key: SecretStr = SecretStr("")
+    """API key of the endpoint, sent as a bearer token. Secret."""
 
-    reasoner_max_tokens: int = 512
+    reasoner_max_tokens: int = Field(default=512, ge=1)
     """A reasoner other than the embedder may generate so many tokens an input."""
 
-    reasoner_timeout_s: float = 60.0
-    """One request to the endpoint may take so long."""
+    reasoner_timeout_s: float = Field(default=60.0, gt=0)
+    """One request to the endpoint may take so many seconds."""
 
-    reasoner_concurrency: int = 8
+    reasoner_concurrency: int = Field(default=8, ge=1)
     """Requests to the endpoint at a time."""
 
-    shard_size: int = 512
+    shard_size: int = Field(default=512, ge=1)
     """Items that one embedding task takes."""
 
-    promotion: PromotionConfig = field(default_factory=PromotionConfig)
-    """What a fine-tuned version must reach to become the champion."""
+    promotion: PromotionConfig = PromotionConfig()
+    """What a fine-tuned version must reach to become the champion. In a file a table, in a variable
+    a JSON object, or a variable for each threshold, e.g. `PONDER_PROMOTION__MAX_LOSS`."""
 
-    def __post_init__(self) -> None:
-        if self.policy not in ("auto", "always", "never"):
-            raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
-        if self.shard_size < 1:
-            raise ValueError(f"shard_size must be at least 1, got {self.shard_size}")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the arguments alone: what is made in code does not depend on who runs it."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_reasoner(self) -> Self:
         kind = self.reasoner.partition(":")[0]
         if kind not in ("self", "model", "openai") or (kind == "self") != (self.reasoner == "self"):
             raise ValueError(
@@ -101,39 +165,22 @@ class Settings:
                 f"a sentence-transformers model reads no rationales, got reasoner {self.reasoner!r}"
                 f" with model {self.model!r}"
             )
+        return self
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Settings from `PONDER_*` variables; an unset or empty one leaves the default.
-
-        `PONDER_LAKE_OPTIONS`, `PONDER_KAFKA_SECURITY` and `PONDER_PROMOTION` are JSON objects,
-        `PONDER_MEDIA_ALLOW` and `PONDER_MEDIA_BUCKETS` are separated by commas.
+    def replace(self, **changes: Any) -> "Settings":
+        """Return these settings with some changed, checked anew.
 
         Raises:
-            ValueError: a value cannot be read; the text names the variable.
+            ValueError: they do not go together.
         """
-        readers: dict[str, Callable[[str], Any]] = {
-            "home": Path,
-            "lake_options": json.loads,
-            "kafka_security": json.loads,
-            "media_allow": parse_networks,
-            "media_buckets": _parse_names,
-            "shard_size": int,
-            "reasoner_max_tokens": int,
-            "reasoner_timeout_s": float,
-            "reasoner_concurrency": int,
-            "promotion": _parse_promotion,
-        }
-        values: dict[str, Any] = {}
-        for name in cls.__dataclass_fields__:
-            variable = f"PONDER_{name.upper()}"
-            if not environ.get(variable):
-                continue
-            try:
-                values[name] = readers.get(name, str)(environ[variable])
-            except ValueError as error:
-                raise ValueError(f"{variable} cannot be read: {error}") from error
-        return cls(**values)
+        return Settings(**{name: getattr(self, name) for name in SETTINGS} | changes)
+
+    def shown(self) -> dict[str, Any]:
+        """Return every setting as it may be shown, secrets masked."""
+        return {name: _masked(getattr(self, name)) for name in SETTINGS}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        yield from self.shown().items()
 
     @property
     def features_folder(self) -> Path:
@@ -172,14 +219,18 @@ class Settings:
         return self.milvus or str(self.home / "milvus.db")
 
 
-def _parse_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+SETTINGS = tuple(Settings.model_fields)
+"""Their names, in order."""
+
+SECRETS = ("lake_options", "milvus_token", "kafka_security", "reasoner_key")
+"""The names of those that are never shown."""
 
 
-def _parse_promotion(text: str) -> PromotionConfig:
-    values = json.loads(text)
-    unknown = sorted(set(values) - set(PromotionConfig.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(PromotionConfig.__dataclass_fields__)
-        raise ValueError(f"thresholds are {known}, got {', '.join(unknown)}")
-    return PromotionConfig(**values)
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, Secret | SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, Mapping):
+        return dict.fromkeys(value, MASK)
+    return value

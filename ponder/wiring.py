@@ -1,11 +1,11 @@
 """Opens what a deployment's settings name; heavy packages are imported when first needed."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
+from pydantic import Secret
 
 from catalog.images.image import ImageConfig
 from catalog.lake.embedding_failures import failed_embeddings
@@ -14,6 +14,8 @@ from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 from ponder.rationales import LakeRationales
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
+
+T = TypeVar("T")
 
 SENTENCE = "st:"
 """Before the name of a sentence-transformers model."""
@@ -31,9 +33,14 @@ if TYPE_CHECKING:
     from recall.search import Recall
 
 
+def _revealed(secrets: Mapping[str, Secret[T]]) -> dict[str, T]:
+    """What a mapping of secrets hides; for the client that needs it, and for nobody else."""
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
+
+
 def open_lake(settings: Settings) -> Lake:
     """The deployment's lake; it comes into being with its first table."""
-    return Lake(settings.lake_uri, storage_options=dict(settings.lake_options))
+    return Lake(settings.lake_uri, storage_options=_revealed(settings.lake_options))
 
 
 def image_config(settings: Settings) -> ImageConfig:
@@ -41,7 +48,7 @@ def image_config(settings: Settings) -> ImageConfig:
     return ImageConfig(
         allow=settings.media_allow,
         buckets=settings.media_buckets,
-        store_options=settings.lake_options,
+        store_options=_revealed(settings.lake_options),
     )
 
 
@@ -55,7 +62,8 @@ def kafka_config(settings: Settings) -> "KafkaConfig":
 
     if not settings.kafka:
         raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
-    return KafkaConfig(bootstrap_servers=settings.kafka, security=settings.kafka_security)
+    security = _revealed(settings.kafka_security)
+    return KafkaConfig(bootstrap_servers=settings.kafka, security=security)
 
 
 def open_index(settings: Settings) -> "ItemIndex":
@@ -65,7 +73,8 @@ def open_index(settings: Settings) -> "ItemIndex":
 
     if not settings.milvus:
         settings.home.mkdir(parents=True, exist_ok=True)
-    return ItemIndex.open(IndexConfig(uri=settings.milvus_uri, token=settings.milvus_token))
+    token = settings.milvus_token.get_secret_value()
+    return ItemIndex.open(IndexConfig(uri=settings.milvus_uri, token=token))
 
 
 def open_encoder(settings: Settings) -> "CatalogueEncoder":
@@ -79,7 +88,7 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
     reasoner = other_reasoner(settings)
     if reasoner is None:
         return _load_encoder(config)
-    options = tuple(sorted(settings.lake_options.items()))
+    options = tuple(sorted(_revealed(settings.lake_options).items()))
     return _load_reasoned_encoder(config, reasoner, settings.lake_uri, options)
 
 
@@ -139,7 +148,7 @@ def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
         return EndpointConfig(
             base_url=settings.reasoner_url,
             model=model,
-            key=settings.reasoner_key,
+            key=settings.reasoner_key.get_secret_value(),
             max_tokens=settings.reasoner_max_tokens,
             timeout_s=settings.reasoner_timeout_s,
             concurrency=settings.reasoner_concurrency,
@@ -193,7 +202,7 @@ def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
     from recall.search import Recall
 
     def encoder_of(version: str) -> "CatalogueEncoder":
-        encoder = open_encoder(replace(settings, model=_model_of(settings, version)))
+        encoder = open_encoder(settings.replace(model=_model_of(settings, version)))
         if encoder.version != version:
             raise LookupError(
                 f"the configured model {settings.model!r} is {encoder.version!r}; set PONDER_MODEL "
@@ -212,7 +221,7 @@ def _model_of(settings: Settings, version: str) -> str:
     """
     if settings.model.startswith(REGISTRY):
         for model in settings.registry.models():
-            if configured_version(replace(settings, model=model)) == version:
+            if configured_version(settings.replace(model=model)) == version:
                 return model
     return settings.model
 

@@ -5,7 +5,7 @@ kept in the one thing that every Milvus keeps: the collection's name, written re
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pymilvus import CollectionSchema, DataType, MilvusClient
@@ -27,7 +27,7 @@ class IndexConfig:
     """Milvus endpoint, e.g. http://milvus:19530; a path ending in .db selects Milvus Lite, which
     one process at a time may open."""
 
-    token: str = ""
+    token: str = field(default="", repr=False)
     """`user:password` or an API key; empty for none, as Milvus Lite wants it."""
 
     alias: str = "items"
@@ -55,6 +55,11 @@ class IndexConfig:
 
     page_rows: int = 2_000
     """Rows read or deleted at once; with their vectors they must fit into 64 MiB."""
+
+    @property
+    def shown_uri(self) -> str:
+        """The endpoint as a message may name it: without the password that it may carry."""
+        return re.sub(r"(?<=://)[^/@\s]+(?=@)", "******", self.uri)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.alias):

@@ -39,11 +39,12 @@ class Versions:
             return cls(client, config)
         except ConnectionConfigException as error:
             raise Unavailable(
-                f"{config.uri!r} must be a Milvus address or a .db folder that no other process "
-                "has open; stop the other one, or share it through `milvus-lite server`"
+                f"{config.shown_uri!r} must be a Milvus address or a .db folder that no other "
+                "process has open; stop the other one, or share it through `milvus-lite server`"
             ) from error
         except MilvusException as error:
-            raise Unavailable(f"Milvus at {config.uri!r} does not answer: {error}") from error
+            said = str(error).replace(config.uri, config.shown_uri)
+            raise Unavailable(f"Milvus at {config.shown_uri!r} does not answer: {said}") from error
 
     def close(self) -> None:
         """Give back the connection, and a Milvus Lite folder with it."""

@@ -60,6 +60,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def no_settings_of_whoever_runs_the_tests(monkeypatch):
+    """No variable and no file in the working directory sets anything."""
+    for name in [name for name in os.environ if name.startswith("PONDER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PONDER_CONFIG", os.devnull)
+
+
 @pytest.fixture
 def serve():
     servers = []

@@ -1,10 +1,12 @@
 """The docs keep up with the code: commands, settings, DAGs, fields and features are all there.
 
-`python tests/test_docs.py` writes the generated feature table anew.
+`python tests/test_docs.py` writes the generated tables anew.
 """
 
 import re
 from pathlib import Path
+
+import pytest
 
 from catalog.lake.tables import TABLES
 from catalog.records import Event, Item
@@ -39,24 +41,37 @@ def feature_table():
     )
 
 
-def with_table(text):
+def settings_table():
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = getattr(Settings(), name)
+        shown = f"`{default}`" if isinstance(default, Path | str | int | float) and default else ""
+        meaning = " ".join(field.description.split()).replace("|", "¦")
+        rows.append(f"| `{name}` | `PONDER_{name.upper()}` | {shown} | {meaning} |")
+    return "\n".join(["| setting | variable | default | meaning |", "|---|---|---|---|", *rows])
+
+
+GENERATED = {
+    "docs/features.md": ("features", feature_table),
+    "docs/configuration.md": ("settings", settings_table),
+}
+"""Page -> the mark before its generated table, and what generates it."""
+
+
+def with_table(page):
+    """The page as it must be."""
+    mark, table = GENERATED[page]
     return re.sub(
-        r"(<!-- features -->\n).*?(\n<!-- end -->)",
-        lambda match: match[1] + feature_table() + match[2],
-        text,
+        rf"(<!-- {mark} -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}{table()}\n{match[2]}",
+        read(page),
         flags=re.DOTALL,
     )
 
 
-def test_the_feature_table_is_that_of_the_code():
-    text = read("docs/features.md")
-    assert text == with_table(text), "run: python tests/test_docs.py"
-
-
-def test_every_setting_is_documented():
-    text = read("docs/configuration.md")
-    for name in Settings.__dataclass_fields__:
-        assert f"`PONDER_{name.upper()}`" in text, name
+@pytest.mark.parametrize("page", GENERATED)
+def test_a_generated_table_is_that_of_the_code(page):
+    assert read(page) == with_table(page), "run: python tests/test_docs.py"
 
 
 def test_every_manifest_key_is_documented():
@@ -91,5 +106,5 @@ def test_links_between_files_lead_somewhere():
 
 
 if __name__ == "__main__":
-    page = DOCS / "features.md"
-    page.write_text(with_table(page.read_text()))
+    for page in GENERATED:
+        (ROOT / page).write_text(with_table(page))

@@ -59,6 +59,7 @@ FLOORS = {
         "ponder.registry",
         "ponder.finetuning.promotion",
         "ponder.settings",
+        "ponder.settings_sources",
         "ponder.rationales",
         "ponder.wiring",
         "ponder.steps",
@@ -85,7 +86,7 @@ OWNER = {
     "lightgbm": {"ranker"},
     "typer": {"ponder.cli"},
     "rich": {"ponder.cli"},
-    "pydantic_settings": {"ponder.settings"},
+    "pydantic_settings": {"ponder.settings", "ponder.settings_sources"},
     "airflow": {"dags"},
 }
 # What may be used where torch is not installed.

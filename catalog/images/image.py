@@ -32,7 +32,7 @@ class ImageConfig:
     """Buckets that `s3:` may name. None by default: they are read with our keys, so whoever sends
     an item could otherwise have any object copied that the keys open."""
 
-    store_options: Mapping[str, str] = field(default_factory=dict)
+    store_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Credentials, region and endpoint of the buckets, in the names that deltalake takes."""
 
     max_bytes: int = MAX_BYTES

@@ -45,7 +45,7 @@ class KafkaConfig:
     max_poll_records: int = 2_000
     """Messages taken from the client at once."""
 
-    security: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Passed through to the client: security_protocol, sasl_mechanism, ssl_cafile... """
 
     isolation_level: str = "read_committed"

@@ -3,13 +3,12 @@
 Exit codes: 0 done, 1 a step failed or refused (the reason is on standard error), 2 wrong usage.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ponder.cli import dead_letters, embedder, lake, models
+from ponder.cli import config, dead_letters, embedder, lake, models
 from ponder.cli.bazaar import bazaar
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
@@ -22,7 +21,7 @@ from ponder.cli.recall import recall, serve
 from ponder.cli.run import demo, report, run
 from ponder.cli.status import audit, status
 from ponder.cli.terminal import failures, log_to_console
-from ponder.settings import Settings
+from ponder.settings_sources import read_sources
 
 app = typer.Typer(
     help="Multimodal recall and ranking whose embedder thinks before it embeds, when that pays.",
@@ -33,6 +32,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(lake.app, name="lake")
 app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")
+app.add_typer(config.app, name="config")
 
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, index, validate, promote, rollback),
@@ -58,14 +58,19 @@ def main(
             "[default: $PONDER_MODEL or nano]"
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of settings [default: $PONDER_CONFIG or ponder.toml]"),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
 ) -> None:
-    """Reads the settings; addresses and secrets come from PONDER_* variables."""
+    """Read the settings: the options, PONDER_* variables, and ponder.toml."""
     log_to_console(verbose=verbose)
+    given = {"home": home, "model": model}
+    options = {name: value for name, value in given.items() if value is not None}
+    sources = read_sources(config, **options)
+    if context.invoked_subcommand == "config":  # which is there for settings that are wrong, too
+        context.obj = sources
+        return
     with failures():
-        settings = Settings.from_env()
-        if home is not None:
-            settings = replace(settings, home=home)
-        if model is not None:
-            settings = replace(settings, model=model)
-    context.obj = settings
+        context.obj = sources.settings()

@@ -8,7 +8,6 @@ with an `error`.
 
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,7 +39,7 @@ def encode(
     from ponder.steps.encode import encoded_rows, read_lines, write_rows
 
     with failures():
-        settings = context.obj if policy is None else replace(context.obj, policy=policy)
+        settings = context.obj if policy is None else context.obj.replace(policy=policy)
         encoder = open_encoder(settings)
         if dim is not None and dim > encoder.dim:
             raise ValueError(f"dim must be at most {encoder.dim}, got {dim}")

@@ -8,7 +8,7 @@ data/                    a lake of its own, when the data is a folder
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -105,7 +105,7 @@ class Run:
         """The deployment whose lake holds the data: the run's own for a folder."""
         if self.config.data == LAKE:
             return self.settings
-        return replace(self.settings, home=self.folder / "data", lake="", lake_options={})
+        return self.settings.replace(home=self.folder / "data", lake="", lake_options={})
 
     @property
     def lake(self) -> Lake:

@@ -288,9 +288,9 @@ def certificate(tmp_path):
 def broker() -> Iterator[str]:
     """Address of a broker that speaks Kafka's protocol over TCP.
 
-    One that keeps its topics in memory is started, unless `PONDER_TEST_KAFKA` names another.
+    One that keeps its topics in memory is started, unless `TEST_KAFKA` names another.
     """
-    if address := os.environ.get("PONDER_TEST_KAFKA"):
+    if address := os.environ.get("TEST_KAFKA"):
         yield address
         return
     address = free_address("127.0.0.1")

@@ -98,6 +98,7 @@ def by_airflow(nightly, database, model, data, tmp_path_factory):
         "PONDER_POLICY": "never",
         "PONDER_SHARD_SIZE": "30",
         "PONDER_DATA": str(data),
+        "PONDER_CONFIG": os.devnull,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("PONDER_")]:

@@ -5,6 +5,7 @@ No engine runs here, so this is what a parser can see; docs/deploy.md says what 
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from cryptography.fernet import Fernet
 from catalog.kafka.consumer import KafkaConfig
 from catalog.kafka.publish import MAX_MESSAGE_BYTES
 from ponder.cli.app import app
-from ponder.settings import Settings
+from ponder.settings import SETTINGS
+from ponder.settings_sources import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -52,6 +54,12 @@ def test_images_are_pinned(name):
     assert tag not in ("", "latest"), f"{image} has no version"
     if image == "ponder":
         assert (ROOT / SERVICES[name]["build"]["dockerfile"]).is_file()
+
+
+def test_the_image_is_built_with_every_package():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    copied = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name.partition('.')[0]}" for name in listed} <= set(copied)
 
 
 @each_service
@@ -102,14 +110,15 @@ def test_every_ponder_command_is_one(arguments):
 
 
 def test_ponder_variables_are_settings():
-    known = {f"PONDER_{field.upper()}" for field in Settings.__dataclass_fields__}
+    known = {f"PONDER_{name.upper()}" for name in SETTINGS}
     for service in [*SERVICES.values(), *GPU["services"].values()]:
         assert {name for name in environment(service) if name.startswith("PONDER_")} <= known
 
 
-def test_the_defaults_are_settings_that_work():
-    values = {name: with_defaults(value) for name, value in environment(SERVICES["recall"]).items()}
-    settings = Settings.from_env(values)
+def test_the_defaults_are_settings_that_work(monkeypatch):
+    for name, value in environment(SERVICES["recall"]).items():
+        monkeypatch.setenv(name, with_defaults(value))
+    settings = load_settings()
     assert settings.kafka.split(":")[0] in SERVICES
     assert re.fullmatch(r"http://milvus:19530", settings.milvus_uri)
     assert settings.model == "nano"

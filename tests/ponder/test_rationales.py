@@ -13,6 +13,7 @@ from embedder.version import NANO
 from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
+from ponder.settings_sources import load_settings
 from ponder.steps.embed import Embedded, embed, plan
 from ponder.steps.land import land_folder
 
@@ -147,14 +148,11 @@ def test_a_reasoner_that_cannot_be_is_refused(options, message):
         Settings(**options)
 
 
-def test_the_key_is_read_from_the_environment_and_not_shown():
-    settings = Settings.from_env(
-        {
-            "PONDER_REASONER": "openai:m",
-            "PONDER_REASONER_URL": "http://a/v1",
-            "PONDER_REASONER_KEY": "secret",
-            "PONDER_REASONER_TIMEOUT_S": "2.5",
-        }
-    )
-    assert (settings.reasoner_key, settings.reasoner_timeout_s) == ("secret", 2.5)
-    assert "secret" not in repr(settings)
+def test_the_key_is_read_from_the_environment_and_reaches_the_client(monkeypatch):
+    monkeypatch.setenv("PONDER_REASONER", "openai:m")
+    monkeypatch.setenv("PONDER_REASONER_URL", "http://a/v1")
+    monkeypatch.setenv("PONDER_REASONER_KEY", "secret")
+    monkeypatch.setenv("PONDER_REASONER_TIMEOUT_S", "2.5")
+    reasoner = wiring.other_reasoner(load_settings())
+    assert (reasoner.key, reasoner.timeout_s) == ("secret", 2.5)
+    assert "secret" not in repr(reasoner)

@@ -1,65 +1,119 @@
-"""Tests for ponder/settings.py."""
+"""Tests for ponder/settings.py: what may be set, and that no secret is ever told."""
 
+import pickle
+import traceback
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from ponder.settings import Settings
+from ponder.finetuning.promotion import PromotionConfig
+from ponder.settings import MASK, SECRETS, SETTINGS, Settings, without_password
+
+SECRET = "hunter2"
 
 
-def test_without_any_variable_everything_is_embedded():
-    settings = Settings.from_env({})
-    assert settings == Settings()
+@pytest.fixture
+def telling():
+    """Settings with a secret in everything that may hold one."""
+    return Settings(
+        milvus=f"https://root:{SECRET}@milvus:19530",
+        milvus_token=f"root:{SECRET}",
+        kafka_security={"sasl_mechanism": SECRET, "ssl_check_hostname": False},
+        lake_options={"AWS_SECRET_ACCESS_KEY": SECRET},
+        reasoner="openai:m",
+        reasoner_url=f"https://me:{SECRET}@vllm/v1",
+        reasoner_key=SECRET,
+    )
+
+
+def test_without_any_setting_everything_is_embedded(monkeypatch):
+    monkeypatch.setenv("PONDER_HOME", "/elsewhere")  # code gives settings, not who runs it
+    settings = Settings()
     assert settings.lake_uri == ".ponder/lake"
     assert settings.milvus_uri == ".ponder/milvus.db"
 
 
-def test_variables_reach_their_fields():
-    settings = Settings.from_env(
-        {
-            "PONDER_HOME": "/data",
-            "PONDER_LAKE": "s3://bucket/lake",
-            "PONDER_LAKE_OPTIONS": '{"AWS_REGION": "eu-west-1"}',
-            "PONDER_MILVUS": "http://milvus:19530",
-            "PONDER_KAFKA": "kafka:9092",
-            "PONDER_KAFKA_SECURITY": '{"security_protocol": "SSL"}',
-            "PONDER_MEDIA_ALLOW": "10.0.0.0/8, fd00::/8",
-            "PONDER_MEDIA_BUCKETS": "images, press",
-            "PONDER_SHARD_SIZE": "64",
-            "PONDER_POLICY": "never",
-        }
-    )
-    assert settings.home == Path("/data")
-    assert settings.lake_uri == "s3://bucket/lake"
-    assert settings.lake_options == {"AWS_REGION": "eu-west-1"}
-    assert settings.milvus_uri == "http://milvus:19530"
-    assert settings.kafka_security == {"security_protocol": "SSL"}
-    assert settings.media_allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
-    assert settings.media_buckets == ("images", "press")
-    assert settings.shard_size == 64
-    assert settings.policy == "never"
+def test_no_secret_is_in_the_text_of_settings_nor_in_what_is_shown(telling):
+    for text in (repr(telling), str(telling), f"{telling.shown()}", repr(vars(telling))):
+        # `vars` has what the fields hold, addresses as they are.
+        told = text.replace(telling.milvus, "").replace(telling.reasoner_url, "")
+        assert SECRET not in told
+    assert SECRET not in repr(telling) + f"{telling.shown()}"
+    shown = telling.shown()
+    assert shown["milvus"] == f"https://{MASK}@milvus:19530"
+    assert shown["kafka_security"] == {"sasl_mechanism": MASK, "ssl_check_hostname": MASK}
+    assert [shown[name] for name in ("milvus_token", "reasoner_key")] == [MASK, MASK]
 
 
-def test_an_empty_variable_is_an_unset_one():
-    assert Settings.from_env({"PONDER_MILVUS": "", "PONDER_SHARD_SIZE": ""}) == Settings()
+def test_the_secrets_are_those_whose_type_says_so():
+    kinds = {name: str(Settings.model_fields[name].annotation) for name in SETTINGS}
+    assert {name for name, kind in kinds.items() if "Secret" in kind} == set(SECRETS)
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    "wrong",
     [
-        ("PONDER_SHARD_SIZE", "many"),
-        ("PONDER_LAKE_OPTIONS", "{"),
-        ("PONDER_MEDIA_ALLOW", "localhost"),
+        {"milvus_token": [SECRET]},
+        {"reasoner_key": {SECRET: SECRET}},
+        {"lake_options": SECRET},
+        {"lake_options": {"AWS_SECRET_ACCESS_KEY": [SECRET]}},
+        {"kafka_security": [SECRET]},
+        {"lake_options": {"a": SECRET}, "shard_size": 0},
+        {"lake_options": {"a": SECRET}, "reasoner": "nobody"},
     ],
 )
-def test_a_value_that_cannot_be_read_names_its_variable(variable, value):
-    with pytest.raises(ValueError, match=f"{variable} cannot be read"):
-        Settings.from_env({variable: value})
+def test_no_secret_is_in_an_error(wrong):
+    with pytest.raises(ValueError, match="Settings") as caught:
+        Settings(**wrong)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
-def test_values_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="shard_size must be at least 1, got 0"):
-        Settings(shard_size=0)
-    with pytest.raises(ValueError, match="policy must be auto, always or never, got 'sometimes'"):
-        Settings(policy="sometimes")
+def test_an_address_is_shown_without_what_stands_before_its_host():
+    assert without_password("kafka:9092") == "kafka:9092"
+    assert without_password("http://a/b@c") == "http://a/b@c"
+    assert without_password("s3://key:secret@bucket/lake") == f"s3://{MASK}@bucket/lake"
+
+
+def test_networks_and_names_are_lists_or_text_with_commas():
+    networks = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    for given in ("10.0.0.0/8, fd00::/8", ["10.0.0.0/8", "fd00::/8"], networks):
+        assert Settings(media_allow=given).media_allow == networks
+    for given in ("images, press", ["images", "press"], ("images", "press")):
+        assert Settings(media_buckets=given).media_buckets == ("images", "press")
+
+
+def test_what_is_replaced_is_checked_and_the_rest_stays(telling):
+    changed = telling.replace(home=Path("/data"), model="mine")
+    assert (changed.home, changed.model) == (Path("/data"), "mine")
+    assert changed.replace(home=telling.home, model="nano") == telling
+    with pytest.raises(ValueError, match="reads no rationales"):
+        telling.replace(model="st:some")
+    with pytest.raises(ValueError, match="frozen"):
+        telling.home = Path()
+
+
+def test_another_process_gets_the_same_settings(telling):
+    assert pickle.loads(pickle.dumps(telling)) == telling
+    assert pickle.loads(pickle.dumps(telling)).reasoner_key.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"shard_size": 0}, "shard_size\n.*greater than or equal to 1"),
+        ({"policy": "sometimes"}, "policy\n.*'auto', 'always' or 'never'"),
+        ({"reasoner_timeout_s": 0}, "reasoner_timeout_s\n.*greater than 0"),
+        ({"colour": "red"}, "colour\n.*not permitted"),
+        ({"promotion": {"max_los": 1}}, "max_los\n.*Unexpected"),
+    ],
+)
+def test_what_may_not_be_is_refused(wrong, reason):
+    with pytest.raises(ValueError, match=reason):
+        Settings(**wrong)
+
+
+def test_thresholds_are_a_table_or_what_it_makes():
+    thresholds = PromotionConfig(max_loss=0.1)
+    assert Settings(promotion={"max_loss": 0.1}).promotion == thresholds
+    assert Settings(promotion=thresholds).promotion == thresholds

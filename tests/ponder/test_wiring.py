@@ -1,7 +1,5 @@
 """Tests for ponder/wiring.py: another kind of embedder goes through the whole pipeline."""
 
-import dataclasses
-
 import pytest
 
 from ponder import wiring
@@ -25,13 +23,13 @@ def sentence_model(tmp_path_factory):
 def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
     settings, sentence_model, bazaar, night
 ):
-    settings = dataclasses.replace(settings, model=sentence_model)
+    settings = settings.replace(model=sentence_model)
     _, embedded, synced = night(settings, bazaar)
     assert embedded == synced.upserted > 0
     judged = evaluate(settings, bazaar / "queries.jsonl")
     assert judged.queries["policies"]["always"]["reason_rate"] == 0
     # These are nano's own vectors in direct mode, so what it finds directly is found here.
-    own = dataclasses.replace(settings, model="nano", policy="never", home=settings.home / "own")
+    own = settings.replace(model="nano", policy="never", home=settings.home / "own")
     night(own, bazaar)
     expected = evaluate(own, bazaar / "queries.jsonl").queries["policies"]["never"]
     assert judged.queries["policies"]["never"]["slices"] == expected["slices"]

@@ -1,5 +1,6 @@
 """Tests for recall/versions.py, on Milvus Lite."""
 
+import socket
 import subprocess
 import sys
 
@@ -97,3 +98,13 @@ with ItemIndex.open(IndexConfig(uri={folder!r})) as index:
             [sys.executable, "-c", code, part], capture_output=True, text=True, check=False
         )
         assert done.stdout == "v1 a b b", done.stderr[-2000:]
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password():
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    config = IndexConfig(uri=f"http://root:hunter2@127.0.0.1:{port}", token="root:hunter3")
+    with pytest.raises(Unavailable, match=r"\*{6}@127\.0\.0\.1") as caught:
+        ItemIndex.open(config)
+    assert "hunter" not in f"{caught.value}{config.shown_uri}"
+    assert "hunter3" not in repr(config)

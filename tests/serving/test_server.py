@@ -1,6 +1,6 @@
-"""The index on a real Milvus server, at the address in `PONDER_TEST_MILVUS`.
+"""The index on a real Milvus server, at the address in `TEST_MILVUS`.
 
-    PONDER_TEST_MILVUS=http://127.0.0.1:19530 python -m pytest -m integration tests/recall
+    TEST_MILVUS=http://127.0.0.1:19530 python -m pytest -m integration tests/recall
 
 It makes and drops collections whose names begin with `pondertest_`.
 """
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def server():
-    uri = os.environ.get("PONDER_TEST_MILVUS")
+    uri = os.environ.get("TEST_MILVUS")
     if not uri:
-        pytest.skip("set PONDER_TEST_MILVUS to the address of a Milvus server")
+        pytest.skip("set TEST_MILVUS to the address of a Milvus server")
     with ItemIndex.open(IndexConfig(uri=uri, alias="pondertest", page_rows=50)) as index:
         _clean(index)
         yield index

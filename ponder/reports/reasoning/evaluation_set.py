@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -48,7 +47,7 @@ def _contents(
     from embedder.items import item_content
 
     with tempfile.TemporaryDirectory() as home:
-        aside = replace(settings, home=Path(home), lake="", lake_options={})
+        aside = settings.replace(home=Path(home), lake="", lake_options={})
         land_folder(aside, folder)
         lake = open_lake(aside)
         rows = lake.read(ITEMS).filter(~pl.col("deleted")).sort("item_id")

@@ -1,7 +1,7 @@
 """Tests of landing through a real broker over TCP, produced to by an independent client.
 
 They run against the broker that the fixture starts, or unchanged against Apache Kafka at the
-address in `PONDER_TEST_KAFKA`. Every test has topics and a group of its own.
+address in `TEST_KAFKA`. Every test has topics and a group of its own.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Fault scripts: whatever fails between any two writes, the lake ends as if nothing had.
 
 The broker's logs and committed offsets outlive the crashes, as does the lake. Forty scripts are
-run by default; `PONDER_TEST_SCRIPTS` asks for more.
+run by default; `TEST_SCRIPTS` asks for more.
 """
 
 import json
@@ -178,9 +178,9 @@ def state(lake) -> dict[str, pl.DataFrame]:
 
 
 @settings(
-    max_examples=int(os.environ.get("PONDER_TEST_SCRIPTS", "40")),
+    max_examples=int(os.environ.get("TEST_SCRIPTS", "40")),
     deadline=None,
-    derandomize="PONDER_TEST_SCRIPTS" not in os.environ,
+    derandomize="TEST_SCRIPTS" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(script=script)

@@ -215,7 +215,7 @@ def test_what_came_after_another_runs_split_is_not_asked(settings, config, tmp_p
         sets.mkdir(parents=True, exist_ok=True)
         query = Query(query_id="q", text="mug", relevant=["a"])
         freeze([query], {"a": Content("mug")}, sets / name)
-    run = Run.open(replace(settings, home=tmp_path / "home"), config, tmp_path / "run")
+    run = Run.open(settings.replace(home=tmp_path / "home"), config, tmp_path / "run")
     names = run_stage(run, "pairs")["sets"]
     assert "mine" in names
     assert [name for name in names if name.startswith("after-")] == ["after-20260309T000000"]
@@ -271,7 +271,7 @@ def test_the_champion_is_what_ponder_serves_while_it_is_live(
 ):
     chosen = promote(finished)["champion"]
     assert chosen == finished.done("register")["name"]
-    following = replace(settings, model="registry:champion")
+    following = settings.replace(model="registry:champion")
     assert configured_version(following) == chosen
     assert open_encoder(following).version == chosen
     night(following, bazaar)
@@ -285,7 +285,7 @@ def test_the_registered_version_encodes_what_the_trained_one_did(finished, setti
     model = f"registry:{finished.done('register')['name']}"
     trained = finished.version("gate")
     vectors = [
-        open_encoder(replace(settings, model=name)).encode_query([Content("3 red mugs")])[0].vector
+        open_encoder(settings.replace(model=name)).encode_query([Content("3 red mugs")])[0].vector
         for name in (model, str(trained))
     ]
     assert np.array_equal(*vectors)
@@ -308,7 +308,7 @@ def test_who_was_compared_with_another_champion_is_not_promoted(
 ):
     home = tmp_path / "home"
     shutil.copytree(settings.home / "models", home / "models")
-    run = Run(replace(settings, home=home), finished.config, finished.folder)
+    run = Run(settings.replace(home=home), finished.config, finished.folder)
     run.registry.promote(refused)
     with pytest.raises(PromotionRefused, match=f"the present champion, {refused}, and was with"):
         promote(run)

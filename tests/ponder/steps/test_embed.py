@@ -5,7 +5,6 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def test_a_run_that_is_killed_three_times_ends_as_one_that_was_not(tmp_path):
 
 
 def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
-    settings = replace(settings, policy="always")
+    settings = settings.replace(policy="always")
     land_folder(settings, bazaar)
     counts = embed(settings, plan(settings).shards[0])
     lake = open_lake(settings)
