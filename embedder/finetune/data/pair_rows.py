@@ -31,6 +31,9 @@ PAIRS = Table(
 )
 
 
+VIEWS = ("whole", "image")
+
+
 @dataclass(frozen=True, slots=True)
 class ReadPairs:
     """What came of rows."""
@@ -86,7 +89,16 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
     Args:
         rows: layout of `PAIRS`, of one or several sources.
         contents: by item_id, the items that may be trained on. A row with another item is skipped.
+
+    Raises:
+        ValueError: a row shows its target in a way that is not known, as those of an earlier
+            release may.
     """
+    if unknown := sorted(set(rows["target_view"]) - set(VIEWS)):
+        raise ValueError(
+            f"target_view must be one of {', '.join(VIEWS)}, got {unknown[0]!r}; if an earlier "
+            "release wrote these pairs, gather them anew in another folder"
+        )
     answers: dict[tuple[str, str], set[str]] = {}
     for source, query, target, item in rows.select(
         "source", "query_key", "target_key", "query_item"

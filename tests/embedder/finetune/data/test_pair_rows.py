@@ -1,6 +1,7 @@
 """Tests for embedder/finetune/data/pair_rows.py."""
 
 import polars as pl
+import pytest
 
 from embedder.content import Content
 from embedder.finetune.data.pair_rows import PAIRS, pair_rows, read_pairs
@@ -88,3 +89,9 @@ def test_rows_that_cannot_be_read_are_named_with_a_reason():
         "item '8' has no content",
         "item '3' has no image",
     ]
+
+
+def test_a_view_that_an_earlier_release_wrote_is_refused():
+    rows = pair_rows(pl.DataFrame({"query_key": ["q"], "target_item": ["1"]}), source="a")
+    with pytest.raises(ValueError, match="must be one of whole, image, got 'picture'"):
+        read_pairs(rows.with_columns(target_view=pl.lit("picture")), CONTENTS)
