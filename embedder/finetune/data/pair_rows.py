@@ -27,6 +27,8 @@ PAIRS = Table(
         "target_view": pl.String,  # "whole", or "image": the item without its words
         "weight": pl.Float32,  # evidence for the pair, in the source's own unit, > 0
         "ts": TIME,  # when the evidence was complete; null: it is no event
+        # Keys of all targets that answer the query; null: those of the source's rows.
+        "answers": pl.List(pl.String),
     },
 )
 
@@ -58,21 +60,24 @@ def pair_rows(found: pl.DataFrame, *, source: str) -> pl.DataFrame:
         "target_view": pl.lit("whole"),
         "weight": pl.lit(1.0),
         "ts": pl.lit(None, TIME),
+        "answers": pl.lit(None, pl.List(pl.String)),
     }
     missing = {name: value for name, value in defaults.items() if name not in found.columns}
-    identity = pl.struct("query_key", "target_item")
-    return (
-        found.with_columns(
-            identity.map_elements(
-                lambda row: _pair_id(source, row["query_key"], row["target_item"]), pl.String
-            ).alias("pair_id"),
-            pl.lit(source).alias("source"),
-            pl.col("target_item").alias("target_key"),
-            **missing,
-        )
-        .select(pl.col(name).cast(dtype) for name, dtype in PAIRS.columns.items())
-        .sort("query_key", "target_key")
+    rows = found.with_columns(
+        pl.lit(None, pl.String).alias("pair_id"),
+        pl.lit(source).alias("source"),
+        pl.col("target_item").alias("target_key"),
+        **missing,
+    ).select(pl.col(name).cast(dtype) for name, dtype in PAIRS.columns.items())
+    return with_pair_ids(rows).sort("query_key", "target_key")
+
+
+def with_pair_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `PAIRS`, each that has no pair_id with one of its source and keys."""
+    identity = pl.struct("source", "query_key", "target_item").map_elements(
+        lambda row: _pair_id(row["source"], row["query_key"], row["target_item"]), pl.String
     )
+    return rows.with_columns(pair_id=pl.coalesce("pair_id", identity))
 
 
 def _pair_id(*names: str) -> str:
@@ -83,8 +88,9 @@ def _pair_id(*names: str) -> str:
 def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs:
     """Pairs of contents, each knowing the other targets of its query.
 
-    A query's answers are gathered from all rows of its source, the skipped ones as well; a query
-    that is an item counts as its own answer, because it must not be pushed away from itself.
+    A query's answers, unless its row names them, are gathered from all rows of its source, the
+    skipped ones as well; a query that is an item counts as its own answer, because it must not be
+    pushed away from itself.
 
     Args:
         rows: layout of `PAIRS`, of one or several sources.
@@ -119,7 +125,9 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
         if row["target_view"] == "image":
             target = Content(image=target.image)
         keys = (row["query_key"], row["target_key"], row["pair_id"], row["source"])
-        pairs.append(Pair(query, target, *keys, shared[row["source"], row["query_key"]]))
+        named = row["answers"]
+        answered = shared[row["source"], row["query_key"]] if named is None else frozenset(named)
+        pairs.append(Pair(query, target, *keys, answered))
     return ReadPairs(pairs, skipped)
 
 

@@ -1,11 +1,23 @@
 """What is put before a judge, and what is kept of what it says; free of torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgingConfig:
-    """What is put before the judge."""
+    """What is put before the judge, and who that is."""
+
+    judge: str = "self"
+    """`self`: the embedder that is trained, as it was before; `yes_no:MODEL`: a local Qwen-VL model
+    (a folder or hub id); `endpoint`, or `endpoint:MODEL`: an OpenAI-compatible endpoint."""
+
+    num_others: int = 64
+    """Contents that a pair's partner must be told from, its hard negatives first; for judges that
+    compare. More of them judge better; docs/finetuning.md."""
+
+    temperature: float = 0.05
+    """Divides the cosines of the judge `self`; dimensionless, > 0."""
 
     num_negatives: int = 0
     """A rationale's gain is also measured on so many negatives of its pair (SURE finds that 15.7 %
@@ -21,11 +33,29 @@ class JudgingConfig:
     def __post_init__(self) -> None:
         if self.num_negatives < 0:
             raise ValueError(f"num_negatives must be at least 0, got {self.num_negatives}")
+        if self.num_others < max(1, self.num_negatives):
+            raise ValueError(
+                f"num_others must be at least 1 and num_negatives, got {self.num_others}"
+            )
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+        kind, _, model = self.judge.partition(":")
+        if kind not in ("self", "yes_no", "endpoint") or (kind == "yes_no") > bool(model):
+            raise ValueError(
+                f"judge must be self, yes_no:MODEL, endpoint or endpoint:MODEL, got {self.judge!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectionConfig:
     """What is kept of what was judged."""
+
+    keeps: Literal["gain", "all"] = "gain"
+    """`gain`: what gains more than `min_gain`, weighted by it. `all`: whatever was written, flagged
+    or not, with equal weights; nobody is asked then."""
+
+    workers: tuple[str, ...] = ()
+    """Names of the workers whose rationales may be kept; empty: of all."""
 
     min_gain: float = 0.0
     """In nats; a rationale must gain more than this."""

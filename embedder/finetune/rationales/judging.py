@@ -97,6 +97,12 @@ def judge_rationales(
         )
 
 
+def unjudged(paired_rationales: Sequence[PairedRationale]) -> pl.DataFrame:
+    """Rows of `JUDGED` of which nobody was asked, for a selection that keeps all."""
+    rows = [(*_identity(paired), None, None, None, None) for paired in paired_rationales]
+    return pl.DataFrame(rows, schema=JUDGED, orient="row")
+
+
 def _judge_inputs(
     paired: PairedRationale, negatives: Negatives, shuffled: Rationale | None, config: JudgingConfig
 ) -> dict[InputKey, JudgeInput]:
@@ -140,12 +146,7 @@ def _row(
     odds: Mapping[InputKey, float],
     config: JudgingConfig,
 ) -> tuple[object, ...]:
-    generated, where = paired.generated, (paired.pair.pair_id, paired.side)
-    identity = (
-        *(paired.pair.pair_id, paired.pair.source, paired.side, generated.key),
-        *(generated.worker, generated.prompt_version, generated.text, generated.summary),
-        *(generated.num_tokens, sorted(paired.flags)),
-    )
+    identity, where = _identity(paired), (paired.pair.pair_id, paired.side)
     if paired.flags & config.refused:
         return (*identity, None, None, None, None)
     on_negatives = [
@@ -158,6 +159,16 @@ def _row(
         odds[*where, paired.rationale, 0],
         None if shuffled is None else odds[*where, shuffled, 0],
         fmean(on_negatives) if on_negatives else None,
+    )
+
+
+def _identity(paired: PairedRationale) -> tuple[object, ...]:
+    """The first columns of `JUDGED`: whose rationale it is, and what it says."""
+    generated = paired.generated
+    return (
+        *(paired.pair.pair_id, paired.pair.source, paired.side, generated.key),
+        *(generated.worker, generated.prompt_version, generated.text, generated.summary),
+        *(generated.num_tokens, sorted(paired.flags)),
     )
 
 

@@ -29,6 +29,13 @@ def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
         judged: layout of `embedder.finetune.rationales.judging.JUDGED`.
         config: what is kept; another `min_gain` or `temperature` needs no new judgements.
     """
+    if config.workers:
+        judged = judged.filter(pl.col("worker").is_in(config.workers))
+    if config.keeps == "all":
+        share = (1 / pl.len().over("pair_id", "side")).alias("weight")
+        return judged.with_columns(pl.lit(None, pl.Float64).alias("gain"), kept=True).with_columns(
+            share
+        )
     gain = pl.col("with") - pl.col("without") - pl.col("gain_on_negatives").fill_null(0)
     over_shuffled = (pl.col("with") - pl.col("with_shuffled")).fill_null(gain)
     # To Polars the smaller of a number and NaN is the number; adding nothing keeps the NaN.
