@@ -19,22 +19,47 @@ from airflow.sdk import Param, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 STAGES = (
-    *("pairs", "negatives", "behaviour", "rationales", "selection"),
+    *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
     *("joint", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
+# `ponder.finetuning.options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.
+OPTIONS = (
+    ("data", "string", "A folder, or lake: what the deployment has.", None),
+    ("name", "string", "Of the version, before its id.", None),
+    ("before", "string", "Later events are for evaluation.", None),
+    ("steps", "integer", "Steps of joint training.", 1),
+    ("gate_steps", "integer", "Steps of the gate's training; 0: none.", 0),
+    ("batch_size", "integer", "Pairs a step of joint training.", 1),
+    ("gate_batch_size", "integer", "Pairs a step of the gate's.", 1),
+    ("max_pairs", "integer", "Pairs of each source, at most.", 1),
+    ("learning_rate", "number", "Peak rate of joint training.", None),
+    ("behaviour", "boolean", "Learn what is liked together as a space.", None),
+    ("judge", "string", "self, yes_no:MODEL, endpoint or endpoint:MODEL.", None),
+    ("lora_rank", "integer", "Of low-rank adapters; 0 trains all weights.", 0),
+    ("seed", "integer", "Decides what is drawn.", None),
+)
+
+
+def param(kind, title, minimum):
+    """A parameter that is left to the recipe unless it is set."""
+    limits = {} if minimum is None else {"minimum": minimum}
+    return Param(None, type=["null", kind], title=title, **limits)
+
 
 def open_run(params, run_id):
-    from ponder.finetuning.config import FinetuneConfig
+    from ponder.finetuning.options import assigned, short_changes
     from ponder.finetuning.run import Run
     from ponder.settings_sources import load_settings
 
     settings = load_settings()
-    folder = settings.home / "finetune" / re.sub(r"\W+", "-", run_id)
-    asked = {name: value for name, value in params.items() if name != "base"}
-    # What a run starts from stays, though the champion may change before its last retry.
-    base = params["base"] or Run.base_of(folder) or settings.finetune_base
-    return Run.open(settings, FinetuneConfig(base=base, **asked), folder)
+    return Run.start(
+        settings,
+        settings.home / "finetune" / re.sub(r"\W+", "-", run_id),
+        recipe=params["recipe"],
+        base=params["base"] or None,
+        changes=short_changes(params) | assigned(params["set"]),
+    )
 
 
 @dag(
@@ -48,14 +73,9 @@ def open_run(params, run_id):
     },
     params={
         "base": Param("", type="string", title="Start from; empty: the champion"),
-        "data": Param("lake", type="string", title="`lake`, or a folder"),
-        "name": Param("tuned", type="string", title="Name of the version"),
-        "steps": Param(1_000, type="integer", minimum=1),
-        "gate_steps": Param(100, type="integer", minimum=0),
-        "batch_size": Param(32, type="integer", minimum=1),
-        "gate_batch_size": Param(16, type="integer", minimum=1),
-        "behaviour": Param(True, type="boolean", title="Learn a behaviour space as well"),
-        "lora_rank": Param(0, type="integer", minimum=0),
+        "recipe": Param("", type="string", title="Name or TOML file; empty: by the base's size"),
+        "set": Param([], type="array", title="Other fields, e.g. joint.warmup_steps=10"),
+        **{name: param(*described) for name, *described in OPTIONS},
     },
     tags=["ponder"],
     doc_md=__doc__,
@@ -82,7 +102,7 @@ def finetune():
             raise AirflowSkipException(str(refusal)) from refusal
         if run.settings.model != "registry:champion":
             raise AirflowSkipException(
-                f"{chosen['champion']} is the champion, but PONDER_MODEL is {run.settings.model!r} "
+                f"{chosen} is the champion, but PONDER_MODEL is {run.settings.model!r} "
                 "and not registry:champion: nothing is embedded anew"
             )
 

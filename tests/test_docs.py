@@ -13,6 +13,8 @@ from catalog.records import Event, Item
 from embedder.version import Manifest
 from features.schema import feature_schema
 from ponder.cli.app import app
+from ponder.finetuning.options import SHORT, flattened, options
+from ponder.finetuning.recipes import configured
 from ponder.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,8 +53,30 @@ def settings_table():
     return "\n".join(["| setting | variable | default | meaning |", "|---|---|---|---|", *rows])
 
 
+def option_table():
+    """Every option of a fine-tune with its value in both default recipes."""
+    short = {name: one.name.replace("_", "-") for one in SHORT for name in one.sets}
+    recipes = [flattened(configured(recipe=name)) for name in ("reasoning", "gentle")]
+    rows = []
+    for name, option in options().items():
+        named = f"`{name}`" + (f", `--{short[name]}`" if name in short else "")
+        values = " | ".join(option_value(values.get(name, "")) for values in recipes)
+        rows.append(f"| {named} | {option.kind} | {values} | {option.meaning} |")
+    head = ["| option | type | `reasoning` | `gentle` | meaning |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def option_value(value):
+    if isinstance(value, tuple | frozenset | dict):
+        return ", ".join(map(str, sorted(value)))
+    if isinstance(value, bool | None):
+        return {None: "none", True: "true", False: "false"}[value]
+    return str(value)
+
+
 GENERATED = {
     "docs/features.md": ("features", feature_table),
+    "docs/finetuning.md": ("options", option_table),
     "docs/configuration.md": ("settings", settings_table),
 }
 """Page -> the mark before its generated table, and what generates it."""

@@ -1,65 +1,97 @@
 """`ponder finetune`: from data to a registered version, in as many pieces as it is killed into."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, line, printable, show, silence
-from ponder.finetuning.config import LAKE, FinetuneConfig
+from ponder.finetuning.config import TUNED
+from ponder.finetuning.options import SHORT, Short, assigned, short_changes
+from ponder.finetuning.recipes import RECIPES
 
-DEFAULTS = FinetuneConfig()
+if TYPE_CHECKING:
+    from ponder.finetuning.results import Evaluation
 
 
+def show_recipes(is_asked: bool) -> None:
+    """Print the named recipes and what they change, and end the command."""
+    if not is_asked:
+        return
+    for name, recipe in RECIPES.items():
+        line(f"{name}: {recipe.measured}")
+        for option, value in recipe.values.items():
+            shown = "none" if value is None else value
+            line(f"  {option} = {', '.join(shown) if isinstance(shown, tuple) else shown}")
+    raise typer.Exit
+
+
+def with_short_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command an option for each of `SHORT`, whose values it gets by keyword."""
+    own = inspect.signature(command, eval_str=True)
+    given = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    parameters = [given[0], *map(_parameter, SHORT), *given[1:]]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _parameter(short: Short) -> inspect.Parameter:
+    option = typer.Option(help=short.meaning, min=short.minimum, show_default=short.default)
+    return inspect.Parameter(
+        short.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[short.hint | None, option],
+    )
+
+
+@with_short_options
 def finetune(
     context: typer.Context,
+    *,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(RECIPES)}, or a TOML file.", show_default="by the size of the base"
+        ),
+    ] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another value for a field: joint.learning_rate=1e-4."),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             help="What to start from.", show_default="the champion, or the configured model"
         ),
     ] = None,
-    data: Annotated[str, typer.Option(help="A folder to learn from, or the deployment's lake.")] = (
-        LAKE
-    ),
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the run.", show_default="finetune/NAME in the home"),
     ] = None,
-    name: Annotated[str, typer.Option(help="Of the version, before its id.")] = DEFAULTS.name,
-    before: Annotated[
-        str, typer.Option(help="Later events are for evaluation.", show_default="the last tenth")
-    ] = "",
-    steps: Annotated[int, typer.Option(help="Steps of joint training.", min=1)] = DEFAULTS.steps,
-    gate_steps: Annotated[
-        int, typer.Option(help="Steps of the gate's training; 0: none.", min=0)
-    ] = DEFAULTS.gate_steps,
-    batch_size: Annotated[int, typer.Option(help="Pairs a step.", min=1)] = DEFAULTS.batch_size,
-    max_pairs: Annotated[
-        int, typer.Option(help="Pairs of each source, at most.", min=1)
-    ] = DEFAULTS.max_pairs,
-    learning_rate: Annotated[
-        float, typer.Option(help="Peak rate of joint training.")
-    ] = DEFAULTS.learning_rate,
-    behaviour: Annotated[
-        bool, typer.Option(help="Learn what is liked together, as a second space.")
-    ] = DEFAULTS.behaviour,
-    lora_rank: Annotated[
-        int, typer.Option(help="Of low-rank adapters; 0 trains all weights.", min=0)
-    ] = DEFAULTS.lora_rank,
-    seed: Annotated[int, typer.Option(help="Decides what is drawn.")] = DEFAULTS.seed,
     promote: Annotated[
         bool,
         typer.Option(
             "--promote", help="Make it the champion; exit code 1 when the rules are against it."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    is_listing: Annotated[
+        bool,
+        typer.Option(
+            "--list", help="Show the recipes and end.", callback=show_recipes, is_eager=True
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+    **short: Any,
 ) -> None:
     """Fine-tune the embedder and register the version; the same command goes on after a kill.
 
-    On several GPUs: torchrun --nproc-per-node 2 --module ponder finetune ...
+    A recipe says how; docs/finetuning.md lists the fields that --set changes. On several GPUs:
+    torchrun --nproc-per-node 2 --module ponder finetune ...
     """
     from embedder.finetune.training.distributed import Processes
     from ponder.finetuning.outcome import promote as promoted
@@ -68,47 +100,40 @@ def finetune(
 
     with failures():
         settings = context.obj
-        folder = out or settings.home / "finetune" / name
-        config = FinetuneConfig(
-            # A run that goes on starts from what it started from, whoever is the champion now.
-            base=base or Run.base_of(folder) or settings.finetune_base,
-            data=data,
-            name=name,
-            before=before,
-            steps=steps,
-            gate_steps=gate_steps,
-            batch_size=batch_size,
-            gate_batch_size=min(batch_size, DEFAULTS.gate_batch_size),
-            max_pairs=max_pairs,
-            learning_rate=learning_rate,
-            behaviour=behaviour,
-            lora_rank=lora_rank,
-            seed=seed,
+        folder = out or settings.home / "finetune" / (short["name"] or TUNED)
+        run = Run.start(
+            settings,
+            folder,
+            recipe=recipe,
+            base=base,
+            changes=short_changes(short) | assigned(changes or []),
+            processes=Processes.joined(),
         )
-        run = Run.open(settings, config, folder, processes=Processes.joined())
-        totals = {"joint": steps, "gate": gate_steps}
-        result: dict[str, Any] = {}
+        totals = {"joint": run.config.joint.num_steps}
+        if run.config.gate is not None:
+            totals["gate"] = run.config.gate.num_steps
+        results: dict[str, Any] = {}
         for stage in STAGES:
             with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
-                result[stage] = run_stage(run, stage, progress=progress)
+                results[stage] = run_stage(run, stage, progress=progress)
         Processes.leave()
     if not run.is_first:
         return
     if as_json:
-        show(result, as_json)
+        show(results, as_json)
     else:
-        show({stage: result[stage] for stage in ("pairs", "selection", "register")}, as_json)
-        for text in _findings(result["evaluate"], metric=settings.promotion.metric):
+        show({stage: results[stage] for stage in ("pairs", "selection", "register")}, as_json)
+        for text in _findings(results["evaluate"], metric=settings.promotion.metric):
             line(printable(text))
     if promote:
         with failures():
             promoted(run)
 
 
-def _findings(evaluated: Mapping[str, Any], *, metric: str) -> Iterator[str]:
+def _findings(evaluation: "Evaluation", *, metric: str) -> Iterator[str]:
     """What the evaluation says, a line for every rule and for every set of later behaviour."""
-    for check in evaluated["checks"]:
-        yield f"{'passed' if check['passed'] else 'FAILED':<8} {check['says']}"
-    for name, found in evaluated["behaviour"].items():
+    for check in evaluation.checks:
+        yield f"{'passed' if check.passed else 'FAILED':<8} {check.says}"
+    for name, found in evaluation.behaviour.items():
         means = [f"{space} {values[metric]:.4f}" for space, values in found["metrics"].items()]
         yield f"{'seen':<8} {name}: what was liked next, {metric} by space: {', '.join(means)}"

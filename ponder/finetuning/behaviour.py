@@ -13,7 +13,8 @@ import polars as pl
 
 from catalog.lake.tables import EVENTS
 from features.histories import HistoryConfig, positive_events
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning.results import GatheredLikes, GatheredPairs
+from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.training.sequence_objective import SequenceObjective
@@ -23,26 +24,22 @@ if TYPE_CHECKING:
 BEHAVIOUR = "behaviour"
 """Name of the stage, and of the space in a manifest's `instructions`."""
 
-INSTRUCTIONS = ("What does someone who likes this like next?", "Who likes this item?")
 
-MAX_DIM = 64
-"""Of the behaviour vectors that an item's place comes from; docs/finetuning.md."""
-
-
-def gather_likes(run: Run, progress: Progress) -> Counts:
-    """Stage `behaviour`: what users liked one after the other, and where that puts the items."""
-    if not run.config.behaviour:
-        return {"is_learnt": False}
+def gather_likes(run: Run, progress: Progress) -> GatheredLikes:
+    """Gather what users liked one after the other, and where it puts items: stage `behaviour`."""
+    config = run.config.behaviour
+    if not config.learns:
+        return GatheredLikes(is_learnt=False)
     rows = _sequences(run)
-    if len(rows) < run.config.collaborative(()).batch_size:
-        return {"sequences": len(rows), "is_learnt": False}
+    if len(rows) < config.objective.batch_size:
+        return GatheredLikes(is_learnt=False, sequences=len(rows))
     places = _places(run)
     progress(len(rows))
     folder = run.folder / BEHAVIOUR
     folder.mkdir(exist_ok=True)
     rows.write_parquet(folder / "sequences.parquet")
     places.write_parquet(folder / "places.parquet")
-    return {"sequences": len(rows), "placed": len(places), "is_learnt": True}
+    return GatheredLikes(is_learnt=True, sequences=len(rows), placed=len(places))
 
 
 def objectives(run: Run, manifest: "Manifest") -> "list[SequenceObjective]":
@@ -59,20 +56,21 @@ def objectives(run: Run, manifest: "Manifest") -> "list[SequenceObjective]":
             pl.read_parquet(folder / "sequences.parquet"),
             run.contents,
             dict(zip(places["item_id"], vectors, strict=True)),
-            run.config.collaborative(manifest.dims),
+            replace(run.config.behaviour.objective, dims=manifest.dims),
         )
     ]
 
 
 def is_learnt(run: Run) -> bool:
     """Whether the version learns a behaviour space."""
-    counts = run.done(BEHAVIOUR)
-    return counts is not None and counts["is_learnt"]
+    likes = run.done(BEHAVIOUR, GatheredLikes)
+    return likes is not None and likes.is_learnt
 
 
-def offering(manifest: "Manifest") -> "Manifest":
+def offering(run: Run, manifest: "Manifest") -> "Manifest":
     """The manifest of a version with a behaviour space; instructions that it has stay."""
-    return replace(manifest, instructions={BEHAVIOUR: INSTRUCTIONS} | manifest.instructions)
+    own = {BEHAVIOUR: run.config.behaviour.instructions}
+    return replace(manifest, instructions=own | manifest.instructions)
 
 
 def in_behaviour_space(checkpoint: "Checkpoint") -> "Checkpoint | None":
@@ -84,10 +82,9 @@ def in_behaviour_space(checkpoint: "Checkpoint") -> "Checkpoint | None":
 
 def _positives(run: Run) -> tuple[pl.DataFrame, datetime]:
     """What users liked, of the lake as the pairs saw it, and the split."""
-    pairs = run.done("pairs")
-    assert pairs is not None
+    split = run.result("pairs", GatheredPairs).before
     events = run.lake.read(EVENTS, as_of=run.read_at)
-    before = datetime.fromisoformat(pairs["before"]) if pairs["before"] else run.read_at
+    before = datetime.fromisoformat(split) if split else run.read_at
     return positive_events(events, config=HistoryConfig()), before
 
 
@@ -101,7 +98,7 @@ def _sequences(run: Run) -> pl.DataFrame:
         pl.col("target").is_in(known),
         pl.col("items").list.eval(pl.element().is_in(known)).list.any(),
     )
-    most = run.config.max_pairs
+    most = run.config.pairs.max_pairs
     if len(rows) <= most:
         return rows
     return rows.sample(most, seed=run.config.seed).sort("user_id", "ts", "target")
@@ -114,10 +111,10 @@ def _places(run: Run) -> pl.DataFrame:
 
     positives, before = _positives(run)
     base = run.load(run.base)
-    reading = in_behaviour_space(replace(base, manifest=offering(base.manifest)))
+    reading = in_behaviour_space(replace(base, manifest=offering(run, base.manifest)))
     assert reading is not None
     num_items = positives.filter(pl.col("ts") < before)["item_id"].n_unique()
-    dim = min(MAX_DIM, base.hidden_size, num_items - 1)
+    dim = min(run.config.behaviour.max_dim, base.hidden_size, num_items - 1)
     found = behaviour_vectors(positives, before=before, dim=dim, seed=run.config.seed)
     found = found.filter(pl.col("item_id").is_in(list(run.contents)))
     encoder = MMEmbR1(reading, EmbedderConfig(device=run.settings.device))

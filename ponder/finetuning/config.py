@@ -1,40 +1,104 @@
-"""What one fine-tune is asked to do; its stages derive their own configurations from it."""
+"""What one fine-tune is asked to do, as the stages read it; recipes fill it in.
 
-import json
-from dataclasses import asdict, dataclass, fields
+The sections `judging`, `selection`, `joint` and `gate` are the very configurations of
+`embedder.finetune`, so what a recipe says is what a training does.
+"""
+
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from catalog.atomic_file import write_atomically
+from embedder.finetune.data.augmentation import Augmentation
+from embedder.finetune.gate.config import GateConfig
+from embedder.finetune.rationales.config import JudgingConfig, SelectionConfig
+from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
+from embedder.reasoners.reasoner import Side
 from ponder.registry import CHAMPION, REGISTRY
 
-if TYPE_CHECKING:
-    from embedder.finetune.gate.config import GateConfig
-    from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
-
 LAKE = "lake"
+TUNED = "tuned"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FinetuneConfig:
-    """A fine-tune from its data to a registered version."""
+class PairsConfig:
+    """Which pairs are learned from."""
 
-    base: str = "nano"
-    """What to start from: `nano`, a folder, a hub id, or a registered `registry:NAME`."""
-
-    data: str = LAKE
-    """A folder as `ponder land` takes it, or `lake`: what the deployment has landed."""
-
-    name: str = "tuned"
-    """Human part of the new version's id."""
-
-    before: str = ""
-    """Events from this moment on (ISO 8601) are kept for evaluation; empty: the last tenth of the
-    positive ones."""
+    sources: tuple[str, ...] = ()
+    """Sources of pairs by name, those of wordings as `attributes`; empty: all that the data
+    have."""
 
     max_pairs: int = 20_000
-    """Of a source; of more, so many are drawn."""
+    """Of a source; of more, so many are drawn. Pairs that the data bring are all taken."""
+
+    def __post_init__(self) -> None:
+        if self.max_pairs < 1:
+            raise ValueError(f"pairs.max_pairs must be at least 1, got {self.max_pairs}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VocabularyConfig:
+    """How the version reads texts of another domain."""
+
+    num_tokens: int = 0
+    """New tokens at most, learned from the data's texts; 0: the base's vocabulary."""
+
+    min_count: int = 5
+    """Pairs of tokens that stand in the texts less often are left apart."""
+
+    max_text_tokens: int = 0
+    """A text is cut after so many tokens; 0: where the base cuts it."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_tokens", "max_text_tokens"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"vocabulary.{name} must be >= 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NegativesConfig:
+    """Hard negatives: targets of the same source that come close to a query without being right."""
+
+    num_mined: int = 3
+    """Of a query, mined with the base; unused where the data bring theirs."""
+
+    trains: bool = False
+    """Whether joint training and the gate's replay contrast with them too, the latter with fresh
+    ones; the judge always does."""
+
+    def __post_init__(self) -> None:
+        if self.num_mined < 0:
+            raise ValueError(f"negatives.num_mined must be >= 0, got {self.num_mined}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BehaviourConfig:
+    """A second space of the version, learned from what users liked one after the other."""
+
+    learns: bool = True
+    """Whether it is learned; it never is where there are fewer sequences than a batch."""
+
+    instructions: tuple[str, str] = (
+        "What does someone who likes this like next?",
+        "Who likes this item?",
+    )
+    """What a query and an item are read with in this space."""
+
+    max_dim: int = 64
+    """Of the behaviour vectors that an item's place comes from; docs/finetuning.md."""
+
+    objective: SequenceObjectiveConfig = field(default_factory=SequenceObjectiveConfig)
+    """What is minimised."""
+
+    def __post_init__(self) -> None:
+        if self.max_dim < 1:
+            raise ValueError(f"behaviour.max_dim must be at least 1, got {self.max_dim}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RationalesConfig:
+    """Who writes rationales, beside those that the data bring, and about what."""
+
+    sides: tuple[Side, ...] = ("query",)
+    """Sides of the pairs that are reasoned about."""
 
     num_drawn: int = 2
     """Rationales that the base itself draws about each content, each with a seed of its own."""
@@ -42,33 +106,70 @@ class FinetuneConfig:
     temperature: float = 0.7
     """Of what is drawn, > 0."""
 
-    steps: int = 1_000
-    """Optimiser steps of joint training."""
+    def __post_init__(self) -> None:
+        if self.num_drawn < 0:
+            raise ValueError(f"rationales.num_drawn must be >= 0, got {self.num_drawn}")
+        if self.temperature <= 0:
+            raise ValueError(f"rationales.temperature must be > 0, got {self.temperature}")
 
-    gate_steps: int = 100
-    """Optimiser steps of the gate's training; 0 leaves the gate as joint training made it."""
 
-    batch_size: int = 32
-    """Pairs a step of joint training. A source with fewer pairs is left out."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig:
+    """A fine-tune from its data to a registered version; `recipes.configured` makes one."""
 
-    gate_batch_size: int = 16
-    """Pairs a step of the gate's training, at most `batch_size`."""
+    recipe: str
+    """Where the values come from: a named recipe or a file of one."""
 
-    learning_rate: float = 1e-4
-    """Peak rate of joint training."""
+    base: str = "nano"
+    """What to start from: `nano`, a folder, a hub id, or a registered `registry:NAME`."""
 
-    num_negatives: int = 2
-    """Hard negatives of a query; mined with the base, and again with the joint model."""
+    data: str = LAKE
+    """A folder as `ponder land` takes it, or `lake`: what the deployment has landed."""
 
-    behaviour: bool = True
-    """Whether the version also learns a behaviour space, from what users liked one after the other.
-    It does not where there are too few likes."""
+    name: str = TUNED
+    """Human part of the new version's id."""
 
-    lora_rank: int = 0
-    """Of low-rank adapters; 0 trains all weights of the text layers."""
+    before: str = ""
+    """Events from this moment on (ISO 8601) are kept for evaluation; empty: the last tenth of the
+    positive ones."""
 
     seed: int = 0
     """Decides everything that is drawn."""
+
+    keep_image_features: bool = True
+    """Whether features of images are computed once and kept in memory, where the vision encoder is
+    left alone and images are not varied."""
+
+    pairs: PairsConfig
+    """What is learned from."""
+
+    vocabulary: VocabularyConfig
+    """How texts are read."""
+
+    negatives: NegativesConfig
+    """What a query must be told apart from."""
+
+    behaviour: BehaviourConfig
+    """The second space."""
+
+    rationales: RationalesConfig
+    """What is written."""
+
+    judging: JudgingConfig
+    """What is judged, by whom."""
+
+    selection: SelectionConfig
+    """What is kept."""
+
+    joint: JointConfig
+    """Stage 1: the joint training."""
+
+    augmentation: Augmentation | None = None
+    """How contents are varied in joint training; None: they are read as they are, as rationales
+    need it, which speak of a content as it was."""
+
+    gate: GateConfig | None = None
+    """Stage 2: the gate's training; None leaves the gate as joint training made it."""
 
     def __post_init__(self) -> None:
         if self.base == f"{REGISTRY}{CHAMPION}":
@@ -76,80 +177,23 @@ class FinetuneConfig:
                 f"base must name a version that stays one, got {self.base!r}; leave it out to "
                 "start from the present champion, or name one, e.g. nano"
             )
-        for name in ("max_pairs", "steps", "batch_size", "gate_batch_size", "num_drawn"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.gate_batch_size > self.batch_size:
+        if self.gate is not None and self.gate.batch_size > self.joint.batch_size:
             raise ValueError(
-                f"gate_batch_size must be at most batch_size, {self.batch_size}, got "
-                f"{self.gate_batch_size}"
+                f"gate.batch_size must be at most joint.batch_size, {self.joint.batch_size}, got "
+                f"{self.gate.batch_size}"
             )
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be > 0, got {self.temperature}")
-        for name in ("gate_steps", "num_negatives", "lora_rank"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if self.before and datetime.fromisoformat(self.before).tzinfo is None:
             raise ValueError(f"before must have a time zone, got {self.before!r}; add Z for UTC")
 
-    def joint(self) -> "JointConfig":
-        """Of stage 1.
-
-        The vision encoder is left as it is, and the moving average is shorter where steps are few.
-        Nothing is taken for a false negative by its score, which the base may have wrong.
-        """
-        from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
-
-        return JointConfig(
-            num_steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average_decay=max(0.0, min(0.99, 1 - 10 / self.steps)),
-            warmup_steps=min(100, self.steps // 10 + 1),
-            loss=JointLossConfig(gate=0.1, false_negative_margin=None),
-            lora=Lora(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.lora_rank else None,
-            train_vision_encoder=False,
-            seed=self.seed,
+    @property
+    def seeded(self) -> "FinetuneConfig":
+        """The same with the run's seed in every section that draws."""
+        behaviour = replace(
+            self.behaviour, objective=replace(self.behaviour.objective, seed=self.seed)
         )
-
-    def collaborative(self, dims: tuple[int, ...]) -> "SequenceObjectiveConfig":
-        """Of the behaviour space, which stage 1 learns beside the content.
-
-        A step reads a quarter as many sequences as pairs, because each has up to 11 items.
-        """
-        from embedder.finetune.training.config import SequenceObjectiveConfig
-
-        return SequenceObjectiveConfig(
-            batch_size=max(2, self.batch_size // 4), dims=dims, seed=self.seed
-        )
-
-    def gate(self) -> "GateConfig":
-        """Of stage 2."""
-        from embedder.finetune.gate.config import GateConfig
-        from embedder.finetune.training.config import Lora
-
-        return GateConfig(
-            num_steps=self.gate_steps,
-            batch_size=self.gate_batch_size,
-            lora=Lora(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.lora_rank else None,
-            seed=self.seed,
-        )
-
-
-def keep_config(config: FinetuneConfig, folder: Path) -> None:
-    """Writes the configuration to the folder of its run, or holds it against the one there.
-
-    Raises:
-        ValueError: the run was started with another configuration.
-    """
-    path = folder / "config.json"
-    if not path.exists():
-        write_atomically(path, json.dumps(asdict(config), indent=1) + "\n")
-        return
-    earlier: dict[str, Any] = json.loads(path.read_text())
-    changed = [f.name for f in fields(config) if earlier.get(f.name) != getattr(config, f.name)]
-    if changed:
-        raise ValueError(
-            f"a run goes on as it was started; {folder} has other {', '.join(changed)}: "
-            f"{[earlier.get(name) for name in changed]}; choose another folder with --out"
+        return replace(
+            self,
+            behaviour=behaviour,
+            joint=replace(self.joint, seed=self.seed),
+            gate=self.gate and replace(self.gate, seed=self.seed),
         )

@@ -11,9 +11,11 @@ import polars as pl
 from catalog.lake.tables import ITEMS, MEDIA
 from evaluation.query_sets import Query, read_queries
 from features.histories import HistoryConfig, positive_events
+from ponder.finetuning import given
 from ponder.finetuning.config import LAKE
 from ponder.finetuning.frozen_set import freeze
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning.results import GatheredPairs
+from ponder.finetuning.run import Progress, Run
 from ponder.steps.land import land_folder
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ AFTER = "after-"
 MAX_LATER_QUERIES = 500
 
 
-def gather(run: Run, progress: Progress) -> Counts:
-    """Stage `pairs`: what there is to learn from, and the evaluation sets of the same data.
+def gather(run: Run, progress: Progress) -> GatheredPairs:
+    """Gather what there is to learn from, and the evaluation sets of the same data: stage `pairs`.
 
     Sources with fewer pairs than a batch holds are left out. An evaluation set that is there
     already stays as it is.
@@ -45,24 +47,25 @@ def gather(run: Run, progress: Progress) -> Counts:
     positives = positive_events(run.events, config=HistoryConfig())
     before = split_moment(positives, config.before)
     found, num_skipped = _readable_rows(run, items, contents, positives, before)
-    enough = pl.len().over("source") >= config.batch_size
+    batch_size = config.joint.batch_size
+    enough = pl.len().over("source") >= batch_size
     kept, few = found.filter(enough), found.filter(~enough)
     if kept.is_empty():
         raise ValueError(
-            f"a source must have a batch of {config.batch_size} pairs, got "
-            f"{_by_source(found) or 'none at all'}; lower batch_size or bring more data"
+            f"a source must have a batch of {batch_size} pairs, got "
+            f"{_by_source(found) or 'none at all'}; lower joint.batch_size or bring more data"
         )
     (run.folder / "pairs").mkdir(exist_ok=True)
     kept.write_parquet(run.folder / "pairs" / "pairs.parquet")
-    return {
-        "pairs": _by_source(kept),
-        "left_out": _by_source(few),
-        "skipped": num_skipped,
-        "digest": _digest(kept, items),
-        "before": before and before.isoformat(),
-        "read_at": read_at.isoformat(),
-        "sets": _freeze_sets(run, contents, positives, before),
-    }
+    return GatheredPairs(
+        pairs=_by_source(kept),
+        left_out=_by_source(few),
+        skipped=num_skipped,
+        digest=_digest(kept, items),
+        before=None if before is None else before.isoformat(),
+        read_at=read_at.isoformat(),
+        sets=tuple(_freeze_sets(run, contents, positives, before)),
+    )
 
 
 def _readable_rows(
@@ -74,19 +77,20 @@ def _readable_rows(
 ) -> tuple[pl.DataFrame, int]:
     """Rows of pairs whose contents there are, and how many others there were."""
     from embedder.finetune.data.pair_rows import read_pairs
-    from ponder.finetuning.pair_sources import read_searches, read_wordings, training_rows
+    from ponder.finetuning.pair_sources import training_rows
 
     config = run.config
-    beside = Path(config.data) if config.data != LAKE else run.settings.home
-    rows = training_rows(
+    found = training_rows(
         items,
         positives,
         before=before,
-        searches=read_searches(beside),
-        wordings=read_wordings(beside),
-        max_pairs=config.max_pairs,
+        searches=given.read_searches(run.data_folder),
+        wordings=given.read_wordings(run.data_folder),
+        sources=config.pairs.sources,
+        max_pairs=config.pairs.max_pairs,
         seed=config.seed,
     )
+    rows = pl.concat([given.read_pairs(run.data_folder), found])
     skipped = read_pairs(rows, contents).skipped
     return rows.filter(~pl.col("pair_id").is_in(list(skipped))), len(skipped)
 

@@ -1,8 +1,11 @@
 """The stages that mine hard negatives: as the base sees them, and again as the joint model does.
 
 What is hard for one state of the model no longer is for the next. A stage leaves
-`negatives.parquet`: pair_id, and the keys of its query's hard negatives, which are targets of the
-same source.
+`negatives.parquet`, a row for every hard negative of a pair, the hardest first:
+
+    pair_id
+    key      of the contents; not one of those that answer the pair's query
+    item_id  of an item that the data named; null: the target of the same source with this key
 """
 
 from dataclasses import replace
@@ -11,53 +14,76 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning import given
+from ponder.finetuning.results import MinedNegatives
+from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.data.pairs import Pair
 
-SCHEMA = pl.Schema([("pair_id", pl.String()), ("keys", pl.List(pl.String))])
+SCHEMA = pl.Schema([("pair_id", pl.String()), ("key", pl.String()), ("item_id", pl.String())])
 
 
-def mine(run: Run, progress: Progress) -> Counts:
-    """Stage `negatives`: for selection and joint training, mined with the base."""
-    return _mine(run, "negatives", run.base, progress)
+def mine(run: Run, progress: Progress) -> MinedNegatives:
+    """Mine hard negatives with the base, for the judge and for joint training: stage `negatives`.
+
+    Where the data bring hard negatives, these are taken and none are mined.
+    """
+    rows = given.read_hard_negatives(run.data_folder)
+    if rows.is_empty():
+        return _mine(run, "negatives", run.base, progress)
+    unknown = rows.filter(~pl.col("item_id").is_in(list(run.contents)))
+    if len(unknown):
+        raise ValueError(
+            f"a hard negative must name an item that can be read, got {unknown['item_id'][0]!r} "
+            f"for {unknown['pair_id'][0]!r}"
+        )
+    _keep(run, "negatives", rows.select(SCHEMA.names()))
+    progress(len(rows))
+    return MinedNegatives(given=len(rows))
 
 
-def mine_again(run: Run, progress: Progress) -> Counts:
-    """Stage `fresh_negatives`: for the replay in the gate's training, mined with the joint model.
+def mine_again(run: Run, progress: Progress) -> MinedNegatives:
+    """Mine with the joint model, for the replay in the gate's training: stage `fresh_negatives`.
 
     The gate's rewards need none: they hold an embedding against all candidates.
     """
-    if not run.config.gate_steps:
-        return {}
+    if run.config.gate is None or not run.config.negatives.trains:
+        return MinedNegatives()
     return _mine(run, "fresh_negatives", run.version("joint"), progress)
 
 
 def hardened(run: Run, stage: str) -> "list[Pair]":
-    """The pairs with the negatives that a stage mined; as they are where it mined none."""
+    """Return the pairs with the negatives that a stage left; as they are where it left none."""
     from embedder.finetune.data.pairs import Negative
 
     path = run.folder / stage / "negatives.parquet"
     if not path.exists():
         return run.pairs
     targets = {(pair.source, pair.target_key): pair.target for pair in run.pairs}
-    hard = dict(pl.read_parquet(path).iter_rows())
+    hard: dict[str, list[tuple[str, str | None]]] = {}
+    for pair_id, key, item_id in pl.read_parquet(path).iter_rows():
+        hard.setdefault(pair_id, []).append((key, item_id))
     return [
         replace(
             pair,
-            negatives=tuple(Negative(targets[pair.source, key], key) for key in hard[pair.pair_id]),
+            negatives=tuple(
+                Negative(
+                    targets[pair.source, key] if item_id is None else run.contents[item_id], key
+                )
+                for key, item_id in hard.get(pair.pair_id, ())
+            ),
         )
         for pair in run.pairs
     ]
 
 
-def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> Counts:
+def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> MinedNegatives:
     from embedder.finetune.data.hard_negatives import with_hard_negatives
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
-    if not run.config.num_negatives:
-        return {}
+    if not run.config.negatives.num_mined:
+        return MinedNegatives()
     checkpoint = run.load(model)
     config = EmbedderConfig(device=run.settings.device)
 
@@ -65,12 +91,14 @@ def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> Counts
         return MMEmbR1(replace(checkpoint, manifest=checkpoint.manifest.for_source(source)), config)
 
     found, report = with_hard_negatives(
-        run.pairs, encoder_of, num_negatives=run.config.num_negatives
+        run.pairs, encoder_of, num_negatives=run.config.negatives.num_mined
     )
-    rows = [(pair.pair_id, [negative.key for negative in pair.negatives]) for pair in found]
-    progress(len(rows))
+    rows = [(pair.pair_id, one.key, None) for pair in found for one in pair.negatives]
+    progress(len(found))
+    _keep(run, stage, pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+    return MinedNegatives(sources=tuple(report.to_dicts()))
+
+
+def _keep(run: Run, stage: str, rows: pl.DataFrame) -> None:
     (run.folder / stage).mkdir(exist_ok=True)
-    pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(
-        run.folder / stage / "negatives.parquet"
-    )
-    return {"sources": report.to_dicts()}
+    rows.write_parquet(run.folder / stage / "negatives.parquet")

@@ -1,17 +1,33 @@
 """The stages that end a fine-tune: is the version better, and where is it kept."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ponder.finetuning.behaviour import in_behaviour_space, is_learnt
+from ponder.finetuning.behaviour import in_behaviour_space
 from ponder.finetuning.gathering import AFTER
+from ponder.finetuning.options import tables
 from ponder.finetuning.promotion import verdict
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning.results import (
+    Evaluation,
+    FinishedTraining,
+    GatheredLikes,
+    GatheredPairs,
+    JudgedRationales,
+    LearnedVocabulary,
+    MinedNegatives,
+    RegisteredVersion,
+    Result,
+    SelectedRationales,
+    WrittenRationales,
+)
+from ponder.finetuning.run import Progress, Run
 from ponder.finetuning.training import trained
+from ponder.json_form import json_form
 
 if TYPE_CHECKING:
     from embedder.mmemb_r1 import MMEmbR1
@@ -21,8 +37,8 @@ class PromotionRefused(RuntimeError):
     """A version must not become the champion; the text lists why."""
 
 
-def evaluate(run: Run, progress: Progress) -> Counts:
-    """Stage `evaluate`: the new version against the champion on the frozen sets, and the verdict.
+def evaluate(run: Run, progress: Progress) -> Evaluation:
+    """Hold the new version against the champion on the frozen sets, and judge: stage `evaluate`.
 
     Where there is no champion yet, the base stands in for it.
 
@@ -51,15 +67,15 @@ def evaluate(run: Run, progress: Progress) -> Counts:
         for name in _sets(run)
     }
     judged = verdict(report, settings.promotion)
-    return {
-        "promoted": judged.promoted,
-        "checks": [asdict(check) for check in judged.checks],
-        "thresholds": asdict(settings.promotion),
-        "champion": served.version,
-        "opponent": registry.champion(),
-        "sets": report,
-        "behaviour": _behaviour(run, candidate, served, progress),
-    }
+    return Evaluation(
+        promoted=judged.promoted,
+        checks=judged.checks,
+        thresholds=asdict(settings.promotion),
+        champion=served.version,
+        opponent=registry.champion(),
+        sets=report,
+        behaviour=_behaviour(run, candidate, served, progress),
+    )
 
 
 def _behaviour(
@@ -93,71 +109,72 @@ def _behaviour(
     }
 
 
-def _sets(run: Run) -> list[str]:
-    pairs = run.done("pairs")
-    assert pairs is not None
-    names: list[str] = pairs["sets"]
-    return names
+def _sets(run: Run) -> tuple[str, ...]:
+    return run.result("pairs", GatheredPairs).sets
 
 
-def register(run: Run, progress: Progress) -> Counts:
-    """Stage `register`: the version with its lineage in the registry; the champion stays."""
+def register(run: Run, progress: Progress) -> RegisteredVersion:
+    """Put the version with its lineage into the registry: stage `register`; the champion stays."""
     name = run.registry.add(run.version(trained(run)), lineage=lineage(run))
     progress(1)
-    return {"name": name, "path": str(run.registry.path(name))}
+    return RegisteredVersion(name=name, path=str(run.registry.path(name)))
 
 
-def promote(run: Run) -> Counts:
-    """Makes the run's version the champion.
+def promote(run: Run) -> str:
+    """Make the run's version the champion, and return its name.
 
     Raises:
         PromotionRefused: the rules speak against it, or the champion is not the one any more that
             it was compared with.
     """
-    judged, registered = run.done("evaluate"), run.done("register")
-    assert judged is not None
-    assert registered is not None
-    present = run.registry.champion()
-    if present not in (judged["opponent"], registered["name"]):
+    evaluation = run.result("evaluate", Evaluation)
+    name, present = run.result("register", RegisteredVersion).name, run.registry.champion()
+    if present not in (evaluation.opponent, name):
         raise PromotionRefused(
-            f"{registered['name']} must be compared with the present champion, {present}, and was "
-            f"with {judged['opponent'] or 'its base'}; remove {run.folder / 'evaluate'} and run it "
-            "again"
+            f"{name} must be compared with the present champion, {present}, and was "
+            f"with {evaluation.opponent or 'its base'}; remove {run.folder / 'evaluate'} and run "
+            "it again"
         )
-    if not judged["promoted"]:
-        reasons = [check["says"] for check in judged["checks"] if not check["passed"]]
-        raise PromotionRefused(f"{registered['name']} is not promoted: " + "; ".join(reasons))
-    return {"champion": registered["name"], "before": run.registry.promote(registered["name"])}
+    if not evaluation.promoted:
+        reasons = [check.says for check in evaluation.checks if not check.passed]
+        raise PromotionRefused(f"{name} is not promoted: " + "; ".join(reasons))
+    run.registry.promote(name)
+    return name
+
+
+TOLD: Mapping[str, type[Result]] = {
+    "pairs": GatheredPairs,
+    "vocabulary": LearnedVocabulary,
+    "negatives": MinedNegatives,
+    "behaviour": GatheredLikes,
+    "rationales": WrittenRationales,
+    "judging": JudgedRationales,
+    "selection": SelectedRationales,
+    "joint": FinishedTraining,
+    "fresh_negatives": MinedNegatives,
+    "gate": FinishedTraining,
+}
+"""Stages whose results belong to a version's lineage."""
 
 
 def lineage(run: Run) -> dict[str, Any]:
-    """Where the version comes from: enough to make it again, and to know why it was trusted."""
-    from embedder.version import configured_version, read_manifest
+    """Return where the version comes from: enough to make it again, and why it was trusted.
 
-    told = ("pairs", "negatives", "behaviour", "rationales", "selection", "fresh_negatives")
-    judged = run.done("evaluate")
-    assert judged is not None
-    configs = {"joint": asdict(run.config.joint())}
-    if is_learnt(run):
-        dims = read_manifest(run.version("joint")).dims
-        configs["behaviour"] = asdict(run.config.collaborative(dims))
-    if run.config.gate_steps:
-        configs["gate"] = asdict(run.config.gate())
+    `recipe` names where the values came from, `config` has them all.
+    """
+    from embedder.version import configured_version
+
+    evaluation = json_form(run.result("evaluate", Evaluation))
+    sets = {name: one["digest"] for name, one in evaluation["sets"].items()}
+    told = ("promoted", "checks", "thresholds", "champion", "behaviour")
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base": configured_version(run.base, "auto"),
+        "base": configured_version(run.registry.model(run.config.base), "auto"),
         "code": {"ponder": installed("ponder"), "commit": _commit()},
-        "config": asdict(run.config),
-        "stages": configs,
-        **{name: run.done(name) for name in told},
-        "evaluation": {
-            "promoted": judged["promoted"],
-            "checks": judged["checks"],
-            "thresholds": judged["thresholds"],
-            "champion": judged["champion"],
-            "sets": {name: one["digest"] for name, one in judged["sets"].items()},
-            "behaviour": judged["behaviour"],
-        },
+        "recipe": run.config.recipe,
+        "config": json_form(tables(run.config)),
+        "stages": {name: json_form(run.result(name, kind)) for name, kind in TOLD.items()},
+        "evaluation": {name: evaluation[name] for name in told} | {"sets": sets},
     }
 
 

@@ -1,8 +1,7 @@
 """Training pairs of a catalogue: what its sources give, split by time, and their contents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 
@@ -41,6 +40,7 @@ def training_rows(
     before: datetime | None,
     searches: pl.DataFrame,
     wordings: Iterable[str],
+    sources: Collection[str],
     max_pairs: int,
     seed: int,
 ) -> pl.DataFrame:
@@ -53,6 +53,7 @@ def training_rows(
         searches: request_id and text.
         wordings: of attributes, see `embedder.finetune.data.catalogue_pairs.attribute_pairs`; each
             is a source of its own.
+        sources: names of those to take, `attributes` for all wordings; empty: all.
         max_pairs: of each source; of more, so many are drawn.
         seed: decides which.
 
@@ -62,21 +63,34 @@ def training_rows(
     from embedder.finetune.data.catalogue_pairs import title_image_pairs
     from embedder.finetune.data.co_consumption import consecutive_pairs, neighbour_pairs
     from embedder.finetune.data.item_similarity import swing
+    from embedder.finetune.data.pair_rows import PAIRS
     from embedder.finetune.data.search_pairs import search_pairs
 
-    found = [title_image_pairs(items), *(_worded_pairs(items, wording) for wording in wordings)]
+    makers: dict[str, Callable[[], Iterable[pl.DataFrame]]] = {
+        "title_image": lambda: [title_image_pairs(items)],
+        ATTRIBUTES: lambda: [_worded_pairs(items, wording) for wording in wordings],
+    }
     if before is not None:
-        found += [
-            search_pairs(searches, positives, before=before),
-            consecutive_pairs(positives, before=before, max_gap=MAX_GAP),
-            neighbour_pairs(positives, swing, before=before),
-        ]
+        makers |= {
+            "search": lambda: [search_pairs(searches, positives, before=before)],
+            "consecutive": lambda: [consecutive_pairs(positives, before=before, max_gap=MAX_GAP)],
+            "co_consumption": lambda: [neighbour_pairs(positives, swing, before=before)],
+        }
     return pl.concat(
         [
-            rows if len(rows) <= max_pairs else rows.sample(max_pairs, seed=seed).sort("pair_id")
-            for rows in found
+            PAIRS.empty(),
+            *(
+                _at_most(max_pairs, rows, seed=seed)
+                for name, make in makers.items()
+                if not sources or name in sources
+                for rows in make()
+            ),
         ]
     )
+
+
+def _at_most(num: int, rows: pl.DataFrame, *, seed: int) -> pl.DataFrame:
+    return rows if len(rows) <= num else rows.sample(num, seed=seed).sort("pair_id")
 
 
 def _worded_pairs(items: pl.DataFrame, wording: str) -> pl.DataFrame:
@@ -89,20 +103,6 @@ def _worded_pairs(items: pl.DataFrame, wording: str) -> pl.DataFrame:
             "item has all of these; mend or remove its line in wordings.txt"
         )
     return rows
-
-
-def read_wordings(folder: Path) -> list[str]:
-    """The lines of a folder's `wordings.txt` without blank and repeated ones; none without it."""
-    path = folder / "wordings.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-
-
-def read_searches(folder: Path) -> pl.DataFrame:
-    """request_id and text of a folder's `searches.jsonl`; empty without the file."""
-    schema = {"request_id": pl.String, "text": pl.String}
-    path = folder / "searches.jsonl"
-    return pl.read_ndjson(path, schema=schema) if path.exists() else pl.DataFrame(schema=schema)
 
 
 def later_queries(

@@ -7,19 +7,24 @@ data/                    a lake of its own, when the data is a folder
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from catalog.atomic_file import write_atomically
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
-from ponder.finetuning.config import LAKE, FinetuneConfig, keep_config
+from embedder.version import resolve
+from ponder.finetuning.config import LAKE, FinetuneConfig
+from ponder.finetuning.recipes import configured, recipe_of
+from ponder.finetuning.results import GatheredPairs, R, Result, from_json
+from ponder.finetuning.run_config import keep_config, read_config
+from ponder.json_form import to_json
 from ponder.registry import Registry
 from ponder.settings import Settings
 from ponder.wiring import open_lake
@@ -30,7 +35,6 @@ if TYPE_CHECKING:
     from embedder.finetune.training.distributed import Processes
     from embedder.model.checkpoint import Checkpoint
 
-Counts = dict[str, Any]
 Progress = Callable[[int], None]
 
 
@@ -64,6 +68,40 @@ class Run:
             keep_config(config, folder)
         return run
 
+    @classmethod
+    def start(
+        cls,
+        settings: Settings,
+        folder: Path,
+        *,
+        recipe: str = "",
+        base: str | None = None,
+        changes: Mapping[str, object],
+        processes: "Processes | None" = None,
+    ) -> "Run":
+        """Return the run that was asked for, or go on with the one of the folder.
+
+        Args:
+            settings: the deployment's.
+            folder: of the run.
+            recipe: its name or file; empty: that of the run, or what fits the base's size.
+            base: what to start from; None: what the run started from, whoever is the champion now,
+                or the champion, or the configured model.
+            changes: other values by option.
+            processes: those that run it together; None: this one alone.
+
+        Raises:
+            ValueError: an option, value or recipe is none, or the run was started with others.
+        """
+        earlier = read_config(folder)
+        start = base or (earlier.base if earlier else settings.finetune_base)
+        if not recipe and earlier:
+            recipe = earlier.recipe
+        if not recipe:
+            recipe = recipe_of(resolve(settings.registry.model(start)))
+        config = configured({"base": start, **changes}, recipe=recipe)
+        return cls.open(settings, config, folder, processes=processes)
+
     @property
     def is_first(self) -> bool:
         """Whether this is the process that writes, and does what only one can do."""
@@ -74,21 +112,29 @@ class Run:
         if self.processes is not None:
             self.processes.wait()
 
-    @staticmethod
-    def base_of(folder: Path) -> str | None:
-        """What the run of a folder started from; None where none was started."""
-        path = folder / "config.json"
-        return json.loads(path.read_text())["base"] if path.exists() else None
+    def done(self, stage: str, kind: type[R]) -> R | None:
+        """Return what a stage left to say; None while it is not done.
 
-    def done(self, stage: str) -> Counts | None:
-        """What a stage left to say; None while it is not done."""
+        Args:
+            stage: its name.
+            kind: of its result.
+        """
         path = self.folder / stage / "done.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return from_json(kind, json.loads(path.read_text())) if path.exists() else None
 
-    def finish(self, stage: str, counts: Counts) -> None:
-        """Records that a stage is done."""
-        path = self.folder / stage / "done.json"
-        write_atomically(path, json.dumps(counts, indent=1) + "\n")
+    def result(self, stage: str, kind: type[R]) -> R:
+        """Return what a stage left to say, which is done."""
+        found = self.done(stage, kind)
+        assert found is not None, f"{stage} is not done"
+        return found
+
+    def is_done(self, stage: str) -> bool:
+        """Whether a stage is done."""
+        return (self.folder / stage / "done.json").exists()
+
+    def finish(self, stage: str, result: Result) -> None:
+        """Record that a stage is done."""
+        write_atomically(self.folder / stage / "done.json", to_json(result, indent=1) + "\n")
 
     @property
     def registry(self) -> Registry:
@@ -115,9 +161,7 @@ class Run:
     @cached_property
     def read_at(self) -> datetime:
         """The moment that all stages read the lake at, so that they learn from the same."""
-        pairs = self.done("pairs")
-        assert pairs is not None
-        return datetime.fromisoformat(pairs["read_at"])
+        return datetime.fromisoformat(self.result("pairs", GatheredPairs).read_at)
 
     @cached_property
     def items(self) -> pl.DataFrame:
@@ -147,8 +191,15 @@ class Run:
 
     @property
     def base(self) -> str:
-        """The model that is trained, as `embedder` calls it."""
-        return self.registry.model(self.config.base)
+        """The model that is trained, as `embedder` calls it: with new tokens, where it has some."""
+        extended = self.version("vocabulary")
+        return str(extended) if extended.exists() else self.registry.model(self.config.base)
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the files lie that `given` reads: the data folder, or the home for the lake."""
+        is_lake = self.config.data == LAKE
+        return self.settings.home if is_lake else Path(self.config.data)
 
     def load(self, model: str | Path) -> "Checkpoint":
         """A checkpoint on the deployment's device."""

@@ -5,43 +5,75 @@ stopped.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from ponder.finetuning import behaviour, gathering, negatives, outcome, reasoning, training
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning import (
+    behaviour,
+    gathering,
+    negatives,
+    outcome,
+    rationales,
+    selection,
+    training,
+    vocabulary,
+)
+from ponder.finetuning.results import (
+    Evaluation,
+    FinishedTraining,
+    GatheredLikes,
+    GatheredPairs,
+    JudgedRationales,
+    LearnedVocabulary,
+    MinedNegatives,
+    RegisteredVersion,
+    Result,
+    SelectedRationales,
+    WrittenRationales,
+)
+from ponder.finetuning.run import Progress, Run
 
-Stage = Callable[[Run, Progress], Counts]
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a fine-tune."""
+
+    function: Callable[[Run, Progress], Result]
+
+    result: type[Result]
+    """What it has to say."""
+
+    is_shared: bool = False
+    """Whether all processes of a run do it together; else the first does and the others wait."""
+
 
 STAGES: Mapping[str, Stage] = {
-    "pairs": gathering.gather,
-    "negatives": negatives.mine,
-    "behaviour": behaviour.gather_likes,
-    "rationales": reasoning.write,
-    "selection": reasoning.select,
-    "joint": training.train_joint,
-    "fresh_negatives": negatives.mine_again,
-    "gate": training.train_gate,
-    "evaluate": outcome.evaluate,
-    "register": outcome.register,
+    "pairs": Stage(gathering.gather, GatheredPairs),
+    "vocabulary": Stage(vocabulary.extend, LearnedVocabulary),
+    "negatives": Stage(negatives.mine, MinedNegatives),
+    "behaviour": Stage(behaviour.gather_likes, GatheredLikes),
+    "rationales": Stage(rationales.write, WrittenRationales),
+    "judging": Stage(selection.judge, JudgedRationales),
+    "selection": Stage(selection.select, SelectedRationales),
+    "joint": Stage(training.train_joint, FinishedTraining, is_shared=True),
+    "fresh_negatives": Stage(negatives.mine_again, MinedNegatives),
+    "gate": Stage(training.train_gate, FinishedTraining),
+    "evaluate": Stage(outcome.evaluate, Evaluation),
+    "register": Stage(outcome.register, RegisteredVersion),
 }
 
 
-SHARED = {"joint"}
-"""What all processes of a run do together; the first one does the rest and the others wait."""
-
-
-def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) -> Counts:
-    """What a stage has to say, after running it unless it is done.
+def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) -> Result:
+    """Return what a stage has to say, after running it unless it is done.
 
     Args:
         run: whose earlier stages are done.
         name: of `STAGES`.
         progress: told how much more is done, in units of the stage.
     """
-    if run.done(name) is None and (run.is_first or name in SHARED):
-        found = STAGES[name](run, progress)
+    stage = STAGES[name]
+    if not run.is_done(name) and (run.is_first or stage.is_shared):
+        found = stage.function(run, progress)
         if run.is_first:
             run.finish(name, found)
     run.wait()
-    counts = run.done(name)
-    assert counts is not None
-    return counts
+    return run.result(name, stage.result)

@@ -7,10 +7,13 @@ import polars as pl
 
 from ponder.finetuning.behaviour import is_learnt, objectives, offering
 from ponder.finetuning.negatives import hardened
-from ponder.finetuning.run import Counts, Progress, Run
+from ponder.finetuning.results import FinishedTraining
+from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.records import TrainingExample
+    from embedder.finetune.training.config import TrainingConfig
+    from embedder.finetune.training.image_features import ImageFeatureCache
     from embedder.finetune.training.loop import Trainer
     from embedder.model.checkpoint import Checkpoint
 
@@ -18,67 +21,90 @@ MAX_STEPS_LOST = 100
 """A kill costs at most so many steps."""
 
 
-def train_joint(run: Run, progress: Progress) -> Counts:
-    """Stage `joint`: the base learns from pairs, the rationales that were kept, and behaviour."""
+def train_joint(run: Run, progress: Progress) -> FinishedTraining:
+    """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`."""
     from embedder.finetune.training.joint import joint_trainer
 
-    base = run.load(run.base)
+    base, config = run.load(run.base), run.config
     if is_learnt(run):
-        base = replace(base, manifest=offering(base.manifest))
-    learnt = _examples(run, "negatives")
+        base = replace(base, manifest=offering(run, base.manifest))
+    examples = _examples(run, "negatives")
     trainer = joint_trainer(
         base,
-        learnt,
-        run.config.joint(),
+        examples,
+        config.joint,
         item_objectives=objectives(run, base.manifest),
+        augment=config.augmentation,
+        image_features=_image_features(run, base, config.joint),
         processes=run.processes,
     )
     _train(run, "joint", trainer, base, progress)
-    return {
-        "steps": trainer.num_steps,
-        "processes": 1 if run.processes is None else run.processes.size,
-        "examples": len(learnt),
-        "reasoned": sum(bool(one.query_rationales or one.target_rationales) for one in learnt),
-    }
+    return FinishedTraining(
+        steps=trainer.num_steps,
+        processes=1 if run.processes is None else run.processes.size,
+        examples=len(examples),
+        reasoned=sum(bool(one.query_rationales or one.target_rationales) for one in examples),
+    )
 
 
-def train_gate(run: Run, progress: Progress) -> Counts:
-    """Stage `gate`: the joint model learns when to reason; without steps nothing is left."""
+def train_gate(run: Run, progress: Progress) -> FinishedTraining:
+    """Train the joint model's choice to reason: stage `gate`; nothing is left without a recipe."""
     from embedder.finetune.gate.objective import gate_trainer
 
-    if not run.config.gate_steps:
-        return {"steps": 0}
+    config = run.config.gate
+    if config is None:
+        return FinishedTraining(steps=0)
     joint = run.load(run.version("joint"))
-    trainer = gate_trainer(joint, _examples(run, "fresh_negatives"), run.config.gate())
+    trainer = gate_trainer(
+        joint,
+        _examples(run, "fresh_negatives"),
+        config,
+        image_features=_image_features(run, joint, config),
+    )
     _train(run, "gate", trainer, joint, progress)
-    return {"steps": trainer.num_steps}
-
-
-def _examples(run: Run, stage: str) -> "list[TrainingExample]":
-    """The pairs with the rationales that selection kept and the negatives that a stage mined."""
-    from embedder.finetune.rationales.selection import training_examples
-
-    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
-    return training_examples(hardened(run, stage), selected)
+    return FinishedTraining(steps=trainer.num_steps)
 
 
 def trained(run: Run) -> str:
-    """The last stage that left a version."""
-    return "gate" if run.config.gate_steps else "joint"
+    """Return the last stage that leaves a version."""
+    return "joint" if run.config.gate is None else "gate"
+
+
+def _examples(run: Run, stage: str) -> "list[TrainingExample]":
+    """Return the pairs with the rationales that selection kept.
+
+    With the hard negatives that a stage mined, where the recipe trains with them.
+    """
+    from embedder.finetune.rationales.selection import training_examples
+
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    pairs = hardened(run, stage) if run.config.negatives.trains else run.pairs
+    return training_examples(pairs, selected)
+
+
+def _image_features(
+    run: Run, checkpoint: "Checkpoint", config: "TrainingConfig"
+) -> "ImageFeatureCache | None":
+    """Return an empty cache, where it is allowed and features stay as they are."""
+    from embedder.finetune.training.image_features import ImageFeatureCache
+
+    is_varied = config is run.config.joint and run.config.augmentation is not None
+    if not run.config.keep_image_features or config.trains_vision_encoder or is_varied:
+        return None
+    return ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)
 
 
 def _train(
     run: Run, stage: str, trainer: "Trainer", start: "Checkpoint", progress: Progress
 ) -> None:
+    """Train to the end, or from where it was killed, and write version and curves."""
     from embedder.finetune.training.version_folder import write_version
+    from ponder.reports.run.curves import write_training_curves
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
-    backbone = trainer.train(
-        run.folder / stage,
-        save_every=save_every,
-        stage=stage,
-        progress=progress,
-    )
+    folder = run.folder / stage
+    backbone = trainer.train(folder, save_every=save_every, stage=stage, progress=progress)
     if run.is_first:
         manifest = replace(start.manifest, name=run.config.name)
         write_version(backbone, start, run.version(stage), manifest=manifest)
+        write_training_curves(folder / "log.jsonl", folder / "curves.svg")

@@ -5,7 +5,10 @@ from importlib.util import find_spec
 
 import pytest
 
-from ponder.finetuning.config import FinetuneConfig
+from ponder.finetuning.options import SHORT, short_changes
+from ponder.finetuning.promotion import Check
+from ponder.finetuning.recipes import configured
+from ponder.finetuning.results import Evaluation, RegisteredVersion
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES
 from ponder.registry import Registry
@@ -15,14 +18,14 @@ pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install th
 RUN_ID = "manual__2026-03-01T00:00:00+00:00"
 PARAMS = {
     "base": "",
-    "data": "lake",
-    "name": "tuned",
+    "recipe": "",
+    "set": ["joint.warmup_steps=3"],
+    **dict.fromkeys((short.name for short in SHORT), None),
     "steps": 7,
     "gate_steps": 0,
     "batch_size": 8,
-    "gate_batch_size": 8,
-    "lora_rank": 0,
 }
+JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 @pytest.fixture
@@ -38,10 +41,20 @@ def judged(tmp_path):
 
     def make(*, promoted):
         folder = tmp_path / "finetune" / "manual__2026-03-01T00-00-00-00-00"
-        run = Run.open(None, FinetuneConfig(**PARAMS | {"base": "nano"}), folder)
-        check = {"rule": "gain", "passed": promoted, "says": "no better"}
-        run.finish("evaluate", {"promoted": promoted, "checks": [check], "opponent": None})
-        run.finish("register", {"name": "tuned-0"})
+        changes = {"steps": 7, "gate_steps": 0, "batch_size": 8}
+        config = configured(short_changes(changes) | {"joint.warmup_steps": 3})
+        run = Run.open(None, config, folder)
+        evaluation = Evaluation(
+            promoted=promoted,
+            checks=(Check("gain", promoted, "no better"),),
+            thresholds={},
+            champion="nano-0",
+            opponent=None,
+            sets={},
+            behaviour={},
+        )
+        run.finish("evaluate", evaluation)
+        run.finish("register", RegisteredVersion(name="tuned-0", path=""))
         version = tmp_path / "models" / "tuned-0"
         version.mkdir(parents=True)
         (version / "manifest.json").write_text("{}")
@@ -63,10 +76,13 @@ def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_nightly(finetune):
     assert finetune.get_task("embed_anew").trigger_dag_id == "nightly"
 
 
-def test_every_parameter_is_one_of_the_configuration_and_has_its_default(finetune):
-    defaults = FinetuneConfig()
-    given = {name: value for name, value in finetune.params.dump().items() if name != "base"}
-    assert given == {name: getattr(defaults, name) for name in given}
+def test_the_parameters_are_the_short_options_and_leave_the_rest_to_the_recipe(finetune):
+    given = {"base": "", "recipe": "", "set": []}
+    assert finetune.params.dump() == given | {short.name: None for short in SHORT}
+    for short in SHORT:
+        schema = finetune.params.get_param(short.name).schema
+        assert schema["type"] == ["null", JSON_TYPES[short.hint]]
+        assert (schema["title"], schema.get("minimum")) == (short.meaning, short.minimum)
 
 
 def test_a_better_version_is_the_champion_and_is_embedded_when_settings_follow(

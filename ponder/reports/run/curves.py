@@ -7,28 +7,26 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from ponder.reports.run.plots import COOL, QUIET, STYLE, WIDTH_IN, inline_svg
+from ponder.reports.run.plots import COOL, QUIET, STYLE, WIDTH_IN
+
+AXES = ("num_done", "elapsed_s")
 
 
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The lines of a training's `log.jsonl`, in order."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def training_curves(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> str:
-    """SVG with a panel for each name, one below the other, over the steps that were made.
+def write_training_curves(log: Path, path: Path) -> None:
+    """Draw every number of a training's `log.jsonl` over the steps that were made, as SVG.
 
     Args:
-        rows: of the log; lines that lack a name are left out of its curve.
-        names: of numbers in the log, e.g. `gate/query/reason_frac`; at least one.
-
-    Raises:
-        ValueError: a name is in no line.
+        log: lines of numbers; one that lacks a name is left out of its curve.
+        path: of the figure, a panel for each name, one below the other.
     """
-    for name in names:
-        if not any(name in row for row in rows):
-            known = sorted({key for row in rows for key in row})
-            raise ValueError(f"names must be in the log, got {name!r}; it has {known}")
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    figure = training_curves(rows)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def training_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Return a figure with a panel for each number of a log but the clock's."""
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in AXES]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 0.4 + 1.0 * len(names)), layout="constrained")
         panels = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
@@ -39,4 +37,4 @@ def training_curves(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -
             axes.grid(axis="y", color=QUIET, linewidth=0.3)
             axes.tick_params(axis="y", length=0)
         panels[-1].set_xlabel("steps")
-        return inline_svg(figure)
+    return figure

@@ -6,13 +6,8 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import ITEMS
-from ponder.finetuning.pair_sources import (
-    later_queries,
-    read_searches,
-    read_wordings,
-    split_moment,
-    training_rows,
-)
+from ponder.finetuning.given import read_searches, read_wordings
+from ponder.finetuning.pair_sources import later_queries, split_moment, training_rows
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NO_SEARCHES = pl.DataFrame(schema={"request_id": pl.String, "text": pl.String})
@@ -37,7 +32,8 @@ def likes(*rows):
 
 def rows_of(positives, **options):
     defaults = {"before": START + timedelta(hours=5), "searches": NO_SEARCHES, "wordings": ()}
-    options = {**defaults, "items": ITEMS.empty(), "max_pairs": 100, "seed": 0} | options
+    defaults |= {"items": ITEMS.empty(), "sources": (), "max_pairs": 100, "seed": 0}
+    options = defaults | options
     return training_rows(options.pop("items"), positives, **options)
 
 
@@ -70,6 +66,12 @@ def test_what_was_searched_and_then_taken_is_a_pair(tmp_path):
         ("search", "red mugs", "a")
     ]
     assert read_searches(tmp_path / "nowhere").is_empty()
+
+
+def test_only_the_sources_that_are_named_are_learned_from():
+    positives = likes(("u", "a", 1), ("u", "b", 2), ("v", "a", 1), ("v", "b", 2))
+    assert set(rows_of(positives)["source"]) == {"consecutive", "co_consumption"}
+    assert set(rows_of(positives, sources=("consecutive", "search"))["source"]) == {"consecutive"}
 
 
 def coloured(*colours):

@@ -23,24 +23,46 @@ from evaluation.query_sets import Query
 from features.histories import HistoryConfig, positive_events
 from ponder.cli.app import app
 from ponder.finetuning.behaviour import objectives
-from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.frozen_set import freeze
 from ponder.finetuning.negatives import hardened
+from ponder.finetuning.options import built, flattened, merged, short_changes
 from ponder.finetuning.outcome import PromotionRefused, lineage, promote
-from ponder.finetuning.promotion import PromotionConfig
+from ponder.finetuning.promotion import Check, PromotionConfig
+from ponder.finetuning.recipes import configured
+from ponder.finetuning.results import Evaluation, FinishedTraining, RegisteredVersion
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
+from ponder.json_form import json_form
 from ponder.settings import Settings
 from ponder.steps.recall import recall
 from ponder.wiring import configured_version, open_encoder
 
 BEFORE = "2026-03-09T00:00:00+00:00"
+GIVEN = {
+    "before": BEFORE,
+    "max_pairs": 24,
+    "steps": 4,
+    "gate_steps": 1,
+    "batch_size": 8,
+    "gate_batch_size": 8,
+    "learning_rate": 1e-3,
+}
+CHANGES = {
+    "behaviour.objective.batch_size": 2,
+    "joint.warmup_steps": 1,
+    "joint.average_decay": 0.0,
+}
 ANYTHING = PromotionConfig(min_gain=-1, max_loss=1.1, max_literal_loss=1, min_sensitivity=0)
 REFUSED = {
     "base": "nano",
     "created_at": "2026-03-01",
     "evaluation": {"promoted": False, "checks": []},
 }
+
+
+def changed(config, changes):
+    """The configuration with other values."""
+    return built(merged(flattened(config), changes), recipe=config.recipe)
 
 
 class Killed(Exception):
@@ -66,17 +88,7 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(bazaar):
-    return FinetuneConfig(
-        data=str(bazaar),
-        before=BEFORE,
-        max_pairs=24,
-        steps=4,
-        gate_steps=1,
-        batch_size=8,
-        gate_batch_size=8,
-        num_drawn=2,
-        learning_rate=1e-3,
-    )
+    return configured(short_changes(GIVEN | {"data": str(bazaar)}) | CHANGES, recipe="gentle")
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +99,15 @@ def finished(settings, config):
         if stage in ("rationales", "joint", "evaluate"):
             with pytest.raises(Killed):
                 run_stage(Run.open(settings, config, folder), stage, progress=killed_after(2))
-            assert Run.open(settings, config, folder).done(stage) is None
+            assert not Run.open(settings, config, folder).is_done(stage)
         if stage == "joint":
             shutil.copytree(folder, settings.home / "finetune" / "before_joint")
         run_stage(Run.open(settings, config, folder), stage)
     return Run.open(settings, config, folder)
+
+
+def registered(run):
+    return run.result("register", RegisteredVersion)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +148,7 @@ def test_the_gates_training_replays_the_fresh_negatives(finished, settings, conf
     shutil.copytree(finished.folder, tmp_path / "run")
     run = Run.open(settings, config, tmp_path / "run")
     mined = run.folder / "fresh_negatives" / "negatives.parquet"
-    pl.read_parquet(mined).with_columns(keys=pl.lit([], pl.List(pl.String))).write_parquet(mined)
+    pl.read_parquet(mined).clear().write_parquet(mined)
     shutil.rmtree(run.folder / "gate")
     run_stage(run, "gate")
     logs = [json.loads((x.folder / "gate" / "log.jsonl").read_text()) for x in (finished, run)]
@@ -142,13 +158,13 @@ def test_the_gates_training_replays_the_fresh_negatives(finished, settings, conf
 
 
 def test_the_version_offers_a_content_space_and_a_behaviour_space(finished):
-    manifest = finished.registry.manifest(finished.done("register")["name"])
+    manifest = finished.registry.manifest(registered(finished).name)
     assert list(manifest["instructions"]) == ["behaviour"]
     (line, *_) = (finished.folder / "joint" / "log.jsonl").read_text().splitlines()
     assert {"joint/sequence", "joint/id", "joint/behaviour_gate"} <= set(json.loads(line))
     lineage = manifest["lineage"]
-    assert lineage["stages"]["behaviour"]["batch_size"] == 2
-    assert lineage["behaviour"]["is_learnt"]
+    assert lineage["config"]["behaviour"]["objective"]["batch_size"] == 2
+    assert lineage["stages"]["behaviour"]["is_learnt"]
     (name,) = lineage["evaluation"]["behaviour"]
     assert name == "after-20260309T000000"
     spaces = lineage["evaluation"]["behaviour"][name]["metrics"]
@@ -174,34 +190,34 @@ def test_an_items_place_has_the_cosines_of_behaviour(finished):
     np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
 
 
-@pytest.mark.parametrize("change", [{"behaviour": False}, {"max_pairs": 1}])
+@pytest.mark.parametrize("change", [{"behaviour.learns": False}, {"pairs.max_pairs": 1}])
 def test_without_likes_or_the_wish_no_behaviour_is_learnt(finished, settings, tmp_path, change):
     shutil.copytree(finished.folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "behaviour")
-    run = Run(settings, replace(finished.config, **change), tmp_path / "run")
-    assert run_stage(run, "behaviour")["is_learnt"] is False
+    run = Run(settings, changed(finished.config, change), tmp_path / "run")
+    assert run_stage(run, "behaviour").is_learnt is False
     assert objectives(run, read_manifest(finished.version("joint"))) == []
-    assert lineage(run)["stages"].keys() == {"joint", "gate"}
+    assert lineage(run)["stages"]["behaviour"]["is_learnt"] is False
 
 
 def test_no_worker_was_asked_twice(finished):
     written = finished.lake.read(GENERATED_RATIONALES)
-    assert len(written) == finished.done("rationales")["rationales"]
+    assert len(written) == finished.result("rationales", STAGES["rationales"].result).rationales
     assert written.select(GENERATED_RATIONALES.key).is_unique().all()
 
 
 def test_a_finished_stage_is_not_run_again(finished):
-    counts = [run_stage(finished, name, progress=killed_after(0)) for name in STAGES]
-    assert counts == [finished.done(name) for name in STAGES]
+    results = [run_stage(finished, name, progress=killed_after(0)) for name in STAGES]
+    assert results == [finished.done(name, stage.result) for name, stage in STAGES.items()]
 
 
 def test_a_run_with_another_configuration_is_refused(finished, settings, config):
-    with pytest.raises(ValueError, match=r"has other steps: \[4\]; choose another folder"):
-        Run.open(settings, replace(config, steps=5), finished.folder)
+    with pytest.raises(ValueError, match=r"other joint.num_steps: \[4\]; choose another"):
+        Run.open(settings, changed(config, {"joint.num_steps": 5}), finished.folder)
 
 
 def test_the_folders_questions_and_later_events_are_frozen(finished, bazaar):
-    sets = finished.done("evaluate")["sets"]
+    sets = finished.result("evaluate", Evaluation).sets
     after, asked = sorted(sets)
     assert asked.startswith(f"{bazaar.name}-")
     assert after == "after-20260309T000000"
@@ -216,7 +232,7 @@ def test_what_came_after_another_runs_split_is_not_asked(settings, config, tmp_p
         query = Query(query_id="q", text="mug", relevant=["a"])
         freeze([query], {"a": Content("mug")}, sets / name)
     run = Run.open(settings.replace(home=tmp_path / "home"), config, tmp_path / "run")
-    names = run_stage(run, "pairs")["sets"]
+    names = run_stage(run, "pairs").sets
     assert "mine" in names
     assert [name for name in names if name.startswith("after-")] == ["after-20260309T000000"]
 
@@ -230,23 +246,25 @@ def test_stages_learn_from_the_lake_as_it_was_and_from_their_own_workers(
     foreign = run.lake.read(GENERATED_RATIONALES).with_columns(worker=pl.lit("of another run"))
     run.lake.insert_new(GENERATED_RATIONALES, foreign)
     shutil.rmtree(run.folder / "selection")
-    assert run_stage(run, "selection") == finished.done("selection")
+    shutil.rmtree(run.folder / "judging")
+    for stage in ("judging", "selection"):
+        assert run_stage(run, stage) == finished.done(stage, STAGES[stage].result)
     selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
     assert "of another run" not in selected["worker"]
     assert run.items.equals(finished.items)
 
 
 def test_the_lineage_says_where_the_version_comes_from(finished):
-    registered = finished.done("register")
     manifest = json.loads(
-        (finished.registry.path(registered["name"]) / "manifest.json").read_text()
+        (finished.registry.path(registered(finished).name) / "manifest.json").read_text()
     )
     lineage = manifest["lineage"]
     assert manifest["name"] == "tuned"
     assert lineage["base"] == configured_version(Settings())
-    assert lineage["pairs"]["pairs"]["title_image"] == 24
-    assert lineage["stages"]["joint"]["num_steps"] == 4
-    assert lineage["stages"]["gate"]["seed"] == 0
+    assert lineage["recipe"] == "gentle"
+    assert lineage["stages"]["pairs"]["pairs"]["title_image"] == 24
+    assert lineage["config"]["joint"]["num_steps"] == lineage["stages"]["joint"]["steps"] == 4
+    assert lineage["config"]["seed"] == 0
     digests = {
         path.parent.name: path.read_text().strip() for path in finished.sets_folder.glob("*/digest")
     }
@@ -269,8 +287,8 @@ def test_a_version_is_no_better_than_itself(finished, settings):
 def test_the_champion_is_what_ponder_serves_while_it_is_live(
     finished, refused, settings, bazaar, night
 ):
-    chosen = promote(finished)["champion"]
-    assert chosen == finished.done("register")["name"]
+    chosen = promote(finished)
+    assert chosen == registered(finished).name
     following = settings.replace(model="registry:champion")
     assert configured_version(following) == chosen
     assert open_encoder(following).version == chosen
@@ -282,7 +300,7 @@ def test_the_champion_is_what_ponder_serves_while_it_is_live(
 
 
 def test_the_registered_version_encodes_what_the_trained_one_did(finished, settings):
-    model = f"registry:{finished.done('register')['name']}"
+    model = f"registry:{registered(finished).name}"
     trained = finished.version("gate")
     vectors = [
         open_encoder(settings.replace(model=name)).encode_query([Content("3 red mugs")])[0].vector
@@ -295,9 +313,14 @@ def test_what_the_rules_are_against_is_not_promoted(finished, settings, tmp_path
     folder = tmp_path / "refused"
     shutil.copytree(finished.folder, folder)
     run = Run.open(settings, finished.config, folder)
-    checks = [{"rule": "gain", "passed": False, "says": "no better"}]
     before = settings.registry.champion()
-    run.finish("evaluate", {"promoted": False, "checks": checks, "opponent": before})
+    evaluation = replace(
+        run.result("evaluate", Evaluation),
+        promoted=False,
+        checks=(Check("gain", False, "no better"),),
+        opponent=before,
+    )
+    run.finish("evaluate", evaluation)
     with pytest.raises(PromotionRefused, match="is not promoted: no better"):
         promote(run)
     assert settings.registry.champion() == before
@@ -318,8 +341,11 @@ def test_who_was_compared_with_another_champion_is_not_promoted(
 def options_of(config, folder):
     """The command line of a run."""
     options = ["finetune", "--data", config.data, "--out", str(folder), "--base", config.base]
-    for name in ("before", "max_pairs", "steps", "gate_steps", "batch_size", "learning_rate"):
-        options += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    options += ["--recipe", "gentle"]
+    for name, value in GIVEN.items():
+        options += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in CHANGES.items():
+        options += ["--set", f"{name}={value}"]
     return options
 
 
@@ -328,7 +354,7 @@ def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings
         return CliRunner().invoke(app, ["--home", str(settings.home), *arguments])
 
     options = options_of(finished.config, finished.folder)
-    name = finished.done("register")["name"]
+    name = registered(finished).name
     assert json.loads(ponder(*options, "--json").stdout)["register"]["name"] == name
     assert (
         "after-20260309T000000: what was liked next, ndcg@10 by space: behaviour 0."
@@ -355,7 +381,8 @@ def test_two_processes_train_what_one_does(finished, settings, tmp_path):
     )
     assert started.returncode == 0, started.stderr
     (result,) = map(json.loads, started.stdout.splitlines())  # one of the two talks
-    assert result["joint"] == finished.done("joint") | {"processes": 2}
+    alone = finished.result("joint", FinishedTraining)
+    assert result["joint"] == json_form(replace(alone, processes=2))
     alone, together, base = (
         torch.cat([weight.flatten() for _, weight in sorted(load_file(path).items())])
         for path in (
@@ -374,7 +401,7 @@ def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, set
     def ponder(*arguments):
         return CliRunner().invoke(app, ["--home", str(settings.home), "models", *arguments])
 
-    name = finished.done("register")["name"]
+    name = registered(finished).name
     listed = json.loads(ponder("list", "--json").stdout)["versions"]
     assert {row["name"]: row["passed"] for row in listed} == {name: True, refused: False}
     assert ponder("promote", name).exit_code == 0

@@ -1,0 +1,182 @@
+"""Named recipes: all that a fine-tune is told beside its data, and what each was measured on.
+
+A recipe is a mapping from options (`ponder.finetuning.options`) to values; what it does not name
+has the default of its configuration class. `ponder finetune --recipe NAME` takes one, a TOML file
+may start from one and change it, and `--set` changes single values.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ponder.finetuning.config import FinetuneConfig
+from ponder.finetuning.options import built, merged, options
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Values by option, and the ground for them."""
+
+    measured: str
+    """What it was measured on."""
+
+    values: Mapping[str, object]
+
+
+REASONING = Recipe(
+    "nano on riddles, three seeds of twelve variants: docs/reasoning.md",
+    {
+        "negatives.num_mined": 3,
+        "negatives.trains": False,
+        "rationales.sides": ("query",),
+        "judging.judge": "self",
+        "judging.num_negatives": 3,
+        "judging.num_others": 64,
+        "selection.min_gain": 0.5,
+        "joint.num_steps": 400,
+        "joint.batch_size": 64,
+        "joint.learning_rate": 1e-3,
+        "joint.warmup_steps": 50,
+        "joint.average_decay": 0.98,
+        "joint.train_vision_encoder": False,
+        "joint.loss.reason_direct": 0.5,
+        "joint.loss.direct_reason": 0.5,
+        "joint.loss.gate": 0.1,
+        "joint.loss.false_negative_margin": None,
+        "gate.num_steps": 100,
+        "gate.batch_size": 16,
+        "gate.sides": ("query",),
+        "gate.num_generations": 8,
+        "gate.temperature": 0.3,
+        "gate.learning_rate": 5e-5,
+    },
+)
+
+GENTLE = Recipe(
+    "nothing larger than nano, on a small bazaar: docs/finetuning.md. Rates for models that know "
+    "much already; the default of every base that is wider than `reasoning` was tried on",
+    {
+        "keep_image_features": False,
+        "negatives.num_mined": 2,
+        "negatives.trains": True,
+        "rationales.sides": ("query", "item"),
+        "judging.num_others": 64,
+        "behaviour.objective.batch_size": 8,
+        "joint.num_steps": 1_000,
+        "joint.batch_size": 32,
+        "joint.learning_rate": 1e-4,
+        "joint.warmup_steps": 100,
+        "joint.average_decay": 0.99,
+        "joint.train_vision_encoder": False,
+        "joint.loss.gate": 0.1,
+        "joint.loss.false_negative_margin": None,
+        "gate.num_steps": 100,
+        "gate.batch_size": 16,
+    },
+)
+
+SCHOOL = Recipe(
+    "nano, taught the words and facts of riddles before they are asked: docs/reasoning.md",
+    {
+        "vocabulary.num_tokens": 4_096,
+        "vocabulary.min_count": 1,
+        "negatives.num_mined": 0,
+        "behaviour.learns": False,
+        "rationales.num_drawn": 0,
+        "rationales.sides": ("query",),
+        "selection.keeps": "all",
+        "joint.num_steps": 1_000,
+        "joint.batch_size": 64,
+        "joint.learning_rate": 2e-3,
+        "joint.warmup_steps": 100,
+        "joint.average_decay": 0.98,
+        "joint.train_vision_encoder": False,
+        "joint.loss.false_negative_margin": None,
+        "joint.source_weights": {"facts": 4.0, "shop": 1.0},
+        "gate": None,
+    },
+)
+
+RECIPES: Mapping[str, Recipe] = {"reasoning": REASONING, "gentle": GENTLE, "school": SCHOOL}
+
+DEFAULT = "reasoning"
+
+MAX_MEASURED_WIDTH = 512
+"""Hidden size up to which a base gets the default recipe; nano's is 128, Qwen3-VL-2B's 2,048."""
+
+
+def configured(
+    changes: Mapping[str, object] | None = None, *, recipe: str = DEFAULT
+) -> FinetuneConfig:
+    """The configuration of a recipe with some values changed.
+
+    Args:
+        changes: values by option, as text or in their type.
+        recipe: a name of `RECIPES`, or a TOML file (`read_recipe`).
+
+    Raises:
+        ValueError: there is no such recipe, an option is unknown, or a value is of another type or
+            out of range.
+    """
+    return built(merged(recipe_values(recipe), changes or {}), recipe=recipe)
+
+
+def recipe_values(recipe: str) -> dict[str, object]:
+    """The values of a named recipe or of a file.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if recipe in RECIPES:
+        return merged({}, RECIPES[recipe].values)
+    if recipe.endswith(".toml"):
+        return read_recipe(Path(recipe))
+    nearest = difflib.get_close_matches(recipe, RECIPES, n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ValueError(
+        f"recipe must be {', '.join(RECIPES)} or a file that ends in .toml, got {recipe!r}{hint}"
+    )
+
+
+def read_recipe(path: Path) -> dict[str, object]:
+    """The values of a TOML file, whose tables are the sections; `recipe` names what it changes.
+
+    Raises:
+        ValueError: it is no TOML, names an unknown option, or has a value of another type.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"recipe {str(path)!r} cannot be read: {error}") from error
+    start = tables.pop("recipe", DEFAULT)
+    if start not in RECIPES:
+        raise ValueError(f"recipe in {path} must be {', '.join(RECIPES)}, got {start!r}")
+    return merged(recipe_values(start), by_option(tables))
+
+
+def by_option(tables: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Values by option from nested tables."""
+    found: dict[str, object] = {}
+    for key, value in tables.items():
+        name = f"{prefix}{key}"
+        is_table = isinstance(value, Mapping)
+        if is_table and any(option.startswith(f"{name}.") for option in options()):
+            found |= by_option(value, f"{name}.")
+        else:
+            found[name] = value
+    return found
+
+
+def recipe_of(model: Path) -> str:
+    """The recipe of a base for which none was named: what was measured, on models of that size.
+
+    Args:
+        model: folder of the base, with a `config.json`.
+    """
+    described = json.loads((model / "config.json").read_text())
+    width: int = described.get("text_config", described)["hidden_size"]
+    return DEFAULT if width <= MAX_MEASURED_WIDTH else "gentle"
