@@ -25,13 +25,13 @@ from embedder.finetune.data.pairs import Pair, false_negatives
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointLossConfig
-from embedder.finetune.training.forward import rationale_answer
 from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import load
 from embedder.nano.curriculum import curriculum_pairs
+from embedder.prompting.answers import rationale_answer
 from embedder.prompting.inputs import Inputs
 
 OBJECTIVE = JointLossConfig()

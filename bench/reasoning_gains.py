@@ -22,7 +22,7 @@ from embedder.finetune.rationales.judges.self_judge import SelfJudge
 from embedder.finetune.rationales.selection import select
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import Rationale
 
 
@@ -54,11 +54,11 @@ def gains(
     questions = [asked[pair_id].riddle.question for pair_id in paired["pair_id"]]
     contents = [Content(question.text) for question in questions]
     told = zip(paired["text"], paired["summary"], strict=True)
-    given_OD = encode_given(
+    given_OD = encode_with_rationales(
         checkpoint,
         contents,
         [Rationale(text, summary) for text, summary in told],
-        instruction=checkpoint.manifest.query_instruction,
+        side="query",
     )
     direct_OD = np.stack([one.vector for one in encoder.encode_query(contents)])
     fits_ON = np.array([[q.fits(product) for product in world.products] for q in questions])

@@ -14,7 +14,7 @@ from bench.reasoning_world import World
 from embedder.content import Content, Encoding, Policy, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import Rationale
 
 NUM_TIMED = 3
@@ -38,11 +38,11 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
     questions = [riddle.question for riddle in world.questions]
     contents = [Content(question.text) for question in questions]
     encodings, seconds = _timed(encoder, contents)
-    given_QD = encode_given(
+    given_QD = encode_with_rationales(
         checkpoint,
         contents,
         [Rationale(question.rationale, question.summary) for question in questions],
-        instruction=checkpoint.manifest.query_instruction,
+        side="query",
     )
     fits_QN = np.array([[q.fits(product) for product in world.products] for q in questions])
     direct, reasoned = encodings["never"], encodings["always"]

@@ -123,7 +123,7 @@ class MMEmbR1(BaseEncoder):
 
     @property
     def prompt_version(self) -> str:
-        """Of the template that it thinks in."""
+        """Of the template that it reasons in."""
         return str(TEMPLATE_VERSION)
 
     def refusal(self, content: Content) -> str | None:

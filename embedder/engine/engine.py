@@ -38,7 +38,7 @@ class Engine:
         """An engine; it may serve many calls, one after the other.
 
         Args:
-            gate: prefills and judges.
+            gate: prefills and decides.
             inputs: prepares contents.
             decoder: answers for the contents that the gate sends to reason.
             batch_tokens: most tokens of a batch, padding included. Where memory runs out the budget
@@ -75,7 +75,7 @@ class Engine:
                     ready.append(prepared)
             samples = [sample for _, _, sample in ready]
             for rows in token_budget_batches(samples, self.budget):
-                yield from self._judge([ready[row] for row in rows], task)
+                yield from self._decided([ready[row] for row in rows], task)
 
     def _prepare(self, numbered: tuple[int, Content], instruction: str) -> Prepared | Gated:
         row, content = numbered
@@ -84,7 +84,7 @@ class Engine:
         except Exception as error:  # parsers of hostile bytes raise whatever they stumble over
             return Gated(row, content, Failure(error))
 
-    def _judge(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
+    def _decided(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
         """The batch behind the gate, without the contents that fail; those carry their failure."""
         gated = self._bisect(batch, task)
         failures = [one.answer for one in gated if isinstance(one.answer, Failure)]
@@ -94,7 +94,7 @@ class Engine:
 
     def _bisect(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
         try:
-            return self._gate.judge(batch, policy=task.policy, keep_past=self._decoder.needs_past)
+            return self._gate.decide(batch, policy=task.policy, keep_past=self._decoder.needs_past)
         except Exception as error:
             if is_device_lost(error):
                 raise

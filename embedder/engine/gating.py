@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, reasons
 from embedder.model.backbone import Backbone
+from embedder.prompting.answers import direct_answer
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 
@@ -28,7 +29,7 @@ NOT_FINITE = ArithmeticError("the model's vector is not finite; look at its weig
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """A content that the gate has judged."""
+    """A content behind the gate."""
 
     row: int
     content: Content
@@ -77,7 +78,7 @@ class Decoder(Protocol):
 
 
 class Gate:
-    """Prefills prompts, and tells who reasons."""
+    """Prefills prompts, and decides who reasons."""
 
     def __init__(self, backbone: Backbone, inputs: Inputs, *, theta: float) -> None:
         """Of one model version.
@@ -90,14 +91,14 @@ class Gate:
         self._backbone, self._inputs, self._theta = backbone, inputs, theta
 
     @torch.inference_mode()
-    def judge(
+    def decide(
         self,
         rows: Sequence[tuple[int, Content, Sample]],
         *,
         policy: Policy,
         keep_past: bool,
     ) -> list[Gated]:
-        """The contents behind the gate, those that do not reason first.
+        """Encode a batch directly and decide who reasons; those that do not come first.
 
         Args:
             rows: each with its number and its prompt, up to where the gate token goes.
@@ -105,7 +106,7 @@ class Gate:
             keep_past: keep the keys and values of the prompts that reason.
         """
         inputs, backbone = self._inputs, self._backbone
-        answer = (inputs.direct_id, inputs.emb_id)
+        answer = direct_answer(inputs)
         prompts = inputs.prompts(
             [sample.extended(answer) for _, _, sample in rows], device=backbone.device
         )
@@ -131,6 +132,6 @@ class Gate:
         return sorted(gated, key=lambda one: one.reasons)
 
     def _probabilities(self, states_BH: torch.Tensor) -> torch.Tensor:
-        """[B] the model's probability of `reason` against `direct`."""
+        """Return the [B] probability of `reason` against `direct`."""
         token_ids = [self._inputs.direct_id, self._inputs.reason_id]
         return torch.softmax(self._backbone.logits(states_BH, token_ids).float(), dim=-1)[:, 1]

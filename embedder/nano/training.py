@@ -20,12 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.finetune.training.config import TrainingConfig
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    forward,
-    rationale_answer,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.loop import Trainer
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.model.backbone import Backbone
@@ -33,6 +28,7 @@ from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
 from embedder.nano.curriculum import CurriculumPair, curriculum_pairs, false_negatives
 from embedder.nano.evaluation import heldout_hits
+from embedder.prompting.answers import direct_answer, rationale_answer
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from embedder.content import Answer, Encoding
 from embedder.engine.gating import Gated, Task
 from embedder.model.checkpoint import Checkpoint
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner, ReasonerOutage
 
 TOO_LATE = "the reasoner had not answered when the deadline came"
@@ -62,19 +62,19 @@ class ReasonerDecoder:
         written = self._written(gated, task)
         if task.side == "item":
             self._check_up(written)
-        told: list[tuple[Gated, Rationale]] = []
+        readable: list[tuple[Gated, Rationale]] = []
         for one, outcome in zip(gated, written, strict=True):
             if isinstance(outcome, Rationale):
-                told.append((one, outcome))
+                readable.append((one, outcome))
             else:
                 yield one.row, replace(_direct(one), fallback=outcome.reason)
-        vectors = encode_given(
+        vectors = encode_with_rationales(
             self._checkpoint,
-            [one.content for one, _ in told],
-            [rationale for _, rationale in told],
-            instruction=task.instruction,
+            [one.content for one, _ in readable],
+            [rationale for _, rationale in readable],
+            side=task.side,
         )
-        for vector, (one, rationale) in zip(vectors, told, strict=True):
+        for vector, (one, rationale) in zip(vectors, readable, strict=True):
             yield (
                 one.row,
                 replace(

@@ -13,29 +13,28 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from embedder.content import Content
+from embedder.content import Content, Side
 from embedder.model.checkpoint import Checkpoint
-from embedder.prompting.inputs import Inputs
-from embedder.prompting.template import neutraliser
+from embedder.prompting.answers import rationale_answer
 from embedder.reasoners.reasoner import Rationale
 
 
 @torch.inference_mode()
-def encode_given(
+def encode_with_rationales(
     checkpoint: Checkpoint,
     contents: Sequence[Content],
     rationales: Sequence[Rationale],
     *,
-    instruction: str,
+    side: Side,
     batch_size: int = 16,
 ) -> np.ndarray:
-    """[N, H] float32, L2-normalised: each content as the model sees it with its rationale.
+    """Encode contents together with rationales: [N, H] float32, L2-normalised.
 
     Args:
         checkpoint: the embedder.
         contents: queries or items.
         rationales: one each; cut to the version's `max_new_tokens`, the summary last.
-        instruction: the version's, for queries or for items.
+        side: whose instruction of the version they are read with.
         batch_size: sequences of one forward; those of like length go together.
 
     Raises:
@@ -43,7 +42,11 @@ def encode_given(
     """
     inputs, backbone = checkpoint.inputs, checkpoint.backbone
     limit = checkpoint.manifest.max_new_tokens
-    answers = [answer(inputs, rationale, max_new_tokens=limit) for rationale in rationales]
+    instruction = checkpoint.manifest.instruction(side)
+    answers = [
+        rationale_answer(inputs, rationale.text, rationale.summary, max_new_tokens=limit)
+        for rationale in rationales
+    ]
     samples = [
         inputs.sample(content, instruction).extended(tokens)
         for content, tokens in zip(contents, answers, strict=True)
@@ -56,16 +59,3 @@ def encode_given(
         states = backbone.last_states(prompts).float()
         vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()
     return vectors_NH
-
-
-def answer(inputs: Inputs, rationale: Rationale, *, max_new_tokens: int) -> list[int]:
-    """The assistant's turn with a given rationale, as tokens, ending in the embedding token.
-
-    Control tokens that the rationale spells are neutralised. What is too long loses the end of its
-    text first and keeps its summary.
-    """
-    neutralise = neutraliser(inputs.tokenizer.get_added_vocab())
-    budget = max_new_tokens - 1  # the embedding token is generated too
-    summary = inputs.tokens(neutralise(rationale.summary))[: max(budget - 1, 0)]
-    text = inputs.tokens(neutralise(rationale.text))[: max(budget - 1 - len(summary), 0)]
-    return [inputs.reason_id, *text, inputs.summary_id, *summary, inputs.emb_id]

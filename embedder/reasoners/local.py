@@ -25,7 +25,7 @@ class LocalReasoner:
 
     What is drawn depends on the content and the seed, and not on the rest of the batch.
 
-    An MMEmb-R1 checkpoint is asked in its own template and thinks as it was trained to; any other
+    An MMEmb-R1 checkpoint is asked in its own template and reasons as it was trained to; any other
     is asked in words (`embedder.reasoners.prompt`).
     """
 

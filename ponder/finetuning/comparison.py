@@ -104,11 +104,10 @@ def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
     """Reads the set's queries with rationales of one's choice."""
     from functools import partial
 
-    from embedder.reasoners.given_rationales import encode_given
+    from embedder.reasoners.given_rationales import encode_with_rationales
 
-    checkpoint = encoder.checkpoint
-    instruction = checkpoint.manifest.query_instruction
-    return partial(encode_given, checkpoint, frozen.query_contents, instruction=instruction)
+    asked = frozen.query_contents
+    return partial(encode_with_rationales, encoder.checkpoint, asked, side="query")
 
 
 def _described(measured: Measured, version: str, rows_of: dict[str, np.ndarray]) -> dict[str, Any]:

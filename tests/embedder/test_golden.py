@@ -42,11 +42,11 @@ class Plain:
             processed = dict(self.images(images=[image], return_tensors="pt"))
             tokens = int(processed["image_grid_thw"].prod()) // 4
             pad = "<|vision_start|>" + "<|image_pad|>" * tokens + "<|vision_end|>"
-        words = f"<|im_start|>user\n{pad}{instruction}\n{text}<|im_end|>\n<|im_start|>assistant\n"
-        return words, processed
+        prompt = f"<|im_start|>user\n{pad}{instruction}\n{text}<|im_end|>\n<|im_start|>assistant\n"
+        return prompt, processed
 
-    def vector(self, words, processed):
-        ids = self.tokenizer(words, add_special_tokens=False, return_tensors="pt").input_ids
+    def vector(self, prompt, processed):
+        ids = self.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
         is_image = (ids == self.tokenizer.convert_tokens_to_ids("<|image_pad|>")).int()
         with torch.no_grad():
             output = self.model(
@@ -55,11 +55,11 @@ class Plain:
         state = output.hidden_states[-1][0, -1]
         return (state / state.norm()).tolist()
 
-    def rationale(self, words):
+    def rationale(self, prompt):
         token = self.tokenizer.convert_tokens_to_ids
         allowed = {token("<|summary|>"), token("<|emb|>")}
         forbidden = {*self.tokenizer.all_special_ids, *map(token, CONTROL)} - allowed
-        ids = self.tokenizer(words, add_special_tokens=False, return_tensors="pt").input_ids
+        ids = self.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
         answer = self.model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
@@ -85,19 +85,19 @@ def write():
     query, item = plain.manifest["query_instruction"], plain.manifest["item_instruction"]
     cases = []
     for text in QUERIES:
-        words, _ = plain.prompt(query, text)
-        said = plain.rationale(words + "<|reason|>")
+        prompt, _ = plain.prompt(query, text)
+        said = plain.rationale(prompt + "<|reason|>")
         cases += [
-            {"text": text, "policy": "never"} | {"vector": plain.vector(words + DIRECT, {})},
+            {"text": text, "policy": "never"} | {"vector": plain.vector(prompt + DIRECT, {})},
             {"text": text, "policy": "always", "said": said}
-            | {"vector": plain.vector(words + "<|reason|>" + said, {})},
+            | {"vector": plain.vector(prompt + "<|reason|>" + said, {})},
         ]
-    words, processed = plain.prompt(item, ITEM_TEXT, Image.open(io.BytesIO(data)))
+    prompt, processed = plain.prompt(item, ITEM_TEXT, Image.open(io.BytesIO(data)))
     golden = {
         "generator": "python tests/embedder/test_golden.py",
         "image": base64.b64encode(data).decode(),
         "queries": [rounded(case) for case in cases],
-        "item": rounded({"text": ITEM_TEXT, "vector": plain.vector(words + DIRECT, processed)}),
+        "item": rounded({"text": ITEM_TEXT, "vector": plain.vector(prompt + DIRECT, processed)}),
     }
     FILE.write_text(json.dumps(golden, indent=1) + "\n")
 

@@ -19,7 +19,8 @@ from embedder.finetune.gate.policy_loss import gate_logprobs
 from embedder.finetune.gate.rewards import rank_rewards, utility_rewards
 from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
+from embedder.finetune.training.forward import PromptWithAnswers
+from embedder.prompting.answers import direct_answer
 from embedder.reasoners.cache import content_key
 from embedder.version import Manifest
 

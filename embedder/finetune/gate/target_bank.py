@@ -15,7 +15,8 @@ from embedder.content import Content, Side
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.gate.rewards import Similarities
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
+from embedder.finetune.training.forward import PromptWithAnswers
+from embedder.prompting.answers import direct_answer
 from embedder.version import Manifest
 
 

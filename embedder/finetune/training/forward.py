@@ -21,7 +21,6 @@ from embedder.model.backbone import Backbone
 from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
-from embedder.prompting.template import reasoned_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +52,6 @@ class ForwardOutput:
 
     answer_T: torch.Tensor
     """The answer of each token."""
-
-
-def direct_answer(inputs: Inputs) -> tuple[int, ...]:
-    """Return the tokens of the answer without a rationale."""
-    return inputs.direct_id, inputs.emb_id
-
-
-def rationale_answer(inputs: Inputs, text: str, summary: str) -> tuple[int, ...]:
-    """Return the tokens of the answer that reasons; control tokens in the texts are plain text."""
-    return tuple(
-        inputs.tokens(reasoned_answer(inputs.neutralised(text), inputs.neutralised(summary)))
-    )
 
 
 def forward(

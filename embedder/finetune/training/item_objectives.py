@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from embedder.content import Content
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.forward import PromptWithAnswers, direct_answer
+from embedder.finetune.training.forward import PromptWithAnswers
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
+from embedder.prompting.answers import direct_answer
 from embedder.version import Manifest
 
 

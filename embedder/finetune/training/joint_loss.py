@@ -24,14 +24,10 @@ from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointLossConfig
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    rationale_answer,
-    token_logits,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, token_logits
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.finetune.training.losses import matryoshka_info_nce
+from embedder.prompting.answers import direct_answer, rationale_answer
 from embedder.version import Manifest
 
 

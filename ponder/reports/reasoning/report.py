@@ -87,12 +87,11 @@ def _sensitivities(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    from embedder.reasoners.given_rationales import encode_given
+    from embedder.reasoners.given_rationales import encode_with_rationales
     from ponder.reports.reasoning.account import sensitivity
 
     def read(contents: "list[Content]", side: "Side") -> Any:
-        instruction = encoder.checkpoint.manifest.instruction(side)
-        return partial(encode_given, encoder.checkpoint, contents, instruction=instruction)
+        return partial(encode_with_rationales, encoder.checkpoint, contents, side=side)
 
     asked = query_set.query_contents
     found = list(query_set.contents.values())[:SENSITIVITY_ITEMS]

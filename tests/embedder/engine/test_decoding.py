@@ -42,8 +42,8 @@ def questions(nano):
     ]
 
 
-def judged(backbone, inputs, rows, *, policy="always", theta=0.5):
-    return Gate(backbone, inputs, theta=theta).judge(rows, policy=policy, keep_past=True)
+def decided(backbone, inputs, rows, *, policy="always", theta=0.5):
+    return Gate(backbone, inputs, theta=theta).decide(rows, policy=policy, keep_past=True)
 
 
 def answers(checkpoint, gated, *, deadline=None, max_new_tokens=64, **options):
@@ -57,7 +57,7 @@ def answers(checkpoint, gated, *, deadline=None, max_new_tokens=64, **options):
 def expected(nano, questions):
     """What each question is answered when it is alone."""
     return {
-        row: answers(nano, judged(nano.backbone, nano.inputs, [question]))[row]
+        row: answers(nano, decided(nano.backbone, nano.inputs, [question]))[row]
         for row, *_ in questions
         for question in [questions[row]]
     }
@@ -75,7 +75,7 @@ def test_reasoned_vectors_equal_greedy_steps_with_a_full_forward_each(
 ):
     """The reference keeps no cache: it reads the whole sequence anew for every token."""
     backbone, inputs = checkpoint.backbone, checkpoint.inputs
-    found = answers(checkpoint, judged(backbone, inputs, prompts), max_new_tokens=6)
+    found = answers(checkpoint, decided(backbone, inputs, prompts), max_new_tokens=6)
     for row, _, sample in prompts:
         answer = [inputs.reason_id]
         while len(answer) < 6:
@@ -96,7 +96,7 @@ def test_reasoned_vectors_equal_greedy_steps_with_a_full_forward_each(
 @pytest.mark.parametrize("max_waiting", [0, 1, 256])
 def test_joining_in_the_middle_changes_no_answer(nano, questions, expected, num_slots, max_waiting):
     assert len({answer.rationale_tokens for answer in expected.values()}) > 2
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     found = answers(nano, gated, num_slots=num_slots, max_waiting=max_waiting)
     assert_same(found, expected)
 
@@ -104,7 +104,7 @@ def test_joining_in_the_middle_changes_no_answer(nano, questions, expected, num_
 def test_the_shorter_rationale_is_answered_before_a_longer_one_that_began_earlier(
     nano, questions, expected
 ):
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     by_length = sorted(gated, key=lambda one: -expected[one.row].rationale_tokens)
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64, num_slots=2)
     order = [row for row, _ in decoder.decode(by_length, TASK)]
@@ -113,15 +113,15 @@ def test_the_shorter_rationale_is_answered_before_a_longer_one_that_began_earlie
 
 
 def test_direct_answers_do_not_wait_for_reasoning(nano, questions):
-    reasoning = judged(nano.backbone, nano.inputs, questions[:2])
-    direct = judged(nano.backbone, nano.inputs, questions[2:], policy="never")
+    reasoning = decided(nano.backbone, nano.inputs, questions[:2])
+    direct = decided(nano.backbone, nano.inputs, questions[2:], policy="never")
     decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64)
     order = [row for row, _ in decoder.decode([*reasoning, *direct], TASK)]
     assert order[:3] == [2, 3, 4]
 
 
 def test_more_is_prefilled_only_while_few_wait(nano, questions):
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     drawn = []
 
     def source():
@@ -135,7 +135,7 @@ def test_more_is_prefilled_only_while_few_wait(nano, questions):
 
 
 def test_a_rationale_that_does_not_end_is_closed_by_force(checkpoint, prompts):
-    gated = judged(checkpoint.backbone, checkpoint.inputs, prompts)
+    gated = decided(checkpoint.backbone, checkpoint.inputs, prompts)
     for answer in answers(checkpoint, gated, max_new_tokens=3).values():
         assert answer.rationale_tokens <= 2  # the third token is the embedding's
         assert answer.action == "reason"
@@ -143,7 +143,7 @@ def test_a_rationale_that_does_not_end_is_closed_by_force(checkpoint, prompts):
 
 
 def test_when_the_deadline_has_passed_everything_is_answered_directly(nano, questions):
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     found = answers(nano, gated, deadline=time.monotonic(), num_slots=2)
     assert len(found) == len(gated)
     for one in gated:
@@ -168,13 +168,13 @@ class ShortOfMemory:
 def test_where_memory_runs_out_fewer_reason_at_once_and_the_answers_are_the_same(
     nano, questions, expected
 ):
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 2), nano.inputs, max_new_tokens=64)
     assert_same(dict(decoder.decode(gated, TASK)), expected)
 
 
 def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
-    gated = judged(nano.backbone, nano.inputs, questions)
+    gated = decided(nano.backbone, nano.inputs, questions)
     decoder = SelfDecoder(ShortOfMemory(nano.backbone, 0), nano.inputs, max_new_tokens=64)
     found = dict(decoder.decode(gated, TASK))
     assert len(found) == len(gated)

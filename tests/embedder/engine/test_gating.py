@@ -14,35 +14,35 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture
-def judge(backbone, inputs, prompts):
-    def judged(rows=prompts, *, policy="auto", theta=0.5, keep_past=False):
-        gated = Gate(backbone, inputs, theta=theta).judge(rows, policy=policy, keep_past=keep_past)
+def decide(backbone, inputs, prompts):
+    def decided(rows=prompts, *, policy="auto", theta=0.5, keep_past=False):
+        gated = Gate(backbone, inputs, theta=theta).decide(rows, policy=policy, keep_past=keep_past)
         return sorted(gated, key=lambda one: one.row)
 
-    return judged
+    return decided
 
 
 def test_direct_vectors_equal_a_plain_forward_of_the_same_prompt(
-    judge, prompts, inputs, plain_forward
+    decide, prompts, inputs, plain_forward
 ):
-    for one, (_, _, sample) in zip(judge(), prompts, strict=True):
+    for one, (_, _, sample) in zip(decide(), prompts, strict=True):
         states, _ = plain_forward(sample, [inputs.direct_id, inputs.emb_id])
         expected = (states[-1] / states[-1].norm()).numpy()
         np.testing.assert_allclose(one.answer.vector, expected, atol=TOLERANCE)
 
 
 def test_gate_probability_is_the_softmax_of_the_two_gate_logits(
-    judge, prompts, inputs, plain_forward
+    decide, prompts, inputs, plain_forward
 ):
-    for one, (_, _, sample) in zip(judge(), prompts, strict=True):
+    for one, (_, _, sample) in zip(decide(), prompts, strict=True):
         _, logits = plain_forward(sample, [])
         difference = logits[-1, inputs.reason_id] - logits[-1, inputs.direct_id]
         expected = torch.sigmoid(difference).item()
         assert one.answer.gate_probability == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_the_kept_past_is_the_cache_of_a_plain_forward(judge, prompts, inputs, backbone):
-    for one, (_, _, sample) in zip(judge(policy="always", keep_past=True), prompts, strict=True):
+def test_the_kept_past_is_the_cache_of_a_plain_forward(decide, prompts, inputs, backbone):
+    for one, (_, _, sample) in zip(decide(policy="always", keep_past=True), prompts, strict=True):
         batch = inputs.batch([sample])
         with torch.no_grad():
             output = backbone.model(
@@ -58,26 +58,26 @@ def test_the_kept_past_is_the_cache_of_a_plain_forward(judge, prompts, inputs, b
                 assert difference < TOLERANCE
 
 
-def test_a_direct_vector_does_not_depend_on_its_batch(judge, prompts):
-    for row, expected in zip(prompts, judge(), strict=True):
-        (alone,) = judge([row])
+def test_a_direct_vector_does_not_depend_on_its_batch(decide, prompts):
+    for row, expected in zip(prompts, decide(), strict=True):
+        (alone,) = decide([row])
         np.testing.assert_allclose(alone.answer.vector, expected.answer.vector, atol=TOLERANCE)
 
 
-def test_only_inputs_at_or_above_theta_reason(judge):
-    gates = [one.answer.gate_probability for one in judge()]
+def test_only_inputs_at_or_above_theta_reason(decide):
+    gates = [one.answer.gate_probability for one in decide()]
     theta = sorted(gates)[2]
-    assert [one.reasons for one in judge(theta=theta)] == [gate >= theta for gate in gates]
+    assert [one.reasons for one in decide(theta=theta)] == [gate >= theta for gate in gates]
 
 
-def test_policies_overrule_the_gate(judge):
-    assert not any(one.reasons for one in judge(policy="never", theta=0.0))
-    assert all(one.reasons for one in judge(policy="always", theta=1.0))
+def test_policies_overrule_the_gate(decide):
+    assert not any(one.reasons for one in decide(policy="never", theta=0.0))
+    assert all(one.reasons for one in decide(policy="always", theta=1.0))
 
 
-def test_those_that_do_not_reason_come_first(backbone, inputs, prompts, judge):
-    theta = sorted(one.answer.gate_probability for one in judge())[2]
-    gated = Gate(backbone, inputs, theta=theta).judge(prompts, policy="auto", keep_past=False)
+def test_those_that_do_not_reason_come_first(backbone, inputs, prompts, decide):
+    theta = sorted(one.answer.gate_probability for one in decide())[2]
+    gated = Gate(backbone, inputs, theta=theta).decide(prompts, policy="auto", keep_past=False)
     assert [one.reasons for one in gated] == [False, False, True, True]
 
 
@@ -95,5 +95,5 @@ def test_a_vector_that_is_not_finite_is_a_failure_of_its_own_row(backbone, input
         def logits(self, *args):
             return backbone.logits(*args)
 
-    gated = Gate(Broken(), inputs, theta=0.5).judge(prompts, policy="never", keep_past=False)
+    gated = Gate(Broken(), inputs, theta=0.5).decide(prompts, policy="never", keep_past=False)
     assert [isinstance(one.answer, Failure) for one in gated] == [False, True, False, False]

@@ -10,7 +10,7 @@ from embedder.content import Content
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.reasoners.cache import CachedReasoner, MemoryStore
 from embedder.reasoners.encoder import ReasonedEncoder
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import NoRationale, Rationale, ReasonerOutage, reasoned_version
 
 CONTENTS = [Content("3 red mugs"), Content("kites"), Content("blue boats and more")]
@@ -39,8 +39,7 @@ def test_a_reasoned_vector_reads_the_others_rationale_in_the_sides_own_prompt(ch
     model = encoder(checkpoint, Scripted())
     rationales = [Rationale(f"{c.text} it is", c.text) for c in CONTENTS]
     for side, encode in (("query", model.encode_query), ("item", model.encode_items)):
-        instruction = getattr(checkpoint.manifest, f"{side}_instruction")
-        expected = encode_given(checkpoint, CONTENTS, rationales, instruction=instruction)
+        expected = encode_with_rationales(checkpoint, CONTENTS, rationales, side=side)
         encodings = encode(CONTENTS, policy="always")
         np.testing.assert_allclose([e.vector for e in encodings], expected, atol=1e-5)
         assert {e.action for e in encodings} == {"reason"}
@@ -57,13 +56,13 @@ def test_the_embedders_own_gate_decides_what_the_reasoner_is_asked(checkpoint):
     )
     reasoner = Scripted()
     encodings = encoder(asked, reasoner).encode_query(CONTENTS)
-    reasoners = [gate >= theta for gate in gates]
-    assert [e.action == "reason" for e in encodings] == reasoners
-    expected = [("query", c.text) for c, thinks in zip(CONTENTS, reasoners, strict=True) if thinks]
+    reasoned = [gate >= theta for gate in gates]
+    assert [e.action == "reason" for e in encodings] == reasoned
+    expected = [("query", c.text) for c, asked in zip(CONTENTS, reasoned, strict=True) if asked]
     assert reasoner.asked == expected
-    for encoding, direct, thinks in zip(encodings, own, reasoners, strict=True):
+    for encoding, direct, is_reasoned in zip(encodings, own, reasoned, strict=True):
         assert encoding.gate_probability == direct.gate_probability
-        if not thinks:
+        if not is_reasoned:
             np.testing.assert_allclose(encoding.vector, direct.vector, atol=1e-5)
 
 
@@ -115,11 +114,11 @@ def test_a_changed_encoder_pays_for_no_reasoning_again(checkpoint):
         encoder(
             dataclasses.replace(
                 checkpoint,
-                manifest=dataclasses.replace(checkpoint.manifest, item_instruction=words),
+                manifest=dataclasses.replace(checkpoint.manifest, item_instruction=instruction),
             ),
             CachedReasoner(writer, queries=MemoryStore(), items=kept),
         )
-        for words in ("describe", "describe it otherwise")
+        for instruction in ("describe", "describe it otherwise")
     ]
     first, second = (e.encode_items(CONTENTS, policy="always") for e in encoders)
     assert len(writer.asked) == len(CONTENTS)

@@ -24,7 +24,7 @@ def local(checkpoint, **options):
     return LocalReasoner(checkpoint, LocalConfig(model=str(checkpoint.folder), **options))
 
 
-def test_nano_as_a_reasoner_writes_what_nano_thinks_by_itself(nano, image):
+def test_nano_as_a_reasoner_writes_what_nano_writes_by_itself(nano, image):
     contents = [
         Content("as many mugs as a bicycle has wheels"),
         Content("", image),

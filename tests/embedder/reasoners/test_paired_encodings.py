@@ -31,29 +31,29 @@ def test_at_a_theta_those_at_or_above_it_have_their_reasoned_vector(theta, reaso
 
 
 def test_a_policy_that_overrules_the_gate_takes_one_kind_of_vector_for_all():
-    modes = paired_encodings(encode)
-    np.testing.assert_array_equal(modes.vectors("never", theta=0.5), modes.direct_ND)
-    np.testing.assert_array_equal(modes.vectors("always", theta=0.5), modes.reasoned_ND)
+    paired = paired_encodings(encode)
+    np.testing.assert_array_equal(paired.vectors("never", theta=0.5), paired.direct_ND)
+    np.testing.assert_array_equal(paired.vectors("always", theta=0.5), paired.reasoned_ND)
 
 
 def test_rationales_tokens_and_fallbacks_are_those_of_the_reasoned_encodings():
-    modes = paired_encodings(encode)
-    assert modes.rationales == [
+    paired = paired_encodings(encode)
+    assert paired.rationales == [
         Rationale("why", "what", 7),
         Rationale(""),
         Rationale("why", "what", 7),
     ]
-    assert modes.tokens_N.tolist() == [7, 0, 7]
-    assert modes.num_fallbacks == 1
-    assert modes.first(2).rationales == modes.rationales[:2]
-    assert len(modes.first(2).vectors("auto", theta=0)) == 2
+    assert paired.tokens_N.tolist() == [7, 0, 7]
+    assert paired.num_fallbacks == 1
+    assert paired.first(2).rationales == paired.rationales[:2]
+    assert len(paired.first(2).vectors("auto", theta=0)) == 2
 
 
 def test_the_vectors_of_a_theta_are_those_of_an_encoder_with_it(checkpoint):
     contents = [Content("3 red mugs"), Content("kites"), Content("blue boats")]
     model = MMEmbR1(checkpoint, EmbedderConfig())
-    modes = paired_encodings(lambda policy: model.encode_query(contents, policy=policy))
+    paired = paired_encodings(lambda policy: model.encode_query(contents, policy=policy))
     auto = model.encode_query(contents, policy="auto")
     expected = [encoding.vector for encoding in auto]
-    vectors = modes.vectors("auto", theta=checkpoint.manifest.theta)
+    vectors = paired.vectors("auto", theta=checkpoint.manifest.theta)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)

@@ -1,6 +1,6 @@
 """What a vision-language model is asked that judges whether a query and a target match.
 
-The words are those that Qwen3-VL-Reranker was trained with. The slots for rationales are ours: a
+The words are those that Qwen3-VL-Reranker was trained with. The places of rationales are ours: a
 line after the content that it is about, and no line without one.
 """
 

@@ -22,7 +22,7 @@ from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.cache import content_key
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import Rationale
 
 OTHER_SIDE: dict[Side, Side] = {"query": "item", "item": "query"}
@@ -128,11 +128,11 @@ class SelfJudge:
     def _read(
         self, contents: Sequence[Content], rationales: Sequence[Rationale], side: Side
     ) -> np.ndarray:
-        return encode_given(
+        return encode_with_rationales(
             self._checkpoint,
             contents,
             rationales,
-            instruction=self._checkpoint.manifest.instruction(side),
+            side=side,
             batch_size=self._config.batch_size,
         )
 

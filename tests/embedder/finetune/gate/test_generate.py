@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 from embedder.content import Content
 from embedder.finetune.gate.generate import is_well_formed, roll_out
-from embedder.finetune.training.forward import rationale_answer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
+from embedder.prompting.answers import rationale_answer
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.config import LocalConfig
 from embedder.reasoners.local import LocalReasoner

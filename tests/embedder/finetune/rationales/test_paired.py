@@ -13,7 +13,7 @@ MORE = Pair(Content("red mugs"), Content("4 mugs"), "q", "u", "p2")
 NAMES = {"t": ("acme",), "q": ()}
 
 
-def generated(content, side, text="a thought", **options):
+def generated(content, side, text="a reason", **options):
     return GeneratedRationale(content_key(content), side, "w", text, "", 1, **options)
 
 

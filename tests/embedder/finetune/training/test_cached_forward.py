@@ -5,13 +5,9 @@ import torch
 
 from embedder.content import Content
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    forward,
-    rationale_answer,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.image_features import ImageFeatureCache
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    forward,
-    rationale_answer,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, forward
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 TOLERANCE = 1e-5  # another order of float32 sums
 

@@ -10,16 +10,12 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Negative
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    forward,
-    rationale_answer,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint import joint_trainer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 
 class Killed(Exception):

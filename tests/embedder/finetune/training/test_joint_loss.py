@@ -13,15 +13,11 @@ from embedder.finetune.data.pairs import Negative, Pair
 from embedder.finetune.records import WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointLossConfig
-from embedder.finetune.training.forward import (
-    PromptWithAnswers,
-    direct_answer,
-    forward,
-    rationale_answer,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 DIMS = (32, 64, 128)
 OFF = {

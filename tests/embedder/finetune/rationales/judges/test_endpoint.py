@@ -41,8 +41,8 @@ def test_a_word_that_is_not_listed_gets_the_least_probability_that_is(serve):
 
 def test_each_case_is_asked_by_itself_with_its_rationale_in_its_place(serve):
     server = serve(lambda *_: completion([("yes", -1.0), ("no", -1.0)]))
-    about_item = JudgeInput(CASE.query, CASE.target, "item", Rationale("a thought", "mugs"))
-    about_query = JudgeInput(CASE.query, CASE.target, "query", Rationale("a thought", "mugs"))
+    about_item = JudgeInput(CASE.query, CASE.target, "item", Rationale("a reason", "mugs"))
+    about_query = JudgeInput(CASE.query, CASE.target, "query", Rationale("a reason", "mugs"))
     judge(server).log_odds([CASE])
     judge(server).log_odds([about_item])
     judge(server).log_odds([about_query])
@@ -51,9 +51,9 @@ def test_each_case_is_asked_by_itself_with_its_rationale_in_its_place(serve):
         ["red mugs", "\n<Document>:", "3 red mugs"],
         [
             *("red mugs", "\n<Document>:", "3 red mugs"),
-            "\n<Reasoning about the Document>:a thought mugs",
+            "\n<Reasoning about the Document>:a reason mugs",
         ],
-        ["red mugs", "\n<Reasoning about the Query>:a thought mugs\n<Document>:", "3 red mugs"],
+        ["red mugs", "\n<Reasoning about the Query>:a reason mugs\n<Document>:", "3 red mugs"],
     ]
     body = server.asked[0]
     assert (body["max_tokens"], body["logprobs"], body["top_logprobs"]) == (1, True, NUM_TOP)

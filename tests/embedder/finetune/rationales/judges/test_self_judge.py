@@ -7,12 +7,12 @@ from embedder.content import Content
 from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.reasoners.given_rationales import encode_given
+from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import Rationale
 
 QUERY, TARGET = Content("red mugs"), Content("3 red mugs")
 OTHERS = (Content("a kite"), Content("2 hats"))
-RATIONALE = Rationale("a thought", "three mugs")
+RATIONALE = Rationale("a reason", "three mugs")
 CONFIG = SelfJudgeConfig(temperature=0.1)
 
 
@@ -46,13 +46,8 @@ def test_a_rationale_changes_the_side_that_it_is_about(checkpoint, vectors):
     about_query, about_item = judge.log_odds(
         [JudgeInput(QUERY, TARGET, side, RATIONALE, OTHERS) for side in ("query", "item")]
     )
-    manifest = checkpoint.manifest
-    (query,) = encode_given(
-        checkpoint, [QUERY], [RATIONALE], instruction=manifest.query_instruction
-    ).astype(float)
-    (item,) = encode_given(
-        checkpoint, [TARGET], [RATIONALE], instruction=manifest.item_instruction
-    ).astype(float)
+    (query,) = encode_with_rationales(checkpoint, [QUERY], [RATIONALE], side="query").astype(float)
+    (item,) = encode_with_rationales(checkpoint, [TARGET], [RATIONALE], side="item").astype(float)
     tolerance = 2e-5 / CONFIG.temperature
     expected = odds(query, vectors("item", TARGET, *OTHERS))
     assert about_query == pytest.approx(expected, abs=tolerance)
