@@ -33,7 +33,7 @@ ITEM_INSTRUCTION = "describe the item"
 
 
 def corpus(num_texts: int, seed: int) -> Iterator[str]:
-    """Texts of the kinds that the tokenizer will meet in the bazaar."""
+    """Yield texts of the kinds that the tokenizer will meet in the bazaar."""
     rng = random.Random(seed)
     yield template.prompt(f"{QUERY_INSTRUCTION} {ITEM_INSTRUCTION}", " ".join(CATEGORIES))
     yield " ".join(brand.lower() for brand in BRANDS)
@@ -47,7 +47,7 @@ def corpus(num_texts: int, seed: int) -> Iterator[str]:
 
 
 def build_tokenizer(seed: int) -> Any:
-    """A byte-level BPE tokenizer trained on the bazaar's texts; any other text falls to bytes."""
+    """Train a byte-level BPE tokenizer on the bazaar's texts; any other text falls to bytes."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -72,7 +72,7 @@ def build_tokenizer(seed: int) -> Any:
 
 
 def build_image_processor() -> Any:
-    """Pillow-backed; an image keeps its ratio and gets between 4 and 16 tokens."""
+    """Build a Pillow-backed processor: an image keeps its ratio and gets 4 to 16 tokens."""
     return Qwen2VLImageProcessorPil(
         patch_size=16,
         merge_size=2,
@@ -83,7 +83,7 @@ def build_image_processor() -> Any:
 
 
 def build_model(tokenizer: Any, seed: int) -> Qwen3VLForConditionalGeneration:
-    """The untrained model, its weights drawn with the seed."""
+    """Build the untrained model, its weights drawn with the seed."""
     token = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
         image_token_id=token(template.IMAGE_PAD),

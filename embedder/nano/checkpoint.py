@@ -1,4 +1,4 @@
-"""Writes a trained nano as a model-version folder that `embedder.version` can load."""
+"""Write a trained nano as a model-version folder that `embedder.version` can load."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MANIFEST = {
 def save_checkpoint(
     model: Any, inputs: Inputs, folder: Path, *, manifest: Mapping[str, Any] = MANIFEST
 ) -> None:
-    """Weights in half precision, configuration, both processors and the manifest.
+    """Write weights in half precision, configuration, both processors and the manifest.
 
     Args:
         model: a nano, trained further or not.

@@ -1,4 +1,4 @@
-"""What nano learns from: shoppers' questions paired with images and titles of products.
+"""Nano's training data: shoppers' questions paired with images and titles of products.
 
 Nothing here is held out by row but by combination: a product whose noun, colour, pattern and count
 belong together in the held-out part (`Product.is_held_out`) never appears.
@@ -44,7 +44,7 @@ class CurriculumPair:
 
 
 def curriculum_pairs(num_pairs: int, *, seed: int, step: int) -> list[CurriculumPair]:
-    """The pairs of one training step; they depend on nothing but the seed and the step.
+    """Return the pairs of one training step; they depend on nothing but the seed and the step.
 
     Every second product differs from the one before it in a single value, so that each batch holds
     hard negatives.
@@ -60,7 +60,7 @@ def curriculum_pairs(num_pairs: int, *, seed: int, step: int) -> list[Curriculum
 
 
 def false_negatives(batch: list[CurriculumPair]) -> torch.Tensor:
-    """[B, B] True where the item of a column also answers the query of a row."""
+    """Return [B, B], True where the item of a column also answers the query of a row."""
     return torch.tensor([[row.fits(column.product) for column in batch] for row in batch])
 
 
@@ -96,7 +96,7 @@ def _pair(product: Product, rng: random.Random) -> CurriculumPair:
 
 
 def _item(product: Product, rng: random.Random) -> Content:
-    """The product as a catalogue shows it, with fields missing at random (SAIL, section 3.2)."""
+    """Show the product as a catalogue does, with fields missing at random (SAIL, section 3.2)."""
     has_image = rng.random() < IMAGE_SHARE
     keep = rng.choice((0.3, 0.6, 1.0)) if has_image else 1.0
     has_title = rng.random() < FIELD_SHARE or not has_image

@@ -1,4 +1,4 @@
-"""How well nano finds images of products that it has never seen.
+"""Evaluate how well nano finds images of products that it has never seen.
 
 Shape legend: N = images, D = embedding dimension
 """
@@ -18,7 +18,7 @@ from embedder.prompting.inputs import Inputs
 
 
 def heldout_products(num_products: int, *, seed: int) -> list[Product]:
-    """Products of held-out combinations, each name once."""
+    """Draw products of held-out combinations, each name once."""
     rng = random.Random(f"heldout/{seed}")
     found: dict[str, Product] = {}
     while len(found) < num_products:
@@ -32,7 +32,7 @@ def heldout_products(num_products: int, *, seed: int) -> list[Product]:
 def heldout_hits(
     backbone: Backbone, inputs: Inputs, *, num_products: int, seed: int
 ) -> dict[str, float]:
-    """Share of questions whose best image is a right answer, by tier, in direct mode.
+    """Hit@1 in direct mode by tier: share of questions whose best image is a right answer.
 
     Candidates are images alone, without a word. Chance is the mean share of right answers.
     """

@@ -99,7 +99,7 @@ class CurriculumObjective:
         rationales: list[tuple[str, str]],
         needs_reason: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Direct and reasoned vectors [B, D], next-token loss and gate loss of one side."""
+        """Return direct and reasoned vectors [B, D], next-token loss and gate loss of one side."""
         batch = [
             PromptWithAnswers(
                 sample,

@@ -1,4 +1,4 @@
-"""Variations of a content that leave its meaning alone, so that small data sets go further.
+"""Augmentation: variations of a content that leave its meaning alone.
 
 Colours are never touched: in a catalogue they are part of what people ask for.
 """
@@ -35,7 +35,7 @@ class Augmentation:
                 raise ValueError(f"{field} must be in [0, 1], got {getattr(self, field)}")
 
     def __call__(self, content: Content, rng: random.Random) -> Content:
-        """The content with a varied image and a shortened text, as far as it has them.
+        """Return the content with a varied image and a shortened text, as far as it has them.
 
         Raises:
             catalog.images.check.ImageError: the image cannot be read.

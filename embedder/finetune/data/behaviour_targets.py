@@ -1,4 +1,4 @@
-"""Vectors of items by behaviour alone: what users liked together, and nothing of the content.
+"""Collaborative item vectors: what users liked together, and nothing of the content.
 
 Shape legend: I = items, K = dimension of behaviour vectors, D = dimension of the model's vectors
 """
@@ -16,7 +16,7 @@ from embedder.finetune.data.item_similarity import ppmi
 def behaviour_vectors(
     positives: pl.DataFrame, *, before: datetime, dim: int, seed: int = 0
 ) -> pl.DataFrame:
-    """A vector for every item that shares a user with another, by factorising their PPMI matrix.
+    """Return item vectors by factorising the PPMI matrix of being liked by one user.
 
     The rows of ``U sqrt(S)`` of the truncated singular value decomposition, L2-normalised. Levy and
     Goldberg 2014 show that word2vec with negative sampling, which item2vec (Barkan and Koenigstein
@@ -57,7 +57,7 @@ def behaviour_vectors(
 def with_popularity(
     behaviour: pl.DataFrame, positives: pl.DataFrame, *, before: datetime, share: float
 ) -> pl.DataFrame:
-    """Behaviour vectors with one number more: how popular the item is.
+    """Return the behaviour vectors with one number more: how popular the item is.
 
     Cosines of PPMI vectors tell who goes with whom and not how many like them, and a normalised
     vector has no length to say it with. Here it is a direction that all items share::
@@ -93,7 +93,7 @@ def with_popularity(
 
 
 def procrustes_align(behaviour_IK: np.ndarray, vectors_ID: np.ndarray) -> np.ndarray:
-    """[I, D] the behaviour vectors turned to lie as near to the model's as turning can bring them.
+    """Orthogonal Procrustes: [I, D] behaviour vectors rotated to lie nearest to the model's.
 
     Cosines between them stay what they were, so a model that is trained to reproduce the turned
     vectors has the cosines of behaviour. SAIL-Embedding (section 3.3.5) learns a projection from

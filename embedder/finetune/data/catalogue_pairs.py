@@ -11,7 +11,7 @@ from embedder.finetune.data.pair_rows import pair_rows
 
 
 def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl.DataFrame:
-    """A pair from each item's title to its image alone.
+    """Return a pair from each item's title to its image alone.
 
     Titles that differ in case alone ask the same. With `swap_roles` the trainer also learns the way
     from images to titles.
@@ -39,7 +39,7 @@ def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl
 def attribute_pairs(
     items: pl.DataFrame, wording: str, *, source: str = "attributes"
 ) -> pl.DataFrame:
-    """A pair from the values that an item has to the item.
+    """Return a pair from the values that an item has to the item.
 
     Every item that has the values of a query gets its own pair with it, so equal keys tell exactly
     who answers. That holds for one wording: give each wording a source of its own.
@@ -70,6 +70,6 @@ def attribute_pairs(
 
 
 def _values(item: Mapping[str, Any]) -> dict[str, str]:
-    """Attributes as words; the item's category goes before an attribute of that name."""
+    """Return attributes as text; the item's category goes before an attribute of that name."""
     values = {name: str(value) for name, value in json.loads(item["attributes"]).items()}
     return values | ({"category": item["category"]} if item["category"] else {})

@@ -19,7 +19,7 @@ def consecutive_pairs(
     min_users: int = 1,
     source: str = "consecutive",
 ) -> pl.DataFrame:
-    """A pair from an item to the next one that the same user liked soon after.
+    """Return a pair from an item to the next one that the same user liked soon after.
 
     Events on the item itself (a click, then its purchase) are not a next one. Items liked in the
     same microsecond follow each other in the order of their ids.
@@ -62,7 +62,7 @@ def neighbour_pairs(
     num_neighbours: int = 10,
     source: str = "co_consumption",
 ) -> pl.DataFrame:
-    """A pair from every item to each of its nearest ones in a graph of who liked what.
+    """Return a pair from every item to each of its nearest ones in a graph of who liked what.
 
     Args:
         positives: user_id, item_id, ts: what users liked, in any order.
@@ -92,7 +92,7 @@ def neighbour_pairs(
 def _similar_items(
     liked: Interactions, similarity: Callable[[csr_array], csr_array]
 ) -> pl.DataFrame:
-    """item_id, target_item and weight of all pairs with a positive similarity.
+    """Return item_id, target_item and weight of all pairs with a positive similarity.
 
     The weight is rounded to float32 before anything is sorted: sums that are equal on paper differ
     in their last digits by the order of their terms, and would then not be ties.

@@ -48,7 +48,7 @@ class Mined:
 def with_hard_negatives(
     pairs: Sequence[Pair], encoder_of: Callable[[str], Encoder], *, num_negatives: int
 ) -> tuple[list[Pair], pl.DataFrame]:
-    """The pairs with hard negatives in place of any they had, and a report by source.
+    """Return the pairs with new hard negatives in place of any they had, and a report by source.
 
     The targets of a source are its candidates. Of contents with equal keys the first is embedded,
     directly, without reasoning.
@@ -109,7 +109,7 @@ def _mined(
 
 
 def f1_threshold(positive_P: np.ndarray, negatives: Iterable[np.ndarray]) -> tuple[float, float]:
-    """The score from which on "positive" is the best guess by F1, and that F1.
+    """Return the score from which on "positive" is the best guess by F1, and that F1.
 
     Exact: a threshold between two positives' scores only adds false positives to the upper one, so
     the best is one of the positives' scores. Of several with the same F1 the highest is taken,
@@ -145,7 +145,7 @@ def mine(
     num_negatives: int,
     max_scores: int = 4_000_000,
 ) -> Mined:
-    """Finds the threshold of a source and every query's hard negatives below it.
+    """Find the threshold of a source and every query's hard negatives below it.
 
     Every query is scored with every target, three times over, in pieces that fit into memory.
     Scores are rounded to float32, so that equal contents tie; ties go to the lower row.
@@ -193,7 +193,7 @@ class _Labels:
         self._num_targets = num_targets
 
     def __call__(self, rows: slice) -> np.ndarray:
-        """[C, T] True where the pair is labelled."""
+        """Return [C, T], True where the pair is labelled."""
         pairs = self._pairs[self._begin[rows.start] : self._begin[rows.stop]]
         labelled_CT = np.zeros((rows.stop - rows.start, self._num_targets), dtype=bool)
         labelled_CT[pairs[:, 0] - rows.start, pairs[:, 1]] = True
@@ -203,7 +203,7 @@ class _Labels:
 def _scores(
     query_QD: np.ndarray, target_TD: np.ndarray, max_scores: int
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of queries with their [C, T] cosines, float32 out of float64 products."""
+    """Yield rows of queries with their [C, T] cosines, float32 out of float64 products."""
     wide_DT = target_TD.astype(np.float64).T
     size = max(1, max_scores // len(target_TD))
     for start in range(0, len(query_QD), size):
@@ -212,7 +212,7 @@ def _scores(
 
 
 def _highest(scores_CT: np.ndarray, is_barred_CT: np.ndarray, num: int) -> np.ndarray:
-    """[C, num] columns with the highest scores that are not barred, ties to the left; -1 pads."""
+    """Return [C, num] columns of the highest scores not barred, ties to the left; -1 pads."""
     order_CT = np.argsort(np.where(is_barred_CT, np.inf, -scores_CT), axis=1, kind="stable")
     taken = order_CT[:, :num]
     is_left = np.take_along_axis(is_barred_CT, taken, axis=1)

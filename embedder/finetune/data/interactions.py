@@ -1,4 +1,4 @@
-"""Who liked what, as a sparse matrix.
+"""Interaction matrix: who liked what, sparse.
 
 Shape legend: U = users, I = items
 """

@@ -1,4 +1,4 @@
-"""How alike items are by the users who liked them.
+"""Item-item similarity of collaborative filtering: co-counts, cosine, Swing, PPMI.
 
 Shape legend: U = users, I = items, N = users of one item, M = items of these users
 """
@@ -8,7 +8,7 @@ from scipy.sparse import csr_array, diags_array
 
 
 def co_counts(liked_UI: csr_array) -> csr_array:
-    """[I, I] how many users liked both items; nothing on the diagonal."""
+    """Return [I, I], how many users liked both items; nothing on the diagonal."""
     counts = (liked_UI.T @ liked_UI).tocsr()
     counts.setdiag(0)
     counts.eliminate_zeros()
@@ -16,7 +16,7 @@ def co_counts(liked_UI: csr_array) -> csr_array:
 
 
 def cosine(liked_UI: csr_array) -> csr_array:
-    """[I, I] users of both items over the geometric mean of each one's users; in [0, 1].
+    """Cosine similarity of items' columns, [I, I] in [0, 1]: common users over the geometric mean.
 
     Nothing on the diagonal. (Item-based collaborative filtering: Sarwar et al. 2001.)
     """
@@ -27,7 +27,7 @@ def cosine(liked_UI: csr_array) -> csr_array:
 
 
 def swing(liked_UI: csr_array, *, alpha: float = 1.0, max_users: int = 500) -> csr_array:
-    """[I, I] Swing scores, >= 0, with nothing on the diagonal.
+    """Swing scores of items, [I, I], >= 0, with nothing on the diagonal.
 
     Two users who both liked two items are a "swing". It says the more, the less else they share::
 
@@ -62,7 +62,7 @@ def swing(liked_UI: csr_array, *, alpha: float = 1.0, max_users: int = 500) -> c
 def _swings(
     liked: csr_array, num_items_N: np.ndarray, alpha: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Columns that the given users liked and what all pairs of these users add up to there."""
+    """Return columns that the users liked and what all pairs of these users add up to there."""
     columns_M = np.unique(liked.indices)
     liked_NM = liked[:, columns_M]
     overlap_NN = (liked_NM @ liked_NM.T).toarray()
@@ -75,7 +75,7 @@ def _swings(
 
 
 def ppmi(liked_UI: csr_array) -> csr_array:
-    """[I, I] positive pointwise mutual information of being liked by one user, in nats.
+    """Positive pointwise mutual information (PPMI) of being liked by one user, [I, I], in nats.
 
     ``max(0, log(n(i, j) n / (n(i) n(j))))`` where n(i, j) counts the users of both items, n(i) is
     its sum over j and n over both; nothing on the diagonal.

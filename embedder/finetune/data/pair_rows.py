@@ -47,7 +47,7 @@ class ReadPairs:
 
 
 def pair_rows(found: pl.DataFrame, *, source: str) -> pl.DataFrame:
-    """The rows in the layout of `PAIRS`, sorted by keys.
+    """Return the rows in the layout of `PAIRS`, sorted by keys.
 
     Args:
         found: query_key, target_item and whatever else of `PAIRS` the source knows; one row a
@@ -86,7 +86,7 @@ def _pair_id(*names: str) -> str:
 
 
 def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs:
-    """Pairs of contents, each knowing the other targets of its query.
+    """Read pairs of contents, each knowing the other targets of its query.
 
     A query's answers, unless its row names them, are gathered from all rows of its source, the
     skipped ones as well; a query that is an item counts as its own answer, because it must not be
@@ -132,7 +132,7 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
 
 
 def _missing(row: Mapping[str, str | None], contents: Mapping[str, Content]) -> str:
-    """Why the row cannot be read; empty when it can."""
+    """Say why the row cannot be read; empty when it can."""
     for item_id in (row["query_item"], row["target_item"]):
         if item_id is not None and item_id not in contents:
             return f"item {item_id!r} has no content"

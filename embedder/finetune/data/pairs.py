@@ -1,4 +1,4 @@
-"""What contrastive fine-tuning learns from: queries with targets that answer them.
+"""Training pairs: queries with targets that answer them, and which of them are no negatives.
 
 Shape legend: B = pairs in the batch, H = hard negatives of all of them
 """
@@ -47,7 +47,7 @@ class Pair:
 
 
 def false_negatives(batch: Sequence[Pair]) -> torch.Tensor:
-    """[B, B] True where the target of a column answers the query of a row; symmetric."""
+    """Return [B, B], True where the target of a column answers the query of a row; symmetric."""
     return torch.tensor([[agree(one, other) for other in batch] for one in batch])
 
 
@@ -62,7 +62,7 @@ def agree(one: Pair, other: Pair) -> bool:
 
 
 def foreign_negatives(batch: Sequence[Pair]) -> torch.Tensor:
-    """[B, H] True where the hard negative of a column was mined for another query than the row's.
+    """Return [B, H], True where a column's hard negative is of another query than the row's.
 
     That it is wrong for the row's query as well, nobody has checked: near a query the answers of
     similar ones are crowded.

@@ -1,4 +1,4 @@
-"""Which rows a training step reads: one source a batch, decided by the seed and the step alone.
+"""Batch sampler: one source a batch, decided by the seed and the step alone.
 
 SAIL-Embedding (section 3.3.3, "stochastic specialisation") draws one data set for every step and
 fills the whole batch from it. The negatives of a batch are then comparable, and keys need to be
@@ -88,7 +88,7 @@ class BatchSampler(Generic[T]):
         return [pairs[row] for row in epoch_rows(len(pairs), self._size, number, seed=seed)]
 
     def _turn(self, step: int) -> tuple[str, int]:
-        """The step's source and how many batches of it came before; drawn in order, then kept."""
+        """Draw the step's source, and count the batches of it before; drawn in order, then kept."""
         names = list(self._weights)
         weights = list(self._weights.values())
         for earlier in range(len(self._turns), step + 1):
@@ -101,7 +101,7 @@ class BatchSampler(Generic[T]):
 def _checked_weights(
     of: Mapping[str, Sequence[T]], weights: Mapping[str, float]
 ) -> dict[str, float]:
-    """A weight for every source, sources by name so that the pairs' order does not matter."""
+    """Return a weight for every source, by name so that the pairs' order does not matter."""
     if not weights:
         return {source: float(len(of[source])) for source in sorted(of)}
     if set(weights) != set(of):

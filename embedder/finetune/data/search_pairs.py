@@ -10,7 +10,7 @@ from embedder.finetune.data.pair_rows import pair_rows
 def search_pairs(
     searches: pl.DataFrame, positives: pl.DataFrame, *, before: datetime, source: str = "search"
 ) -> pl.DataFrame:
-    """A pair for every text that was searched and item that was taken from its page.
+    """Return a pair for every text that was searched and item that was taken from its page.
 
     Texts that differ in case or spaces alone ask the same.
 

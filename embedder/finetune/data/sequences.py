@@ -1,4 +1,4 @@
-"""What a user liked next, after what they had liked before."""
+"""Sequences of users: what they liked next, after what they had liked before."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ import polars as pl
 
 
 def sequences(positives: pl.DataFrame, *, before: datetime, max_items: int = 10) -> pl.DataFrame:
-    """One row for every like that has earlier ones: the last of them, and the item that followed.
+    """Return a row for every like that has earlier ones: the last of them, and what followed.
 
     An item counts once, when it was first liked, so that a purchase does not follow from the click
     on the same item. Likes of the same microsecond are not earlier than each other.

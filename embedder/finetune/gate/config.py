@@ -1,4 +1,4 @@
-"""How the gate is trained and rewarded; free of torch. See `embedder.finetune.gate.objective`."""
+"""Configuration of the gate's training and its rewards; free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

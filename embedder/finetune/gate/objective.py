@@ -1,4 +1,4 @@
-"""Stage 2: the gate learns to reason only where it pays.
+"""Objective of stage 2: a gate that reasons only where it pays.
 
 MMEmb-R1 (arXiv 2604.06156) trains the choice with GRPO on a reward of which only the ingredients
 are known; everything below is our reconstruction. A group of rollouts of one prompt is half direct,

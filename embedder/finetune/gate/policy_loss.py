@@ -1,5 +1,8 @@
 """Policy gradients for groups of rollouts (GRPO), and for two actions in closed form.
 
+Advantages, clipped objective and k3 together are TRL's GRPO loss with `loss_type="dr_grpo"`; the
+gate's divergence and the closed form are ours.
+
 Shape legend: P = prompts, G = rollouts of each
 """
 
@@ -8,7 +11,7 @@ import torch.nn.functional as F
 
 
 def group_advantages(reward_PG: torch.Tensor) -> torch.Tensor:
-    """[P, G] how much better a rollout is than its group, in standard deviations of the group.
+    """GRPO's advantages, [P, G]: a reward minus its group's mean, over the group's deviation.
 
     (Shao et al. 2024. The deviation is that of a sample, and 1e-4 is added to it, as in UME-R1's
     code and TRL.) 0 for a group whose rewards are all equal.
@@ -25,7 +28,7 @@ def clipped_gain(
     clip_low: float,
     clip_high: float,
 ) -> torch.Tensor:
-    """What each token adds to the objective: min(r A, clip(r, 1 - low, 1 + high) A).
+    """PPO's clipped objective of each token: min(r A, clip(r, 1 - low, 1 + high) A).
 
     (Schulman et al. 2017; the two bounds as in DAPO, Yu et al. 2025.)
 
@@ -42,7 +45,7 @@ def clipped_gain(
 
 
 def k3(logprob: torch.Tensor, reference_logprob: torch.Tensor) -> torch.Tensor:
-    """An estimate of the KL divergence to the reference from tokens of the policy, >= 0 each.
+    """KL estimator k3 to the reference, from tokens of the policy, >= 0 each.
 
     (Schulman 2020, "Approximating KL divergence", its third estimator, as in GRPO.)
     """
@@ -51,7 +54,7 @@ def k3(logprob: torch.Tensor, reference_logprob: torch.Tensor) -> torch.Tensor:
 
 
 def gate_logprobs(gate_P2: torch.Tensor, reasons_PG: torch.Tensor) -> torch.Tensor:
-    """[P, G] log-probability of the action that each rollout takes.
+    """Return [P, G], the log-probability of the action that each rollout takes.
 
     Args:
         gate_P2: logits of `direct` and `reason`.
@@ -61,7 +64,7 @@ def gate_logprobs(gate_P2: torch.Tensor, reasons_PG: torch.Tensor) -> torch.Tens
 
 
 def gate_divergence(gate_P2: torch.Tensor, reference_P2: torch.Tensor) -> torch.Tensor:
-    """[P] KL divergence, in nats, of the gate from the reference's; two actions need no estimate.
+    """KL divergence of the gate from the reference's, [P], in nats; two actions need no estimate.
 
     Args:
         gate_P2: logits.
@@ -73,7 +76,7 @@ def gate_divergence(gate_P2: torch.Tensor, reference_P2: torch.Tensor) -> torch.
 
 
 def expected_gain(gate_P2: torch.Tensor, utility_P: torch.Tensor) -> torch.Tensor:
-    """[P] expected reward of the gate over that of never reasoning: p(reason) times the utility.
+    """Expected reward of the gate over never reasoning, [P]: p(reason) times the utility.
 
     With two actions the expectation is a sum of two terms, so its gradient needs no sampling of
     actions: p (1 - p) times the utility, for the difference of the two logits.

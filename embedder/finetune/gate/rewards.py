@@ -1,4 +1,4 @@
-"""What a rollout of the gate is worth: its form, its rank, and what reasoning has gained.
+"""Rewards of the gate's rollouts: their form, their rank, and what reasoning has gained.
 
 MMEmb-R1 names a utility gap, the similarity with reasoning minus without, and a reward R_ada that
 penalises needless reasoning; the formulas are not public, and those here are our reconstruction
@@ -29,7 +29,7 @@ class Similarities:
     """False where a candidate is right as well."""
 
     def scores(self, config: RewardConfig) -> torch.Tensor:
-        """[M] `cos(own) - t log sum exp(cos(negative) / t)`, or `cos(own)` alone."""
+        """Return [M], `cos(own) - t log sum exp(cos(negative) / t)`, or `cos(own)` alone."""
         if config.score == "cosine":
             return self.own_M
         logits_MN = (self.others_MN / config.score_temperature).masked_fill(
@@ -40,10 +40,11 @@ class Similarities:
 
 
 def rank_rewards(similarities: Similarities) -> torch.Tensor:
-    """[M] cosine with the partner minus the mean with negatives if the partner is nearest, else 0.
+    """UME-R1's retrieval reward for one positive, [M]: 0 unless the partner is the nearest.
 
-    UME-R1's retrieval reward, the share of a query's positives among as many nearest candidates
-    times the difference of the mean cosines, for a single positive.
+    The cosine with the partner minus the mean with negatives if the partner is the nearest: what is
+    left for a single positive of the share of a query's positives among as many nearest candidates
+    times the difference of the mean cosines.
     """
     negative_MN = similarities.others_MN.masked_fill(~similarities.is_negative_MN, float("-inf"))
     is_nearest_M = similarities.own_M > negative_MN.amax(dim=-1)
@@ -60,7 +61,7 @@ def utility_rewards(
     *,
     max_new_tokens: int,
 ) -> torch.Tensor:
-    """[P, G] the adaptive reward R_ada, in [-1 - token_cost, 1].
+    """The adaptive reward R_ada, our reconstruction, [P, G] in [-1 - token_cost, 1].
 
     A rollout that reasons earns its gain and pays for its tokens; one that answers directly earns
     what reasoning has lost on average in its group. Both are cut off at `gain_scale`.

@@ -1,4 +1,4 @@
-"""Groups of rollouts, half direct and half reasoned, and what each of them was worth.
+"""Groups of rollouts, half direct and half reasoned, with their rewards.
 
 Shape legend: P = prompts, G = rollouts of each, N = distinct answers: of each prompt the direct
   one, then its reasoned ones; T = tokens of reasoned answers
@@ -54,14 +54,14 @@ class GateRollouts:
     reference_logprob_T: torch.Tensor
 
     def utilities(self) -> torch.Tensor:
-        """[P] mean reward of the rollouts that reason minus that of those that do not."""
+        """Return [P], the mean reward of the rollouts that reason minus that of the others."""
         reasoned_P = (self.reward_PG * self.reasons_PG).sum(dim=1) / self.reasons_PG.sum(dim=1)
         direct_PG = ~self.reasons_PG
         return reasoned_P - (self.reward_PG * direct_PG).sum(dim=1) / direct_PG.sum(dim=1)
 
 
 class RolloutSampler:
-    """Rolls prompts out under a policy and judges what comes."""
+    """Sampler of rollouts under a policy, with their rewards."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RolloutSampler:
         manifest: Manifest,
         config: GateConfig,
     ) -> None:
-        """A source of rollouts for one training.
+        """Take what the rollouts of one training need.
 
         Args:
             model: reads with the policy.
@@ -84,7 +84,7 @@ class RolloutSampler:
         self._inputs, self._manifest, self._config = model.inputs, manifest, config
 
     def sample(self, pairs: Sequence[Pair], side: Side, *, seed: str) -> GateRollouts:
-        """Rollouts of one side of the pairs, all of one source, under the policy as it is."""
+        """Roll out and reward one side of the pairs, all of one source, by the policy as it is."""
         manifest = self._manifest.for_source(pairs[0].source)
         contents = [pair.query if side == "query" else pair.target for pair in pairs]
         instruction = manifest.instruction(side)
@@ -111,7 +111,7 @@ class RolloutSampler:
     def _seeds(
         self, keys: Sequence[str], bare: Sequence[PromptWithAnswers], *, seed: str
     ) -> list[list[str]]:
-        """Of each group, the seeds of its rollouts that reason; equal contents draw the same."""
+        """Return each group's seeds of rollouts that reason; equal contents draw the same."""
         numbers = range(self._config.num_generations)
         if self._config.forces_both:
             half = numbers[: len(numbers) // 2]
@@ -167,7 +167,7 @@ class RolloutSampler:
     def _groups(
         self, prompted: Sequence[PromptWithAnswers], *, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """[P, G] whether a rollout reasons, direct ones first, and which distinct answer it is."""
+        """Return [P, G], whether a rollout reasons, direct ones first, and its distinct answer."""
         reasons, rows = [], []
         for first, one in zip(_first_answers(prompted), prompted, strict=True):
             num_reasoning = len(one.answers) - 1
@@ -193,7 +193,7 @@ class RolloutSampler:
         )
 
     def _has_form(self, prompted: Sequence[PromptWithAnswers]) -> torch.Tensor:
-        """[N] True for direct answers and for rationales that keep to the template."""
+        """Return [N], True for direct answers and for rationales that keep to the template."""
         max_new_tokens = self._manifest.max_new_tokens
         flags = [
             number == 0 or is_well_formed(answer, self._inputs, max_new_tokens=max_new_tokens)
@@ -204,7 +204,7 @@ class RolloutSampler:
 
 
 def _first_answers(prompted: Sequence[PromptWithAnswers]) -> list[int]:
-    """Row of each prompt's first answer among all of them."""
+    """Return the row of each prompt's first answer among all of them."""
     rows = [0]
     for one in prompted:
         rows.append(rows[-1] + len(one.answers))

@@ -1,4 +1,4 @@
-"""What the gate's training holds embeddings against: the stage-1 vectors of all other sides.
+"""Bank of targets that the gate's rewards are measured against: stage-1 vectors of all sides.
 
 They are computed once by the frozen reference, in direct mode, so that a reward is measured against
 many negatives and moves with the policy's own embedding alone.
@@ -42,7 +42,7 @@ class TargetBank:
         batch_size: int,
         max_targets: int,
     ) -> None:
-        """Embeds every distinct content once.
+        """Embed every distinct content once.
 
         Args:
             model: reads with the reference.
@@ -73,7 +73,7 @@ class TargetBank:
     def similarities(
         self, vectors_MD: torch.Tensor, pairs: Sequence[Pair], side: Side
     ) -> Similarities:
-        """Cosines of each vector with its partner and with the candidates of the partner's side.
+        """Return cosines of each vector with its partner and the candidates of the partner's side.
 
         Args:
             vectors_MD: L2-normalised.

@@ -1,4 +1,4 @@
-"""What is put before a judge, and what is kept of what it says; free of torch."""
+"""Configuration of judging and of selection; free of torch."""
 
 from dataclasses import dataclass
 from typing import Literal

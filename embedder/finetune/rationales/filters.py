@@ -1,4 +1,4 @@
-"""Rationales as they were written, looked at once before anybody judges them.
+"""Filters that flag rationales before anybody judges them.
 
 Nothing is thrown away here: what is wrong with a generated at first sight is a flag on it.
 
@@ -47,7 +47,7 @@ class FilterConfig:
 
 
 def flagged_rationales(written: pl.DataFrame, config: FilterConfig) -> list[GeneratedRationale]:
-    """The rationales, flagged, sorted by content, worker and prompt version.
+    """Return the rationales with their flags, sorted by content, worker and prompt version.
 
     Args:
         written: rows of the table `generated_rationales`, in any order; failures are left out.
@@ -99,7 +99,7 @@ class _Said:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in lower input.
+    """Return the words of a text in lower case.
 
     >>> words("3 Red-striped MUGS!")
     ['3', 'red', 'striped', 'mugs']

@@ -1,4 +1,4 @@
-"""The prior: what several workers write about contents, each seeing one content at a time.
+"""Write rationales by several workers, each seeing one content at a time: the prior.
 
 MMEmb-R1 samples its rationales from an instruct, a thinking and a proprietary model; which ones,
 how many and with what prompts is not public. Here a worker is any
@@ -28,7 +28,7 @@ class ScriptedWorker:
     def __init__(
         self, scripts: Mapping[str, Rationale], *, name: str, prompt_version: str = "1"
     ) -> None:
-        """Keeps the scripts.
+        """Keep the scripts.
 
         Args:
             scripts: by `content_key`; there is no rationale for any other content.
@@ -39,13 +39,13 @@ class ScriptedWorker:
         self._scripts = scripts
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
-        """The script of each content, in order."""
+        """Return the script of each content, in order."""
         missing = NoRationale("there is no script for this content")
         return [self._scripts.get(content_key(content), missing) for content in contents]
 
 
 def contents_of(pairs: Iterable[Pair], side: Side) -> list[Content]:
-    """The contents of one side, each once, in the order in which they first come."""
+    """Return the contents of one side, each once, in the order in which they first come."""
     sides = (pair.query if side == "query" else pair.target for pair in pairs)
     return list({content_key(content): content for content in sides}.values())
 
@@ -58,7 +58,7 @@ def write_rationales(
     written: pl.DataFrame,
     append: Callable[[pl.DataFrame], object],
 ) -> None:
-    """Asks every worker about every content that it has not been asked about yet.
+    """Ask every worker about every content that it has not been asked about yet.
 
     What comes is handed to `append` every 64 contents, so a killed run, called again with what was
     appended, goes on where it stopped. A content that a worker fails at is not asked again.
@@ -106,7 +106,7 @@ def _ask(
     side: Side,
     append: Callable[[pl.DataFrame], object],
 ) -> NoRationale | None:
-    """Why the worker answers nobody; None when it does."""
+    """Ask a worker; return why it answers nobody, None when it does."""
     for start in range(0, len(contents), CHUNK):
         chunk = contents[start : start + CHUNK]
         outcomes = worker.reason(chunk, side)

@@ -1,4 +1,4 @@
-"""What a judge says of rationales: log-odds of a pair with the rationale, without, and elsewhere.
+"""Judge rationales: log-odds of a pair with the rationale, without, and elsewhere.
 
 Without a rationale its place is left out (an intervention), not filled with an empty one.
 """
@@ -55,7 +55,7 @@ def judge_rationales(
     judged: pl.DataFrame,
     append: Callable[[pl.DataFrame], object],
 ) -> None:
-    """Puts every paired of every pair that is not in `judged` yet before the judge.
+    """Put every paired rationale that is not in `judged` yet before the judge.
 
     What comes is handed to `append` every 64 pairs, so a killed run, called again with what was
     appended, goes on where it stopped.
@@ -106,7 +106,7 @@ def unjudged(paired_rationales: Sequence[PairedRationale]) -> pl.DataFrame:
 def _judge_inputs(
     paired: PairedRationale, negatives: Negatives, shuffled: Rationale | None, config: JudgingConfig
 ) -> dict[InputKey, JudgeInput]:
-    """All that has to be known for one paired; what several paired rationales need has one key."""
+    """Return all inputs for one paired rationale; what several of them need has one key."""
     others = negatives.items if paired.side == "query" else negatives.queries
     if len(others) < config.num_negatives:
         raise ValueError(
@@ -173,7 +173,7 @@ def _identity(paired: PairedRationale) -> tuple[object, ...]:
 
 
 def _shuffled(paired_rationales: Sequence[PairedRationale]) -> dict[GeneratedRationale, Rationale]:
-    """For every generated one about another content, of the same side.
+    """Return for every generated rationale one about another content, of the same side.
 
     Digests of the rationales decide which, so the order in which they come does not.
     """
@@ -198,7 +198,7 @@ def _digest(generated: GeneratedRationale) -> bytes:
 
 
 def _chunks(paired_rationales: Sequence[PairedRationale]) -> Iterator[list[PairedRationale]]:
-    """The paired rationales of 64 pairs at a time; those of one pair follow each other."""
+    """Yield the paired rationales of 64 pairs at a time; those of one pair follow each other."""
     of_pairs = [
         list(group) for _, group in groupby(paired_rationales, key=lambda o: o.pair.pair_id)
     ]

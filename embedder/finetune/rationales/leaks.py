@@ -1,4 +1,4 @@
-"""Does a rationale tell what only its partner knows?
+"""Detect leaks: rationales that tell what only their partner knows.
 
 A worker sees one side of a pair. If it names the other side all the same (a title, a brand, an id),
 it has seen it in some other way, and a judge will like the rationale for a reason that does not
@@ -15,7 +15,7 @@ MIN_RUN = 5
 def leaks(
     told: str, partner: str, *, own: str, names: Iterable[str] = (), min_run: int = MIN_RUN
 ) -> bool:
-    """True when `told` repeats the partner, in words that its own content does not hold.
+    """Whether `told` repeats the partner, in words that its own content does not hold.
 
     Images are not read: a name that stands in the own image counts as leaked.
 

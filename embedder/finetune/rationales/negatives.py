@@ -1,4 +1,4 @@
-"""What a pair must be told apart from: other items for its query, other queries for its target."""
+"""Negatives of judging: other items for a pair's query, other queries for its target."""
 
 import random
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Negatives:
 
 
 def negatives_of(pairs: Sequence[Pair], *, num_others: int, seed: int) -> dict[str, Negatives]:
-    """A negatives for every pair, by pair_id: its hard negatives, then others of its source.
+    """Return negatives for every pair, by pair_id: its hard ones, then others of its source.
 
     It depends on the pair, on the other pairs of its source as a set, and on the seed. It is
     shorter than asked where the pairs that were drawn (four times as many as are needed) belong

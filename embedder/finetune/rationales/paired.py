@@ -1,4 +1,4 @@
-"""Rationales in the place where they would be used: on one side of one pair."""
+"""Paired rationales: each on the side of a pair where it would be used."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class PairedRationale:
 
     @property
     def rationale(self) -> Rationale:
-        """The generated as a judge reads it."""
+        """The generated rationale as a judge reads it."""
         return Rationale(self.generated.text, self.generated.summary)
 
 
@@ -37,7 +37,7 @@ def pair_rationales(
     names: Mapping[str, Collection[str]],
     sides: Sequence[Side] = BOTH_SIDES,
 ) -> list[PairedRationale]:
-    """Every generated on every pair that it could serve, in the order of pairs and rationales.
+    """Pair every generated rationale with every pair it could serve, in the order of both.
 
     Args:
         pairs: with ids of their own.
@@ -82,5 +82,5 @@ def _paired(
 
 
 def _sides(pair: Pair, side: Side) -> tuple[Content, Content]:
-    """What a rationale on this side is about, and its partner."""
+    """Return what a rationale on this side is about, and its partner."""
     return (pair.query, pair.target) if side == "query" else (pair.target, pair.query)

@@ -1,4 +1,4 @@
-"""The posterior: which rationales make a pair's match more likely, and by how much.
+"""Select the rationales that make a pair's match more likely, and weigh them: the posterior.
 
 MMEmb-R1 drops the rationales without which a judge is as sure of the pair as with them. Its formula
 is not public; ours is a difference of log-odds, because probabilities of true pairs saturate:
@@ -20,7 +20,7 @@ from embedder.finetune.records import TrainingExample, WeightedRationale
 
 
 def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
-    """The judgements with `gain` (nats), `kept` and `weight`, in the order given.
+    """Return the judgements with `gain` (nats), `kept` and `weight`, in the order given.
 
     The gain is null where nobody was asked, and NaN where the judge failed; neither is kept. The
     weights of one side of one pair sum to 1, or are all 0 where nothing was kept.
@@ -52,7 +52,7 @@ def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
 
 
 def training_examples(pairs: Sequence[Pair], selected: pl.DataFrame) -> list[TrainingExample]:
-    """A example for every pair, in order; a side of which nothing was kept has no rationales.
+    """Return an example for every pair, in order; a side with nothing kept has no rationales.
 
     Args:
         pairs: all of them, also those for which nothing was paired.

@@ -14,7 +14,7 @@ WorkerConfig = LocalConfig | EndpointConfig
 
 
 def open_workers(configs: Sequence[WorkerConfig]) -> list[Reasoner]:
-    """A worker for each configuration, in order; endpoints are not connected to yet.
+    """Open a worker for each configuration, in order; endpoints are not connected to yet.
 
     Endpoints are asked about queries as patiently as about items: nobody waits.
     """

@@ -1,4 +1,4 @@
-"""Which weights a training changes: all, all but the vision encoder, or low-rank adapters (LoRA).
+"""Trainable weights: all, all but the vision encoder, or low-rank adapters (LoRA).
 
 Embed-RL, on the same family of backbones, trains LoRA on the text layers and leaves the image
 encoder alone. LoRA does not train embeddings, so the rows of the control tokens, which are new to a
@@ -21,7 +21,7 @@ TEXT_PROJECTIONS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 def make_trainable(
     backbone: Backbone, inputs: Inputs, *, lora: Lora | None, train_vision_encoder: bool, seed: int
 ) -> LoraModel | None:
-    """Marks what is trained, in place; it is kept in float32 whatever the rest is in.
+    """Mark what is trained, in place; it is kept in float32 whatever the rest is in.
 
     Args:
         backbone: the model.
@@ -63,7 +63,7 @@ def _peft_config(backbone: Backbone, lora: Lora, control: list[int]) -> LoraConf
 def averaged(
     backbone: Backbone, optimizer: AveragedAdamW, adapted: LoraModel | None = None
 ) -> Backbone:
-    """A copy of the model with the averaged weights, adapters merged, ready to encode.
+    """Return a copy of the model with the averaged weights, adapters merged, ready to encode.
 
     Args:
         backbone: the model that is trained.

@@ -81,7 +81,7 @@ def _length(one: PromptWithAnswers) -> int:
 def _joined(
     batch: Sequence[PromptWithAnswers], order: Sequence[int], outputs: Sequence[ForwardOutput]
 ) -> ForwardOutput:
-    """The outputs of groups as one of the batch; `order` has the places of the groups' prompts."""
+    """Join the outputs of groups to the batch's; `order` has the places of the groups' prompts."""
     firsts = list(itertools.accumulate((len(one.answers) for one in batch), initial=0))
     answers = [range(firsts[place], firsts[place + 1]) for place in order]
     place_B = torch.tensor(order)

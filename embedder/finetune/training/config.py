@@ -1,4 +1,4 @@
-"""How a training goes: what is minimised, how fast, and which weights change; free of torch."""
+"""Configuration of trainings and their losses; free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Several processes that train one model, each with a share of every batch.
+"""Data-parallel training: several processes, each with a share of every batch.
 
 Every process knows the whole batch and reads its share of the contents. Vectors are exchanged, so
 that each process sees all of the negatives, and gradients are summed, so that the weights are those
@@ -34,7 +34,7 @@ class Processes:
 
     @classmethod
     def joined(cls) -> "Processes":
-        """Joins the processes that `torchrun` started; alone without it.
+        """Join the processes that `torchrun` started; alone without it.
 
         Each gets a GPU of its own, which the device "cuda" then means.
         """
@@ -50,7 +50,7 @@ class Processes:
 
     @staticmethod
     def leave() -> None:
-        """Ends the exchange, after which this process is alone."""
+        """End the exchange, after which this process is alone."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -60,16 +60,16 @@ class Processes:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Returns when every process has come here."""
+        """Return when every process has come here."""
         if self.size > 1:
             dist.all_reduce(torch.zeros(1))  # not `barrier`, which keeps a GPU spinning
 
     def own(self, rows: Sequence[T]) -> Sequence[T]:
-        """This process's share: every `size`-th row."""
+        """Return this process's share: every `size`-th row."""
         return rows[self.rank :: self.size]
 
     def gathered(self, own_MD: torch.Tensor, *, num_rows: int) -> torch.Tensor:
-        """[N, D] the rows of all processes in their order, without a gradient."""
+        """Return [N, D], the rows of all processes in their order, without a gradient."""
         if self.size == 1:
             return own_MD.detach()
         longest = -(-num_rows // self.size)
@@ -80,14 +80,14 @@ class Processes:
         return torch.stack(shares, dim=1).flatten(0, 1)[:num_rows]
 
     def summed(self, value: torch.Tensor) -> torch.Tensor:
-        """The value added up over the processes."""
+        """Return the value added up over the processes."""
         if self.size > 1:
             value = value.detach().clone()
             dist.all_reduce(value)
         return value
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Adds the gradients of all processes up; a missing one counts as 0 and becomes one."""
+        """Sum the gradients of all processes; a missing one counts as 0 and becomes one."""
         if self.size == 1:
             return
         for parameter in parameters:

@@ -103,13 +103,13 @@ def forward(
 
 
 def token_logits(backbone: Backbone, output: ForwardOutput) -> torch.Tensor:
-    """[T, V] float32 logits that predict each of the output's tokens; V is the vocabulary."""
+    """Return [T, V] float32 logits that predict the output's tokens; V is the vocabulary."""
     with half_precision(backbone.device):
         return backbone.logits(output.token_states_TH).float()
 
 
 def half_precision(device: torch.device) -> torch.autocast:
-    """On a GPU products are taken in bfloat16; a CPU does that far slower than in float32."""
+    """Return autocast to bfloat16 on a GPU; a CPU is far slower in it than in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
@@ -130,13 +130,13 @@ class _Layout:
     owners: list[int] = field(default_factory=list)
 
     def padded_places(self) -> list[list[int]]:
-        """[B, A] the places, the prompt's end filling up what is shorter."""
+        """Return [B, A] the places, the prompt's end filling up what is shorter."""
         width = max(map(len, self.places))
         return [[*row, *[row[0]] * (width - len(row))] for row in self.places]
 
 
 def _layout(batch: Sequence[PromptWithAnswers], *, reason_id: int | None) -> _Layout:
-    """With a `reason_id`, answers that begin with it are read token by token."""
+    """Lay out what is read; with a `reason_id`, answers that begin with it token by token."""
     layout = _Layout()
     for row, one in enumerate(batch):
         end = len(one.sample)
@@ -157,7 +157,7 @@ def _layout(batch: Sequence[PromptWithAnswers], *, reason_id: int | None) -> _La
 
 
 def _branches(batch: Sequence[PromptWithAnswers], *, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """[B, L] number of each token's answer from 1, 0 in the prompt; [B, L] how far it is moved."""
+    """Return [B, L] each token's answer from 1, 0 in the prompt; [B, L] how far it is moved."""
     branch_BL = np.zeros((len(batch), longest), dtype=np.int64)
     shift_BL = np.zeros_like(branch_BL)
     for row, one in enumerate(batch):
@@ -170,6 +170,6 @@ def _branches(batch: Sequence[PromptWithAnswers], *, longest: int) -> tuple[np.n
 
 
 def _sees(branch_BL: torch.Tensor) -> torch.Tensor:
-    """[B, L, L] True where the token of a row attends to the token of a column."""
+    """Return [B, L, L], True where the token of a row attends to the token of a column."""
     own_BLL = branch_BL[:, :, None] == branch_BL[:, None, :]
     return ((branch_BL == 0)[:, None, :] | own_BLL).tril()

@@ -1,9 +1,11 @@
-"""Gradients of a loss over a batch that is too large for one graph (GradCache, Gao et al. 2021).
+"""GradCache (Gao et al. 2021): gradients over a batch that is too large for one graph.
 
 A contrastive loss needs the vectors of the whole batch at once, but not their graphs. So the
 vectors are computed without graphs, the loss gives each vector its gradient, and then chunk after
 chunk is computed anew with its graph and goes backward from those gradients. They equal the
-gradients of the plain step but for the order of float32 sums.
+gradients of the plain step but for the order of float32 sums. sentence-transformers'
+CachedMultipleNegativesRankingLoss does the same; here any loss on the vectors may be given, and
+losses that need one entry alone go along.
 
 Shape legend: N = entries of the batch, M = vectors of an entry, D = embedding dimension
 """
@@ -31,7 +33,7 @@ def cached_backward(
     chunk_size: int | None,
     processes: Processes,
 ) -> dict[str, float]:
-    """Adds the gradients of all losses to the parameters', and returns the losses.
+    """GradCache: add the gradients of all losses to the parameters', and return the losses.
 
     Args:
         entries: the whole batch, on every process the same.

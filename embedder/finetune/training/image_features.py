@@ -1,4 +1,4 @@
-"""Images whose features are computed once, for trainings that leave the vision encoder alone."""
+"""Cache of image features, for trainings that leave the vision encoder alone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class ImageFeatureCache:
     """
 
     def __init__(self, backbone: Backbone, inputs: Inputs) -> None:
-        """An empty cache.
+        """Start empty.
 
         Args:
             backbone: its encoder encodes; no training may change it.
@@ -28,7 +28,7 @@ class ImageFeatureCache:
         self._features: dict[bytes, ImageFeatures] = {}
 
     def features(self, samples: Sequence[Sample]) -> ImageFeatures | None:
-        """Features of the samples' images, in order; None when no sample has one."""
+        """Return features of the samples' images, in order; None when no sample has one."""
         with_image = [sample for sample in samples if sample.patches_PV is not None]
         if not with_image:
             return None
@@ -62,7 +62,7 @@ class ImageFeatureCache:
 
 
 def require_frozen_encoder(features: ImageFeatureCache | None, *, is_trained: bool) -> None:
-    """Refuses features that a training would make stale.
+    """Refuse features that a training would make stale.
 
     Raises:
         ValueError: there is a cache, and the encoder that it was filled by is to be trained.

@@ -1,4 +1,4 @@
-"""What a step may learn beside the joint loss, from items of its own.
+"""Objectives that a step may learn beside the joint loss, from items of their own.
 
 Shape legend: N = items of a step, D = embedding dimension
 """
@@ -32,11 +32,11 @@ class ItemObjective(Protocol):
         ...
 
     def contents_at(self, step: int) -> Sequence[Content]:
-        """The items of a step, each once."""
+        """Return the items of a step, each once."""
         ...
 
     def losses(self, step: int, item_ND: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Weighted losses by name, on the embeddings of these items in their order."""
+        """Return weighted losses by name, on the embeddings of these items in their order."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: one model learns to embed directly, to reason, and to embed what it has reasoned.
+"""Objective of stage 1: embed directly, reason, and embed what was reasoned.
 
 It learns from examples: pairs with the rationales that selection kept. For pairs without any,
 nothing is left but contrast of direct embeddings and a gate that is taught to answer directly,

@@ -1,9 +1,11 @@
-"""What joint training minimises: contrast in and across both modes, next tokens, and the gate.
+"""Joint loss: contrast in and across both modes, next tokens, and the gate.
 
 MMEmb-R1 (arXiv 2604.06156) is said to train with three losses at once: contrast of reasoned
 embeddings, contrast of direct ones, next-token loss on the selected rationales. The formulas are
-not public; those here are our reconstruction, and the contrast across modes is our addition, for at
-test time a reasoned query meets direct items.
+not public; the sum and its weights here are our reconstruction, and the contrast across modes is
+our addition, for at test time a reasoned query meets direct items. Each contrast is
+`losses.matryoshka_info_nce`; the next-token loss is that of supervised fine-tuning (TRL's trainer
+with loss on completions only); the gate's is cross-entropy with label smoothing, ours.
 
 Shape legend:
   B = examples, H = their hard negatives, N = 2 B + H entries: queries, their targets, negatives;
@@ -117,7 +119,7 @@ class JointLoss:
         )
 
     def _entries(self, examples: Sequence[SampledExample], *, swapped: bool) -> list[Entry]:
-        """Queries, then targets, then hard negatives."""
+        """Return queries, then targets, then hard negatives."""
         manifest = self._manifest.for_source(examples[0].pair.source)
         sides = [
             [(x.pair.query, x.query_rationale) for x in examples],
@@ -158,7 +160,7 @@ class JointLoss:
     def _forward(
         self, chunk: Sequence[Entry], *, num_tokens: int, with_losses: bool
     ) -> tuple[torch.Tensor, Losses]:
-        """[entries, M, D] vectors, a missing mode standing in for the other; and own losses."""
+        """Return [entries, M, D] vectors, a missing mode being the other one; and own losses."""
         config = self._config
         output = self._model.forward(
             [
@@ -197,7 +199,7 @@ class JointLoss:
     def _contrast(
         self, examples: Sequence[SampledExample], vectors_NMD: torch.Tensor, *, swapped: bool
     ) -> Losses:
-        """The contrastive losses, weighted; each a mean over all examples, 0 for those left out."""
+        """Return weighted contrastive losses; each a mean over all examples, 0 for the left out."""
         config = self._config
         pairs = [x.pair for x in examples]
         left_out_BN = false_negatives(pairs)
@@ -230,7 +232,7 @@ class JointLoss:
         left_out_BN: torch.Tensor,
         rows: list[int],
     ) -> torch.Tensor:
-        """Contrast of the examples in `rows`; the targets of the others are negatives as well."""
+        """Contrast the examples in `rows`; the targets of the others are negatives as well."""
         own = set(rows)
         order = rows + [row for row in range(len(target_ND)) if row not in own]
         loss = matryoshka_info_nce(

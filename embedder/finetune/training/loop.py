@@ -102,7 +102,7 @@ class Trainer:
         return logged
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
         return cosine_rate(
             step,
             peak=self.config.learning_rate,
@@ -169,6 +169,6 @@ def _means(sums: dict[str, float], *, num_steps: int, stage: str) -> dict[str, A
 
 
 def _rows_until(log: Path, num_done: int) -> list[dict[str, Any]]:
-    """Lines of the log that belong to steps whose state was saved."""
+    """Read the lines of the log that belong to steps whose state was saved."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [row for row in map(json.loads, lines) if row["num_done"] <= num_done]

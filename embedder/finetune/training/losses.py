@@ -1,4 +1,4 @@
-"""Losses that shape the vector space.
+"""Contrastive losses: InfoNCE, and its mean over Matryoshka prefixes.
 
 Shape legend:
   B = queries in the batch, N = targets in the batch (the first B are the queries' own),
@@ -19,11 +19,14 @@ def info_nce(
     is_false_negative_BN: torch.Tensor | None = None,
     false_negative_margin: float | None = None,
 ) -> torch.Tensor:
-    """Symmetric contrastive loss that pulls each query to its own target and away from the rest.
+    """InfoNCE in both directions: pull each query to its own target and away from the rest.
 
     Row `i` of `query_BD` belongs to row `i` of `target_ND`; targets past the first B are negatives
     only. (van den Oord et al. 2018, with cosine similarity in place of the bilinear score; the mean
-    of the query -> target and the target -> query direction, as UME-R1's code has it.)
+    of the query -> target and the target -> query direction, as UME-R1's code has it.) It equals
+    sentence-transformers' MultipleNegativesRankingLoss with both directions, partitioned by
+    direction, and scale 1 / temperature; only queries meet the hard negatives. With a margin it is
+    both directions of GISTEmbedLoss (Solatorio 2024), guided by the model itself.
 
     Args:
         query_BD: query embeddings, L2-normalised.
@@ -73,10 +76,11 @@ def matryoshka_info_nce(
     is_false_negative_BN: torch.Tensor | None = None,
     false_negative_margin: float | None = None,
 ) -> torch.Tensor:
-    """Mean of `info_nce` over prefixes of the vectors, each normalised again.
+    """Matryoshka loss: mean of `info_nce` over prefixes of the vectors, each normalised again.
 
     (Kusupati et al. 2022; SAIL-Embedding section 3.3.2 adds the prefixes' losses with equal weight,
-    here they are averaged so that the scale does not depend on how many there are.)
+    here they are averaged so that the scale does not depend on how many there are. So it is
+    sentence-transformers' MatryoshkaLoss divided by the number of prefixes.)
     """
     losses = [
         info_nce(

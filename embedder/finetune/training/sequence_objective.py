@@ -1,4 +1,4 @@
-"""The behaviour space: what a user likes next, and which items are liked together.
+"""Objective of the behaviour space: find what a user likes next, lie where behaviour puts an item.
 
 SAIL-Embedding (section 3.3.5) trains two things after the content: sequence-to-item, where the mean
 of the last items finds the next one, and ID-to-item, where an item comes to lie where behaviour
@@ -38,7 +38,7 @@ class SequenceObjective:
         id_vectors: Mapping[str, np.ndarray],
         config: SequenceObjectiveConfig,
     ) -> None:
-        """Keeps the sequences whose target and at least one item have a content.
+        """Keep the sequences whose target and at least one item have a content.
 
         Args:
             sequences: see `embedder.finetune.data.sequences.sequences`.
@@ -74,11 +74,11 @@ class SequenceObjective:
         return self._config.gate_weight
 
     def contents_at(self, step: int) -> list[Content]:
-        """The items of the step's sequences, by id."""
+        """Return the items of the step's sequences, by id."""
         return [self._contents[item] for item in _items(self._batch_at(step))]
 
     def losses(self, step: int, item_ND: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`sequence`, weighted, in nats, and `id`, weighted, in 1 - cosine."""
+        """Return `sequence`, weighted, in nats, and `id`, weighted, in 1 - cosine."""
         config, batch = self._config, self._batch_at(step)
         item_ids = _items(batch)
         row_of = {item: row for row, item in enumerate(item_ids)}
@@ -121,11 +121,12 @@ def sequence_loss(
     dims: Sequence[int],
     contrastive_temperature: float,
 ) -> torch.Tensor:
-    """Contrastive loss by which the mean of a user's items finds the item that followed.
+    """Sequence-to-item InfoNCE: the mean of a user's items finds the item that followed.
 
-    Each prefix is normalised before the mean and after it, as a service does that averages stored
-    vectors of that length. Another row's target is no negative where it is the row's own target or
-    stands in the row's history.
+    (`losses.info_nce` with the mean of a history as the query, in the manner of SAIL-Embedding,
+    whose own formula is not public.) Each prefix is normalised before the mean and after it, as a
+    service does that averages stored vectors of that length. Another row's target is no negative
+    where it is the row's own target or stands in the row's history.
 
     Args:
         item_ND: embeddings of distinct items, L2-normalised.
@@ -162,5 +163,8 @@ def sequence_loss(
 
 
 def id_loss(item_VD: torch.Tensor, target_VD: torch.Tensor) -> torch.Tensor:
-    """Mean of 1 - cosine between items and where behaviour puts them, in [0, 2]."""
+    """ID-to-item loss: mean of 1 - cosine to where behaviour puts an item, in [0, 2].
+
+    (torch's CosineEmbeddingLoss for positive pairs; that SAIL's is one is our guess.)
+    """
     return (1 - F.cosine_similarity(item_VD, target_VD, dim=-1)).mean()

@@ -1,4 +1,4 @@
-"""Where a training stands, kept as safetensors so that a killed one goes on: no pickle.
+"""Checkpoint of a training's state, as safetensors and no pickle, that a killed one goes on from.
 
 One file holds the trained weights, their moving average and the optimiser's moments; it is replaced
 in one step, so that a kill while writing leaves the previous one.
@@ -15,7 +15,7 @@ from embedder.finetune.training.optimizer import AveragedAdamW
 
 
 def save_state(path: Path, optimizer: AveragedAdamW, *, num_done: int) -> None:
-    """Writes everything that the next step depends on; weights that are not trained are left out.
+    """Write everything that the next step depends on; untrained weights are left out.
 
     Args:
         path: file to write.
@@ -34,7 +34,7 @@ def save_state(path: Path, optimizer: AveragedAdamW, *, num_done: int) -> None:
 
 @torch.no_grad()
 def load_state(path: Path, optimizer: AveragedAdamW) -> int:
-    """Puts what `save_state` wrote into the same weights and returns the steps that were made."""
+    """Put what `save_state` wrote into the same weights and return the steps that were made."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     with safe_open(path, framework="pt") as file:
         for n, parameter in enumerate(optimizer.parameters):

@@ -1,4 +1,4 @@
-"""Writes what a training made of a checkpoint as a model-version folder of its own."""
+"""Write what a training made of a checkpoint as a model-version folder of its own."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ IMAGE_PROCESSOR = "preprocessor_config.json"
 def write_version(
     backbone: Backbone, checkpoint: Checkpoint, folder: Path, *, manifest: Manifest
 ) -> None:
-    """A folder that `embedder.model.checkpoint.load` reads to the same weights.
+    """Write a folder that `embedder.model.checkpoint.load` reads to the same weights.
 
     The manifest is written last, so that a folder that has one is whole.
 

@@ -1,4 +1,4 @@
-"""More words for a checkpoint's tokenizer: merges learnt from the texts of another domain.
+"""Extend a tokenizer's vocabulary: byte-pair merges learnt from texts of another domain.
 
 A small vocabulary spells the words of another domain in bytes, so that a text is long to read and
 is cut before it has said much. New merges are put behind the old ones: byte-pair encoding goes on
@@ -28,7 +28,7 @@ Merge = tuple[str, str]
 def with_vocabulary(
     checkpoint: Checkpoint, texts: Iterable[str], *, num_tokens: int, min_count: int = 5
 ) -> Checkpoint:
-    """The checkpoint with more tokens; its model is changed in place.
+    """Return the checkpoint with more tokens; its model is changed in place.
 
     A text without any of the new tokens is read as before.
 
@@ -66,7 +66,7 @@ def with_vocabulary(
 
 
 def spellings(tokenizer: Any, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """How often each word stands in the texts, by the tokens that spell it.
+    """Count how often each word stands in the texts, by the tokens that spell it.
 
     Args:
         tokenizer: a `tokenizers.Tokenizer`; its own rule says what a word is.
@@ -84,7 +84,7 @@ def spellings(tokenizer: Any, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
 def learnt_merges(
     counts: Mapping[tuple[str, ...], int], *, num_merges: int, min_count: int
 ) -> list[Merge]:
-    """The merges that shorten the words most, one after the other.
+    """Learn byte-pair merges (BPE): those that shorten the words most, one after the other.
 
     Each step joins the pair that stands side by side most often after the steps before; of equals
     the one that is last in alphabetical order.
@@ -124,7 +124,7 @@ def learnt_merges(
 
 
 def merged(word: Sequence[str], pair: Merge) -> list[str]:
-    """The word with every occurrence of the pair joined, from the left.
+    """Return the word with every occurrence of the pair joined, from the left.
 
     >>> merged(["a", "a", "a", "b"], ("a", "a"))
     ['aa', 'a', 'b']
@@ -140,7 +140,7 @@ def merged(word: Sequence[str], pair: Merge) -> list[str]:
 
 @torch.no_grad()
 def _add_rows(network: Any, parts: Sequence[tuple[int, int]]) -> None:
-    """A vector for every new token, at the input and, where they differ, at the output."""
+    """Add a vector for every new token, at the input and, where they differ, at the output."""
     first = network.get_input_embeddings().weight.shape[0]
     network.resize_token_embeddings(first + len(parts), mean_resizing=False)
     for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
@@ -149,7 +149,7 @@ def _add_rows(network: Any, parts: Sequence[tuple[int, int]]) -> None:
 
 
 def _reopened(tokenizer: Any, description: Mapping[str, Any]) -> Any:
-    """The tokenizer with another description of its inner workings."""
+    """Open the tokenizer again with another description of its inner workings."""
     with TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         (Path(folder) / "tokenizer.json").write_text(json.dumps(description))

@@ -67,7 +67,7 @@ class EndpointJudge:
         instruction: str = INSTRUCTION,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Connects to nothing yet.
+        """Connect to nothing yet.
 
         Args:
             config: the endpoint; its `max_tokens`, `temperature` and `seed` are not used.
@@ -80,7 +80,7 @@ class EndpointJudge:
         self._endpoint = ChatEndpoint(config, sleep=sleep)
 
     def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """[N] log-odds of yes against no, in nats; NaN for a input that could not be judged.
+        """Return [N] log-odds of yes against no, in nats; NaN for an input that could not be judged.
 
         Raises:
             ReasonerOutage: the endpoint answers nobody.

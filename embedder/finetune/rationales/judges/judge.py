@@ -46,7 +46,7 @@ class Judge(Protocol):
         ...
 
     def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """[N] log P(match) - log P(no match) in nats, in the order of the inputs.
+        """Return [N], log P(match) - log P(no match) in nats, in the order of the inputs.
 
         Each depends on its input alone, not on the others of the call. NaN: could not be judged.
 

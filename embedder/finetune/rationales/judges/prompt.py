@@ -24,7 +24,7 @@ _NAMES: dict[Side, str] = {"query": "Query", "item": "Document"}
 def reasoning_line(
     judge_input: JudgeInput, side: Side, *, clean: Callable[[str], str] = str
 ) -> str:
-    """The line with the rationale about a side; empty where there is none.
+    """Return the line with the rationale about a side; empty where there is none.
 
     Args:
         judge_input: with or without a rationale.

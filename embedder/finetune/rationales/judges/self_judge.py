@@ -53,7 +53,7 @@ class SelfJudge:
     """
 
     def __init__(self, checkpoint: Checkpoint, config: SelfJudgeConfig) -> None:
-        """Wraps a loaded checkpoint.
+        """Wrap a loaded checkpoint.
 
         Args:
             checkpoint: whose manifest holds the instructions to read with; for pairs of a source
@@ -68,7 +68,7 @@ class SelfJudge:
         self._direct: dict[Side, dict[str, np.ndarray]] = {"query": {}, "item": {}}
 
     def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """[N] log-odds of the partner against the others, in nats.
+        """Return [N] log-odds of the partner against the others, in nats.
 
         Raises:
             ValueError: a input has no others; there is nothing to compare with.
@@ -98,7 +98,7 @@ class SelfJudge:
         return float(scaled[0] - np.logaddexp.reduce(scaled[1:]))
 
     def _about(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """[N, D] vectors of what the rationales are about, with them where there are any."""
+        """Return [N, D] vectors of what the rationales are about, with them where there are any."""
         told: dict[tuple[Side, str, Rationale], Content] = {
             (
                 judge_input.side,

@@ -62,7 +62,7 @@ class YesNoJudge:
     """
 
     def __init__(self, checkpoint: Checkpoint, config: YesNoConfig) -> None:
-        """Wraps a loaded checkpoint.
+        """Wrap a loaded checkpoint.
 
         Raises:
             ValueError: the vocabulary lacks a word; such a model (`nano` is one) cannot be asked.
@@ -76,7 +76,7 @@ class YesNoJudge:
 
     @torch.inference_mode()
     def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """[N] log-odds of yes against no, in nats.
+        """Return [N] log-odds of yes against no, in nats.
 
         Raises:
             catalog.images.check.ImageError: an image cannot be read.
@@ -117,7 +117,7 @@ class YesNoJudge:
         )
 
     def _shown(self, content: Content) -> tuple[str, list[Sample]]:
-        """A content as the prompt's text, and its image if it has one."""
+        """Return a content as the prompt's text, and its image if it has one."""
         text = self._cut(content.text)
         if content.image is None:
             return text, []
@@ -127,7 +127,7 @@ class YesNoJudge:
         return f"{IMAGE_START}{IMAGE_PAD * num_tokens}{IMAGE_END}{text}", [image]
 
     def _cut(self, text: str) -> str:
-        """Untrusted text without control tokens, as long as an embedder would read it."""
+        """Return untrusted text without control tokens, as long as an embedder would read it."""
         inputs = self._checkpoint.inputs
         safe = self._neutralise(text[: inputs.max_text_tokens * 16])
         tokens = inputs.tokens(safe)

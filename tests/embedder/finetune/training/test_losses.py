@@ -139,3 +139,37 @@ def test_matryoshka_loss_is_that_of_sentence_transformers(their_losses):
     )([{"vectors": query}, {"vectors": target}], None)
     ours = matryoshka_info_nce(query, target, dims=(2, 5, 8), contrastive_temperature=0.05)
     torch.testing.assert_close(3 * ours, theirs, atol=1e-6, rtol=1e-5)  # theirs is a sum
+
+
+class GivenVectorsWithTokenizer(GivenVectors):
+    """The same where a loss asks for a tokenizer, to see that guide and model share one."""
+
+    max_seq_length = 8
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.tokenizer = tokenizer
+
+
+def test_a_margin_leaves_out_what_gistembed_leaves_out(their_losses, tokenizer):
+    """Its margin is subtracted from the positive's similarity, ours is added."""
+    generator = torch.Generator().manual_seed(2)
+    query, target = (
+        torch.nn.functional.normalize(torch.randn(8, 8, generator=generator), dim=-1)
+        for _ in range(2)
+    )
+    model = GivenVectorsWithTokenizer(tokenizer)
+    gist = their_losses.GISTEmbedLoss(
+        model,
+        guide=model,
+        temperature=0.05,
+        margin=-0.3,
+        contrast_anchors=False,
+        contrast_positives=False,
+    )
+    columns = [{"vectors": query}, {"vectors": target}]
+    theirs = (gist(columns, None) + gist(columns[::-1], None)) / 2
+    ours = info_nce(query, target, contrastive_temperature=0.05, false_negative_margin=0.3)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    without = info_nce(query, target, contrastive_temperature=0.05)
+    assert ours < without - 0.1
