@@ -70,14 +70,14 @@ class PartitionProgress:
 
 
 def found(name: str, where: str, rows: pl.DataFrame, *, is_fault: bool = True) -> Finding:
-    """A finding of these rows, named by their columns."""
+    """Return a finding of these rows, named by their columns."""
     ids = rows.select(pl.concat_str(pl.all().cast(pl.String), separator=" ")).to_series()
     first = tuple(ids.sort().head(NUM_FIRST))
     return Finding(name=name, where=where, count=rows.height, first=first, is_fault=is_fault)
 
 
 def audit_lake(lake: Lake, *, model_version: str) -> list[Finding]:
-    """What was found in the lake, things that are in order (count 0) included.
+    """Audit the lake by itself; findings of what is in order (count 0) are included.
 
     Args:
         lake: its tables.
@@ -91,7 +91,7 @@ def audit_lake(lake: Lake, *, model_version: str) -> list[Finding]:
 
 
 def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
-    """Key columns of the embeddings whose item was never landed.
+    """Return the keys of the embeddings whose item was never landed.
 
     Those of earlier contents and of deleted items are none: histories need them.
     """
@@ -103,7 +103,7 @@ def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
 def audit_sources(
     config: KafkaConfig, lake: Lake, *, consumer_factory: Callable[..., Any] = KafkaConsumer
 ) -> list[PartitionProgress]:
-    """How far each partition of the topics has been landed, by topic and number.
+    """Compare the topics with the lake, partition by partition, by topic and number.
 
     Args:
         config: brokers, topics, and the group whose offsets the lake records.

@@ -11,12 +11,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 Action = Literal["impression", "click", "like", "purchase", "skip", "rating", "view"]
-ACTIONS: tuple[str, ...] = get_args(Action)
 
 MAX_ID_CHARS = 256
 MAX_TEXT_CHARS = 100_000
@@ -108,7 +107,7 @@ class RawRecord:
     """When the broker took it; dates a tombstone, which has no payload that could."""
 
     def raw_bytes(self) -> bytes | None:
-        """The message as `dead_letters` keeps it; a row is written as JSON."""
+        """Return the message as `dead_letters` keeps it; a row is written as JSON."""
         if self.value is None or isinstance(self.value, bytes):
             return self.value
         return json.dumps(dict(self.value), default=_jsonable, sort_keys=True).encode()
@@ -128,7 +127,7 @@ _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
 
 
 def parse_item(record: RawRecord) -> Item:
-    """The item that a record of the `items` topic holds.
+    """Parse the item that a record of the `items` topic holds.
 
     A record with no value deletes the item that its key names. Its `updated_at` is then the
     record's timestamp: read later or again, it must not kill an item that was re-created since.
@@ -142,7 +141,7 @@ def parse_item(record: RawRecord) -> Item:
 
 
 def parse_item_value(value: bytes | Mapping[str, Any]) -> Item:
-    """The item that a value holds: JSON bytes, or a row of Python values.
+    """Parse the item that a value holds: JSON bytes, or a row of Python values.
 
     Raises:
         RecordError: as for `parse_item`.
@@ -154,7 +153,7 @@ def parse_item_value(value: bytes | Mapping[str, Any]) -> Item:
 
 
 def _is_plain(item: Item, *, num_bytes: int | None) -> bool:
-    """Whether no check can fail, as for nearly all items; asked at a fraction of their cost.
+    """Return whether no check can fail, as for nearly all items; asked at a fraction of their cost.
 
     Args:
         item: to be checked.
@@ -185,7 +184,7 @@ def _check_item(item: Item) -> None:
 
 
 def named_item(record: RawRecord) -> str | None:
-    """The item that a rejected record is about, as far as it says; None when it does not.
+    """Return the id of the item that a rejected record is about; None when it does not say.
 
     >>> named_item(RawRecord("items", 0, 0, b'{"item_id": "a", "title": 7}'))
     'a'
@@ -201,7 +200,7 @@ def named_item(record: RawRecord) -> str | None:
 
 
 def parse_event(record: RawRecord) -> Event:
-    """The event that a record of the `events` topic holds.
+    """Parse the event that a record of the `events` topic holds.
 
     Raises:
         RecordError: the record is not an event; the text says which rule it breaks.
@@ -278,10 +277,10 @@ def _check_text(name: str, value: str | None) -> None:
 
 
 def content_hash(item: Item, image_hash: str | None) -> str:
-    """A digest of everything an embedder can see of an item.
+    """Digest everything that an embedder can see of an item.
 
     Two items with equal digests get equal embeddings from one model version, so the digest and the
-    version together are the key under which work is skipped. Left out are times, addresses (a
+    version together are the key under which work is skipped. Left out are times, addresses (an
     image that moves to another URI is the same image) and `attributes`: they are for filters,
     and a price that changes every night must not cost an embedding. Words that describe an item
     belong into `text`.

@@ -50,7 +50,7 @@ _SPECIAL_IPV6 = tuple(
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to a host of the public internet.
+    """Return whether an address belongs to a host of the public internet.
 
     An IPv6 address that leads to an IPv4 one through a gateway (NAT64, 6to4, Teredo) does not: the
     gateway decides where it ends. An IPv4-mapped one is judged as the IPv4 address it is.
@@ -75,17 +75,17 @@ class AddressRule:
     """Networks that may be reached although they are not public."""
 
     def permits(self, address: Address) -> bool:
-        """Whether an address may be connected to."""
+        """Return whether an address may be connected to."""
         address = _unmapped(address)
         return is_public(address) or any(address in network for network in self.allow)
 
     def permitted(self, addresses: list[str]) -> list[str]:
-        """Those of a host's addresses that may be connected to, in order."""
+        """Return those of a host's addresses that may be connected to, in order."""
         return [text for text in addresses if self.permits(ipaddress.ip_address(text))]
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks from a list such as "10.0.0.0/8, fd00::/8"; an empty text names none.
+    """Parse a list of networks such as "10.0.0.0/8, fd00::/8"; an empty text names none.
 
     Raises:
         ValueError: a part is no network, or has bits set beyond its prefix.
@@ -94,7 +94,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host as the system's resolver gives them.
+    """Return the addresses of a host as the system's resolver gives them.
 
     It also reads the old spellings of IPv4 (`127.1`, `0x7f000001`, `017700000001`), which is why an
     address is judged after this and never by its spelling.

@@ -1,4 +1,4 @@
-"""Which hosts are worth asking: those that keep failing are left alone for a while."""
+"""Circuit breaker per host: those that keep failing are left alone for a while."""
 
 import threading
 from collections.abc import Callable
@@ -27,13 +27,13 @@ class CircuitBreaker:
         self._failures: dict[str, tuple[int, float]] = {}  # how many, and when the last one was
 
     def is_paused(self, host: str) -> bool:
-        """Whether the host should not be asked now."""
+        """Return whether the host should not be asked now."""
         with self._lock:
             count, failed_at = self._failures.get(host, (0, 0.0))
         return count >= self._max_failures and self._clock() < failed_at + self._pause_s
 
     def failed(self, host: str) -> None:
-        """Take note that the host could not give an image that it may well have."""
+        """Record that the host could not give an image that it may well have."""
         with self._lock:
             count, _ = self._failures.pop(host, (0, 0.0))
             self._failures[host] = (count + 1, self._clock())
@@ -41,6 +41,6 @@ class CircuitBreaker:
                 del self._failures[next(iter(self._failures))]
 
     def answered(self, host: str) -> None:
-        """Take note that the host is there, whatever it said."""
+        """Record that the host is there, whatever it said."""
         with self._lock:
             self._failures.pop(host, None)

@@ -113,7 +113,7 @@ class ImageFetcher:
         *,
         within_s: float | None = None,
     ) -> Iterator[Loaded]:
-        """Every record with its item and image, in order.
+        """Yield every record with its item and image, in order.
 
         A record whose image cannot be had comes with the reason in place of its item, as does one
         that already came with a reason.
@@ -141,7 +141,7 @@ class ImageFetcher:
                     self._drop(uri)
 
     def _begin(self, item: Item | RecordError) -> tuple[Item | RecordError, str | None]:
-        """The item, and its image's address if that is being fetched from now on."""
+        """Return the item, and its image's address if that is being fetched from now on."""
         try:
             if isinstance(item, RecordError) or not is_remote(item):
                 return item, None
@@ -210,7 +210,7 @@ class ImageFetcher:
             self._held_bytes += num_bytes
 
     def _fetch(self, uri: str, host: str) -> bytes:
-        """Run in a thread: the image, after as many attempts as it takes and its host is due."""
+        """Fetch an image, in a thread, by as many attempts as it takes and its host is due."""
 
         def is_worth_another(error: BaseException) -> bool:
             return isinstance(error, ImageUnavailable) and not self._breaker.is_paused(host)

@@ -33,7 +33,7 @@ class Deadline:
         self.read_s = read_s
 
     def cut(self, wait_s: float) -> float:
-        """How long an operation may take that may take `wait_s` by itself, in seconds, > 0.
+        """Return how long an operation may take that may take `wait_s` by itself, in seconds, > 0.
 
         Raises:
             httpcore.TimeoutException: the time is up.
@@ -68,7 +68,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """A connection to the first permitted address of a host that accepts one.
+        """Connect to the first permitted address of a host that accepts a connection.
 
         Raises:
             RecordError: the host has addresses, but none that may be connected to.

@@ -1,4 +1,4 @@
-"""A thread pool in which no host takes more than its share."""
+"""Concurrency limit per host: a thread pool in which none takes more than its share."""
 
 import threading
 from collections import Counter, defaultdict, deque
@@ -32,7 +32,7 @@ class HostLimiter:
         )
 
     def submit(self, host: str, task: Callable[[], T]) -> Future[T]:
-        """The outcome of a task, as soon as its turn has come; it can be cancelled until then."""
+        """Run a task as soon as its turn has come; it can be cancelled until then."""
         future: Future[T] = Future()
         with self._lock:
             self._waiting[host].append((future, task))

@@ -36,7 +36,7 @@ def fetch_http(
     resolve: Resolve = resolve,
     ssl_context: ssl.SSLContext | None = None,
 ) -> bytes:
-    """The bytes behind an `http:` or `https:` address, after its redirects.
+    """Fetch the bytes behind an `http:` or `https:` address, after its redirects.
 
     Args:
         url: untrusted, and so is every server it leads to.
@@ -66,7 +66,7 @@ def fetch_http(
 def _get(
     url: str, backend: GuardedBackend, ssl_context: ssl.SSLContext, *, max_bytes: int
 ) -> bytes | str:
-    """The body of a GET, or the address it is redirected to."""
+    """Return the body of a GET, or the address it is redirected to."""
     target, host = _request_target(url)
     headers = [
         (b"Host", host),
@@ -96,7 +96,7 @@ def _get(
 
 
 def _request_target(url: str) -> tuple[httpcore.URL, bytes]:
-    """What to ask for, and the value of the Host header."""
+    """Return what to ask for, and the value of the Host header."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -149,7 +149,7 @@ def _body(response: httpcore.Response, *, max_bytes: int) -> bytes:
 
 
 def _header(response: httpcore.Response, name: bytes) -> str:
-    """The last value of a response header; empty when there is none."""
+    """Return the last value of a response header; empty when there is none."""
     values = {key.lower(): value for key, value in response.headers}
     return values.get(name, b"").decode("latin-1")
 

@@ -98,7 +98,7 @@ DEFAULTS = ImageConfig()
 
 
 def is_remote(item: Item) -> bool:
-    """Whether an item has an image that must be fetched over the network.
+    """Return whether an item has an image that must be fetched over the network.
 
     Raises:
         RecordError: at stage "media"; its address is none.
@@ -107,7 +107,7 @@ def is_remote(item: Item) -> bool:
 
 
 def scheme_of(image_uri: str) -> str:
-    """The scheme of an image's address in small letters; empty for a plain path.
+    """Return the scheme of an image's address in small letters; empty for a plain path.
 
     Raises:
         RecordError: at stage "media"; it is no address at all.
@@ -123,7 +123,7 @@ def scheme_of(image_uri: str) -> str:
 def load_image(
     item: Item, *, base_dir: Path | None, config: ImageConfig = DEFAULTS
 ) -> bytes | None:
-    """An item's image as it was stored, still encoded; None when the item has none.
+    """Load an item's image, still encoded as it was stored; None when the item has none.
 
     Reads what lies inline or in the data folder; `catalog.images.fetcher` has the rest.
 
@@ -149,7 +149,7 @@ def load_image(
 
 
 def data_uri(image: bytes) -> str:
-    """The `data:` URI that carries an image inside a record.
+    """Return the `data:` URI that carries an image inside a record.
 
     Example:
         >>> data_uri(b"GIF")

@@ -46,7 +46,7 @@ class ObjectStoreReader:
         self._opening = threading.Lock()
 
     def fetch(self, uri: str) -> bytes:
-        """The bytes behind an `s3:` address, taken literally after `s3://` (no %-escapes).
+        """Fetch the bytes behind an `s3:` address, taken literally after `s3://` (no %-escapes).
 
         Raises:
             ImageUnavailable: the store refuses, fails, or is too slow.
@@ -94,7 +94,7 @@ class ObjectStoreReader:
 
 
 def open_s3(config: ImageConfig) -> FileSystem:
-    """The object store that the options of `config` name; without a key, as AWS's tools find it."""
+    """Open the object store of `config`'s options; without a key, as AWS's tools find it."""
     return S3FileSystem(
         connect_timeout=config.connect_timeout_s,
         request_timeout=config.read_timeout_s,
@@ -104,7 +104,7 @@ def open_s3(config: ImageConfig) -> FileSystem:
 
 
 def s3_arguments(options: Mapping[str, str]) -> dict[str, Any]:
-    """The keyword arguments of pyarrow's S3 for storage options in deltalake's names.
+    """Return the keyword arguments of pyarrow's S3 for storage options in deltalake's names.
 
     Options that only concern writing tables are left out.
 

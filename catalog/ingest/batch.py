@@ -89,31 +89,31 @@ class Batch:
         self._letters += other._letters
 
     def items(self) -> pl.DataFrame:
-        """The items held, in the columns of `items`."""
+        """Return the items held, in the columns of `items`."""
         self.seal()
         return pl.concat([ITEMS.empty(), *self._item_frames])
 
     def events(self) -> pl.DataFrame:
-        """The events held, in the columns of `events`."""
+        """Return the events held, in the columns of `events`."""
         self.seal()
         return pl.concat([EVENTS.empty(), *self._event_frames])
 
     def images(self) -> pl.DataFrame:
-        """The images held, in the columns of `media`."""
+        """Return the images held, in the columns of `media`."""
         columns = {"hash": list(self._images), "bytes": list(self._images.values())}
         return pl.DataFrame(columns, schema=MEDIA.schema)
 
     def take_images(self) -> pl.DataFrame:
-        """The images held, which then no longer are; their items stay."""
+        """Return the images held and hold them no longer; their items stay."""
         taken, self._images = self.images(), {}
         self.held_bytes -= int(taken["bytes"].bin.size().sum())
         return taken
 
     def dead_letters(self) -> pl.DataFrame:
-        """The rejected records, in the columns of `dead_letters`."""
+        """Return the rejected records, in the columns of `dead_letters`."""
         return pl.DataFrame(self._letters, schema=DEAD_LETTERS.schema)
 
 
 def _kind_of(reason: str) -> str:
-    """A reason without what differs from one message to the next, so that equal ones add up."""
+    """Return a reason without what differs between messages, so that equal ones add up."""
     return _PLACE.sub("", reason.partition(", got ")[0])

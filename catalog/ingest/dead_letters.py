@@ -66,7 +66,7 @@ class LetterFilter:
             raise ValueError(f"since must carry a time zone, got {self.since.isoformat()}")
 
     def matching(self, letters: pl.LazyFrame) -> pl.LazyFrame:
-        """The letters that are meant."""
+        """Filter the letters that are meant."""
         for name in ("stage", "topic", "partition", "offset"):
             if (value := getattr(self, name)) is not None:
                 letters = letters.filter(pl.col(name) == value)
@@ -111,7 +111,7 @@ def replay(
     image_config: ImageConfig = DEFAULTS,
     progress: Callable[[int], None] | None = None,
 ) -> ReplayReport:
-    """What came of landing dead letters again, from the bytes they keep.
+    """Land dead letters again, from the bytes they keep.
 
     A letter goes when its record has landed, never before, so a crash loses none; a letter that is
     written anew while this runs stays. Records of a snapshot are better landed with their folder:
@@ -159,7 +159,7 @@ def replay(
 
 
 def drop(lake: Lake, letter_filter: LetterFilter) -> int:
-    """How many dead letters were thrown away; the records in them are lost."""
+    """Throw dead letters away, and the records in them; return how many."""
     meant = letter_filter.matching(lake.scan(DEAD_LETTERS)).select(_GUARD).collect()
     return lake.delete(DEAD_LETTERS, meant)
 
@@ -183,7 +183,7 @@ def _replay_batch(intake: Intake, meant: pl.DataFrame, *, kind: Kind | None) -> 
 
 
 def _slices(letters: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Letters that are held together, cut where their number or their size says so."""
+    """Yield letters that are held together, cut where their number or their size says so."""
     size, count = pl.col("num_bytes").cum_sum() // BATCH_BYTES, pl.int_range(pl.len())
     cut = letters.with_columns(slice=pl.struct(size, (count // BATCH_LETTERS).alias("count")))
     yield from cut.partition_by("slice", maintain_order=True, include_key=False)

@@ -33,11 +33,11 @@ class FolderSource:
     by a tombstone. Every record carries its own `updated_at` either way."""
 
     def items(self) -> Iterator[RawRecord]:
-        """Records of the `items` files, not checked yet."""
+        """Yield the records of the `items` files, not checked yet."""
         return self._records("items")
 
     def events(self) -> Iterator[RawRecord]:
-        """Records of the `events` files, not checked yet."""
+        """Yield the records of the `events` files, not checked yet."""
         return self._records("events")
 
     def _records(self, kind: str) -> Iterator[RawRecord]:
@@ -49,7 +49,7 @@ class FolderSource:
 
 
 def has_records(folder: Path) -> bool:
-    """Whether a folder holds at least one file of items or events."""
+    """Return whether a folder holds at least one file of items or events."""
     return bool(_files(folder, "items") or _files(folder, "events"))
 
 

@@ -49,7 +49,7 @@ class Intake:
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> LandingReport:
-        """What came of writing a batch, images loaded; see `catalog.ingest.writer`."""
+        """Write a batch, its images loaded first; see `catalog.ingest.writer`."""
         if table is not ITEMS:
             return write_events(batch, self.lake, transactions=transactions)
         early = LandingReport(images=write_images(batch, self.lake, self.images))

@@ -32,7 +32,7 @@ def land(
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """What came of landing all items, then all events, of a source.
+    """Land all items, then all events, of a source.
 
     Args:
         source: see `catalog.ingest.source.open_source`.
@@ -71,7 +71,7 @@ def land_items(
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """What came of landing item records, images included.
+    """Land item records, images included.
 
     Args:
         records: of the `items` topic.
@@ -119,7 +119,7 @@ def land_events(
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """What came of landing event records; an event id that is stored already is skipped.
+    """Land event records; an event id that is stored already is skipped.
 
     Args:
         records: of the `events` topic.

@@ -71,7 +71,7 @@ def _item(message: Any, decoder: Decoder | None) -> Item:
 
 
 def sent_at(time_ms: int | None) -> datetime | None:
-    """When a message was sent, by its own word; None when it does not say, or no year that is one.
+    """Return when a message says it was sent; None when it does not say, or names no real year.
 
     >>> sent_at(0), sent_at(-1), sent_at(10**18)
     (datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), None, None)

@@ -50,7 +50,7 @@ class MovieLensSource:
     is_snapshot: ClassVar[bool] = True
 
     def items(self) -> Iterator[RawRecord]:
-        """One record per film, by its id, with the poster inline."""
+        """Yield one record per film, by its id, with the poster inline."""
         films = _with_created_at(_films(self.base_dir), _ratings(self.base_dir))
         posters = _posters(self.base_dir)
         topic = "movies.csv" if _is_classic(self.base_dir) else "items.parquet"
@@ -60,7 +60,7 @@ class MovieLensSource:
             yield RawRecord(topic=topic, partition=0, offset=offset, value=record, key=key)
 
     def events(self) -> Iterator[RawRecord]:
-        """One record of action "rating" per rating, in order of time; `value` is the stars."""
+        """Yield one record of action "rating" per rating, by time; `value` is the stars."""
         topic = "ratings.csv" if _is_classic(self.base_dir) else "interactions.parquet"
         ratings = _ratings(self.base_dir).sort("timestamp", "user_id", "item_id")
         for offset, (user, item, rating, second) in enumerate(ratings.iter_rows()):
@@ -76,7 +76,7 @@ class MovieLensSource:
 
 
 def is_movielens(folder: Path) -> bool:
-    """Whether a folder holds MovieLens in one of its two forms."""
+    """Return whether a folder holds MovieLens in one of its two forms."""
     parquet = (folder / "items.parquet", folder / "interactions.parquet")
     return _is_classic(folder) or all(file.is_file() for file in parquet)
 

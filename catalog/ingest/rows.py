@@ -25,7 +25,7 @@ _BY_ARROW: dict[Any, pa.DataType] = {
 
 
 def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.DataFrame:
-    """The rows of `items` for some items; a tombstone keeps nothing but its id and its times.
+    """Return the rows of `items` for items; a tombstone keeps nothing but its id and its times.
 
     Column by column: what a row costs decides how fast a topic is landed.
 
@@ -75,7 +75,7 @@ def _image_uri(item: Item, image_hash: str | None) -> str | None:
 
 
 def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
-    """The row of `items` that says that an item is gone since `updated_at`."""
+    """Return the row of `items` that says that an item is gone since `updated_at`."""
     return {
         "item_id": item_id,
         "title": None,
@@ -94,18 +94,18 @@ def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
 
 
 def hash_image(image: bytes) -> str:
-    """The key of an image in `media`: sha256, 64 hexadecimal digits."""
+    """Return the key of an image in `media`: sha256, 64 hexadecimal digits."""
     return hashlib.sha256(image).hexdigest()
 
 
 def event_frame(events: Sequence[Event]) -> pl.DataFrame:
-    """The rows of `events` for some events."""
+    """Return the rows of `events` for events."""
     names = EVENTS.schema.names()
     return _frame({name: [getattr(event, name) for event in events] for name in names}, EVENTS)
 
 
 def dead_letter_row(record: RawRecord, error: RecordError, *, failed_at: datetime) -> Row:
-    """The row of `dead_letters` that keeps a record and why it was not landed."""
+    """Return the row of `dead_letters` that keeps a record and why it was not landed."""
     return {
         "topic": record.topic,
         "partition": record.partition,
@@ -120,7 +120,7 @@ def dead_letter_row(record: RawRecord, error: RecordError, *, failed_at: datetim
 
 
 def _storable(reason: str) -> str:
-    """A reason that a hostile message cannot make unstorable or huge by being quoted in it."""
+    """Return a reason that a message quoted in it cannot make unstorable or huge."""
     return reason.encode(errors="replace").decode()[:MAX_REASON_CHARS]
 
 

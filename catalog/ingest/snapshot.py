@@ -23,7 +23,7 @@ _SAME = ("item_id", "content_hash", "attributes", "image_uri")  # a tombstone's 
 
 
 def date_changes(rows: pl.DataFrame, stored: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
-    """The rows of a snapshot, with an `updated_at` under which exactly the changed ones win.
+    """Date the rows of a snapshot so that exactly the changed ones win over what is stored.
 
     Args:
         rows: the snapshot's items, each once, in the columns of `items`.
@@ -54,7 +54,7 @@ def date_changes(rows: pl.DataFrame, stored: pl.DataFrame, *, now: datetime) -> 
 def absent_tombstones(
     stored: pl.DataFrame, seen: Set[str | None], *, now: datetime, max_delete_share: float
 ) -> pl.DataFrame:
-    """Rows of `items` that delete what the lake has and the snapshot has not.
+    """Return rows of `items` that delete what the lake has and the snapshot has not.
 
     Args:
         stored: of `items`, at least `STORED_COLUMNS`.

@@ -23,16 +23,16 @@ class Source(Protocol):
         ...
 
     def items(self) -> Iterator[RawRecord]:
-        """Records of the `items` topic, not checked yet."""
+        """Yield the records of the `items` topic, not checked yet."""
         ...
 
     def events(self) -> Iterator[RawRecord]:
-        """Records of the `events` topic, not checked yet."""
+        """Yield the records of the `events` topic, not checked yet."""
         ...
 
 
 def open_source(path: Path, *, snapshot: bool = False) -> Source:
-    """The source that a folder holds, recognised by its files.
+    """Open the source that a folder holds, recognised by its files.
 
     Args:
         path: the folder.

@@ -27,10 +27,9 @@ logger = logging.getLogger(__name__)
 def write_images(
     batch: Batch, lake: Lake, fetcher: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
 ) -> int:
-    """How many new images were written before the batch that they belong to.
+    """Load the images that a batch waits for, and write some early; return how many new ones.
 
-    Loads what its items waited for; the batch then holds these items, and of their images no more
-    than the memory allows.
+    The batch then holds its items, and of their images no more than the memory allows.
 
     Args:
         batch: of items.
@@ -55,7 +54,7 @@ def write_items(
     items: pl.DataFrame | None = None,
     transactions: Transactions = NO_TRANSACTIONS,
 ) -> LandingReport:
-    """What came of writing a batch of items.
+    """Write a batch of items.
 
     Args:
         batch: of items.
@@ -80,7 +79,7 @@ def write_items(
 def write_events(
     batch: Batch, lake: Lake, *, transactions: Transactions = NO_TRANSACTIONS
 ) -> LandingReport:
-    """What came of writing a batch of events; arguments as for `write_items`."""
+    """Write a batch of events; arguments as for `write_items`."""
     started = perf_counter()
     events = batch.events()
     dead_letters = lake.put_dead_letters(batch.dead_letters())

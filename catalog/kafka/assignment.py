@@ -60,11 +60,11 @@ class Assignment:
         consumer.subscribe(list(topics), listener=self._rebalances)
 
     def __contains__(self, partition: TopicPartition) -> bool:
-        """Whether the partition is assigned, and read from the lake's offset."""
+        """Return whether the partition is assigned, and read from the lake's offset."""
         return partition in self._read
 
     def is_settled(self) -> bool:
-        """Whether the group gave its answer and every partition is read from the lake's offset."""
+        """Return whether the group answered and every partition is read from the lake's offset."""
         return self._joined and not self._unsought
 
     def follow_rebalances(self, *, seek: bool) -> set[TopicPartition]:
@@ -88,7 +88,7 @@ class Assignment:
         return moved
 
     def is_other_log(self, partition: TopicPartition, first: int) -> bool:
-        """Whether the log is another one than that read so far.
+        """Return whether the log is another one than that read so far.
 
         Asked for an offset past its end the brokers give a log from its beginning, so an offset
         comes that is smaller than the one that was due.
@@ -127,7 +127,7 @@ class Assignment:
         return owned
 
     def lags(self) -> tuple[PartitionLag, ...]:
-        """How far each partition has been landed, by topic and number."""
+        """Return how far each partition has been landed, by topic and number."""
         return tuple(
             PartitionLag(
                 topic=partition.topic,
@@ -139,7 +139,7 @@ class Assignment:
         )
 
     def at_end(self) -> bool:
-        """Whether every partition is read to its end.
+        """Return whether every partition is read to its end.
 
         Measured by fetched high watermarks: they come with the records, and `end_offsets` has been
         seen to be wrong on one broker. A partition not fetched from yet has none; one that stands

@@ -64,7 +64,7 @@ class Window:
             raise ValueError(f"start must lie before end, got {self.start!r} and {self.end!r}")
 
     def holds(self, timestamp_ms: int | None) -> bool:
-        """Whether a message of this time belongs to a window of times; one without a time does."""
+        """Return whether a message of this time belongs to the window; one without a time does."""
         sent = sent_at(timestamp_ms)
         if isinstance(self.start, int) or sent is None:
             return True
@@ -84,7 +84,7 @@ def backfill(
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     progress: Progress | None = None,
 ) -> LandingReport:
-    """What came of landing a window of the topics.
+    """Land a window of the topics again.
 
     A window of times is read from where the brokers say it begins to the partition's end, for
     messages need not stand in the order of their times, and each message is judged by its own. A
@@ -160,7 +160,7 @@ def _ends(held: Mapping[TopicPartition, PartitionOffsets], window: Window) -> Of
 def _read(
     consumer: Any, ends: Offsets, *, idle_timeout_s: float
 ) -> Iterator[tuple[TopicPartition, list[Any]]]:
-    """The messages before the ends, some of one partition at a time."""
+    """Yield the messages before the ends, some of one partition at a time."""
     moved = monotonic()
     while unread := {each for each in ends if consumer.position(each) < ends[each]}:
         consumer.pause(*(set(ends) - unread))

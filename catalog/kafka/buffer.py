@@ -59,7 +59,7 @@ class MessageBuffer:
         self._waiting.pop(partition, None)
 
     def take(self, topic: str) -> TopicBatch:
-        """All that waits of a topic, which then no longer does."""
+        """Return all that waits of a topic and hold it no longer."""
         partitions = [each for each in self._waiting if each.topic == topic]
         taken = {partition: self._waiting.pop(partition) for partition in partitions}
         batch = Batch()
@@ -73,22 +73,22 @@ class MessageBuffer:
         return sum(waiting.num_bytes for waiting in self._waiting.values())
 
     def is_full(self, topic: str) -> bool:
-        """Whether a batch of a topic is complete by count, or all that waits by size."""
+        """Return whether a topic's batch is complete by count, or all that waits by size."""
         return (
             self.count(topic) >= self._config.batch_records
             or self.num_bytes >= self._config.batch_bytes
         )
 
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Return whether nothing waits."""
         return not self._waiting
 
     def count(self, topic: str) -> int:
-        """How many messages wait of a topic."""
+        """Return how many messages of a topic wait."""
         return sum(each.batch.consumed for each in self._of(topic))
 
     def age_s(self, topic: str) -> float:
-        """For how many seconds the oldest message of a topic has waited; 0 when none does."""
+        """Return how many seconds a topic's oldest message has waited; 0 when none does."""
         return max((monotonic() - each.since for each in self._of(topic)), default=0.0)
 
     def _of(self, topic: str) -> list[_Waiting]:

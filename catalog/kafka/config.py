@@ -67,11 +67,11 @@ class KafkaConfig:
             )
 
     def tables(self) -> dict[str, Table]:
-        """The table that each topic is landed in."""
+        """Return the table that each topic is landed in."""
         return {self.item_topic: ITEMS, self.event_topic: EVENTS}
 
     def client_options(self) -> dict[str, Any]:
-        """The keyword arguments of the consumer."""
+        """Return the keyword arguments of the consumer."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "group_id": self.group_id,
@@ -88,7 +88,7 @@ class KafkaConfig:
 
 @contextmanager
 def broker_failures() -> Iterator[None]:
-    """What the client raises in here becomes an error that a person can act on.
+    """Turn what the client raises in here into an error that a person can act on.
 
     Raises:
         ConnectionError: the brokers do not answer, or refuse what was asked of them.

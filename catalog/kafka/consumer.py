@@ -57,7 +57,6 @@ def consume(
     *,
     follow: bool = False,
     stop: Event | None = None,
-    max_records: int | None = None,
     timeout_s: float | None = 600.0,
     item_decoder: Decoder | None = None,
     event_decoder: Decoder | None = None,
@@ -66,17 +65,16 @@ def consume(
     metrics: LandingMetrics | None = None,
     progress: Progress | None = None,
 ) -> StreamReport:
-    """What came of landing all that waits in the topics.
+    """Land all that waits in the topics.
 
-    Returns once every assigned partition is read to its end, `max_records` were read, the time is
-    up, or `stop` is set; what was read is then landed and committed.
+    Returns once every assigned partition is read to its end, the time is up, or `stop` is set; what
+    was read is then landed and committed.
 
     Args:
         config: brokers, topics, group and size of a batch.
         lake: written to.
         follow: go on at the end of the topics, and write by `batch_age_s` too.
         stop: ends the reading when set, e.g. by a signal handler.
-        max_records: stop after about so many, a poll more at most; None sets no limit.
         timeout_s: wall-clock seconds after which no new poll is made; None sets no limit.
         item_decoder: of the messages of the item topic; None takes them for JSON.
         event_decoder: of the messages of the event topic.
@@ -107,8 +105,6 @@ def consume(
     with images, closing(landing), _rare_collections():
         while not (stop is not None and stop.is_set()):
             if deadline is not None and monotonic() >= deadline:
-                break
-            if max_records is not None and landing.num_read >= max_records:
                 break
             landing.read()
             landing.write(eager=not follow)
@@ -151,7 +147,6 @@ class _Landing:
         metrics: LandingMetrics | None,
         progress: Progress | None,
     ) -> None:
-        self.num_read = 0
         self._config, self._intake, self._consumer = config, intake, consumer
         self._metrics, self._progress = metrics, progress
         self._tables = config.tables()
@@ -196,7 +191,7 @@ class _Landing:
         self._update_metrics()
 
     def is_done(self) -> bool:
-        """Whether everything there is has been read and written."""
+        """Return whether everything there is has been read and written."""
         return self._write is None and self._buffer.is_empty() and self._assignment.at_end()
 
     def finish(self) -> None:
@@ -211,7 +206,7 @@ class _Landing:
             self._metrics.set_lags(self._assignment.lags())
 
     def report(self) -> StreamReport:
-        """What was done so far."""
+        """Return what was done so far."""
         return StreamReport(
             landed=self._landed,
             partitions=self._assignment.lags(),
@@ -234,7 +229,6 @@ class _Landing:
         self._began = self._began or monotonic()
         self._assignment.advance(partition, messages)
         self._buffer.add(partition, messages)
-        self.num_read += len(messages)
 
     def _is_due(self, topic: str, *, at_end: bool) -> bool:
         return self._buffer.count(topic) > 0 and (

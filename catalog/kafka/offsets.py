@@ -24,7 +24,7 @@ class LakeOffsets:
         self._tables = config.tables()
 
     def committed(self, partition: TopicPartition) -> int | None:
-        """The offset of the first message not landed yet; None when none ever was."""
+        """Return the offset of the first message not landed yet; None when none ever was."""
         return self._lake.last_transaction(self._table(partition), self._name(partition))
 
     def reset(self, partition: TopicPartition, offset: int) -> None:

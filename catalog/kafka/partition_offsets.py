@@ -24,14 +24,14 @@ class PartitionOffsets:
 
 
 def groupless_options(config: KafkaConfig) -> dict[str, Any]:
-    """The keyword arguments of a consumer that joins no group, and so moves no offsets."""
+    """Return the keyword arguments of a consumer that joins no group, and so moves no offsets."""
     return config.client_options() | {"group_id": None}
 
 
 def read_partition_offsets(
     consumer: Any, topics: Iterable[str], *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, PartitionOffsets]:
-    """The offsets of every partition of the topics; a topic that does not exist has none.
+    """Measure the offsets of every partition of the topics; a missing topic has none.
 
     The high one is taken from a fetch: one broker in use tells the wrong end when asked for it, and
     the right one along with records. The consumer is left assigned to all partitions, in no

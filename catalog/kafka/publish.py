@@ -47,7 +47,7 @@ def publish(
     producer_factory: Callable[..., Any] = KafkaProducer,
     progress: Progress | None = None,
 ) -> Published:
-    """What was sent: all items, keyed by item_id, then all events, keyed by user_id.
+    """Send all items, keyed by item_id, then all events, keyed by user_id.
 
     Sent twice, records land once. A snapshot loses its meaning: what it lacks is not deleted.
 

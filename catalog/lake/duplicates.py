@@ -8,7 +8,7 @@ from catalog.lake.upsert import plan_upsert
 
 
 def duplicated_keys(rows: pl.LazyFrame, table: Table) -> pl.DataFrame:
-    """The keys that occur more than once, each once.
+    """Return the keys that occur more than once, each once.
 
     Args:
         rows: of the table.
@@ -19,7 +19,7 @@ def duplicated_keys(rows: pl.LazyFrame, table: Table) -> pl.DataFrame:
 
 
 def merge_duplicates(lake: Lake, table: Table) -> int:
-    """How many keys were stored more than once and now are once.
+    """Merge rows that share a key; return how many keys were stored more than once.
 
     Of an item the newest record stays, as if all had been landed; of anything else one of the rows,
     which differ by chance only.

@@ -16,7 +16,7 @@ from catalog.lake.tables import DEAD_LETTERS
 def embedding_dead_letters(
     items: pl.DataFrame, reasons: Mapping[str, str], *, model_version: str, failed_at: datetime
 ) -> pl.DataFrame:
-    """Rows of `dead_letters`, one for every item that has a reason, by item_id.
+    """Return rows of `dead_letters`, one for every item that has a reason, by item_id.
 
     Args:
         items: at least item_id and content_hash; one row per item.
@@ -44,7 +44,7 @@ def embedding_dead_letters(
 
 
 def failed_embeddings(letters: pl.LazyFrame, *, model_version: str) -> pl.DataFrame:
-    """What the version could not embed, in the key columns of `embeddings`.
+    """Return what the version could not embed, in the key columns of `embeddings`.
 
     Args:
         letters: the `dead_letters` table.
@@ -62,7 +62,7 @@ def failed_embeddings(letters: pl.LazyFrame, *, model_version: str) -> pl.DataFr
 
 
 def dead_letter_keys(items: pl.DataFrame, *, model_version: str) -> pl.DataFrame:
-    """The keys that the letters of items have, in the key columns of `dead_letters`.
+    """Return the keys that the letters of items have, in the key columns of `dead_letters`.
 
     Args:
         items: at least item_id.

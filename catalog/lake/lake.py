@@ -68,12 +68,12 @@ class Lake:
         *,
         as_of: datetime | None = None,
     ) -> pl.DataFrame:
-        """The rows of a table, in no particular order; see `scan`."""
+        """Read the rows of a table, in no particular order; see `scan`."""
         frame = self.scan(table, as_of=as_of)
         return (frame if columns is None else frame.select(columns)).collect()
 
     def scan(self, table: Table, *, as_of: datetime | None = None) -> pl.LazyFrame:
-        """The rows of a table, to be filtered before anything is read.
+        """Scan a table: its rows, to be filtered before anything is read.
 
         Columns that a table lacks because an older release made it are null.
 
@@ -92,26 +92,26 @@ class Lake:
         return self._scan(delta, table)
 
     def delta(self, table: Table) -> DeltaTable | None:
-        """The Delta table itself, for its upkeep; None when it does not exist yet."""
+        """Open the Delta table itself, for its upkeep; None when it does not exist yet."""
         return self._open(table)
 
     def file_bytes(self, table: Table) -> dict[str, int]:
-        """Size of every file below a table's folder, its log included, by path from there."""
+        """Return the size of every file below a table's folder, its log included, by path."""
         handler = DeltaStorageHandler(self._uri_of(table), self._storage_options)
         files = PyFileSystem(handler).get_file_info(FileSelector("", recursive=True))
         return {file.path: file.size for file in files if file.is_file}
 
     def version(self, table: Table) -> int | None:
-        """The number of the table's last commit, from 0; None when it does not exist yet."""
+        """Return the number of the table's last commit, from 0; None when it does not exist yet."""
         delta = self._open(table)
         return None if delta is None else delta.version()
 
     def versions(self) -> dict[str, int | None]:
-        """`version` of every table by name; equal before and after means that nothing changed."""
+        """Return every table's `version`; equal before and after means that nothing changed."""
         return {name: self.version(table) for name, table in TABLES.items()}
 
     def last_transaction(self, table: Table, app_id: str) -> int | None:
-        """The number that an application last recorded in a table; None when it never did."""
+        """Return the number that an application last recorded in a table; None when never."""
         delta = self._open(table)
         return None if delta is None else delta.transaction_version(app_id)
 
@@ -126,7 +126,7 @@ class Lake:
     def upsert_items(
         self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> UpsertCounts:
-        """What became of the items of `rows`, after the newest record of each was stored.
+        """Upsert items: the newest record of each is stored. Return what became of them.
 
         The newer `updated_at` wins, so the order and number of deliveries do not matter; ties and
         `created_at` are settled in `catalog.lake.upsert`. A tombstone is stored even for an item
@@ -144,7 +144,7 @@ class Lake:
     def upsert_events(
         self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> UpsertCounts:
-        """What became of the events of `rows`, after the newest form of each was stored.
+        """Upsert events: the newest form of each is stored. Return what became of them.
 
         An event that comes again changes nothing. Should its id come with another content, the
         later `ts` wins, whatever order they come in; ties are settled in `catalog.lake.upsert`.
@@ -159,7 +159,7 @@ class Lake:
         return self._upsert(EVENTS, rows, plan_events, transactions)
 
     def insert_new(self, table: Table, rows: pl.DataFrame) -> int:
-        """How many rows were new; those whose key is stored already are left as they are.
+        """Insert the rows whose key is not stored yet; return how many.
 
         Of several rows with one key, the first is taken. Only the key columns of the table are
         read, so that vectors and images cost nothing here.
@@ -180,7 +180,7 @@ class Lake:
         return self._until_committed(table, attempt)
 
     def put_dead_letters(self, rows: pl.DataFrame) -> int:
-        """How many dead letters were written: new ones, and those whose message or reason changed.
+        """Write dead letters that are new, or whose message or reason changed; return how many.
 
         A file's line that was wrong, was edited, and is still wrong keeps its position; the letter
         then holds the line as it is now.
@@ -206,7 +206,7 @@ class Lake:
         return self._until_committed(DEAD_LETTERS, attempt)
 
     def delete(self, table: Table, rows: pl.DataFrame) -> int:
-        """How many rows were deleted: those that equal one of `rows` in every column it has.
+        """Delete the rows that equal one of `rows` in every column it has; return how many.
 
         Columns beyond the key guard what was written again since `rows` were read.
 
@@ -371,7 +371,7 @@ def _missing_columns(delta: DeltaTable, table: Table) -> list[str]:
 
 
 def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
-    """Those not recorded yet; a number never goes down because a late writer is still at work."""
+    """Return those not recorded yet; a late writer never brings a number down."""
     recorded = {name: delta.transaction_version(name) for name in transactions}
     return {
         name: number

@@ -9,7 +9,7 @@ EVENT_FILES = ("events", "ratings", "interactions")
 
 
 def kind_of(topic: str, stage: str, *, item_topic: str, event_topic: str) -> Kind | None:
-    """What a dead letter holds; None when its topic does not tell.
+    """Return what a dead letter holds; None when its topic does not tell.
 
     >>> kind_of("items/part-1.jsonl", "validate", item_topic="items", event_topic="events")
     'items'

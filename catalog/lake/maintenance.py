@@ -84,14 +84,14 @@ class Commit:
 
 
 def compact(lake: Lake) -> dict[str, Compaction]:
-    """What compacting every table did, by table name; tables that do not exist are left out."""
+    """Compact every table that exists; return what that did, by table name."""
     return {table.name: _compact(delta) for table, delta in _existing(lake)}
 
 
 def vacuum(
     lake: Lake, retention: Retention | None = None, *, dry_run: bool = False
 ) -> dict[str, Vacuum]:
-    """What was removed from every table, by table name: files that no kept moment needs.
+    """Remove the files that no kept moment needs; return how many, by table name.
 
     Files that a killed writer left behind count as well.
 
@@ -110,7 +110,7 @@ def vacuum(
 def drop_unreferenced_media(
     lake: Lake, retention: Retention | None = None, *, now: datetime, dry_run: bool = False
 ) -> int:
-    """How many images were dropped (or would be): those that no item shows, in the lake for long.
+    """Drop the images that no item shows and that came long ago; return how many.
 
     Their bytes go at a vacuum, after another retention; until then they can be read as of before.
     An image that is landed again while this runs may be lost, so run it while nothing lands; an

@@ -9,7 +9,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 
 def delete_equal(delta: DeltaTable, rows: pl.DataFrame) -> None:
-    """Deletes the stored rows that equal one of `rows` in every column it has; null equals null."""
+    """Delete the stored rows that equal one of `rows` in every column it has; null equals null."""
     on = " AND ".join(
         f'(stored."{name}" IS NOT DISTINCT FROM gone."{name}")' for name in rows.columns
     )
@@ -24,7 +24,7 @@ def delete_equal(delta: DeltaTable, rows: pl.DataFrame) -> None:
 
 
 def replace_keys(delta: DeltaTable, rows: pl.DataFrame, *, key: tuple[str, ...]) -> None:
-    """Puts rows in place of all that have their keys, by one commit.
+    """Put rows in place of all that have their keys, by one commit.
 
     Args:
         delta: the table.

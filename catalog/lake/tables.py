@@ -29,11 +29,11 @@ class Table:
 
     @property
     def schema(self) -> pl.Schema:
-        """The columns as Polars takes them."""
+        """Return the columns as Polars takes them."""
         return pl.Schema(self.columns)
 
     def empty(self) -> pl.DataFrame:
-        """A frame with this table's columns and no rows."""
+        """Return a frame with this table's columns and no rows."""
         return pl.DataFrame(schema=self.schema)
 
 
@@ -65,7 +65,7 @@ EVENTS = Table(
         "request_id": pl.String,  # joins one page's impressions and clicks; nullable
         "user_id": pl.String,
         "item_id": pl.String,
-        "action": pl.String,  # one of catalog.records.ACTIONS
+        "action": pl.String,  # one of catalog.records.Action
         "value": pl.Float64,  # the rating, the price paid, the seconds watched; nullable
         "position": pl.Int32,  # 0 = shown first; null when it was not shown in a list
         "ts": TIME,

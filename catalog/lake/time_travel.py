@@ -9,7 +9,7 @@ HISTORY_HOURS = 30 * 24
 
 
 def history_properties(hours: int) -> dict[str, str]:
-    """The table properties that keep a table readable as it was up to so many hours ago.
+    """Return the properties that keep a table readable as it was up to so many hours ago.
 
     By Delta's own defaults the log remembers for 30 days, but for 7 only which files were removed
     when; a vacuum that keeps more than 7 days would then take older ones for litter. The log gets
@@ -22,7 +22,7 @@ def history_properties(hours: int) -> dict[str, str]:
 
 
 def rewind(delta: DeltaTable, as_of: datetime) -> None:
-    """Turns an open table into what it was at a moment; empty before its first commit.
+    """Turn an open table into what it was at a moment; empty before its first commit.
 
     Raises:
         ValueError: the log no longer reaches back so far, or `as_of` has no time zone.

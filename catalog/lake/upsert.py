@@ -60,7 +60,7 @@ class Upsert:
 
 
 def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
-    """The rows that must be written so that the newest record of every item is the stored one.
+    """Plan the rows to write so that the newest record of every item is the stored one.
 
     Args:
         rows: the batch, in the columns of `items`; one item may occur many times.
@@ -89,7 +89,7 @@ def plan_upsert(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
 
 
 def plan_events(rows: pl.DataFrame, stored: pl.DataFrame) -> Upsert:
-    """The rows that must be written so that the newest form of every event is the stored one.
+    """Plan the rows to write so that the newest form of every event is the stored one.
 
     Args:
         rows: the batch, in the columns of `events`; one event may occur many times.

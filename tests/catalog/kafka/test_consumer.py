@@ -357,11 +357,30 @@ def test_what_was_read_is_written_when_a_signal_ends_the_reading(lake, fake_brok
     assert fake_broker.committed == {ITEMS_0: 1}
 
 
+def stopping_after(num_messages, broker):
+    """What `consume` takes to be stopped by the poll that brings it to so many messages."""
+    stop, num_read = threading.Event(), 0
+
+    class Stopping(type(broker(x=1))):
+        def poll(self, *, timeout_ms):
+            nonlocal num_read
+            polled = super().poll(timeout_ms=timeout_ms)
+            if (
+                self.polls > 1
+            ):  # what comes with the partitions is read again, from the lake's offset
+                num_read += sum(map(len, polled.values()))
+            if num_read >= num_messages:
+                stop.set()
+            return polled
+
+    return {"stop": stop, "consumer_factory": lambda **options: Stopping(broker, options)}
+
+
 def test_the_report_tells_position_high_water_and_lag_by_partition(lake, fake_broker):
     fake_broker.send("items", *(item(f"i{n}") for n in range(5)))
     fake_broker.send("items", item("z"), partition=1)
     fake_broker.poll_size = 2
-    report = consume(CONFIG, lake, consumer_factory=fake_broker, max_records=2)
+    report = consume(CONFIG, lake, **stopping_after(2, fake_broker))
     stood = [
         (each.partition, each.position, each.high_water, each.lag) for each in report.partitions
     ]
@@ -405,10 +424,10 @@ def test_a_path_in_a_message_reads_no_file(lake, fake_broker, tmp_path, image):
     assert lake.read(DEAD_LETTERS)["stage"].to_list() == ["media"]
 
 
-def test_reading_stops_after_max_records_or_when_the_time_is_up(lake, fake_broker):
+def test_reading_stops_when_told_to_or_when_the_time_is_up(lake, fake_broker):
     fake_broker.send("items", *(item(f"i{n}") for n in range(6)))
     fake_broker.poll_size = 2
-    few = consume(CONFIG, lake, consumer_factory=fake_broker, max_records=3)
+    few = consume(CONFIG, lake, **stopping_after(3, fake_broker))
     assert few.landed.consumed == 4
     none = consume(CONFIG, lake, consumer_factory=fake_broker, timeout_s=0.0)
     assert none.landed.consumed == 0
