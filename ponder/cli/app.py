@@ -24,7 +24,7 @@ from ponder.cli.terminal import failures, log_to_console
 from ponder.settings_sources import read_sources
 
 app = typer.Typer(
-    help="Multimodal recall and ranking whose embedder thinks before it embeds, when that pays.",
+    help="Multimodal recall and ranking whose embedder reasons before it embeds, when that pays.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

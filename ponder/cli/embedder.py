@@ -8,9 +8,9 @@ from rich.table import Table
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, out, show
-from ponder.reports.run.formatting import number, percent
+from ponder.reports.html.formatting import number, percent
 
-app = typer.Typer(help="Judge the embedder's thinking, or hand it on.", no_args_is_help=True)
+app = typer.Typer(help="Account for the embedder's reasoning, or hand it on.", no_args_is_help=True)
 METRICS = ("hit@1", "recall@10", "ndcg@10")
 
 
@@ -18,11 +18,11 @@ METRICS = ("hit@1", "recall@10", "ndcg@10")
 def report(
     context: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder with items and queries.jsonl.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder for thinking.json and thinking.svg.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder for reasoning.json and reasoning.svg.")],
     seed: Annotated[int, typer.Option(help="Of intervals and of exchanged rationales.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Account for thinking: what it gains and costs, and whether vectors depend on it."""
+    """Account for reasoning: what it gains and costs, and whether vectors depend on it."""
     from ponder.reports.reasoning.report import embedder_report
 
     with failures(), bar("report") as progress:

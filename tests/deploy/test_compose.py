@@ -56,10 +56,13 @@ def test_images_are_pinned(name):
         assert (ROOT / SERVICES[name]["build"]["dockerfile"]).is_file()
 
 
-def test_the_image_is_built_with_every_package():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    copied = (ROOT / ".dockerignore").read_text().splitlines()
-    assert {f"!{name.partition('.')[0]}" for name in listed} <= set(copied)
+def test_the_image_is_built_with_every_package_and_what_lies_in_it():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    tops = {name.partition(".")[0] for name in setup["packages"]}
+    assert {f"!{top}" for top in tops} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    found = {path.parent.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("*.py")}
+    assert {".".join(folder.parts) for folder in found} == set(setup["packages"])
+    assert setup["package-data"].keys() <= set(setup["packages"])  # else it is not installed
 
 
 @each_service

@@ -1,8 +1,8 @@
-"""An honest account of thinking: what reasoning gains, what it costs, whether it is read at all.
+"""An honest account of reasoning: what reasoning gains, what it costs, whether it is read at all.
 
 Every input is embedded twice, without and with reasoning, and everything below is read off these
 vectors; nothing is encoded again for another theta. Peers who looked found that vectors may hardly
-depend on the thought (cosine 0.95 to 0.98 between thoughts, UME-R1 issue 12) and that direct and
+depend on the rationale (cosine 0.95 to 0.98 between any two, UME-R1 issue 12) and that direct and
 reasoned vectors may not meet in one space (UME-R1 issue 1): `sensitivity` and `pairings` ask both.
 
 Shape legend: Q = queries, N = items, D = embedding dimension
@@ -142,7 +142,7 @@ def sensitivity(
     """How much a reasoned vector depends on its rationale.
 
     Each content is embedded with its own rationale, with that of another content, with its own
-    summary alone, and with an empty one. If thinking mattered little, all would lie together.
+    summary alone, and with an empty one. If reasoning mattered little, all would lie together.
 
     Args:
         modes: the contents in both modes.

@@ -1,4 +1,4 @@
-"""The account of thinking as one figure, in a file of its own."""
+"""The account of reasoning as one figure, in a file of its own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ponder.reports.run.plots import STYLE
+from ponder.reports.html.plots import STYLE
 
 INK, QUIET, COOL, WARM = "#22222a", "#6b6b76", "#3f6fb5", "#d9772b"
 POLICIES = {"never": COOL, "auto": QUIET, "always": WARM}

@@ -1,9 +1,9 @@
-"""What an account of thinking says, in sentences that claim no more than its intervals do."""
+"""What an account of reasoning says, in sentences that claim no more than its intervals do."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ponder.reports.run.formatting import number, percent, signed, spread
+from ponder.reports.html.formatting import number, percent, signed, spread
 
 METRIC = "ndcg@10"
 SAME = 0.95  # from this cosine on two vectors are nearly one; UME-R1's issue 12 saw 0.95 to 0.98

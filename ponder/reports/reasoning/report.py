@@ -26,7 +26,7 @@ def embedder_report(
     seed: int = 0,
     progress: Progress = ignore_progress,
 ) -> dict[str, Any]:
-    """Writes `thinking.json` and `thinking.svg` to a folder, and gives what the first one holds.
+    """Writes `reasoning.json` and `reasoning.svg` to a folder, and gives what the first one holds.
 
     Args:
         settings: names the embedder and its reasoner; the policy of the deployment has no part.
@@ -62,8 +62,8 @@ def embedder_report(
     }
     report["findings"] = findings(report)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "thinking.json").write_text(json.dumps(report, indent=1) + "\n")
-    write_figure(report, out / "thinking.svg")
+    (out / "reasoning.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_figure(report, out / "reasoning.svg")
     return report
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from ponder.reports.run.plots import COOL, QUIET, STYLE, WIDTH_IN
+from ponder.reports.html.plots import COOL, QUIET, STYLE, WIDTH_IN
 
 AXES = ("num_done", "elapsed_s")
 

@@ -1,8 +1,4 @@
-"""The page that shows what the last run did, in one file that needs nothing else.
-
-Titles, queries and rationales are strangers' words: the template escapes all of them, and the
-page's own policy forbids it to run or to fetch anything.
-"""
+"""The page that shows what the last run did, in one file that needs nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -11,20 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from features.schema import feature_schema
-from ponder.reports.run import plots
+from ponder.reports.html.gallery import cards
+from ponder.reports.html.template import template
+from ponder.reports.run import figures
 from ponder.reports.run.deployment_snapshot import DeploymentSnapshot, deployment_snapshot
 from ponder.reports.run.examples import first_right, worth_seeing
-from ponder.reports.run.formatting import FILTERS
-from ponder.reports.run.gallery import cards
 from ponder.reports.run.gate import probabilities, reasoned_items
 from ponder.reports.run.neighbours import neighbourhoods
 from ponder.settings import Settings
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
 NUM_FOUND = 6  # images shown of what a query found
 NUM_IMPORTANCES = 20
 NUM_LETTERS = 8
@@ -46,7 +40,7 @@ class Measurement:
 
 
 def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
-    """Writes `report.html` to the reports folder and gives its path.
+    """Write `report.html` to the reports folder and return its path.
 
     Equal lakes and reports give equal bytes, but for the time. What has not run yet is said in a
     sentence in its place.
@@ -69,21 +63,8 @@ def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
     }
     settings.reports_folder.mkdir(parents=True, exist_ok=True)
     path = settings.reports_folder / "report.html"
-    path.write_text(_template().render(page), encoding="utf-8")
+    path.write_text(template("report.html.j2").render(page), encoding="utf-8")
     return path
-
-
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
-    environment.filters["first_right"] = first_right
-    return environment.get_template("report.html.j2")
 
 
 def _measurement(settings: Settings, name: str, command: str) -> Measurement:
@@ -106,9 +87,10 @@ def _images(held: DeploymentSnapshot, queries: Mapping[str, Any] | None) -> dict
         "neighbourhoods": near,
         "examples": examples,
         "num_found": NUM_FOUND,
+        "first_right": first_right,
         "reasoned": reasoned,
         "cards": cards(held.lake, sorted(shown)),
-        "gate_figure": Markup(plots.gate_histogram(gate, theta=held.theta)) if gate else None,
+        "gate_figure": Markup(figures.gate_histogram(gate, theta=held.theta)) if gate else None,
     }
 
 
@@ -134,7 +116,7 @@ def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
         "ranking": ranking,
         "judged": ranking.get("overall", ranking),
         "importances": [(name, shares[name], schema.get(name)) for name in best],
-        "importance_figure": Markup(plots.importance_bars(bars, warm=match)) if bars else None,
+        "importance_figure": Markup(figures.importance_bars(bars, warm=match)) if bars else None,
     }
 
 

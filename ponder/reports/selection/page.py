@@ -1,7 +1,4 @@
-"""The page that shows what selection kept, in one file that needs nothing else.
-
-Texts and rationales are strangers' words: the template escapes all of them.
-"""
+"""The page that shows what selection kept, in one file that needs nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -9,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ponder.reports.run import plots
-from ponder.reports.run.formatting import FILTERS
-from ponder.reports.run.page import TEMPLATES
+from ponder.reports.html.template import template
+from ponder.reports.selection.figure import gain_histogram
 
 
 def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
-    """Writes `selection.json` and `selection.html` to the folder and gives the page's path.
+    """Write `selection.json` and `selection.html` to the folder and return the page's path.
 
     Args:
         report: from `ponder.reports.selection.report.selection_report`.
@@ -26,14 +21,6 @@ def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "selection.json").write_text(json.dumps(report, indent=1) + "\n")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
     kinds = report["kinds"]
     page = {
         "report": report,
@@ -41,11 +28,11 @@ def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
         "kind_figure": _figure(kinds["gains"], report["min_gain"]) if kinds else None,
     }
     path = folder / "selection.html"
-    path.write_text(environment.get_template("selection.html.j2").render(page), encoding="utf-8")
+    path.write_text(template("selection.html.j2").render(page), encoding="utf-8")
     return path
 
 
 def _figure(gains: Mapping[str, list[float]], min_gain: float) -> Markup | None:
     """The histograms; None where nothing was judged."""
     arrays = {name: np.array(values) for name, values in gains.items()}
-    return Markup(plots.gain_histogram(arrays, min_gain=min_gain)) if arrays else None
+    return Markup(gain_histogram(arrays, min_gain=min_gain)) if arrays else None

@@ -12,7 +12,7 @@ import polars as pl
 
 from embedder.finetune.data.pairs import Pair
 from evaluation.metrics import auc
-from ponder.reports.run.gallery import thumbnail
+from ponder.reports.html.gallery import thumbnail
 
 IDENTITY = ("key", "side", "worker", "prompt_version")
 GROUP = ("worker", "source", "side")

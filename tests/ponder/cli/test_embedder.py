@@ -36,9 +36,9 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     ]
     result = runner.invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
-    report = json.loads((out / "thinking.json").read_text())
+    report = json.loads((out / "reasoning.json").read_text())
     assert report == json.loads(result.stdout)
-    drawn = (out / "thinking.svg").read_text()
+    drawn = (out / "reasoning.svg").read_text()
     assert drawn.startswith("<?xml")
     assert not home.exists()
     assert set(report["policies"]) == {"never", "always", "auto"}
@@ -50,7 +50,7 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     assert report["sensitivity"]["query"]["metrics"]["right"] == pytest.approx(always, abs=0.03)
     shown = runner.invoke(app, arguments)
     # Times are in the JSON alone. Names of clip paths hash the last digits of a layout.
-    again = (out / "thinking.svg").read_text()
+    again = (out / "reasoning.svg").read_text()
     assert CLIP_PATH.sub("", again) == CLIP_PATH.sub("", drawn)
     assert report["findings"][0][:40] in " ".join(shown.stdout.split())
 

@@ -13,7 +13,7 @@ from embedder.finetune.data.pairs import Pair
 from embedder.finetune.rationales.config import SelectionConfig
 from embedder.finetune.rationales.judging import JUDGED
 from embedder.finetune.rationales.selection import select
-from ponder.reports.run.plots import gain_histogram
+from ponder.reports.selection.figure import gain_histogram
 from ponder.reports.selection.page import write_selection
 from ponder.reports.selection.report import selection_report
 

@@ -1,4 +1,4 @@
-"""Tests for ponder/reports/run/gallery.py."""
+"""Tests for ponder/reports/html/gallery.py."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from catalog.images.check import ImageError
-from ponder.reports.run.gallery import thumbnail
+from ponder.reports.html.gallery import thumbnail
 
 
 def encoded(pixels_HWC):

@@ -1,11 +1,11 @@
-"""Tests for ponder/reports/run/plots.py: the figures are parsed as XML again."""
+"""Tests for ponder/reports/run/figures.py: the figures are parsed as XML again."""
 
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 
-from ponder.reports.run.plots import gate_histogram, importance_bars
+from ponder.reports.run.figures import gate_histogram, importance_bars
 
 
 def texts(svg):
