@@ -1,7 +1,7 @@
 """Opens what a deployment's settings name; heavy packages are imported when first needed."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embedder.version import Manifest
     from recall.index import ItemIndex
     from recall.search import Recall
+    from serving.recommend import LogOf, Recommender
 
 
 def _revealed(secrets: Mapping[str, Secret[T]]) -> dict[str, T]:
@@ -213,6 +214,15 @@ def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
     return Recall(index, encoder_of, history_reader(open_lake(settings)))
 
 
+def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
+    """Recommendations over recall, with the ranker that was trained last and the lake's log."""
+    from ranker.saved import SavedRanker
+    from serving.recommend import Recommender
+
+    saved = SavedRanker(settings.ranker_folder)
+    return Recommender(recall, saved.latest, log_reader(open_lake(settings)))
+
+
 def _model_of(settings: Settings, version: str) -> str:
     """The registered model that is this version; the configured one where there is none.
 
@@ -248,6 +258,21 @@ def history_reader(lake: Lake) -> Callable[[str], list[str]]:
     return history_of
 
 
+def log_reader(lake: Lake) -> "LogOf":
+    """A function that reads what the features of one user's candidates are made from."""
+    from catalog.lake.tables import EVENTS
+    from features.log import Log
+
+    def log_of(version: str, user_id: str, item_ids: Sequence[str]) -> Log:
+        is_users = pl.col("user_id") == user_id
+        events = lake.scan(EVENTS).filter(is_users | pl.col("item_id").is_in(item_ids)).collect()
+        needed = [*{*item_ids, *events.filter(is_users)["item_id"]}]
+        items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(needed)).collect()
+        return Log(events, items, known_vectors(lake, version, item_ids=needed))
+
+    return log_of
+
+
 def embedded_keys(lake: Lake, version: str) -> pl.DataFrame:
     """What the version has embedded, in the key columns of `embeddings`."""
     of_version = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
@@ -273,16 +298,21 @@ def living_vectors(lake: Lake, version: str) -> pl.DataFrame:
     return living.join(vectors, on=["item_id", "content_hash"]).sort("item_id").collect()
 
 
-def known_vectors(lake: Lake, version: str) -> pl.DataFrame:
+def known_vectors(
+    lake: Lake, version: str, *, item_ids: Sequence[str] | None = None
+) -> pl.DataFrame:
     """item_id, vector and model_version of every item the version ever embedded, one row each.
+
+    Only of some items when `item_ids` are given.
 
     The vector of an item's present content where there is one, else that of an earlier content: a
     history may hold items that have since changed or gone.
     """
     present = lake.scan(ITEMS).select("item_id", present_hash="content_hash")
+    wanted = pl.lit(True) if item_ids is None else pl.col("item_id").is_in(item_ids)
     return (
         lake.scan(EMBEDDINGS)
-        .filter(pl.col("model_version") == version)
+        .filter((pl.col("model_version") == version) & wanted)
         .join(present, on="item_id", how="left")
         .with_columns(is_present=pl.col("content_hash") == pl.col("present_hash"))
         .sort(

@@ -12,7 +12,9 @@ from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
 from features.schema import FeatureGroup
 from features.table import FeatureTable
-from ranker.model import Ranker, RankerConfig, train
+from ranker.config import RankerConfig
+from ranker.model import Ranker
+from ranker.training import train
 
 FEATURE_GROUPS: Mapping[str, Sequence[FeatureGroup]] = {
     "without match": ("context",),

@@ -48,10 +48,13 @@ Ids = Annotated[tuple[Text, ...], Field(max_length=MAX_IDS)]
 class Range(BaseModel):
     """Numbers from `min` to `max`, both included; an open end is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     min: FiniteFloat | None = None
+    """The smallest number that is in it."""
+
     max: FiniteFloat | None = None
+    """The largest number that is in it."""
 
     @model_validator(mode="after")
     def _is_not_open(self) -> Self:
@@ -69,7 +72,7 @@ class Filter(BaseModel):
     An item without a category, or without an attribute, meets no condition on it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     category_in: Names | None = None
     """The category is one of these; none of them is empty."""

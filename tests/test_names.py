@@ -29,6 +29,8 @@ INSTEAD = {
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
     r"^(Contrastive|Joint|Gate)Trainer$": "joint_trainer, gate_trainer; there is one Trainer",
     r"^Collaborative|^Batches$": "SequenceObjective, BatchSampler",
+    r"^Space$|make_space|restore_space": "CentredEmbeddings; a space is the behaviour space",
+    r"^Judged$|query_judge|PairJudge|FrozenQuery": "evaluate...; a judge is the LLM judge",
     r"turned_towards|both_modes|BothModes|judge_(offers|queries|histories)": "see the docs",
 }
 ALLOWED = {

@@ -18,6 +18,7 @@ from ponder.cli.index import index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
 from ponder.cli.rank import features, rank
 from ponder.cli.recall import recall, serve
+from ponder.cli.recommend import recommend
 from ponder.cli.run import demo, report, run
 from ponder.cli.status import audit, status
 from ponder.cli.terminal import failures, log_to_console
@@ -36,7 +37,8 @@ app.add_typer(config.app, name="config")
 
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, index, validate, promote, rollback),
-    *(features, rank, evaluate, recall, serve, backfill, audit, status, run, demo, report),
+    *(features, rank, evaluate, recall, recommend, serve),
+    *(backfill, audit, status, run, demo, report),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -59,7 +59,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve recall over HTTP: POST /v1/recall, GET /healthz, GET /metrics."""
+    """Serve over HTTP: POST /v1/recall and /v1/recommend, GET /healthz, GET /metrics."""
     from ponder.steps import serve as steps
 
     with failures():

@@ -8,9 +8,9 @@ user's last item among everything they have not seen.
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,48 +22,25 @@ from evaluation.metrics import measure
 from evaluation.rankings import Rankings
 from evaluation.time_split import TimeSplit
 from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.export import read_export
 from features.histories import histories, requests_of
 from features.impressions import impressions_from_events
+from features.log import Log
 from features.table import FeatureTable, build_features
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring import configured_version, known_vectors, open_lake
+from ranker.config import RankerConfig
 from ranker.experiment import FEATURE_GROUPS, run_experiment
-from ranker.model import Ranker, RankerConfig, train
+from ranker.model import Ranker
+from ranker.saved import save_ranker
+from ranker.training import train
 
 logger = logging.getLogger(__name__)
 
-Protocol = Literal["impressions", "leave_last_out"]
-
 USERS_AT_ONCE = 40  # of a leave-last-out test, whose every user is scored on the whole catalogue
 TEST_SHARE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """What a ranker may learn from and be asked about."""
-
-    events: pl.DataFrame
-    """The `events` table."""
-
-    items: pl.DataFrame
-    """The `items` table."""
-
-    vectors: pl.DataFrame
-    """item_id, vector, model_version of one version."""
-
-    @property
-    def protocol(self) -> Protocol:
-        """Which kind of log this is."""
-        has_pages = (self.events["action"] == "impression").any()
-        return "impressions" if has_pages else "leave_last_out"
-
-    @property
-    def candidates(self) -> pl.Series:
-        """Ids that may be recommended: living items that have an image and a vector."""
-        living = self.items.filter(~pl.col("deleted") & pl.col("image_hash").is_not_null())
-        return living.join(self.vectors, on="item_id", how="semi")["item_id"]
 
 
 def train_ranker(
@@ -74,12 +51,9 @@ def train_ranker(
     The comparison goes to `ranking.json` in the reports folder; the ranker that is kept is trained
     on all requests, the test's as well.
     """
-    from features.export import read_export
-    from ranker.model import train
-
     table = read_export(settings.features_folder)
     report = evaluate_rankers(read_log(settings), table, seed=seed, progress=progress)
-    train(table).save(settings.ranker_folder)
+    save_ranker(train(table), settings.ranker_folder)
     write_report(settings, "ranking", report)
     return report
 
@@ -92,12 +66,12 @@ def read_log(settings: Settings) -> Log:
 
 
 def training_table(log: Log, *, seed: int = 0) -> FeatureTable:
-    """The features of every request that a ranker may be trained or tested on by time.
+    """Compute the features of every request that a ranker may be trained or tested on by time.
 
     Raises:
         ValueError: the log holds nothing to learn from.
     """
-    if log.protocol == "impressions":
+    if log.has_impressions:
         requests, events = impressions_from_events(log.events), log.events
     else:
         events, _ = leave_last_out(log.events, candidate_items=log.candidates)
@@ -119,13 +93,13 @@ def evaluate_rankers(
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """A report of rankers with and without match features, in plain values.
+    """Report what rankers with and without match features are worth, in plain values.
 
     Returns:
         protocol, and the fields of `ranker.experiment.ExperimentReport` (impressions) or metrics
         and differences with intervals over users (leave-last-out).
     """
-    if log.protocol == "impressions":
+    if log.has_impressions:
         split = TimeSplit(at=_newest(table.frame, TEST_SHARE))
         report = run_experiment(table, split=split, config=config, seed=seed)
         return {"protocol": "impressions", **report.plain()}

@@ -1,6 +1,6 @@
 """Ask the live version once, without a service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class TitledCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecallAnswer:
-    """The items found, best first, and how; `serving.requests.RecallReply` with titles."""
+    """The items found, best first, and how; `serving.replies.RecallReply` with titles."""
 
     version: str
     """Model version that answered."""
@@ -55,15 +55,16 @@ def recall(settings: Settings, request: Mapping[str, Any]) -> RecallAnswer:
         LookupError: the item or user is not known.
         RuntimeError: no version is live, or another one than the configured model's.
     """
-    from serving.requests import RecallReply, RecallRequest
-    from serving.service import answer
+    from serving.recall import answer
+    from serving.replies import RecallReply
+    from serving.requests import RecallRequest
 
     asked = RecallRequest.model_validate(request)
     if asked.kind == "content":
         open_encoder(settings)  # so that `took_ms` is the query's time and not the model's loading
     with open_index(settings) as milvus:
         reply = RecallReply.of(answer(open_recall(settings, milvus), asked))
-    titles = _titles(settings, [candidate.item_id for candidate in reply.candidates])
+    titles = titles_of(settings, [candidate.item_id for candidate in reply.candidates])
     return RecallAnswer(
         version=reply.version,
         candidates=tuple(
@@ -71,7 +72,7 @@ def recall(settings: Settings, request: Mapping[str, Any]) -> RecallAnswer:
                 item_id=found.item_id,
                 score=found.score,
                 rank=found.rank,
-                title=titles.get(found.item_id) or "",
+                title=titles.get(found.item_id, ""),
             )
             for found in reply.candidates
         ),
@@ -82,6 +83,7 @@ def recall(settings: Settings, request: Mapping[str, Any]) -> RecallAnswer:
     )
 
 
-def _titles(settings: Settings, item_ids: list[str]) -> dict[str, str | None]:
+def titles_of(settings: Settings, item_ids: Sequence[str]) -> dict[str, str]:
+    """Return the titles of items as a person reads them; empty for an item without one."""
     found = open_lake(settings).scan(ITEMS).filter(pl.col("item_id").is_in(item_ids)).collect()
-    return dict(zip(found["item_id"], found["title"], strict=True))
+    return dict(zip(found["item_id"], found["title"].fill_null(""), strict=True))

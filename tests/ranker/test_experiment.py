@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from evaluation.time_split import TimeSplit
+from ranker.config import RankerConfig
 from ranker.experiment import run_experiment
-from ranker.model import RankerConfig
 
 
 @pytest.fixture(scope="module")

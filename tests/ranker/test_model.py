@@ -1,6 +1,5 @@
-"""Tests for ranker/model.py."""
+"""Tests for ranker/model.py and ranker/training.py."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,8 @@ import pytest
 
 from evaluation.metrics import ndcg
 from evaluation.rankings import Rankings
-from ranker.model import RankerConfig, load_ranker, train
+from ranker.config import RankerConfig
+from ranker.training import train
 
 QUICK = RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2)
 
@@ -53,33 +53,6 @@ def test_training_stops_where_validation_stops_rising(preference_table):
     assert 1 < train(preference_table, config=patient).booster.num_trees() < 60
     all_in = replace(patient, validation_share=0.0)
     assert train(preference_table, config=all_in).booster.num_trees() == 60
-
-
-def test_saved_ranker_scores_the_same(preference_table, ranker, tmp_path):
-    ranker.save(tmp_path)
-    loaded = load_ranker(tmp_path)
-    np.testing.assert_array_equal(
-        loaded.predict(preference_table), ranker.predict(preference_table)
-    )
-    assert (loaded.config, loaded.centring) == (ranker.config, ranker.centring)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "model.txt"]
-
-
-def test_model_of_another_manifest_is_refused(ranker, tmp_path):
-    ranker.save(tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"model_digest": "0"}))
-    with pytest.raises(ValueError, match="the model its manifest describes"):
-        load_ranker(tmp_path)
-
-
-def test_a_ranker_of_an_older_code_is_refused(ranker, tmp_path):
-    ranker.save(tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    manifest["space"] = manifest.pop("centring")  # how it was called before
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="must hold a centring, got one of an older code; train"):
-        load_ranker(tmp_path)
 
 
 def test_features_of_another_embedder_are_refused(preference_table, ranker):

@@ -13,8 +13,10 @@ from PIL import Image
 from catalog.images.addresses import parse_networks
 from catalog.images.image import ImageConfig
 from catalog.ingest.rows import hash_image, item_frame
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TIME
 from catalog.records import Item
+from features.centred_embeddings import CentredEmbeddings
+from features.table import build_features
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
@@ -22,10 +24,12 @@ from ponder.steps.evaluate import evaluate
 from ponder.steps.features import export_features
 from ponder.steps.index import ValidationFailed, index, validate
 from ponder.steps.land import land_folder, land_kafka
-from ponder.steps.rank import train_ranker
+from ponder.steps.rank import read_log, train_ranker
 from ponder.steps.recall import recall
+from ponder.steps.recommend import recommend
 from ponder.steps.status import status
 from ponder.wiring import image_config, known_vectors, living_vectors, open_index, open_lake
+from ranker.saved import load_ranker
 
 
 def rows(path):
@@ -233,6 +237,34 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     reply = recall(settings, {"text": "3 red mugs", "top_k": 5})
     assert [found.rank for found in reply.candidates] == [1, 2, 3, 4, 5]
     assert write_html(settings).name == "report.html"
+    events = open_lake(settings).read(EVENTS)
+    user = events.filter(action="click")["user_id"].sort()[0]
+    for_user = recommend(settings, user, top_k=60)
+    assert [found.rank for found in for_user.candidates] == list(
+        range(1, len(for_user.candidates) + 1)
+    )
+    by_recall = recall(settings, {"user_id": user, "top_k": 60}).candidates
+    recommended = {found.item_id: found.recall_score for found in for_user.candidates}
+    assert recommended == {found.item_id: found.score for found in by_recall}
+    _is_ordered_by_the_whole_log(settings, user, for_user)
+
+
+def _is_ordered_by_the_whole_log(settings, user, answer):
+    """Compares with features made from the whole lake at once, now, a moment later."""
+    log, ranker = read_log(settings), load_ranker(settings.ranker_folder)
+    asked = pl.DataFrame({"item_id": [found.item_id for found in answer.candidates]}).with_columns(
+        request_id=pl.lit("r"), user_id=pl.lit(user), ts=pl.lit(datetime.now(UTC)).cast(TIME)
+    )
+    centred = CentredEmbeddings.of(log.vectors, ranker.centring)
+    table = build_features(asked, log.events, log.items, log.vectors, centred=centred)
+    expected = ranker.predict(table)
+    assert [found.score for found in answer.candidates] == pytest.approx(expected.tolist())
+
+
+def test_without_a_ranker_recommending_says_what_to_run(settings, folder, night):
+    night(settings, folder)
+    with pytest.raises(RuntimeError, match="no ranker is trained; run ponder features and ponder"):
+        recommend(settings, "u0")
 
 
 def test_status_counts_what_is_there(settings, folder, night):

@@ -1,4 +1,4 @@
-"""Tests for ponder/steps/rank.py: which protocol a log asks for, and its held-out ranks."""
+"""Tests for ponder/steps/rank.py: a log of ratings and its held-out ranks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS, ITEMS
-from ponder.steps.rank import Log, evaluate_rankers, training_table
-from ranker.model import RankerConfig
+from features.log import Log
+from ponder.steps.rank import evaluate_rankers, training_table
+from ranker.config import RankerConfig
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0)
@@ -69,21 +70,6 @@ def ratings(num_users, num_items, per_user):
 @pytest.fixture(scope="module")
 def log():
     return Log(ratings(100, 60, 8), items(60), vectors(60))
-
-
-def test_a_log_of_ratings_is_evaluated_by_leaving_the_last_out(log):
-    assert log.protocol == "leave_last_out"
-
-
-def test_a_log_with_impressions_is_evaluated_by_pages(log):
-    shown = log.events.head(1).with_columns(action=pl.lit("impression"))
-    assert Log(pl.concat([log.events, shown]), log.items, log.vectors).protocol == "impressions"
-
-
-def test_candidates_are_living_with_image_and_embedded(log):
-    known = log.vectors.filter(pl.col("item_id") != "i002")
-    candidates = set(Log(log.events, log.items, known).candidates)
-    assert candidates == {f"i{n:03d}" for n in range(3, 60)}
 
 
 def test_match_features_find_the_half_of_the_catalogue_that_a_user_likes(log):

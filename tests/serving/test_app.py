@@ -1,4 +1,4 @@
-"""Tests for serving/service.py, over HTTP in the process, on Milvus Lite."""
+"""Tests for serving/app.py, over HTTP in the process, on Milvus Lite."""
 
 import base64
 import io
@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from recall.search import Recall
+from serving.app import create_app
 from serving.requests import MAX_TEXT_CHARS
-from serving.service import create_app
 
 ITEMS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0, 0, 1, 0], "plum": [0.8, 0, 0.6, 0]}
 

@@ -1,0 +1,243 @@
+"""Tests for serving/recommend.py: the ranker's order, on Milvus Lite and over HTTP."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from catalog.lake.tables import EVENTS, TIME
+from features.centred_embeddings import CentredEmbeddings, Centring
+from features.histories import HistoryConfig, positive_events
+from features.impressions import impressions_from_events
+from features.log import Log
+from features.schema import feature_schema, schema_hash
+from features.table import build_features
+from ranker.config import RankerConfig
+from ranker.training import train
+from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.filters import Filter
+from recall.search import Recall
+from serving.app import create_app
+from serving.errors import RankerMismatch
+from serving.recommend import Recommender
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NUM_ITEMS = 30
+IDS = [f"i{k:02d}" for k in range(NUM_ITEMS)]
+VECTORS_ND = np.random.default_rng(0).normal(size=(NUM_ITEMS, 4)).astype(np.float32)
+
+
+def events():
+    """Six users see five items an hour; each clicks the one nearest to an axis of their own."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for r in range(120):
+        user, shown = r % 6, rng.choice(NUM_ITEMS, 5, replace=False)
+        row = {"request_id": f"r{r}", "user_id": f"u{user}"}
+        ts = NOON - timedelta(hours=200 - r)
+        rows += [row | {"item_id": IDS[k], "action": "impression", "ts": ts} for k in shown]
+        clicked = shown[VECTORS_ND[shown, user % 4].argmax()]
+        ts += timedelta(minutes=1)
+        rows.append(row | {"item_id": IDS[clicked], "action": "click", "ts": ts})
+    rows.append({"user_id": "idle", "item_id": "i00", "action": "skip", "ts": NOON})
+    return pl.DataFrame(
+        [row | {"event_id": str(n)} for n, row in enumerate(rows)], schema=EVENTS.schema
+    )
+
+
+def items():
+    created = [NOON - timedelta(days=30 + k) for k in range(NUM_ITEMS)]
+    return pl.DataFrame(
+        {
+            "item_id": IDS,
+            "category": [f"c{k % 3}" for k in range(NUM_ITEMS)],
+            "created_at": created,
+        },
+        schema_overrides={"created_at": TIME},
+    )
+
+
+def vectors(version="v1"):
+    lists = pl.Series(VECTORS_ND.tolist(), dtype=pl.List(pl.Float32))
+    return pl.DataFrame({"item_id": IDS, "vector": lists, "model_version": version})
+
+
+LOG = Log(events(), items(), vectors())
+
+
+def log_of(version, user_id, item_ids):
+    """The part of `LOG` that one request needs."""
+    assert version == "v1"
+    is_users = pl.col("user_id") == user_id
+    some = LOG.events.filter(is_users | pl.col("item_id").is_in(item_ids))
+    needed = [*item_ids, *some.filter(is_users)["item_id"]]
+    here = pl.col("item_id").is_in(needed)
+    return Log(some, LOG.items.filter(here), LOG.vectors.filter(here))
+
+
+@pytest.fixture(scope="module")
+def recall(index, rows, encoder):
+    index.sync("v1", rows(**dict(zip(IDS, VECTORS_ND.tolist(), strict=True))), dim=4)
+    index.promote("v1")
+
+    def history_of(user_id):
+        liked = positive_events(LOG.events, config=HistoryConfig())
+        mine = liked.filter(pl.col("user_id") == user_id).sort("ts", descending=True)
+        return mine["item_id"].unique(maintain_order=True).to_list()
+
+    return Recall(index, lambda version: encoder, history_of)
+
+
+@pytest.fixture(scope="module")
+def ranker():
+    impressions = impressions_from_events(LOG.events)
+    table = build_features(impressions, LOG.events, LOG.items, LOG.vectors)
+    return train(table, config=RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0))
+
+
+def recommender(recall, ranker_of):
+    return Recommender(recall, ranker_of, log_of, now=lambda: NOON)
+
+
+class HandRanker:
+    """Gives every item a score of its own."""
+
+    centring = Centring("v1", (0.0,) * 4, ())
+
+    def __init__(self, score_of):
+        self.score_of = score_of
+
+    def check(self, hash_of_schema, version):
+        assert (hash_of_schema, version) == (schema_hash(feature_schema()), "v1")
+
+    def predict(self, table):
+        return np.array([self.score_of.get(item, 0.0) for item in table.frame["item_id"]])
+
+
+def test_items_come_in_the_rankers_order_ties_by_id(recall):
+    unseen = recall.by_user("u0", top_k=NUM_ITEMS).frame
+    one, two, *others = unseen["item_id"]
+    by_hand = HandRanker({two: 5.0, others[-1]: 4.0, one: -1.0})
+    found = recommender(recall, lambda: by_hand).recommend("u0", top_k=NUM_ITEMS).frame
+    assert found["item_id"].to_list() == [two, others[-1], *sorted(others[:-1]), one]
+    assert found["rank"].to_list() == list(range(1, len(unseen) + 1))
+    assert found["score"].to_list() == [5.0, 4.0, *[0.0] * (len(others) - 1), -1.0]
+    of_recall = dict(unseen.select("item_id", "recall_score").iter_rows())
+    assert dict(found.select("item_id", "recall_score").iter_rows()) == of_recall
+
+
+def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ranker):
+    found = recommender(recall, lambda: ranker).recommend("u1", top_k=NUM_ITEMS).frame
+    asked = found.select(
+        "item_id",
+        request_id=pl.lit("r"),
+        user_id=pl.lit("u1"),
+        ts=pl.lit(NOON).cast(EVENTS.schema["ts"]),
+    )
+    centred = CentredEmbeddings.of(LOG.vectors, ranker.centring)
+    table = build_features(asked, LOG.events, LOG.items, LOG.vectors, centred=centred)
+    expected = ranker.predict(table)
+    np.testing.assert_array_equal(found["score"].to_numpy(), expected)
+    assert np.all(np.diff(expected) <= 0)
+    assert len(set(expected)) > 1
+
+
+def test_what_was_liked_is_not_recommended_and_a_filter_holds(recall, ranker):
+    liked = set(positive_events(LOG.events, config=HistoryConfig()).filter(user_id="u2")["item_id"])
+    found = recommender(recall, lambda: ranker).recommend("u2", top_k=NUM_ITEMS)
+    assert set(found.frame["item_id"]) == set(IDS) - liked
+    two = Filter(include_ids=tuple(sorted(set(IDS) - liked)[:2]))
+    few = recommender(recall, lambda: ranker).recommend("u2", filter=two)
+    assert set(few.frame["item_id"]) == set(two.include_ids)
+    none = recommender(recall, lambda: ranker).recommend("u2", filter=Filter(include_ids=()))
+    assert none.frame.is_empty()
+
+
+def nothing_saved():
+    raise FileNotFoundError("manifest.json")
+
+
+def spoilt():
+    raise ValueError("model.txt must be the model its manifest describes")
+
+
+@pytest.mark.parametrize("user_id", ["idle", "nobody"])
+def test_a_user_without_a_history_is_not_found(recall, ranker, user_id):
+    with pytest.raises(NotFound, match=f"user '{user_id}' has no history"):
+        recommender(recall, lambda: ranker).recommend(user_id)
+
+
+def test_without_a_ranker_nothing_is_recommended(recall):
+    with pytest.raises(Unavailable, match="no ranker is trained; run ponder features and ponder"):
+        recommender(recall, nothing_saved).recommend("u0")
+    with pytest.raises(RankerMismatch, match="the model its manifest describes"):
+        recommender(recall, spoilt).recommend("u0")
+
+
+def test_a_ranker_of_another_version_or_schema_is_refused(recall, ranker):
+    other = replace(ranker, centring=replace(ranker.centring, model_version="v0"))
+    with pytest.raises(RankerMismatch, match="features of embedder 'v0', got 'v1'; train a ranker"):
+        recommender(recall, lambda: other).recommend("u0")
+    other = replace(ranker, schema_hash="0123")
+    with pytest.raises(RankerMismatch, match="must get features of schema 0123"):
+        recommender(recall, lambda: other).recommend("u0")
+
+
+def test_a_number_of_items_out_of_range_is_refused(recall, ranker):
+    with pytest.raises(InvalidQuery, match="top_k must be"):
+        recommender(recall, lambda: ranker).recommend("u0", top_k=1001)
+
+
+def client_of(recall, ranker_of):
+    return TestClient(create_app(recall, recommender(recall, ranker_of)))
+
+
+def test_recommendations_come_over_http(recall, ranker):
+    with client_of(recall, lambda: ranker) as client:
+        reply = client.post("/v1/recommend", json={"user_id": "u3", "top_k": 3}).json()
+        metrics = client.get("/metrics").text
+    expected = recommender(recall, lambda: ranker).recommend("u3", top_k=3)
+    assert reply.pop("took_ms") > 0
+    assert reply == {"version": "v1", "candidates": expected.frame.to_dicts()}
+    assert 'recommend_answers_total{outcome="ok"} 1.0' in metrics
+    assert "recommend_seconds_count 1.0" in metrics
+
+
+@pytest.mark.parametrize(
+    ("query", "ranker_of", "status", "kind"),
+    [
+        ({}, nothing_saved, 422, "invalid_request"),
+        ({"user_id": "u0", "top_k": 0}, nothing_saved, 422, "invalid_request"),
+        ({"user_id": "u0"}, nothing_saved, 503, "unavailable"),
+        ({"user_id": "u0"}, spoilt, 409, "ranker_mismatch"),
+        ({"user_id": "nobody"}, lambda: SimpleNamespace(), 404, "not_found"),
+    ],
+)
+def test_why_nothing_is_recommended_is_told_over_http(recall, query, ranker_of, status, kind):
+    with client_of(recall, ranker_of) as client:
+        reply = client.post("/v1/recommend", json=query)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (status, kind)
+
+
+def test_a_service_without_a_recommender_has_no_such_address(recall):
+    with TestClient(create_app(recall)) as client:
+        assert client.post("/v1/recommend", json={"user_id": "u0"}).status_code == 404
+
+
+def test_every_field_is_described_in_openapi(recall, ranker):
+    with client_of(recall, lambda: ranker) as client:
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    ours = {
+        *("RecallRequest", "RecallReply", "Candidate", "Filter", "Range"),
+        *("RecommendRequest", "RecommendReply", "Recommendation"),
+    }
+    assert ours <= schemas.keys()
+    for name in ours:
+        for field, schema in schemas[name]["properties"].items():
+            assert schema.get("description"), f"{name}.{field}"
+    deadline = schemas["RecallRequest"]["properties"]["deadline_ms"]["description"]
+    assert deadline.startswith("Reasoning that takes longer gives way to the direct embedding")
