@@ -25,6 +25,7 @@ from catalog.bazaar.world import random_product
 from embedder.content import Content, Encoding
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint, load
+from embedder.prompting.answers import read_rationale
 from embedder.prompting.sample import Sample
 
 Reasoned = dict[int, tuple[list[int], np.ndarray]]
@@ -87,11 +88,9 @@ def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> Non
     inputs = checkpoint.inputs
     for row, encoding in enumerate(ours):
         tokens, vector = theirs[row]
-        words = tokens[:-1]
-        split = words.index(inputs.summary_id) if inputs.summary_id in words else len(words)
-        assert encoding.rationale_tokens == len(words), row
-        assert encoding.rationale == inputs.decode(words[:split]), row
-        assert encoding.summary == inputs.decode(words[split + 1 :]), row
+        assert encoding.rationale_tokens == len(tokens) - 1, row
+        said = read_rationale(inputs, tokens[:-1])
+        assert (encoding.rationale, encoding.summary) == said, row
         np.testing.assert_allclose(encoding.vector, vector, atol=1e-5)
 
 

@@ -71,7 +71,7 @@ Answer = Encoding | Failure
 
 
 def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
-    """[N, dim] the first `dim` numbers of each vector, L2-normalised again (Matryoshka).
+    """Return [N, dim] the first `dim` numbers of each vector, normalised again (Matryoshka).
 
     Raises:
         ValueError: the vectors are shorter, or `dim` is not positive.
@@ -127,7 +127,7 @@ class Encoder(Protocol):
         policy: Policy | None = None,
         deadline_s: float | None = None,
     ) -> list[Encoding]:
-        """Encodings of queries, in order; `policy` overrules the version's own.
+        """Return the encodings of queries, in order; `policy` overrules the version's own.
 
         Those that still reason `deadline_s` seconds from now are answered directly, and their
         `fallback` says so.
@@ -137,7 +137,7 @@ class Encoder(Protocol):
     def encode_items(
         self, items: Sequence[Content], *, policy: Policy | None = None
     ) -> list[Encoding]:
-        """Encodings of items, in order; `policy` overrules the version's own."""
+        """Return the encodings of items, in order; `policy` overrules the version's own."""
         ...
 
 
@@ -165,7 +165,7 @@ class CatalogueEncoder(Encoder, Protocol):
         ...
 
     def refusal(self, content: Content) -> str | None:
-        """Why the content cannot be embedded; None when it can."""
+        """Return why the content cannot be embedded; None when it can."""
         ...
 
     def encode_items(
@@ -175,17 +175,17 @@ class CatalogueEncoder(Encoder, Protocol):
         policy: Policy | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> list[Encoding]:
-        """Encodings of items, in order; `progress` is told how many more are finished."""
+        """Return the encodings of items, in order; tell `progress` how many more are done."""
         ...
 
     def stream_items(
         self, items: Iterable[Content], *, policy: Policy | None = None
     ) -> Iterator[tuple[int, Answer]]:
-        """The number of each item, from 0, with its answer, as soon as it is there."""
+        """Yield the number of each item, from 0, with its answer, as soon as it is there."""
         ...
 
     def stream_queries(
         self, queries: Iterable[Content], *, policy: Policy | None = None
     ) -> Iterator[tuple[int, Answer]]:
-        """As `stream_items`, of queries."""
+        """Yield as `stream_items` does, of queries."""
         ...

@@ -30,7 +30,7 @@ class EmbeddedItems:
 
 
 def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
-    """What the embedder sees of a row of `items`; `image` holds the bytes of its image."""
+    """Return what the embedder sees of a row of `items`; `image` holds its image's bytes."""
     text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
     return Content(text, image, row["content_hash"])
 
@@ -42,7 +42,7 @@ def embed_items(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> EmbeddedItems:
-    """Embeds a shard of items; one that cannot be embedded does not stop the others.
+    """Embed a shard of items; one that cannot be embedded does not stop the others.
 
     Args:
         items: rows of the `items` table.

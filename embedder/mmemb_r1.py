@@ -127,7 +127,7 @@ class MMEmbR1(BaseEncoder):
         return str(TEMPLATE_VERSION)
 
     def refusal(self, content: Content) -> str | None:
-        """Why the content cannot be embedded; None when it can."""
+        """Return why the content cannot be embedded; None when it can."""
         try:
             if content.image is not None:
                 open_image(content.image)

@@ -69,7 +69,7 @@ class Manifest:
         return self.query_instruction if side == "query" else self.item_instruction
 
     def for_source(self, source: str) -> "Manifest":
-        """The manifest that reads with the source's instructions; itself when it has none.
+        """Return the manifest that reads with the source's instructions; itself when it has none.
 
         Item instructions that differ make another vector space: an embedder that is opened with
         this manifest has an id of its own.
@@ -81,7 +81,7 @@ class Manifest:
 
 
 def resolve(model: str) -> Path:
-    """The folder of a model: `nano`, an existing folder, or a hub id that is then downloaded.
+    """Return the folder of a model: `nano`, an existing one, or a hub id, then downloaded.
 
     Raises:
         FileNotFoundError: the folder holds no safetensors weights. Pickled weights are refused:
@@ -106,7 +106,7 @@ def resolve(model: str) -> Path:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The folder's manifest; a checkpoint that has none gets the defaults and its folder's name.
+    """Read a folder's manifest; one that has none gets the defaults and its folder's name.
 
     Raises:
         ValueError: the manifest is not a JSON object, or a value is out of range.
@@ -143,13 +143,13 @@ def _is_text_pair(value: Any) -> bool:
 
 
 def configured_version(model: str, policy: Policy) -> str:
-    """Identity of a model under a policy, without loading its weights."""
+    """Return the identity of a model under a policy, without loading its weights."""
     folder = resolve(model)
     return version_id(folder, read_manifest(folder), policy)
 
 
 def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
-    """Name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
+    """Return name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
     digest = hashlib.blake2b(digest_size=6)
     code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
     settings = asdict(manifest) | {"policy": policy} | code

@@ -28,6 +28,7 @@ INSTEAD = {
     r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, http, dead_letters",
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
     r"^(Contrastive|Joint|Gate)Trainer$": "joint_trainer, gate_trainer; there is one Trainer",
+    r"encode_given|ReasoningLimits": "encode_with_rationales, deadline",
     r"^Collaborative|^Batches$": "SequenceObjective, BatchSampler",
     r"^Space$|make_space|restore_space": "CentredEmbeddings; a space is the behaviour space",
     r"^Judged$|query_judge|PairJudge|FrozenQuery": "evaluate...; a judge is the LLM judge",

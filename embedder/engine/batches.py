@@ -17,12 +17,12 @@ class TokenBudget:
 
 
 def padded_tokens(samples: Sequence[Sample]) -> int:
-    """Tokens of the samples as one batch."""
+    """Count the tokens of the samples as one batch, padding included."""
     return max(len(sample) for sample in samples) * len(samples)
 
 
 def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iterator[list[int]]:
-    """Rows of the samples in batches within the budget as it is when each batch is drawn.
+    """Yield rows of the samples in batches within the budget as it is when each is drawn.
 
     Prompts with an image and without do not mix, and the longest of either come first, so that a
     budget that does not fit into memory shows at once. Within a batch, images of one shape stand
@@ -40,6 +40,13 @@ def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iter
         batch.append(row)
     if batch:
         yield _by_shape(batch, samples)
+
+
+def longest_first(samples: Sequence[Sample], *, batch_size: int) -> Iterator[list[int]]:
+    """Yield rows of the samples in batches of one size and of about one length."""
+    order = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def _fits(sample: Sample, longest: Sample, num_samples: int, tokens: int) -> bool:

@@ -104,7 +104,7 @@ class ContinuousBatch:
         self._waiting.append(rationale)
 
     def abandon(self) -> list[int]:
-        """Drops everything that is not done, and gives its numbers."""
+        """Drops everything that is not done, and returns its numbers."""
         left = [rationale.number for rationale in (*self._active, *self._waiting)]
         self._active.clear()
         self._waiting.clear()
@@ -113,7 +113,7 @@ class ContinuousBatch:
 
     @torch.inference_mode()
     def advance(self) -> list[FinishedRationale]:
-        """Fills free slots and decodes one token of each; gives what that has finished."""
+        """Fills free slots and decodes one token of each; returns what that has finished."""
         failed = self._join()
         if failed is not None or not self._active:
             return [] if failed is None else [failed]
@@ -130,7 +130,7 @@ class ContinuousBatch:
         return SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
 
     def _join(self) -> FinishedRationale | None:
-        """Moves waiting rationales into free slots; gives one that fits into no memory at all."""
+        """Moves waiting rationales into free slots; returns one that fits into no memory."""
         while self._waiting and len(self._active) < self._num_slots:
             rationale = self._waiting[0]
             try:
@@ -149,11 +149,11 @@ class ContinuousBatch:
         return None
 
     def _room(self, rationale: ActiveRationale) -> int:
-        """Tokens that may still be read, the gate token included."""
+        """Count the tokens that may still be read, the gate token included."""
         return self._max_new_tokens + self._reads_end - len(rationale.tokens)
 
     def _step(self) -> torch.Tensor:
-        """[R, H] states of the newest token of each active rationale."""
+        """Return [R, H] states of the newest token of each active rationale."""
         backbone, device = self._backbone, self._backbone.device
         newest = [one.tokens[-1] if one.tokens else self._inputs.reason_id for one in self._active]
         positions = [one.position + len(one.tokens) for one in self._active]
@@ -162,7 +162,7 @@ class ContinuousBatch:
         )
 
     def _finish(self, states_RH: torch.Tensor) -> list[FinishedRationale]:
-        """Gives a next token to whoever goes on, and those who are done."""
+        """Gives a next token to whoever goes on; returns those who are done."""
         logits_RV = self._backbone.logits(states_RH)
         chosen = self._choose(logits_RV, [rationale.number for rationale in self._active])
         done: list[FinishedRationale] = []
@@ -188,7 +188,7 @@ class ContinuousBatch:
             self._active[slot] = last
 
     def _make_room(self, error: Exception) -> list[FinishedRationale]:
-        """After a step that ran out of memory: half of the rationales go back to waiting."""
+        """Sends half of the rationales back to waiting, after a step that ran out of memory."""
         self._cache.shrink()
         if len(self._active) == 1:
             rationale = self._active[0]

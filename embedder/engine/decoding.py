@@ -16,6 +16,7 @@ from embedder.engine.continuous_batch import ActiveRationale, ContinuousBatch, F
 from embedder.engine.gating import Gated, Task
 from embedder.engine.sampling import likeliest
 from embedder.model.backbone import Backbone
+from embedder.prompting.answers import read_rationale
 from embedder.prompting.inputs import Inputs
 
 NO_TIME_LEFT = "its rationale was not done when the deadline came"
@@ -92,16 +93,13 @@ class SelfDecoder:
         if finished.error is not None:
             return Failure(finished.error)
         assert finished.state_H is not None
-        inputs = self._inputs
         token_ids = finished.tokens[:-1]  # without the embedding token
-        split = (
-            token_ids.index(inputs.summary_id) if inputs.summary_id in token_ids else len(token_ids)
-        )
+        rationale, summary = read_rationale(self._inputs, token_ids)
         return replace(
             direct,
             vector=F.normalize(finished.state_H.float(), dim=-1).cpu().numpy(),
             action="reason",
-            rationale=inputs.decode(token_ids[:split]),
-            summary=inputs.decode(token_ids[split + 1 :]),
+            rationale=rationale,
+            summary=summary,
             rationale_tokens=len(token_ids),
         )

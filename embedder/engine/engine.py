@@ -51,7 +51,7 @@ class Engine:
         self._window, self._num_workers = window, num_workers
 
     def answers(self, contents: Iterable[Content], task: Task) -> Iterator[tuple[int, Answer]]:
-        """The number of each content and its answer, in the order in which they are done.
+        """Yield the number of each content and its answer, in the order in which they are done.
 
         Raises:
             Exception: the device or the model failed, and not a content: what had no answer yet
@@ -85,7 +85,7 @@ class Engine:
             return Gated(row, content, Failure(error))
 
     def _decided(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
-        """The batch behind the gate, without the contents that fail; those carry their failure."""
+        """Return the batch behind the gate; contents that fail carry their failure."""
         gated = self._bisect(batch, task)
         failures = [one.answer for one in gated if isinstance(one.answer, Failure)]
         if len(failures) == len(batch) >= MIN_TO_BLAME_THE_MODEL:

@@ -4,7 +4,7 @@ import torch
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may succeed where this error came up.
+    """Tell whether a smaller batch may succeed where this error came up.
 
     torch's CPU allocator has no exception class of its own, only its message.
     """
@@ -17,7 +17,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether the GPU can compute nothing any more, so that trying again blames the innocent."""
+    """Tell whether the GPU computes nothing any more, so that a retry blames the innocent."""
     return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 

@@ -15,7 +15,7 @@ WINDOWS_AHEAD = 1
 def prepared_windows(
     inputs: Iterable[T], prepare: Callable[[T], R], *, window: int, num_workers: int
 ) -> Iterator[list[R]]:
-    """What `prepare` makes of the inputs, in order, in lists of at most `window`.
+    """Yield what `prepare` makes of the inputs, in order, in lists of at most `window`.
 
     At most two windows are in memory, so the inputs may be endless.
 

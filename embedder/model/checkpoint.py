@@ -46,7 +46,7 @@ class Checkpoint:
 
 
 def load(model: str, *, device: str = "cpu") -> Checkpoint:
-    """The checkpoint, ready to encode: float32 on a CPU, bfloat16 on a GPU.
+    """Load a checkpoint, ready to encode: float32 on a CPU, bfloat16 on a GPU.
 
     Args:
         model: `nano`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`.
@@ -75,7 +75,7 @@ def load(model: str, *, device: str = "cpu") -> Checkpoint:
 
 
 def image_size(folder: Path, *, max_tokens: int) -> dict[str, int]:
-    """The limits of the checkpoint's processor in pixels, lowered to so many tokens an image."""
+    """Return the checkpoint's limits on pixels, lowered to so many tokens an image."""
     processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
     token_pixels = (processor.patch_size * processor.merge_size) ** 2
     most = max_tokens * token_pixels

@@ -56,7 +56,7 @@ class SlotCache:
         self._lengths.pop()
 
     def take(self, slot: int) -> torch.Tensor:
-        """[Y, 2, K, L, D] a copy of what a slot holds, to join again later."""
+        """Return [Y, 2, K, L, D] a copy of what a slot holds, to join again later."""
         assert self._kv_Y2SKCD is not None
         return self._kv_Y2SKCD[:, :, slot, :, : self._lengths[slot]].clone()
 
@@ -73,7 +73,7 @@ class SlotCache:
     def write(
         self, layer: int, key_RKD: torch.Tensor, value_RKD: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Puts a layer's newest keys and values in, and gives all: [R, K, longest, D] each."""
+        """Puts a layer's newest keys and values in; returns all: [R, K, longest, D] each."""
         assert self._kv_Y2SKCD is not None
         busy = torch.arange(len(self), device=key_RKD.device)
         newest = self.lengths_S[: len(self)] - 1
@@ -85,12 +85,12 @@ class SlotCache:
         return keys_SKCD[: len(self), :, :longest], values_SKCD[: len(self), :, :longest]
 
     def mask(self) -> torch.Tensor:
-        """[R, 1, 1, longest] True where a busy slot holds a token."""
+        """Return [R, 1, 1, longest] True where a busy slot holds a token."""
         columns = torch.arange(max(self._lengths), device=self.lengths_S.device)
         return (columns < self.lengths_S[: len(self), None])[:, None, None]
 
     def _fitting(self, past_Y2KLD: torch.Tensor, *, slots: int, columns: int) -> torch.Tensor:
-        """The cache, grown where it has fewer slots or columns."""
+        """Return the cache, grown where it has fewer slots or columns."""
         old = self._kv_Y2SKCD
         layers, _, heads, _, size = past_Y2KLD.shape
         num_slots, num_columns = (0, 0) if old is None else (old.shape[2], old.shape[4])

@@ -42,7 +42,7 @@ class TextModel:
         sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """[B, A, H] states after the final norm, at the places that are read.
+        """Return [B, A, H] states after the final norm, at the places that are read.
 
         Args:
             prompts: the batch.
@@ -72,7 +72,7 @@ class TextModel:
     def step(
         self, input_ids_R: torch.Tensor, positions_R: torch.Tensor, cache: SlotCache
     ) -> torch.Tensor:
-        """[R, H] states after the final norm of one more token of every busy slot."""
+        """Return [R, H] states after the final norm of one more token of every busy slot."""
         model = self._model
         cache.grow()
         mask = cache.mask()
@@ -88,7 +88,7 @@ class TextModel:
         return cosine, torch.cat((-sine[..., :half], sine[..., half:]), dim=2)
 
     def empty_past(self, prompts: Prompts) -> torch.Tensor:
-        """[Y, 2, B, K, L, D] room for what `prefill` is to keep of the batch."""
+        """Return [Y, 2, B, K, L, D] room for what `prefill` is to keep of the batch."""
         attention = self._model.layers[0].self_attn
         batch, length = prompts.input_ids_BL.shape
         heads = attention.k_proj.out_features // attention.head_dim
@@ -104,7 +104,7 @@ def _block(
     *,
     read: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The states behind a layer; with `read`, only those of these places of each sequence."""
+    """Return the states behind a layer; with `read`, those of these places alone."""
     attention = layer.self_attn
     normed = layer.input_layernorm(states)
     split = (*normed.shape[:2], -1, attention.head_dim)
@@ -121,7 +121,7 @@ def _block(
 
 
 def _rotate(split_BLND: torch.Tensor, rotary: Rotary) -> torch.Tensor:
-    """[B, N, L, D] the heads turned by their places.
+    """Return [B, N, L, D] the heads turned by their places.
 
     The halves of a head change places by a roll, and the sign of the first is in the sines: half
     the passes over memory that transformers makes.
@@ -157,7 +157,7 @@ def _causal(
 def _seen(
     read_BA: torch.Tensor | None, sees_BLL: torch.Tensor | None, *, num_places: int
 ) -> torch.Tensor:
-    """[B, A or L, L] what the tokens that are read attend to; one of the two is given."""
+    """Return [B, A or L, L] what the tokens that are read attend to; one of the two is given."""
     if read_BA is None:
         assert sees_BLL is not None
         return sees_BLL

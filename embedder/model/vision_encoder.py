@@ -44,7 +44,7 @@ class VisionEncoder:
         self._visual = visual
 
     def encode(self, patches_PV: torch.Tensor, grids: Sequence[Grid]) -> ImageFeatures:
-        """The images' features.
+        """Encode images.
 
         Args:
             patches_PV: normalised patches of the images, one frame, in the order of the grids.
@@ -69,7 +69,7 @@ class VisionEncoder:
         return ImageFeatures(visual.merger(states_PW), deepstack)
 
     def _places(self, grid_thw: torch.Tensor) -> torch.Tensor:
-        """[P, W] the learned square of position embeddings, stretched over each image."""
+        """Return [P, W] the learned square of position embeddings, stretched over each image."""
         visual = self._visual
         index, weight = get_vision_interpolation_indices_and_weights(
             grid_thw,
@@ -87,7 +87,7 @@ def _attend(
     rotary: tuple[torch.Tensor, torch.Tensor],
     grids: Sequence[Grid],
 ) -> torch.Tensor:
-    """[P, W] every frame attends to itself; runs of images of one grid do so in one call."""
+    """Let every frame attend to itself, [P, W]; runs of images of one grid do so in one call."""
     num_patches = len(states_PW)
     query, key, value = (
         attention.qkv(states_PW).view(num_patches, 3, attention.num_heads, -1).unbind(dim=1)

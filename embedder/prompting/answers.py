@@ -1,5 +1,7 @@
 """The assistant's turn as tokens, from the gate token to the embedding token."""
 
+from collections.abc import Sequence
+
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.template import reasoned_answer
 
@@ -29,3 +31,10 @@ def rationale_answer(
     summary_ids = tokens[split + 1 : -1][:room]
     text_ids = tokens[1:split][: room - len(summary_ids)]
     return (inputs.reason_id, *text_ids, inputs.summary_id, *summary_ids, inputs.emb_id)
+
+
+def read_rationale(inputs: Inputs, token_ids: Sequence[int]) -> tuple[str, str]:
+    """Return text and summary of a generated rationale, which need not have a summary."""
+    has_summary = inputs.summary_id in token_ids
+    split = token_ids.index(inputs.summary_id) if has_summary else len(token_ids)
+    return inputs.decode(token_ids[:split]), inputs.decode(token_ids[split:])

@@ -1,9 +1,8 @@
-"""Contents to model inputs: tokens, patches and positions.
+"""Contents to model inputs: tokens and patches, in batches.
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, P = image patches in the batch,
   V = values of one patch, all frames of it
-Sequences are padded on the left, so that the gate and everything decoded after it line up.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from embedder.prompting.template import PONDER_TOKENS, neutraliser, prompt
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples as the model takes them."""
+    """Samples as transformers' own `generate` takes them."""
 
     input_ids_BL: torch.Tensor
     attention_mask_BL: torch.Tensor
@@ -35,7 +34,7 @@ class Batch:
     """[images, 3]: patches of each image along time, height and width."""
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on another device."""
+        """Return the batch on another device."""
         return Batch(
             self.input_ids_BL.to(device),
             self.attention_mask_BL.to(device),
@@ -70,19 +69,19 @@ class Inputs:
         """Control tokens that a rationale must not hold."""
 
     def tokens(self, text: str) -> list[int]:
-        """Tokens of a trusted text; control tokens in it are recognised."""
+        """Tokenise a trusted text; control tokens in it are recognised."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def neutralised(self, text: str) -> str:
-        """An untrusted text, unable to spell a control token."""
+        """Return an untrusted text, unable to spell a control token."""
         return self._neutralise(text)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of generated tokens, without control tokens."""
+        """Return the text of generated tokens, without control tokens."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def sample(self, content: Content, instruction: str) -> Sample:
-        """The prompt for one query or item.
+        """Prepare the prompt for one query or item.
 
         Raises:
             catalog.images.check.ImageError: the image cannot be read.
@@ -113,7 +112,7 @@ class Inputs:
         return text[: offsets[self.max_text_tokens - 1][1]]
 
     def prompts(self, samples: Sequence[Sample], *, device: torch.device) -> Prompts:
-        """The samples as one batch for the engine, padded on the right."""
+        """Gather samples into one batch for the model's own forward, padded on the right."""
         return Prompts.of(
             samples,
             image_token=self._image_token,
@@ -122,7 +121,7 @@ class Inputs:
         )
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
-        """The samples as one left-padded batch."""
+        """Gather samples into one left-padded batch, as transformers' `generate` needs it."""
         longest = max(len(sample) for sample in samples)
         ids = np.full((len(samples), longest), self.tokenizer.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)

@@ -34,7 +34,7 @@ class PatchCutter:
         self._shift_V = np.repeat(shift, area).astype(np.float32)
 
     def cut(self, image: Image.Image) -> tuple[np.ndarray, Grid]:
-        """[P, V] bytes of an RGB image, and its patches along time, height and width.
+        """Cut an RGB image into [P, V] bytes; also return its patches along time, height, width.
 
         The image is resized to whole merged patches, within the processor's limits on pixels.
         Patches come in blocks of those that are merged into one token.
@@ -57,10 +57,10 @@ class PatchCutter:
         return patches, (1, rows, columns)
 
     def normalised(self, patches_PV: np.ndarray) -> np.ndarray:
-        """[P, V] float32 patches, rescaled and normalised."""
+        """Return [P, V] float32 patches, rescaled and normalised."""
         return patches_PV * self._scale_V + self._shift_V
 
     def with_frames(self, patches_PV: np.ndarray) -> np.ndarray:
-        """[P, C x frames x S x S] normalised patches with the image shown as every frame."""
+        """Return [P, C x frames x S x S] normalised patches with the image as every frame."""
         colours = self.normalised(patches_PV).reshape(len(patches_PV), 3, 1, -1)
         return np.repeat(colours, self.num_frames, axis=2).reshape(len(patches_PV), -1)

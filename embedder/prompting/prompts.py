@@ -43,7 +43,7 @@ class Prompts:
         cutter: PatchCutter,
         device: torch.device,
     ) -> "Prompts":
-        """The samples in their order.
+        """Gather samples in their order.
 
         Args:
             samples: prompts, the answer's control tokens included.

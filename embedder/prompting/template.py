@@ -24,7 +24,7 @@ TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
 def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
-    """Everything before the gate.
+    """Return everything before the gate.
 
     Args:
         instruction: what the vector is for, from the model version's manifest.
@@ -36,14 +36,14 @@ def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
 
 
 def reasoned_answer(rationale: str, summary: str) -> str:
-    """The assistant's turn when it reasons, up to and including the embedding token."""
+    """Return the assistant's turn when it reasons, up to and with the embedding token."""
     return f"{REASON}{rationale}{SUMMARY}{summary}{EMB}"
 
 
 def item_text(
     title: str | None, text: str | None, category: str | None, tags: Sequence[str] = ()
 ) -> str:
-    r"""An item's words in a fixed order, one field a line; missing fields leave no trace.
+    r"""Return an item's text in a fixed order, one field a line; missing ones leave no trace.
 
     >>> item_text("3 red mugs", None, "kitchen", ["gift", "new"])
     '3 red mugs\nkitchen, gift, new'
@@ -53,7 +53,7 @@ def item_text(
 
 
 def neutraliser(added_tokens: Iterable[str]) -> Callable[[str], str]:
-    """A function that makes untrusted text unable to spell a control token.
+    """Return a function that makes untrusted text unable to spell a control token.
 
     Every token that the tokenizer would recognise as a whole gets a space after its first
     character, so it reads the same to a person and is tokenised as plain text.
@@ -69,7 +69,7 @@ def neutraliser(added_tokens: Iterable[str]) -> Callable[[str], str]:
 
 
 def spelled_out(token: str) -> str:
-    """A control token as `neutraliser` writes it.
+    """Return a control token as `neutraliser` writes it.
 
     >>> spelled_out("<|emb|>")
     '< |emb|>'

@@ -20,7 +20,7 @@ class RationaleStore(Protocol):
     """Remembers the rationales of one reasoner and prompt version."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Rationale]:
-        """Those of the keys that it has."""
+        """Return those of the keys that it has."""
         ...
 
     def keep(self, rationales: Mapping[str, Rationale]) -> None:
@@ -37,7 +37,7 @@ class MemoryStore:
         self._lock = threading.Lock()
 
     def find(self, keys: Sequence[str]) -> dict[str, Rationale]:
-        """Those of the keys that it has; they count as used now."""
+        """Return those of the keys that it has; they count as used now."""
         with self._lock:
             found = {key: self._kept[key] for key in keys if key in self._kept}
             for key in found:
@@ -70,7 +70,7 @@ class CachedReasoner:
         self._stores: dict[Side, RationaleStore] = {"query": queries, "item": items}
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
-        """What was written about each content, now or before. Equal contents are asked once."""
+        """Return what was written about each content, now or before; equal ones are asked once."""
         store = self._stores[side]
         content_of = {content_key(content): content for content in contents}
         outcomes: dict[str, Rationale | NoRationale] = dict(store.find(list(content_of)))
@@ -90,7 +90,7 @@ class CachedReasoner:
 
 
 def content_key(content: Content) -> str:
-    """What tells a content from others: its key in the lake, or else a digest of all it holds."""
+    """Return what tells a content from others: its key in the lake, or a digest of all it holds."""
     if content.key:
         return content.key
     digest = hashlib.blake2b(content.text.encode(errors="surrogatepass"), digest_size=16)

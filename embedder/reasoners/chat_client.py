@@ -103,7 +103,7 @@ class ChatEndpoint:
         *,
         max_attempts: int,
     ) -> list[Read | NoAnswer]:
-        """What the endpoint answered to each question, in order.
+        """Return what the endpoint answered to each question, in order.
 
         Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
 
@@ -174,7 +174,7 @@ class ChatEndpoint:
         return _Reply(failure, is_worth_another=True, retry_after_s=retry_after_s)
 
     def _post(self, client: httpx2.Client, body: dict[str, Any]) -> tuple[int, float | None, bytes]:
-        """Status, seconds of `Retry-After` if it says so, and the answer's first 1 MiB.
+        """Return status, seconds of `Retry-After` if it says so, and the answer's first 1 MiB.
 
         The client's timeout is for each read; a server that drips bytes is cut off here.
         """
@@ -196,7 +196,7 @@ class ChatEndpoint:
 
 
 def content_parts(content: Content) -> list[dict[str, Any]]:
-    """A content as parts of a chat message, cut and scaled to what is sent at most.
+    """Return a content as parts of a chat message, cut and scaled to what is sent at most.
 
     Raises:
         catalog.images.check.ImageError: the image cannot be read.
@@ -210,7 +210,7 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
 
 
 def text_part(text: str) -> dict[str, str]:
-    """A text as a part of a chat message."""
+    """Return a text as a part of a chat message."""
     return {"type": "text", "text": text}
 
 
@@ -220,7 +220,7 @@ def _reply_of(state: RetryCallState) -> _Reply:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A `Retry-After` in seconds; its other form, a date, is left to the backoff."""
+    """Read a `Retry-After` in seconds; its other form, a date, is left to the backoff."""
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
 
 

@@ -49,7 +49,7 @@ class EndpointReasoner:
         self._endpoint = ChatEndpoint(config, sleep=sleep)
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
-        """What the endpoint wrote about each content, in order.
+        """Return what the endpoint wrote about each content, in order.
 
         Once the endpoint proves to be down, what has not been asked yet fails with the same reason.
         Requests about items are repeated; those about queries are not, for somebody waits, unless

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.content import Content, Side
+from embedder.engine.batches import longest_first
 from embedder.model.checkpoint import Checkpoint
 from embedder.prompting.answers import rationale_answer
 from embedder.reasoners.reasoner import Rationale
@@ -52,9 +53,7 @@ def encode_with_rationales(
         for content, tokens in zip(contents, answers, strict=True)
     ]
     vectors_NH = np.empty((len(samples), checkpoint.hidden_size), np.float32)
-    longest_first = sorted(range(len(samples)), key=lambda row: (-len(samples[row]), row))
-    for start in range(0, len(samples), batch_size):
-        rows = longest_first[start : start + batch_size]
+    for rows in longest_first(samples, batch_size=batch_size):
         prompts = inputs.prompts([samples[row] for row in rows], device=backbone.device)
         states = backbone.last_states(prompts).float()
         vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()

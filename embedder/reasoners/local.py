@@ -10,9 +10,12 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from catalog.images.check import ImageError
 from embedder.content import Content, Side
+from embedder.engine.batches import longest_first
 from embedder.engine.sampling import SeededDraw
 from embedder.model.checkpoint import Checkpoint, load
-from embedder.prompting.inputs import Batch, Sample
+from embedder.prompting.answers import read_rationale
+from embedder.prompting.inputs import Batch
+from embedder.prompting.sample import Sample
 from embedder.prompting.template import TURN_END
 from embedder.reasoners.cache import content_key
 from embedder.reasoners.config import LocalConfig
@@ -41,7 +44,7 @@ class LocalReasoner:
         return cls(load(config.model, device=config.device), config)
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
-        """What the model wrote about each content, in order."""
+        """Return what the model wrote about each content, in order."""
         outcomes: dict[int, Rationale | NoRationale] = {}
         samples: dict[int, Sample] = {}
         for row, content in enumerate(contents):
@@ -49,9 +52,9 @@ class LocalReasoner:
                 samples[row] = self._sample(content, side)
             except ImageError as error:
                 outcomes[row] = NoRationale(str(error))
-        longest_first = sorted(samples, key=lambda row: (-len(samples[row]), row))
-        for start in range(0, len(longest_first), self._config.batch_size):
-            rows = longest_first[start : start + self._config.batch_size]
+        readable = list(samples)
+        for batch in longest_first(list(samples.values()), batch_size=self._config.batch_size):
+            rows = [readable[place] for place in batch]
             keys = [content_key(contents[row]) for row in rows]
             answers = self._generate([samples[row] for row in rows], keys)
             outcomes.update(zip(rows, map(self._read, answers), strict=True))
@@ -105,9 +108,4 @@ class LocalReasoner:
         generated = [token for token in tokens if token != inputs.tokenizer.pad_token_id]
         if not self._checkpoint.gate_is_trained:
             return read_answer(inputs.decode(generated), num_tokens=len(generated))
-        split = (
-            generated.index(inputs.summary_id) if inputs.summary_id in generated else len(generated)
-        )
-        return Rationale(
-            inputs.decode(generated[:split]), inputs.decode(generated[split:]), len(generated)
-        )
+        return Rationale(*read_rationale(inputs, generated), len(generated))

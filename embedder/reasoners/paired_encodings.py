@@ -40,16 +40,16 @@ class PairedEncodings:
     """Contents for which no rationale could be had."""
 
     def reasons(self, policy: Policy, *, theta: float) -> np.ndarray:
-        """[N] whether each content is reasoned about under a policy."""
+        """Return [N] whether each content is reasoned about under a policy."""
         return reasons(self.gate_N, policy=policy, theta=theta)
 
     def vectors(self, policy: Policy, *, theta: float) -> np.ndarray:
-        """[N, D] the vectors that the contents have under a policy."""
+        """Return [N, D] the vectors that the contents have under a policy."""
         reasons_N1 = self.reasons(policy, theta=theta)[:, None]
         return np.where(reasons_N1, self.reasoned_ND, self.direct_ND)
 
     def first(self, num: int) -> "PairedEncodings":
-        """The first so many contents; seconds and fallbacks stay those of all."""
+        """Return the first so many contents; seconds and fallbacks stay those of all."""
         return replace(
             self,
             direct_ND=self.direct_ND[:num],
@@ -61,7 +61,7 @@ class PairedEncodings:
 
 
 def paired_encodings(encode: Callable[[Policy], list[Encoding]]) -> PairedEncodings:
-    """Both vectors of the contents that `encode` encodes under the policy that it is given."""
+    """Encode contents twice, directly and reasoned; `encode` is given the policy."""
     started = time.perf_counter()
     direct = encode("never")
     middle = time.perf_counter()

@@ -37,7 +37,7 @@ _SUMMARY = re.compile(r"^[\s*#>_-]*summary[\s*_]*:[\s*_]*", re.IGNORECASE | re.M
 def read_answer(
     answer: str, *, reasoning: str = "", num_tokens: int = 0
 ) -> Rationale | NoRationale:
-    r"""The rationale that a reasoner's answer holds, on one line, cut to 4,000 characters.
+    r"""Read the rationale off a reasoner's answer, on one line, cut to 4,000 characters.
 
     Models that think aloud put it before `</think>`, or servers hand it over apart. An answer
     without a summary line is a summary if there were such reasoning, and else a rationale.

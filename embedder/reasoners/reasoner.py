@@ -58,12 +58,12 @@ class Reasoner(Protocol):
         ...
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
-        """What was written about each content, in order. A content that fails stops no other."""
+        """Return what was written about each content, in order; one that fails stops no other."""
         ...
 
 
 def reasoned_version(version: str, *, reasoner: str, prompt_version: str) -> str:
-    """Identity of an embedder that reads another's rationales, e.g. `nano-5d0c1f7a93be`.
+    """Return the identity of an embedder that reads another's rationales: `nano-5d0c1f7a93be`.
 
     Args:
         version: identity of the embedder by itself.

@@ -73,7 +73,7 @@ class SentenceEncoder(BaseEncoder):
         return (self.dim,)
 
     def refusal(self, content: Content) -> str | None:
-        """Why the content cannot be embedded; None when it can.
+        """Return why the content cannot be embedded; None when it can.
 
         To a model that reads no images, an image beside a text is as good as none.
         """
@@ -125,7 +125,7 @@ class SentenceEncoder(BaseEncoder):
         ]
 
     def _inputs(self, contents: Sequence[Content]) -> dict[Modality, dict[int, Any]]:
-        """What the model is given, by modality and row; a batch of it must not mix them."""
+        """Return what the model is given, by modality and row; a batch of it must not mix them."""
         inputs: dict[Modality, dict[int, Any]] = {}
         for row, content in enumerate(contents):
             image = None
@@ -143,7 +143,7 @@ class SentenceEncoder(BaseEncoder):
         return inputs
 
     def _vectors(self, inputs: list[Any], side: Side) -> torch.Tensor:
-        """[N, D] float32, L2-normalised."""
+        """Encode to [N, D] float32, L2-normalised."""
         encode = self._model.encode_query if side == "query" else self._model.encode_document
         vectors_ND = encode(
             inputs, batch_size=BATCH_SIZE, show_progress_bar=False, convert_to_tensor=True

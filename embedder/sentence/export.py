@@ -97,7 +97,7 @@ def export(model: str, folder: Path) -> None:
 
 
 def chat_template(added_tokens: list[str]) -> str:
-    """`embedder.prompting.template.prompt` with the direct answer, as a Jinja chat template."""
+    """Return `template.prompt` with the direct answer, as a Jinja chat template."""
     longest_first = sorted((token for token in added_tokens if len(token) > 1), key=len)[::-1]
     neutralised = [[token, spelled_out(token)] for token in longest_first]
     filled = {
@@ -114,7 +114,7 @@ def chat_template(added_tokens: list[str]) -> str:
 
 
 def _module_configs(manifest: Manifest, hidden_size: int) -> dict[str, Any]:
-    """The files that sentence-transformers reads, by their path in the folder."""
+    """Return the files that sentence-transformers reads, by their path in the folder."""
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": module}
         for i, (path, module) in enumerate(MODULES.items())

@@ -10,7 +10,7 @@ CODE_VERSION = 1
 
 
 def sentence_folder(model: str) -> Path:
-    """The folder of a model: an existing one, or that of a hub id, which is then downloaded.
+    """Return the folder of a model: an existing one, or that of a hub id, then downloaded.
 
     Raises:
         FileNotFoundError: it does not exist, or holds weights that are pickled and not safetensors.
@@ -34,7 +34,7 @@ def sentence_folder(model: str) -> Path:
 
 
 def sentence_name(model: str) -> str:
-    """Human part of the model's id: of its manifest, else the last part of its folder or hub id."""
+    """Return the human part of the model's id: its manifest's, or the end of folder or hub id."""
     folder = sentence_folder(model)
     if (folder / "manifest.json").exists():
         return read_manifest(folder).name
@@ -44,7 +44,7 @@ def sentence_name(model: str) -> str:
 
 
 def sentence_version(model: str) -> str:
-    """Name and digest of every file that decides a vector, in all module folders."""
+    """Return name and digest of every file that decides a vector, in all module folders."""
     folder = sentence_folder(model)
     digest = hashlib.blake2b(f"sentence-transformers/{CODE_VERSION}".encode(), digest_size=6)
     found = {path for pattern in READ_PATTERNS for path in folder.rglob(pattern)}

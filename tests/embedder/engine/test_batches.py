@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedder.engine.batches import TokenBudget, padded_tokens, token_budget_batches
+from embedder.engine.batches import TokenBudget, longest_first, padded_tokens, token_budget_batches
 from embedder.prompting.sample import Sample
 
 
@@ -34,6 +34,11 @@ def test_a_batch_has_images_or_none_and_equal_images_side_by_side(samples, token
         assert len({bool(grid) for grid in grids}) == 1
         changes = sum(a != b for a, b in pairwise(grids))
         assert changes == len(set(grids)) - 1
+
+
+def test_batches_of_one_size_begin_with_the_longest():
+    samples = [sample(n) for n in (3, 9, 5, 9)]
+    assert list(longest_first(samples, batch_size=3)) == [[1, 3, 2], [0]]
 
 
 def test_the_longest_come_first():

@@ -116,7 +116,7 @@ class EndpointJudge:
 
 
 def read_odds(answer: bytes) -> float | NoAnswer:
-    """Log-odds of yes against no in a chat completion, in nats."""
+    """Read log-odds of yes against no off a chat completion, in nats."""
     try:
         completion = msgspec.json.decode(answer, type=_Completion)
     except msgspec.MsgspecError as error:

@@ -1,6 +1,6 @@
 """A judge that is an embedder: what a rationale does to its own retrieval.
 
-The log-odds are those of picking the partner out of the partner and the others of a input, by a
+The log-odds are those of picking the partner out of the partner and the others of an input, by a
 softmax over cosines:
 
     z = cos(about, partner) / T - log sum_n exp(cos(about, other_n) / T)
@@ -71,7 +71,7 @@ class SelfJudge:
         """Return [N] log-odds of the partner against the others, in nats.
 
         Raises:
-            ValueError: a input has no others; there is nothing to compare with.
+            ValueError: an input has no others; there is nothing to compare with.
         """
         alone = sum(not judge_input.others for judge_input in judge_inputs)
         if alone:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from embedder.content import Content
+from embedder.engine.batches import longest_first
 from embedder.finetune.rationales.judges.judge import JudgeInput
 from embedder.finetune.rationales.judges.prompt import (
     INSTRUCTION,
@@ -83,9 +84,7 @@ class YesNoJudge:
         """
         prompts = [self._prompt(judge_input) for judge_input in judge_inputs]
         odds_N = np.empty(len(judge_inputs))
-        longest_first = sorted(range(len(judge_inputs)), key=lambda row: (-len(prompts[row]), row))
-        for start in range(0, len(judge_inputs), self._config.batch_size):
-            rows = longest_first[start : start + self._config.batch_size]
+        for rows in longest_first(prompts, batch_size=self._config.batch_size):
             odds_N[rows] = self._judge([prompts[row] for row in rows])
         return odds_N
 
