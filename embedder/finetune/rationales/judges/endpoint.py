@@ -80,7 +80,7 @@ class EndpointJudge:
         self._endpoint = ChatEndpoint(config, sleep=sleep)
 
     def log_odds(self, judge_inputs: Sequence[JudgeInput]) -> np.ndarray:
-        """Return [N] log-odds of yes against no, in nats; NaN for an input that could not be judged.
+        """Return [N] log-odds of yes against no, in nats; NaN for an input that was not judged.
 
         Raises:
             ReasonerOutage: the endpoint answers nobody.
