@@ -30,7 +30,7 @@ def resample(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """[B, M] the statistic on each resample.
+    """Return [B, M] the statistic on each resample.
 
     Args:
         statistic: from [C] times that each cluster was drawn (float64) to [M] numbers.
@@ -46,7 +46,7 @@ def resample(
 
 
 def interval(value: float, samples_B: np.ndarray) -> Interval:
-    """The value with its percentile interval; resamples without a value (NaN) are left out."""
+    """Return the value with its percentile interval, leaving out resamples without one (NaN)."""
     known = samples_B[np.isfinite(samples_B)]
     if not len(known):
         return Interval(float(value), float("nan"), float("nan"))
@@ -62,7 +62,7 @@ def bootstrap_mean(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Weighted mean of the values and its interval.
+    """Return the weighted mean of the values and its interval.
 
     Args:
         value_G: one number per group, NaN where it has none (left out).
@@ -101,7 +101,7 @@ def bootstrap_difference(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Mean of value minus baseline, group by group; arguments as of `bootstrap_mean`."""
+    """Return the mean of value minus baseline, group by group; arguments as of `bootstrap_mean`."""
     return bootstrap_mean(
         value_G - baseline_G,
         weight_G=weight_G,

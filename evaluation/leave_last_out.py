@@ -13,7 +13,7 @@ from features.histories import HistoryConfig, positive_events
 def leave_last_out(
     events: pl.DataFrame, *, candidate_items: pl.Series
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Events to learn from, and each user's last event on a candidate item.
+    """Split into events to learn from and each user's last event on a candidate item.
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order.
@@ -55,7 +55,7 @@ def training_requests(
     history: HistoryConfig | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Requests to train on: each user's newest positives, each among sampled unseen items.
+    """Make requests to train on: each user's newest positives, each among sampled unseen items.
 
     A negative is an item without any event of the user in `train`. The held-out item is not
     spared: to leave it out would tell the ranker which item never was a negative.
@@ -99,7 +99,7 @@ def training_requests(
 def held_out_requests(
     held_out: pl.DataFrame, train: pl.DataFrame, *, candidate_items: pl.Series
 ) -> pl.DataFrame:
-    """One request per held-out event: every candidate item that its user has not seen.
+    """Make one request per held-out event: every candidate item that its user has not seen.
 
     Thousands of rows per user, so pass some users of `held_out` at a time.
 
@@ -129,7 +129,7 @@ def _sampled_unseen(
     num_negatives: int,
     seed: int,
 ) -> pl.DataFrame:
-    """`num_negatives` rows per positive, without repeats, in columns of `positives`."""
+    """Draw `num_negatives` rows per positive, without repeats, in columns of `positives`."""
     rng = np.random.default_rng(seed)
     row_of = pl.DataFrame({"item_id": candidates}).with_row_index("row")
     seen = (

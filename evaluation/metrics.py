@@ -161,11 +161,11 @@ def _within(rank: np.ndarray, k: int | None) -> np.ndarray:
 
 
 def _hits(rankings: Rankings, k: int | None) -> np.ndarray:
-    """[N] 1.0 where a relevant item is among the first k."""
+    """Return [N] 1.0 where a relevant item is among the first k."""
     relevant_N = np.nan_to_num(rankings.relevance_N) >= 1
     return (relevant_N & _within(rankings.rank_N, k)).astype(np.float64)
 
 
 def _ratio(part_G: np.ndarray, whole_G: np.ndarray) -> np.ndarray:
-    """Part over whole, 0 where there is no whole."""
+    """Return part over whole, 0 where there is no whole."""
     return np.divide(part_G, whole_G, out=np.zeros(len(part_G)), where=whole_G > 0)

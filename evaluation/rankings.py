@@ -154,22 +154,22 @@ class Rankings:
         )
 
     def sum(self, value_N: np.ndarray) -> np.ndarray:
-        """[G] sum over each group's candidates; 0 for a group without any."""
+        """Return [G] the sum over each group's candidates; 0 for a group without any."""
         return np.bincount(self.group_N, weights=value_N, minlength=len(self.groups))
 
     def sum_judged(self, value_J: np.ndarray) -> np.ndarray:
-        """[G] sum over each group's judged items."""
+        """Return [G] the sum over each group's judged items."""
         return np.bincount(self.judged_group_J, weights=value_J, minlength=len(self.groups))
 
     def running(self, value_N: np.ndarray) -> np.ndarray:
-        """[N] sum of `value_N` from the group's best candidate to this one."""
+        """Return [N] the sum of `value_N` from the group's best candidate to this one."""
         total_N = np.cumsum(value_N)
         first_N = np.searchsorted(self.group_N, self.group_N)
         return total_N - np.concatenate([[0.0], total_N])[first_N]
 
 
 def _places(group_N: np.ndarray) -> np.ndarray:
-    """[N] 1, 2, 3... anew for each run of equal group indices."""
+    """Return [N] 1, 2, 3... anew for each run of equal group indices."""
     starts = np.flatnonzero(np.diff(group_N, prepend=-1))
     lengths = np.diff(starts, append=len(group_N))
     return np.arange(len(group_N)) - np.repeat(starts, lengths) + 1

@@ -81,7 +81,7 @@ def _intervals(value_M: np.ndarray, samples_BM: np.ndarray) -> dict[str, Interva
 def _statistic(
     frame: pl.DataFrame, users: pl.Series, score_N: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """From the times each user was drawn, [U], to the metrics, [M]."""
+    """Return a function from the times each user was drawn, [U], to the metrics, [M]."""
     row_of = pl.DataFrame({"user_id": users}).with_row_index("user")
     rows = frame.select("request_id", "user_id", "item_id", "relevance").join(
         row_of, on="user_id", how="left", maintain_order="left"

@@ -25,7 +25,7 @@ class TimeSplit:
 
 
 def split_by_time(frame: pl.DataFrame, split: TimeSplit) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows with `ts` before `at - gap`, and rows from `at` on; order kept.
+    """Split rows with `ts` before `at - gap` from those from `at` on; order kept.
 
     Raises:
         ValueError: a request has rows on both sides, or a side is empty.

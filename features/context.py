@@ -46,7 +46,7 @@ def context_features(
     *,
     config: ContextConfig | None = None,
 ) -> pl.DataFrame:
-    """Counts, rates and ages of each candidate and its user, from events strictly before.
+    """Compute counts, rates and ages of each candidate and its user, from events strictly before.
 
     Categories and creation times come from `items` as it is now; the lake keeps no older ones.
 
@@ -93,7 +93,7 @@ def context_features(
 
 
 def count_before(asked: pl.DataFrame, events: pl.DataFrame, *, by: list[str]) -> pl.Series:
-    """Events with the same `by` strictly before each row's `ts`; uint32, 0 when there are none."""
+    """Count events with the same `by` strictly before each row's `ts`; uint32, 0 of none."""
     running = (
         events.select(*by, "ts")
         .sort("ts")
@@ -117,7 +117,7 @@ def count_before(asked: pl.DataFrame, events: pl.DataFrame, *, by: list[str]) ->
 
 
 def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: float) -> pl.Series:
-    """Events on the item strictly before each row's `ts`, each weighing 2^(-age / half life).
+    """Count events on the item before each row's `ts`, each weighing 2^(-age / half life).
 
     The running sum is kept as a logarithm, since 2^(ts / half life) overflows over some years.
     All items share one accumulation; a step between them larger than any sum inside one makes
@@ -151,7 +151,7 @@ def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: 
 
 
 def _smoothed_rate(chosen: pl.Series, shown: pl.Series, config: ContextConfig) -> pl.Series:
-    """Positive events per impression, drawn to the prior; at most 1 where not all was logged."""
+    """Return positive events per impression, drawn to the prior; 1 at most."""
     prior = config.prior_rate * config.prior_impressions
     capped = chosen.zip_with(chosen <= shown, shown)
     return (capped + prior) / (shown + config.prior_impressions)

@@ -28,13 +28,13 @@ class HistoryConfig:
 
 
 def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
-    """The rows of `events` (see `tables.EVENTS`) that speak for their item, in order."""
+    """Return the rows of `events` (see `tables.EVENTS`) that speak for their item, in order."""
     rated = (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
     return events.filter(pl.col("action").is_in(config.positive_actions) | rated)
 
 
 def requests_of(impressions: pl.DataFrame) -> pl.DataFrame:
-    """One row per request, in order of first appearance: request_id, user_id, ts.
+    """Return one row per request, in order of first appearance: request_id, user_id, ts.
 
     Raises:
         ValueError: one request has two users or two times, so "before it" has no meaning.
@@ -52,7 +52,7 @@ def requests_of(impressions: pl.DataFrame) -> pl.DataFrame:
 def histories(
     requests: pl.DataFrame, events: pl.DataFrame, *, config: HistoryConfig | None = None
 ) -> pl.DataFrame:
-    """The last positive items of each request's user, strictly before the request.
+    """Return the last positive items of each request's user, strictly before the request.
 
     An event of the same microsecond is not history: it may be the answer to the request. An item
     that was acted on twice is there once, at its newest time. An item that becomes known late is
@@ -100,7 +100,7 @@ def histories(
 
 
 def _event_ranges(requests: pl.DataFrame, positives: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """[R] first and past-the-last row of `positives` that each request may see."""
+    """Return [R] first and past-the-last row of `positives` that each request may see."""
     seen = positives.with_row_index("row").select(
         "user_id", "ts", (pl.col("row") + 1).cast(pl.Int64).alias("end")
     )
@@ -125,7 +125,7 @@ def _event_ranges(requests: pl.DataFrame, positives: pl.DataFrame) -> tuple[np.n
 
 
 def _next_same(positives: pl.DataFrame) -> np.ndarray:
-    """[E] row of the user's next event on the same item; E when there is none."""
+    """Return [E] row of the user's next event on the same item; E when there is none."""
     following = positives.with_row_index("row").select(
         pl.col("row").cast(pl.Int64).shift(-1).over("user_id", "item_id").fill_null(len(positives))
     )
@@ -135,7 +135,7 @@ def _next_same(positives: pl.DataFrame) -> np.ndarray:
 def _newest_distinct(
     begin_R: np.ndarray, end_R: np.ndarray, next_same_E: np.ndarray, max_items: int
 ) -> np.ndarray:
-    """[R, H] rows of the newest event of each of the newest items, newest first; -1 pads.
+    """Return [R, H] rows of the newest event of each of the newest items, newest first; -1 pads.
 
     An event is its item's newest exactly when the next one on that item lies past the request.
     Looks back over twice as many events until every request has enough items or no more events.

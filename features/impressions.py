@@ -11,7 +11,7 @@ RELEVANCE: Mapping[str, int] = {"view": 1, "click": 1, "like": 2, "purchase": 2}
 def impressions_from_events(
     events: pl.DataFrame, *, relevance: Mapping[str, int] = RELEVANCE
 ) -> pl.DataFrame:
-    """Every item shown in a request, and the best that came of it.
+    """Return every item shown in a request, and the best that came of it.
 
     An outcome belongs to an impression when both name the same request and item and it is not
     earlier. The request's time is that of its first impression, so that nothing seen while

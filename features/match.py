@@ -53,7 +53,7 @@ class MatchConfig:
         return tuple(24.0 * days for days in self.half_lives_days)
 
     def similarity_names(self) -> list[str]:
-        """Names of the features that are cosines, in the order they are made."""
+        """Return the names of the features that are cosines, in the order they are made."""
         return [
             "match_max",
             "match_mean",
@@ -64,7 +64,7 @@ class MatchConfig:
         ]
 
     def tier_names(self) -> list[str]:
-        """Names of the histogram's features: all shares, then all log counts; tier 0 is far."""
+        """Return the names of the histogram's features: shares, then log counts; tier 0 is far."""
         tiers = range(self.num_tiers)
         return [f"match_tier{t}_share" for t in tiers] + [f"match_tier{t}_log1p" for t in tiers]
 
@@ -76,7 +76,7 @@ def match_features(
     *,
     config: MatchConfig | None = None,
 ) -> pl.DataFrame:
-    """How each candidate relates to the history of its request.
+    """Compute how each candidate relates to the history of its request.
 
     The candidate itself is left out of the history before anything is compared (its cosine of 1
     would drown the rest) and flagged as `is_repeat`. A history item without a vector counts in
@@ -124,7 +124,7 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
 
 
 def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
-    """request_id, item_id, history_size and is_repeat of every impression, in order."""
+    """Return request_id, item_id, history_size and is_repeat of every impression, in order."""
     size = histories.select("request_id", history_size=pl.col("items").list.len().cast(pl.UInt32))
     seen = histories.select("request_id", item_id="items").explode("item_id", empty_as_null=False)
     return (
@@ -141,7 +141,7 @@ def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
 
 
 def _relative(name: str) -> list[pl.Expr]:
-    """A feature as seen among the candidates of its request: rank 1 = best, ties share it."""
+    """Put a feature in terms of its request's candidates: rank 1 = best, ties share it."""
     value = pl.col(name)
     rank = value.rank("min", descending=True).over("request_id").cast(pl.UInt32)
     return [

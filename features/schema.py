@@ -57,18 +57,18 @@ CONTEXT_FEATURES = (
 
 
 def feature_schema(match: MatchConfig | None = None) -> tuple[Feature, ...]:
-    """Every feature that a table made with `match` has, in column order."""
+    """Return every feature that a table made with `match` has, in column order."""
     return CONTEXT_FEATURES + _match_features(match or MatchConfig())
 
 
 def schema_hash(features: Iterable[Feature]) -> str:
-    """16 hexadecimal digits that change with any name, type, group, formula or the order."""
+    """Return 16 hexadecimal digits that change with any name, type, group, formula or the order."""
     rows = [(f.name, f.dtype, f.group, f.source) for f in features]
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
 
 
 def names_of(features: Sequence[Feature], groups: Iterable[FeatureGroup]) -> list[str]:
-    """Names of the features of some groups, in column order."""
+    """Return the names of the features of some groups, in column order."""
     chosen = set(groups)
     return [feature.name for feature in features if feature.group in chosen]
 

@@ -51,7 +51,7 @@ class Groups:
         *,
         slots: int,
     ) -> "Groups":
-        """The groups of `features.match.match_features`' arguments.
+        """Group the arguments of `features.match.match_features` by request.
 
         Raises:
             ValueError: an impression's request has no row in `histories`.
@@ -74,7 +74,7 @@ class Groups:
         return cls(order_N, candidate_N, first_R, history, ages_h, slots)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of requests, each of about `BLOCK_ROWS` impressions."""
+        """Yield ranges of requests, each of about `BLOCK_ROWS` impressions."""
         begin = 0
         while begin < len(self.history):
             limit = self.first_R[begin] + BLOCK_ROWS
@@ -91,7 +91,7 @@ def similarity_table(
     half_lives_h: Sequence[float],
     num_tiers: int,
 ) -> np.ndarray:
-    """Every similarity feature of every impression, in the order the impressions came.
+    """Compute every similarity feature of every impression, in the order the impressions came.
 
     Returns:
         [N, 4 + len(top_k) + T + 2 * num_tiers] float32: max, mean, top-k means, last, max of the
@@ -129,7 +129,7 @@ def _vector_histories(
 def _block(
     groups: Groups, centred: CentredEmbeddings, begin: int, end: int, half_lives_h: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[B, S] cosines, newest first, NaN beyond the history; [B, T] cosines with the profiles."""
+    """Return [B, S] cosines, newest first, NaN beyond the history, and [B, T] with the profiles."""
     start = groups.first_R[begin]
     num_rows = groups.first_R[end] - start
     cosine_BS = np.full((num_rows, groups.slots), np.nan, dtype=np.float32)
@@ -162,7 +162,7 @@ def _compare(
     half_lives_h: Sequence[float],
     slots: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[m, S] cosines with each history item and [m, T] with each profile of the history."""
+    """Return [m, S] cosines with each history item and [m, T] with each profile of the history."""
     cosine_mS = np.full((len(candidate_m), slots), np.nan, dtype=np.float32)
     profile_mT = np.full((len(candidate_m), len(half_lives_h)), np.nan, dtype=np.float32)
     if not len(history_n) or not len(candidate_m):
@@ -180,13 +180,13 @@ def _compare(
 
 
 def _weights(age_n: np.ndarray, half_lives_h: Sequence[float]) -> np.ndarray:
-    """[T, n] weights, 1 for the newest item: ages from "now" would all underflow after a pause."""
+    """Return [T, n] weights, 1 for the newest item: ages from "now" may all underflow."""
     half_life_T1 = np.asarray(half_lives_h, dtype=np.float32)[:, None]
     return np.exp2(-(age_n - age_n.min()) / half_life_T1, dtype=np.float32)
 
 
 def _summary(cosine_BS: np.ndarray, top_k: Sequence[int]) -> np.ndarray:
-    """[B, 4 + len(top_k)] max, mean, top-k means, newest, max of the newest five."""
+    """Return [B, 4 + len(top_k)] max, mean, top-k means, newest, max of the newest five."""
     count_B = np.isfinite(cosine_BS).sum(axis=1)
     best_BS = -np.sort(-cosine_BS, axis=1)  # NaN sorts last
     columns = [best_BS[:, 0], _mean_of_first(best_BS, count_B, best_BS.shape[1])]
@@ -196,14 +196,14 @@ def _summary(cosine_BS: np.ndarray, top_k: Sequence[int]) -> np.ndarray:
 
 
 def _mean_of_first(best_BS: np.ndarray, count_B: np.ndarray, k: int) -> np.ndarray:
-    """[B] mean of the first k values, of the count there is when fewer; NaN of none."""
+    """Return [B] mean of the first k values, of the count there is when fewer; NaN of none."""
     total_B = np.nan_to_num(best_BS[:, :k]).sum(axis=1, dtype=np.float64)
     num_B = np.minimum(count_B, k)
     return np.divide(total_B, num_B, out=np.full(len(num_B), np.nan), where=num_B > 0)
 
 
 def _tiers(cosine_BS: np.ndarray, edges: Sequence[float], num_tiers: int) -> np.ndarray:
-    """[B, 2 * num_tiers] share of the history in each tier, then log1p of the count.
+    """Return [B, 2 * num_tiers] share of the history in each tier, then log1p of the count.
 
     A cosine that equals an edge falls in the tier above it.
     """

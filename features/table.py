@@ -53,7 +53,7 @@ class FeatureTable:
         return schema_hash(self.features)
 
     def with_frame(self, frame: pl.DataFrame) -> "FeatureTable":
-        """The same table with other rows."""
+        """Return the same table with other rows."""
         return replace(self, frame=frame)
 
 

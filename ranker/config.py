@@ -40,7 +40,7 @@ class RankerConfig:
             )
 
     def params(self) -> dict[str, Any]:
-        """LightGBM's parameters."""
+        """Return LightGBM's parameters."""
         return {
             "objective": "lambdarank",
             "metric": "ndcg",

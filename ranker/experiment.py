@@ -48,11 +48,11 @@ class ExperimentReport:
     """Share of the gain by feature, in the last variant."""
 
     def plain(self) -> dict[str, Any]:
-        """The report as values that JSON has; a number that is not defined is None."""
+        """Return the report as values that JSON has; a number that is not defined is None."""
         return _plain(asdict(self))
 
     def to_json(self) -> str:
-        """The report as JSON."""
+        """Return the report as JSON."""
         return json.dumps(self.plain(), indent=1, allow_nan=False)
 
 
@@ -65,7 +65,7 @@ def run_experiment(
     num_resamples: int = 500,
     seed: int = 0,
 ) -> ExperimentReport:
-    """Trains each variant before the split and compares them after it.
+    """Train each variant before the split and compare them after it.
 
     Args:
         table: with `relevance`.
@@ -102,7 +102,7 @@ def run_experiment(
 def _slices(
     frame: pl.DataFrame, scores: Mapping[str, np.ndarray], *, num_resamples: int, seed: int
 ) -> dict[str, dict[str, Evaluation]]:
-    """Evaluations of parts of the rows; in an item slice a request keeps only its items of it."""
+    """Evaluate parts of the rows; in an item slice a request keeps only its items of it."""
     report: dict[str, dict[str, Evaluation]] = {}
     for name, labels in _slice_labels(frame).items():
         report[name] = {}
@@ -118,7 +118,7 @@ def _slices(
 
 
 def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:
-    """Slicing -> label of each row; null for a row in none of its slices."""
+    """Return by slicing the label of each row; null for a row in none of its slices."""
     age_h, size = pl.col("item_age_h"), pl.col("history_size")
     popularity = pl.col("item_popularity").rank("average") / pl.len()
     labels = frame.select(
@@ -143,7 +143,7 @@ def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:
 
 
 def _plain(value: Any) -> Any:
-    """The value with NaN as None, for JSON has no NaN."""
+    """Return the value with NaN as None, for JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, float) and value != value:

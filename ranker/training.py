@@ -68,7 +68,7 @@ def _check_group_sizes(frame: pl.DataFrame) -> None:
 
 
 def _shuffled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Requests by time, rows of each in an order that only the seed decides."""
+    """Order requests by time, and rows of each as only the seed decides."""
     ordered = frame.sort("ts", "request_id", "item_id")
     shuffle = pl.Series("shuffle", np.random.default_rng(seed).permutation(len(ordered)))
     return ordered.with_columns(shuffle).sort("ts", "request_id", "shuffle").drop("shuffle")

@@ -81,7 +81,7 @@ class IndexConfig:
 
 
 def channel_options(uri: str) -> dict[str, int]:
-    """Options of the gRPC channel to a Milvus.
+    """Return the options of the gRPC channel to a Milvus.
 
     pymilvus asks every ten seconds whether the server is still there. Milvus Lite takes that for an
     attack while a long call is under way and hangs up ("Too many pings"); it lives in this process,
@@ -95,7 +95,7 @@ def channel_options(uri: str) -> dict[str, int]:
 
 
 def collection_name(alias: str, version: str) -> str:
-    """The collection that holds a model version's vectors.
+    """Return the name of the collection that holds a model version's vectors.
 
     Letters and digits stay; every other byte becomes `_` and two hexadecimal digits, so that two
     versions never share a collection and `version_of` can read the version back.
@@ -118,7 +118,7 @@ def collection_name(alias: str, version: str) -> str:
 
 
 def version_of(alias: str, name: str) -> str | None:
-    """The model version in a collection's name; None when the name is not one of ours.
+    """Return the model version in a collection's name; None when the name is not one of ours.
 
     Example:
         >>> version_of("items", "items_nano_2d1_2e2")
@@ -132,7 +132,7 @@ def version_of(alias: str, name: str) -> str | None:
 
 
 def item_schema(dim: int) -> CollectionSchema:
-    """The columns of an item collection.
+    """Return the columns of an item collection.
 
     item_id is the key, given by us: with automatic ids an upsert would make a new row. row_hash
     stands for every other column but the vector; see `recall.rows`.
@@ -157,7 +157,7 @@ def item_schema(dim: int) -> CollectionSchema:
 
 
 def vector_index(config: IndexConfig) -> IndexParams:
-    """How the vectors of a new collection are indexed, by cosine similarity."""
+    """Return how the vectors of a new collection are indexed, by cosine similarity."""
     build = {"M": config.m, "efConstruction": config.ef_construction}
     params = MilvusClient.prepare_index_params()
     params.add_index(
@@ -170,6 +170,6 @@ def vector_index(config: IndexConfig) -> IndexParams:
 
 
 def search_params(config: IndexConfig, *, depth: int) -> dict[str, object]:
-    """How deep to search for `depth` rows: HNSW returns hardly more rows than its `ef`."""
+    """Return how to search for `depth` rows: HNSW returns hardly more rows than its `ef`."""
     params = {"ef": max(config.ef, depth)} if config.index_type == "HNSW" else {}
     return {"metric_type": "COSINE", "params": params}

@@ -100,13 +100,13 @@ class Filter(BaseModel):
     """The item is none of these."""
 
     def excluding(self, item_ids: Iterable[str]) -> "Filter":
-        """The same conditions, with these items ruled out too."""
+        """Return the same conditions, with these items ruled out too."""
         return self.model_copy(
             update={"exclude_ids": tuple(dict.fromkeys([*self.exclude_ids, *item_ids]))}
         )
 
     def expression(self) -> str:
-        r"""The conditions as a Milvus boolean expression; empty when there are none.
+        r"""Return the conditions as a Milvus boolean expression; empty when there are none.
 
         Example:
             >>> Filter(category_in=("a", 'b"c'), attributes={"year": Range(min=1999)}).expression()
@@ -146,12 +146,12 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t
 
 
 def quoted(text: str) -> str:
-    """A Milvus string literal that means exactly this text."""
+    """Return a Milvus string literal that means exactly this text."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def ids_in(item_ids: Iterable[str]) -> str:
-    """The Milvus expression that holds for these items."""
+    """Return the Milvus expression that holds for these items."""
     return f"item_id in {_strings(item_ids)}"
 
 

@@ -57,7 +57,7 @@ class ItemIndex(Versions):
     """
 
     def sync(self, version: str, rows: pl.DataFrame, *, dim: int) -> SyncReport:
-        """What it took to make the version's collection hold exactly `rows`.
+        """Make the version's collection hold exactly `rows`, and return what it took.
 
         Rows are compared by key and hash, not by count: what is the same stays untouched, what has
         changed is written again, what `rows` no longer holds is deleted. Killed at any point, the
@@ -94,12 +94,12 @@ class ItemIndex(Versions):
         return report
 
     def keys(self, version: str) -> pl.DataFrame:
-        """What the version's collection holds: item_id, content_hash and row_hash, all str."""
+        """Return what the version's collection holds: item_id, content_hash, row_hash, all str."""
         pages = self._pages(version, expression="", columns=tuple(KEYS))
         return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
 
     def count(self, version: str, *, expression: str = "") -> int:
-        """Number of items that match a Milvus expression, the empty one matching all."""
+        """Count the items that match a Milvus expression, the empty one matching all."""
         reply = self._client.query(
             self._collection(version),
             filter=expression,
@@ -109,7 +109,7 @@ class ItemIndex(Versions):
         return int(reply[0]["count(*)"])
 
     def vectors(self, item_ids: Sequence[str], version: str) -> dict[str, np.ndarray]:
-        """The [D] float32 vectors of the items that the version knows; others are absent."""
+        """Return the [D] float32 vectors of the items that the version knows; others are absent."""
         name = self._collection(version)
         return {
             row["item_id"]: np.asarray(row["vector"], dtype=np.float32)
@@ -164,7 +164,7 @@ class ItemIndex(Versions):
         limit: int,
         expression: str = "",
     ) -> pl.DataFrame:
-        """The items nearest to each query, by cosine.
+        """Find the items nearest to each query, by cosine.
 
         Never fewer than `limit` when that many items match: an approximate index under a selective
         filter may find too few, and such a query is answered exactly.

@@ -20,7 +20,7 @@ METADATA = ("content_hash", "category", "tags", "attributes", "created_at")
 
 
 def vector_matrix(vectors: pl.Series, *, dim: int) -> np.ndarray:
-    """[N, D] float32: a column of vectors, checked.
+    """Return [N, D] float32 a column of vectors, checked.
 
     Milvus Lite takes NaN and zero vectors without a word and then ranks at random, so they are
     refused here.
@@ -59,7 +59,7 @@ def check_vectors(vectors_ND: np.ndarray, *, dim: int) -> None:
 
 
 def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
-    """Rows that Milvus will take, each with the hash that tells whether it has changed.
+    """Return rows that Milvus will take, each with the hash that tells whether it has changed.
 
     What Milvus could not hold is left out rather than cut short, because a filter on half a value
     would lie: an over-long tag is dropped, an over-long category becomes null, an over-large set
@@ -111,7 +111,7 @@ def _row_hash(values: tuple[Any, ...]) -> str:
 
 
 def write_batches(rows: pl.DataFrame, *, max_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    """Entities for Milvus, in writes of about `max_bytes`: more by at most one row."""
+    """Yield entities for Milvus, in writes of about `max_bytes`: more by at most one row."""
     row_bytes = sum(
         (pl.col(name).str.len_bytes().fill_null(0) for name in ("item_id", "category")),
         start=pl.col("attributes").str.len_bytes()

@@ -56,7 +56,7 @@ class Recall:
         history_of: Callable[[str], list[str]],
         config: ProfileConfig | None = None,
     ) -> None:
-        """A recall over `index`.
+        """Answer from `index`.
 
         Args:
             index: where the item vectors are.
@@ -73,7 +73,7 @@ class Recall:
         self._encoder_lock = threading.Lock()
 
     def live_version(self) -> str:
-        """The model version that answers.
+        """Return the model version that answers.
 
         Raises:
             Unavailable: none has been promoted yet.
@@ -92,7 +92,7 @@ class Recall:
         policy: Policy = "auto",
         deadline_s: float | None = None,
     ) -> Candidates:
-        """Items that match a text, an image, or both together.
+        """Find items that match a text, an image, or both together.
 
         Args:
             content: the query, untrusted; not empty.
@@ -116,7 +116,7 @@ class Recall:
         )
 
     def by_item(self, item_id: str, *, top_k: int = 100, filter: Filter = NO_FILTER) -> Candidates:
-        """Items like an item, which is itself left out.
+        """Find items like an item, which is itself left out.
 
         Raises:
             NotFound: the live version does not hold the item.
@@ -139,7 +139,7 @@ class Recall:
         filter: Filter = NO_FILTER,
         exclude_seen: bool = True,
     ) -> Candidates:
-        """Items that fit what a user did; see `by_history`.
+        """Find items that fit what a user did; see `by_history`.
 
         Raises:
             NotFound: the user has no history, or none of it is in the live version.
@@ -159,7 +159,7 @@ class Recall:
         filter: Filter = NO_FILTER,
         exclude_seen: bool = True,
     ) -> Candidates:
-        """Items near the recency-weighted mean of a history.
+        """Find items near the recency-weighted mean of a history.
 
         Args:
             history: item ids, newest first. Items that the live version does not hold are passed

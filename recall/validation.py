@@ -108,7 +108,7 @@ def validate(
     seed: int = 0,
     config: ValidationConfig | None = None,
 ) -> Validation:
-    """What there is to say for and against promoting a version.
+    """Say what there is for and against promoting a version.
 
     Keys and hashes are compared rather than counts, which a Milvus server gets wrong for minutes
     after a write. Then a sample of items is searched for by its own vectors.

@@ -26,7 +26,7 @@ class Versions:
 
     @classmethod
     def open(cls, config: IndexConfig) -> Self:
-        """An open index on the Milvus that the config names.
+        """Open an index on the Milvus that the config names.
 
         Raises:
             Unavailable: a server that does not answer, or a Milvus Lite folder that another process
@@ -62,16 +62,16 @@ class Versions:
         self.close()
 
     def versions(self) -> list[str]:
-        """Model versions that have a collection, sorted."""
+        """Return the model versions that have a collection, sorted."""
         names = self._client.list_collections()
         return sorted(v for name in names if (v := version_of(self.config.alias, name)) is not None)
 
     def live_version(self) -> str | None:
-        """The model version that queries are answered from; None before the first promotion."""
+        """Return the version that queries are answered from; None before the first promotion."""
         return self._version_behind(self.config.alias)
 
     def previous_version(self) -> str | None:
-        """The model version that a rollback leads to; None when there is none."""
+        """Return the model version that a rollback leads to; None when there is none."""
         version = self._version_behind(self.config.previous_alias)
         return None if version == self.live_version() else version
 
@@ -96,7 +96,7 @@ class Versions:
         logger.info("promoted version=%s previous=%s", version, live)
 
     def rollback(self) -> str:
-        """The version that is live again: the one before the last promotion.
+        """Make the version before the last promotion live again, and return it.
 
         The two change places, so rolling back twice changes nothing.
 
@@ -134,7 +134,7 @@ class Versions:
         self._loaded.discard(name)
 
     def dim(self, version: str) -> int:
-        """D, the length of the version's vectors.
+        """Return D, the length of the version's vectors.
 
         Raises:
             NotFound: the version has no collection.

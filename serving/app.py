@@ -42,13 +42,13 @@ def create_app(
 
     @app.get("/healthz")
     def healthz() -> dict[str, str | int]:
-        """The live version and its number of items; 503 when no version answers."""
+        """Return the live version and its number of items; 503 when no version answers."""
         version = recall.live_version()
         return {"version": version, "rows": recall.index.count(version)}
 
     @app.get("/metrics")
     def get_metrics() -> Response:
-        """Counts and times as Prometheus reads them."""
+        """Return counts and times as Prometheus reads them."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
@@ -57,7 +57,7 @@ def create_app(
 def _add_recall(app: FastAPI, recall: Recall, metrics: ServingMetrics) -> None:
     @app.post("/v1/recall")
     def post_recall(request: RecallRequest) -> RecallReply:
-        """Candidates for one query."""
+        """Find candidates for one query."""
         started = time.perf_counter()
         with counted(metrics.recall_answers, request.kind):
             candidates = answer(recall, request)
@@ -70,7 +70,7 @@ def _add_recall(app: FastAPI, recall: Recall, metrics: ServingMetrics) -> None:
 def _add_recommend(app: FastAPI, recommender: Recommender, metrics: ServingMetrics) -> None:
     @app.post("/v1/recommend")
     def post_recommend(request: RecommendRequest) -> RecommendReply:
-        """Items for one user, in the ranker's order.
+        """Recommend items to one user, in the ranker's order.
 
         409 when the ranker was trained on other features or on another version than the live one,
         503 when none was trained.

@@ -60,7 +60,7 @@ class Recommender:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """A recommender over `recall`.
+        """Recommend from what `recall` finds.
 
         Args:
             recall: finds the candidates.

@@ -101,7 +101,7 @@ def _measured(
 
 
 def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
-    """Reads the set's queries with rationales of one's choice."""
+    """Return a function that encodes the set's queries with rationales of one's choice."""
     from functools import partial
 
     from embedder.reasoners.given_rationales import encode_with_rationales

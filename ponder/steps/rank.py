@@ -107,7 +107,7 @@ def evaluate_rankers(
 
 
 def _newest(frame: pl.DataFrame, share: float) -> datetime:
-    """The moment after which the newest share of the requests came."""
+    """Return the moment after which the newest share of the requests came."""
     moments = frame.group_by("request_id").agg(pl.col("ts").first())["ts"].sort()
     return moments[int(len(moments) * (1 - share))]
 
@@ -154,7 +154,7 @@ def _evaluate_left_out(
 def _held_out_ranks(
     log: Log, table: FeatureTable, rankers: dict[str, Ranker], progress: Callable[[int], None]
 ) -> dict[str, np.ndarray]:
-    """By ranker, the 1-based rank of every user's held-out item; ties go to the smaller id."""
+    """Rank every user's held-out item by each ranker, from 1; ties go to the smaller id."""
     train_events, held_out = leave_last_out(log.events, candidate_items=log.candidates)
     centred = CentredEmbeddings.of(log.vectors, table.centring)
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in rankers}
