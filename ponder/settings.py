@@ -90,6 +90,13 @@ class Settings(BaseSettings):
     """Passed through to kafka-python: `security_protocol`, `sasl_mechanism`, `ssl_cafile`...
     Secret. In a variable a JSON object."""
 
+    item_decoder: str = ""
+    """Function that makes fields of an item topic's message, as `module:function`, e.g.
+    `shop.avro:decode_item`; empty: messages are JSON."""
+
+    event_decoder: str = ""
+    """The same for the event topic."""
+
     media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     """Networks that images may be fetched from although they are not of the public internet, e.g.
     `10.0.0.0/8,fd00::/8`."""

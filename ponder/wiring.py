@@ -1,8 +1,9 @@
 """Opens what a deployment's settings name; heavy packages are imported when first needed."""
 
 import functools
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import polars as pl
 from pydantic import Secret
@@ -21,6 +22,7 @@ SENTENCE = "st:"
 """Before the name of a sentence-transformers model."""
 
 if TYPE_CHECKING:
+    from catalog.ingest.message_parsing import Decoder, Decoders
     from catalog.kafka.config import KafkaConfig
     from embedder.content import CatalogueEncoder, Policy
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
@@ -65,6 +67,34 @@ def kafka_config(settings: Settings) -> "KafkaConfig":
         raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
     security = _revealed(settings.kafka_security)
     return KafkaConfig(bootstrap_servers=settings.kafka, security=security)
+
+
+def message_decoders(settings: Settings) -> "Decoders":
+    """Import the functions that decode the topics' messages.
+
+    Raises:
+        ValueError: a setting names nothing that can be imported and called.
+    """
+    from catalog.ingest.message_parsing import Decoders
+
+    return Decoders(
+        item=_imported("item_decoder", settings.item_decoder),
+        event=_imported("event_decoder", settings.event_decoder),
+    )
+
+
+def _imported(setting: str, name: str) -> "Decoder | None":
+    if not name:
+        return None
+    try:
+        decoder = pkgutil.resolve_name(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{setting} must name a function as module:function, got {name!r}: {error}"
+        ) from error
+    if not callable(decoder):
+        raise ValueError(f"{setting} must name a function, got {name!r}")
+    return cast("Decoder", decoder)
 
 
 def open_index(settings: Settings) -> "ItemIndex":

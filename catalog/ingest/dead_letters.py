@@ -13,7 +13,7 @@ from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.intake import Intake
-from catalog.ingest.message_parsing import Decoder
+from catalog.ingest.message_parsing import JSON, Decoders
 from catalog.ingest.report import LandingReport
 from catalog.lake.lake import Lake
 from catalog.lake.letter_kinds import Kind, kind_of
@@ -106,8 +106,7 @@ def replay(
     base_dir: Path | None = None,
     item_topic: str = "items",
     event_topic: str = "events",
-    item_decoder: Decoder | None = None,
-    event_decoder: Decoder | None = None,
+    decoders: Decoders = JSON,
     image_config: ImageConfig = DEFAULTS,
     progress: Callable[[int], None] | None = None,
 ) -> ReplayReport:
@@ -124,8 +123,7 @@ def replay(
             A message of Kafka never reads a file.
         item_topic: Kafka topic of items.
         event_topic: Kafka topic of events.
-        item_decoder: of the messages of the item topic; None takes them for JSON.
-        event_decoder: of the messages of the event topic.
+        decoders: of the messages of the two topics.
         image_config: where images may be fetched from, and their limits.
         progress: told how many more letters were replayed.
     """
@@ -137,9 +135,7 @@ def replay(
         ImageFetcher(image_config) as inline,
         ImageFetcher(image_config, base_dir=base_dir) as with_files,
     ):
-        decoded = Intake(
-            lake=lake, images=inline, item_decoder=item_decoder, event_decoder=event_decoder
-        )
+        decoded = Intake(lake=lake, images=inline, decoders=decoders)
         of_files = Intake(lake=lake, images=with_files)
         for topic, stage in sorted(meant.select("topic", "stage").unique().rows()):
             kind = kind_of(topic, stage, item_topic=item_topic, event_topic=event_topic)

@@ -10,7 +10,12 @@ from typing import Any
 
 from catalog.images.fetcher import ImageFetcher
 from catalog.ingest.batch import Batch
-from catalog.ingest.message_parsing import Decoder, parse_event_messages, parse_item_messages
+from catalog.ingest.message_parsing import (
+    JSON,
+    Decoders,
+    parse_event_messages,
+    parse_item_messages,
+)
 from catalog.ingest.report import LandingReport
 from catalog.ingest.writer import write_events, write_images, write_items
 from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
@@ -27,11 +32,8 @@ class Intake:
     """Without a data folder where the messages come from Kafka: a path in one would let its sender
     read this machine's files."""
 
-    item_decoder: Decoder | None = None
-    """Of the values of items; None takes them for JSON."""
-
-    event_decoder: Decoder | None = None
-    """Of the values of events."""
+    decoders: Decoders = JSON
+    """Of the values of messages."""
 
     def parse(self, table: Table, messages: Sequence[Any], batch: Batch) -> None:
         """Add messages to a batch, as items or dead letters; see `catalog.ingest.message_parsing`.
@@ -42,9 +44,9 @@ class Intake:
             batch: of that table.
         """
         if table is ITEMS:
-            parse_item_messages(messages, batch, decoder=self.item_decoder)
+            parse_item_messages(messages, batch, decoder=self.decoders.item)
         else:
-            parse_event_messages(messages, batch, decoder=self.event_decoder)
+            parse_event_messages(messages, batch, decoder=self.decoders.event)
 
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS

@@ -5,7 +5,7 @@ would only get in its way. What waits for disks and networks is left to the thre
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,20 @@ For Avro, e.g. with fastavro, past the five bytes that a schema registry puts in
 For Protobuf: `MessageToDict(ItemMessage.FromString(value), preserving_proto_field_name=True)`.
 Whatever a decoder raises makes a dead letter of the message.
 """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoders:
+    """How the messages of the two topics are decoded."""
+
+    item: Decoder | None = None
+    """Of the values of items; None takes them for JSON."""
+
+    event: Decoder | None = None
+    """Of the values of events."""
+
+
+JSON = Decoders()
 
 
 def parse_item_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:

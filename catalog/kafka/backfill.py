@@ -18,7 +18,7 @@ from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
-from catalog.ingest.message_parsing import Decoder, sent_at
+from catalog.ingest.message_parsing import JSON, Decoders, sent_at
 from catalog.ingest.report import LandingReport
 from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
@@ -78,8 +78,7 @@ def backfill(
     window: Window,
     *,
     idle_timeout_s: float = 60.0,
-    item_decoder: Decoder | None = None,
-    event_decoder: Decoder | None = None,
+    decoders: Decoders = JSON,
     image_config: ImageConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     progress: Progress | None = None,
@@ -95,8 +94,7 @@ def backfill(
         lake: written to.
         window: what to land.
         idle_timeout_s: give up after so many seconds without any progress.
-        item_decoder: see `catalog.kafka.consumer.consume`, as for the next two.
-        event_decoder: of the messages of the event topic.
+        decoders: of the messages of the two topics.
         image_config: where images may be fetched from, and their limits.
         consumer_factory: makes the consumer from keyword arguments.
         progress: told of every batch.
@@ -119,9 +117,7 @@ def backfill(
         for partition, offset in _starts(consumer, held, window).items():
             consumer.seek(partition, offset)
         with ImageFetcher(image_config) as images:
-            intake = Intake(
-                lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
-            )
+            intake = Intake(lake=lake, images=images, decoders=decoders)
             report = _land(
                 _read(consumer, ends, idle_timeout_s=idle_timeout_s),
                 window,

@@ -27,7 +27,7 @@ from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.intake import Intake
 from catalog.ingest.landing import Progress
-from catalog.ingest.message_parsing import Decoder
+from catalog.ingest.message_parsing import JSON, Decoders
 from catalog.ingest.report import LandingReport
 from catalog.kafka.assignment import NOT_ASSIGNED, Assignment
 from catalog.kafka.buffer import MessageBuffer
@@ -58,8 +58,7 @@ def consume(
     follow: bool = False,
     stop: Event | None = None,
     timeout_s: float | None = 600.0,
-    item_decoder: Decoder | None = None,
-    event_decoder: Decoder | None = None,
+    decoders: Decoders = JSON,
     image_config: ImageConfig = DEFAULTS,
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     metrics: LandingMetrics | None = None,
@@ -76,8 +75,7 @@ def consume(
         follow: go on at the end of the topics, and write by `batch_age_s` too.
         stop: ends the reading when set, e.g. by a signal handler.
         timeout_s: wall-clock seconds after which no new poll is made; None sets no limit.
-        item_decoder: of the messages of the item topic; None takes them for JSON.
-        event_decoder: of the messages of the event topic.
+        decoders: of the messages of the two topics.
         image_config: where images may be fetched from, and their limits. They come inline or are
             fetched: a path in a message would let a sender read this machine's files.
         consumer_factory: makes the consumer from `client_options`.
@@ -91,9 +89,7 @@ def consume(
             stands.
     """
     images = ImageFetcher(image_config)
-    intake = Intake(
-        lake=lake, images=images, item_decoder=item_decoder, event_decoder=event_decoder
-    )
+    intake = Intake(lake=lake, images=images, decoders=decoders)
     landing = _Landing(
         config,
         intake,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import image_config, kafka_config, open_lake
+from ponder.wiring import image_config, kafka_config, message_decoders, open_lake
 
 if TYPE_CHECKING:
     from catalog.kafka.backfill import Window
@@ -26,5 +26,6 @@ def backfill(
         open_lake(settings),
         window,
         image_config=image_config(settings),
+        decoders=message_decoders(settings),
         progress=progress,
     )

@@ -1,7 +1,11 @@
 """Tests for ponder/wiring.py: another kind of embedder goes through the whole pipeline."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
+from catalog.ingest.message_parsing import Decoders
 from ponder import wiring
 from ponder.reports.reasoning.report import embedder_report
 from ponder.reports.run.page import write_html
@@ -49,3 +53,21 @@ def test_it_cannot_be_asked_for_an_account_of_its_reasoning(tmp_path, sentence_m
     settings = Settings(home=tmp_path, model=sentence_model)
     with pytest.raises(ValueError, match="must be one that reasons"):
         embedder_report(settings, bazaar, tmp_path / "out")
+
+
+def decode(value):
+    return {"item_id": value.decode()}
+
+
+def test_decoders_of_messages_are_found_by_their_names(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shop_avro", SimpleNamespace(decode_item=decode))
+    found = wiring.message_decoders(Settings(item_decoder="shop_avro:decode_item"))
+    assert found == Decoders(item=decode)
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_module:decode", "json:no_such_function", "json:__name__"]
+)
+def test_a_decoder_that_is_no_function_is_refused_by_its_setting(name):
+    with pytest.raises(ValueError, match=f"event_decoder must name a function.* got '{name}'"):
+        wiring.message_decoders(Settings(event_decoder=name))

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from catalog.ingest.batch import Batch
-from catalog.ingest.message_parsing import parse_event_messages, parse_item_messages
+from catalog.ingest.message_parsing import Decoders, parse_event_messages, parse_item_messages
 from catalog.kafka.config import KafkaConfig
 from catalog.kafka.consumer import consume
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
@@ -50,8 +50,7 @@ def test_a_decoder_lands_what_is_not_json_and_its_failures_keep_the_bytes(lake, 
     report = consume(
         KafkaConfig(bootstrap_servers="host:9092"),
         lake,
-        item_decoder=unpack,
-        event_decoder=unpack_event,
+        decoders=Decoders(item=unpack, event=unpack_event),
         consumer_factory=fake_broker,
     )
     landed = lake.read(ITEMS, ["item_id", "title", "deleted"]).sort("item_id")
