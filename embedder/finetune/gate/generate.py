@@ -58,7 +58,8 @@ def roll_out(
             num_slots=len(own_seeds),
             reads_end=False,
         )
-        for rationale in _begun(backbone, inputs, samples, list(map(len, seeds)), images=images):
+        num_rollouts = [len(own) for own in seeds]
+        for rationale in _begun(backbone, inputs, samples, num_rollouts, images=images):
             batch.wait(rationale)
         while batch.is_busy:
             for finished in batch.advance():

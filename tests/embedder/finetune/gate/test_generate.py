@@ -1,8 +1,10 @@
 """Tests for embedder/finetune/gate/generate.py: what is drawn, from which distribution."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
+import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
@@ -53,6 +55,31 @@ def test_a_rollout_does_not_depend_on_what_it_is_decoded_with(backbone, inputs, 
     assert rolled(backbone, inputs, samples[:1], [1])[0] == together[0][:1]
     assert rolled(backbone, inputs, samples, [2, 1, 3])[2] == together[2]
     assert rolled(backbone, inputs, samples, [2, 0, 3], seed="1") != together
+
+
+def test_where_memory_runs_out_fewer_are_decoded_at_once_and_the_same_is_drawn(
+    backbone, inputs, samples
+):
+    class ShortOfMemory:
+        """Text layers that cannot decode more than two sequences at once."""
+
+        empty_past = backbone.text.empty_past
+
+        def step(self, ids, positions, cache):
+            states = backbone.text.step(ids, positions, cache)
+            if len(ids) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return states
+
+    short = SimpleNamespace(
+        model=backbone.model,
+        device=backbone.device,
+        prefill=backbone.prefill,
+        logits=backbone.logits,
+        text=ShortOfMemory(),
+    )
+    expected = rolled(backbone, inputs, samples, [2, 0, 3])
+    assert rolled(short, inputs, samples, [2, 0, 3]) == expected
 
 
 def test_answers_run_from_the_gate_to_the_embedding_token(backbone, inputs, samples):

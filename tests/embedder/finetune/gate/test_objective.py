@@ -98,7 +98,7 @@ def test_gains_are_scores_against_the_embedders_own_vectors(
 
 
 def test_a_rationale_without_form_earns_nothing(trainer, fresh, pairs):
-    """Untrained weights hardly ever write one summary and end within 8 words."""
+    """Untrained weights hardly ever write one summary and end within 8 tokens."""
     rollouts = trainer().objective.sampler.sample(pairs, "query", seed="a")
     summary = fresh().inputs.summary_id
     answers = [a for one in rollouts.prompted for a in one.answers[1:]]
@@ -128,13 +128,13 @@ def test_the_gate_opens_where_reasoning_pays_and_closes_where_it_costs(
 
 
 def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pairs):
-    """One word of one rationale that was better than its group: its probability must rise."""
+    """One token of one rationale that was better than its group: its probability must rise."""
     learner = trainer(train_tokens=True, kl_weight=0.0)
     rollouts = learner.objective.sampler.sample(pairs[:1], "query", seed="a")
     rollouts = replace(rollouts, reward_PG=torch.tensor([[0.0, 0.0, 1.0, 0.5]]))
     losses = learner.objective.losses(rollouts)
     num_tokens = [len(answer) - 1 for answer in rollouts.prompted[0].answers[1:]]
-    # At the weights that drew the words every ratio is 1, so the loss is the mean advantage.
+    # At the weights that drew the tokens every ratio is 1, so the loss is the mean advantage.
     # Mean 0.375, so the deviations are -0.375 twice, 0.625 and 0.125.
     unit = ((2 * 0.375**2 + 0.625**2 + 0.125**2) / 3) ** 0.5 + 1e-4
     advantages = [0.625 / unit, 0.125 / unit]

@@ -52,7 +52,7 @@ def test_utility_is_the_gain_less_its_words_and_for_direct_what_reasoning_has_lo
         config,
         max_new_tokens=16,
     )
-    # Gains 0.1 and -0.04 are worth 0.5 and -0.2; 4 and 8 of 16 words cost 0.125 and 0.25. Their
+    # Gains 0.1 and -0.04 are worth 0.5 and -0.2; 4 and 8 of 16 tokens cost 0.125 and 0.25. Their
     # mean, 0.03, is worth -0.15 to a direct answer. Gains beyond 0.2 are worth 1.
     expected = [[-0.15, -0.15, 0.375, -0.45], [-1.0, -1.0, 0.875, 0.75]]
     torch.testing.assert_close(rewards, torch.tensor(expected))
