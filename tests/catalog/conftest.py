@@ -53,7 +53,7 @@ class FakeBroker:
 
 
 class FakeConsumer:
-    """The part of kafka-python's consumer that the lander uses, for one member of a group."""
+    """The part of kafka-python's consumer that the landing uses, for one member of a group."""
 
     def __init__(self, broker, options):
         self.broker, self.options = broker, options

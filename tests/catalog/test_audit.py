@@ -80,7 +80,7 @@ def test_keys_of_several_columns_are_compared_whole(sound):
     assert (count, first.split()[0], first.split()[-1]) == (1, "b", "v")
 
 
-def test_an_item_without_its_image_is_a_fault_and_a_image_without_item_is_not(sound):
+def test_an_item_without_its_image_is_a_fault_and_an_image_without_item_is_not(sound):
     sound.delete(MEDIA, media("p").select("hash"))
     sound.insert_new(MEDIA, media("x", "y"))
     assert told(sound) == {

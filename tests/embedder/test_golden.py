@@ -129,7 +129,7 @@ def test_a_querys_vector_and_rationale_are_golden(golden, nano, number):
         assert (encoding.rationale, encoding.summary) == (rationale.strip(), summary.strip())
 
 
-def test_the_vector_of_an_item_with_a_image_is_golden(golden, nano):
+def test_the_vector_of_an_item_with_an_image_is_golden(golden, nano):
     content = Content(golden["item"]["text"], base64.b64decode(golden["image"]))
     (encoding,) = nano.encode_items([content], policy="never")
     np.testing.assert_allclose(encoding.vector, golden["item"]["vector"], atol=1e-5)

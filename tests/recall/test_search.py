@@ -41,7 +41,7 @@ def test_a_text_finds_the_items_it_names(recall):
     assert found.took_ms > 0
 
 
-def test_a_image_alone_and_with_a_text_is_a_query(recall):
+def test_an_image_alone_and_with_a_text_is_a_query(recall):
     assert ids(recall.by_content(Content(image=b"png"), top_k=1)) == ["sky"]
     # red + blue, normalised: plum 0.99, rose and sky 0.71.
     assert ids(recall.by_content(Content("red", b"png"), top_k=3)) == ["plum", "rose", "sky"]

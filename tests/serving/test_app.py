@@ -125,7 +125,7 @@ def test_half_a_character_is_refused(client, query):
     assert client.post("/v1/recall", content=query).status_code == 422
 
 
-def test_a_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):
     bomb = image(8_000, 6_000, mode="1")  # 48 megapixels in some kilobytes
     reply = client.post("/v1/recall", json={"image_base64": bomb})
     assert reply.status_code == 422

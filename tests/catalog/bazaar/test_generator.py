@@ -54,7 +54,7 @@ def test_no_two_silhouettes_look_the_same():
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_image_shows_as_many_shapes_as_the_product_counts(count):
+def test_an_image_shows_as_many_shapes_as_the_product_counts(count):
     image = draw(Product("bowl", "black", "plain", count, "ACME"), random.Random(3))
     dark = np.asarray(image.convert("L"))[: SHELF_HEIGHT - 1] < 128
     assert count_regions(dark) == count

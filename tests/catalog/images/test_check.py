@@ -77,7 +77,7 @@ def test_whole_images_of_every_kind_land_and_can_be_embedded(image):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "progressive JPEG", "WEBP", "GIF", "BMP", "CMYK"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_a_image_cut_off_anywhere_in_its_pixels_is_rejected(kind, share):
+def test_an_image_cut_off_anywhere_in_its_pixels_is_rejected(kind, share):
     whole = LANDED[kind]
     assert "whole PNG" in reason(whole[: int(len(whole) * share)])
 

@@ -93,7 +93,7 @@ def test_the_outcome_does_not_depend_on_who_is_slow(data):
             assert entry.image == png(number_of(uri))
 
 
-def test_what_is_fetched_must_be_a_image():
+def test_what_is_fetched_must_be_an_image():
     (entry,) = load(["http://h/1"], lambda uri: b"<html>not here</html>")
     assert "must be a whole PNG" in str(entry.item)
 

@@ -210,7 +210,7 @@ def test_line_breaks_in_an_address_add_no_header(web, answer):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 204, 206, 304])
-def test_an_answer_without_a_image_is_final(web, answer, status):
+def test_an_answer_without_an_image_is_final(web, answer, status):
     web.routes["/a"] = answer(b"", status=status)
     assert f"got {status}" in reason(web.url("/a"))
 

@@ -26,7 +26,7 @@ def reason(image_uri, *, base_dir=None, **options):
     return str(caught.value)
 
 
-def test_an_item_without_a_image_has_none():
+def test_an_item_without_an_image_has_none():
     assert load_image(item(None), base_dir=None) is None
 
 
@@ -43,7 +43,7 @@ def test_an_inline_image_comes_back_as_it_was(image):
 @pytest.mark.parametrize(
     "form", ["pics/a b.png", "file:pics/a%20b.png", "file://{dir}/pics/a%20b.png"]
 )
-def test_a_image_is_read_from_the_data_folder(tmp_path, image, form):
+def test_an_image_is_read_from_the_data_folder(tmp_path, image, form):
     (tmp_path / "pics").mkdir()
     (tmp_path / "pics" / "a b.png").write_bytes(image)
     assert load_image(item(form.format(dir=tmp_path)), base_dir=tmp_path) == image

@@ -42,7 +42,7 @@ def test_only_an_inline_image_gets_another_uri():
     assert written.to_list() == ["a.png", "media:00ff", "media:00ff"]
 
 
-def test_a_image_is_named_by_its_sha256():
+def test_an_image_is_named_by_its_sha256():
     assert hash_image(b"GIF") == hashlib.new("sha256", b"GIF").hexdigest()
 
 

@@ -95,7 +95,7 @@ def test_items_go_out_by_their_id_and_before_the_events_of_a_user(source):
     assert (producer.flushed, producer.closed) == (3, True)
 
 
-def test_a_image_named_by_a_path_goes_inline_and_nothing_else_changes(source, image):
+def test_an_image_named_by_a_path_goes_inline_and_nothing_else_changes(source, image):
     producer = FakeProducer()
     records = source(items=[item("a", image_uri="a.png", shelf=3)])
     (records.base_dir / "a.png").write_bytes(image)
@@ -105,7 +105,7 @@ def test_a_image_named_by_a_path_goes_inline_and_nothing_else_changes(source, im
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1/a.png", "s3://bucket/a.png"])
-def test_a_image_that_must_be_fetched_is_left_to_the_lander(source, uri):
+def test_an_image_that_must_be_fetched_is_left_to_the_landing(source, uri):
     producer = FakeProducer()
     publish(source(items=[item("a", image_uri=uri)]), CONFIG, producer_factory=producer)
     [(_, key, value)] = producer.sent

@@ -43,7 +43,7 @@ def test_a_line_is_padded_to_a_ratio_that_models_take():
     assert open_image(encoded(Image.new("RGB", (400, 1)))).size == (400, 20)
 
 
-def test_a_single_pixel_is_a_image():
+def test_a_single_pixel_is_an_image():
     assert open_image(encoded(Image.new("RGB", (1, 1)))).size == (1, 1)
 
 

@@ -16,7 +16,7 @@ from embedder.prompting.template import (
 CONTROL = [*PONDER_TOKENS, "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|endoftext|>"]
 
 
-def test_a_prompt_without_a_image_has_no_vision_tokens():
+def test_a_prompt_without_an_image_has_no_vision_tokens():
     assert "vision" not in prompt("find", "red mugs")
     assert prompt("find", "red mugs", num_image_tokens=3).count("<|image_pad|>") == 3
 

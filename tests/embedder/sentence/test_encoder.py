@@ -103,12 +103,12 @@ def test_a_shortened_model_gives_short_unit_vectors(text_model, tmp_path):
     assert np.linalg.norm(encoding.vector) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_text_model_passes_over_a_image_beside_a_text(text_encoder, image):
+def test_a_text_model_passes_over_an_image_beside_a_text(text_encoder, image):
     with_image, without = text_encoder.encode_items([Content("mugs", image), Content("mugs")])
     np.testing.assert_array_equal(with_image.vector, without.vector)
 
 
-def test_a_image_alone_fails_its_item_and_no_other(text_encoder, image):
+def test_an_image_alone_fails_its_item_and_no_other(text_encoder, image):
     rows = [
         {"item_id": "a", "title": "3 mugs", "image_hash": "pic"},
         {"item_id": "b", "title": None, "image_hash": "pic"},

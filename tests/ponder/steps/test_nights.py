@@ -47,7 +47,7 @@ def indexed(settings):
         return set(index.keys(index.live_version())["item_id"])
 
 
-def half_a_image(folder):
+def half_an_image(folder):
     """The first half of an image's bytes."""
     Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
     whole = (folder / "images" / "whole.jpg").read_bytes()
@@ -56,7 +56,7 @@ def half_a_image(folder):
 
 def land_unreadable(settings, folder, item_id):
     """An item that cannot be embedded; past landing, which lets no such image through."""
-    lake, half = open_lake(settings), half_a_image(folder)
+    lake, half = open_lake(settings), half_an_image(folder)
     item = Item(item_id=item_id, updated_at=datetime.now(UTC))
     lake.insert_new(MEDIA, pl.DataFrame({"hash": [hash_image(half)], "bytes": [half]}))
     lake.upsert_items(item_frame([item], [hash_image(half)]))
@@ -135,7 +135,7 @@ def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, nig
 
 
 def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
-    half = half_a_image(folder)
+    half = half_an_image(folder)
     (folder / "images" / "cut.jpg").write_bytes(half)
     when = "2026-03-05T00:00:00Z"
     append(

@@ -39,7 +39,7 @@ def test_equal_neighbours_are_in_order_of_id():
     assert [n.nearest for n in near if n.item_id == "c"] == [[("a", 0.0), ("b", 0.0)]]
 
 
-def test_items_are_spread_over_categories_and_those_with_a_image_go_first():
+def test_items_are_spread_over_categories_and_those_with_an_image_go_first():
     vectors = {name: [1.0, 0.0] for name in "abcdef"}
     frame = living(
         vectors,

@@ -297,7 +297,7 @@ def test_neighbours_are_shown_with_their_cosine(settings):
     assert first_row == "title of c 0.600 title of b 0.000"
 
 
-def test_an_item_without_a_image_has_a_placeholder_that_says_so(settings):
+def test_an_item_without_an_image_has_a_placeholder_that_says_so(settings):
     put_items(settings, {"a": [1, 0]}, with_image=False)
     page = page_of(settings)
     assert page.values("src") == []
