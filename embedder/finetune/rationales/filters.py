@@ -19,8 +19,6 @@ import polars as pl
 
 from embedder.finetune.records import GeneratedRationale
 
-FLAGS = ("control", "duplicate", "empty", "leak", "too_long")
-
 _CONTROL = re.compile(r"<\s?\|[^<>|]{1,40}\|>|</?(?:think|answer|tool_call)>")
 _WORD = re.compile(r"\w+")
 

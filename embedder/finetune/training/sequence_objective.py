@@ -29,7 +29,7 @@ Followed = tuple[list[str], str]
 
 
 class SequenceObjective:
-    """Sequence-to-item and ID-to-item losses; an `objectives.Objective`."""
+    """Sequence-to-item and ID-to-item losses; an `item_objectives.ItemObjective`."""
 
     def __init__(
         self,
