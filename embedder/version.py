@@ -56,7 +56,7 @@ class Manifest:
     """A rationale that is longer is closed by force, and counted as a fallback."""
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "._-" for c in self.name):
+        if not self.name or self.name != plain_name(self.name):
             raise ValueError(f"name must be letters, digits, '.', '_' or '-', got {self.name!r}")
         if not 0 <= self.theta <= 1:
             raise ValueError(f"theta must be in [0, 1], got {self.theta}")
@@ -87,22 +87,33 @@ def resolve(model: str) -> Path:
         FileNotFoundError: the folder holds no safetensors weights. Pickled weights are refused:
             reading them can run code.
     """
-    if model == "nano":
-        folder = NANO
-    elif Path(model).is_dir():
-        folder = Path(model)
-    elif model.startswith((".", "/")):
-        raise FileNotFoundError(f"model folder {model!r} does not exist")
-    else:
-        from huggingface_hub import snapshot_download  # only here: most runs need no hub
-
-        folder = Path(snapshot_download(model, allow_patterns=list(READ_PATTERNS)))
+    folder = NANO if model == "nano" else fetched_folder(model)
     if not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(
             f"{folder} must hold *.safetensors weights; convert other formats first, they are "
             "not read because they can run code"
         )
     return folder
+
+
+def fetched_folder(model: str) -> Path:
+    """Return an existing folder, or that of a hub id, of which what is read is then downloaded.
+
+    Raises:
+        FileNotFoundError: the name is that of a folder, and it does not exist.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    if model.startswith((".", "/")):
+        raise FileNotFoundError(f"model folder {model!r} does not exist")
+    from huggingface_hub import snapshot_download  # only here: most runs need no hub
+
+    return Path(snapshot_download(model, allow_patterns=list(READ_PATTERNS)))
+
+
+def plain_name(text: str) -> str:
+    """Return a text as the name of a version: what is no letter, digit or `._-` becomes a dash."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -113,8 +124,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / "manifest.json"
     if not path.exists():
-        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in folder.name)
-        return Manifest(name=name or "model")
+        return Manifest(name=plain_name(folder.name) or "model")
     values = json.loads(path.read_text())
     if not isinstance(values, dict) or "name" not in values:
         raise ValueError(f"{path} must be a JSON object with a name")

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from embedder.version import READ_PATTERNS, read_manifest
+from embedder.version import READ_PATTERNS, fetched_folder, plain_name, read_manifest
 
 CODE_VERSION = 1
 """Raise it whenever `embedder.sentence.encoder` would give another vector."""
@@ -16,14 +16,7 @@ def sentence_folder(model: str) -> Path:
         FileNotFoundError: it does not exist, or holds weights that are pickled and not safetensors.
             Reading pickled weights can run code.
     """
-    if Path(model).is_dir():
-        folder = Path(model)
-    elif model.startswith((".", "/")):
-        raise FileNotFoundError(f"model folder {model!r} does not exist")
-    else:
-        from huggingface_hub import snapshot_download  # only here: a folder needs no hub
-
-        folder = Path(snapshot_download(model, allow_patterns=list(READ_PATTERNS)))
+    folder = fetched_folder(model)
     pickled = [path for path in folder.rglob("*.bin") if not any(path.parent.glob("*.safetensors"))]
     if pickled or not any(folder.rglob("*.safetensors")):
         raise FileNotFoundError(
@@ -39,8 +32,7 @@ def sentence_name(model: str) -> str:
     if (folder / "manifest.json").exists():
         return read_manifest(folder).name
     # A hub id's own folder is called after a commit, so the name is taken from what was asked for.
-    last = Path(model).name or folder.resolve().name
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in last)
+    return plain_name(Path(model).name or folder.resolve().name)
 
 
 def sentence_version(model: str) -> str:
