@@ -15,8 +15,8 @@ from catalog.ingest.batch import Batch
 from catalog.ingest.intake import Intake
 from catalog.ingest.message_parsing import JSON, Decoders
 from catalog.ingest.report import LandingReport
+from catalog.lake.dead_letter_kinds import Kind, kind_of
 from catalog.lake.lake import Lake
-from catalog.lake.letter_kinds import Kind, kind_of
 from catalog.lake.tables import DEAD_LETTERS, TABLES
 
 STAGES = ("decode", "validate", "media", "embed")

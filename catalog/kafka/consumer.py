@@ -32,7 +32,7 @@ from catalog.ingest.report import LandingReport
 from catalog.kafka.assignment import NOT_ASSIGNED, Assignment
 from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
-from catalog.kafka.metrics import LandingMetrics, StreamReport
+from catalog.kafka.metrics import ConsumerReport, LandingMetrics
 from catalog.kafka.offsets import LakeOffsets
 from catalog.lake.lake import Lake
 
@@ -63,7 +63,7 @@ def consume(
     consumer_factory: Callable[..., Any] = KafkaConsumer,
     metrics: LandingMetrics | None = None,
     progress: Progress | None = None,
-) -> StreamReport:
+) -> ConsumerReport:
     """Land all that waits in the topics.
 
     Returns once every assigned partition is read to its end, the time is up, or `stop` is set; what
@@ -201,9 +201,9 @@ class _Landing:
         if self._metrics:
             self._metrics.set_lags(self._assignment.lags())
 
-    def report(self) -> StreamReport:
+    def report(self) -> ConsumerReport:
         """Return what was done so far."""
-        return StreamReport(
+        return ConsumerReport(
             landed=self._landed,
             partitions=self._assignment.lags(),
             missed=self._assignment.missed,

@@ -30,7 +30,7 @@ class PartitionLag:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StreamReport:
+class ConsumerReport:
     """What came of reading the topics."""
 
     landed: LandingReport = field(default_factory=LandingReport)

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from catalog.lake.dead_letter_kinds import kind_of
 from catalog.lake.lake import Lake
-from catalog.lake.letter_kinds import kind_of
 from catalog.lake.maintenance import Retention
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 

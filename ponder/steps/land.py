@@ -11,7 +11,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring import image_config, kafka_config, message_decoders, open_lake
 
 if TYPE_CHECKING:
-    from catalog.kafka.metrics import StreamReport
+    from catalog.kafka.metrics import ConsumerReport
     from catalog.kafka.publish import Published
 
 
@@ -52,7 +52,7 @@ class KafkaLanding(LandingReport):
     """Those that were this consumer's at the end, by topic and number."""
 
     @classmethod
-    def of(cls, report: "StreamReport") -> "KafkaLanding":
+    def of(cls, report: "ConsumerReport") -> "KafkaLanding":
         """Return the landing that a consumer reports, its times rounded."""
         return cls(
             **{field.name: getattr(report.landed, field.name) for field in fields(LandingReport)},

@@ -59,7 +59,7 @@ class FakeConsumer:
         self.broker, self.options = broker, options
         self.positions, self.closed = {}, False
         self.paused_now, self.polls = set(), 0
-        self.marks = {}  # high watermarks come with what is fetched
+        self.highs = {}  # high watermarks come with what is fetched
 
     def subscribe(self, topics, *, listener):
         self.topics, self.listener = topics, listener
@@ -69,7 +69,7 @@ class FakeConsumer:
         """Assign partitions, at the offsets that were committed."""
         for each in partitions:
             self.positions[each] = self.broker.committed.get(each, 0)
-            self.marks.pop(each, None)
+            self.highs.pop(each, None)
         self.listener.on_partitions_assigned(partitions)
 
     def take(self, *partitions):
@@ -97,7 +97,7 @@ class FakeConsumer:
     def _log_from(self, partition):
         log = self.broker.logs[partition]
         first, end = (log[0].offset, log[-1].offset + 1) if log else (0, 0)
-        self.marks[partition] = end
+        self.highs[partition] = end
         if not first <= self.positions[partition] <= end:
             self.positions[partition] = first
         return log
@@ -132,7 +132,7 @@ class FakeConsumer:
         return set(self.positions)
 
     def highwater(self, partition):
-        return self.marks.get(partition)
+        return self.highs.get(partition)
 
     def position(self, partition):
         return self.positions[partition]

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from catalog.ingest.dead_letters import LetterFilter, ReplayReport, drop, replay
+from catalog.lake.dead_letter_kinds import kind_of
 from catalog.lake.lake import Lake
-from catalog.lake.letter_kinds import kind_of
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
 from catalog.lake.upsert import UpsertCounts
 
