@@ -5,7 +5,6 @@ It asks of recall what `evaluation.leave_last_out` asks of a ranker, with the sa
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +23,7 @@ def evaluate_next_item(
     *,
     config: ProfileConfig | None = None,
     ks: Sequence[int] = (1, 10, 100),
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Hold out the item that each user liked last, and look for it with what they liked before.
 
     The profile is made as recall makes it, and what shaped it, and all else that the user liked

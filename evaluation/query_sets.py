@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from embedder.content import Content, Encoder, Encoding, Policy, prefix
+from embedder.content import Action, Content, Encoder, Encoding, Policy, prefix
 from evaluation.exact_ranking import Catalogue, rank_all
 from evaluation.metrics import Scores, means, measure
 from evaluation.rankings import Rankings
@@ -81,6 +80,57 @@ class QuerySet:
         """Return every query's `METRICS` among the set's items, in their order."""
         catalogue = Catalogue(self.item_ids, item_vectors_ND)
         return evaluate_vectors(self.queries, query_vectors_QD, catalogue)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyEvaluation:
+    """How queries fare under one policy."""
+
+    reason_rate: float
+    """Share of the queries that were reasoned about."""
+
+    seconds: float
+    """To encode all queries."""
+
+    slices: dict[str, dict[str, float]]
+    """Slice -> num_queries, and `RECALL_METRICS` as means over them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweredQuery:
+    """How the gate's choice read a query, and what it found."""
+
+    query_id: str
+    text: str
+    tier: str
+    held_out: bool
+    action: Action
+    gate_probability: float
+    rationale: str
+    summary: str
+    found: list[str]
+    """Ids, best first."""
+
+    relevant: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryEvaluation:
+    """How well one version finds what queries ask for."""
+
+    num_queries: int
+    num_items: int
+
+    chance: float
+    """The hit@1 of a blind guess: the mean share of right items."""
+
+    policies: dict[Policy, PolicyEvaluation]
+
+    prefixes: dict[str, dict[str, float]]
+    """Numbers kept of each vector -> `RECALL_METRICS` under policy `auto`."""
+
+    examples: list[AnsweredQuery]
+    """Every query under policy `auto`."""
 
 
 def read_queries(path: Path) -> list[Query]:
@@ -151,7 +201,7 @@ def evaluate_queries(
     *,
     dims: Sequence[int] = (),
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Any]:
+) -> QueryEvaluation:
     """Measure the queries under each policy: overall, by tier, and on what was held out.
 
     A query none of whose right items is in the catalogue (all were deleted) is left out.
@@ -163,11 +213,6 @@ def evaluate_queries(
         dims: prefixes of the vectors to measure besides, under `auto`.
         progress: told how many more queries were encoded.
 
-    Returns:
-        num_queries, num_items, chance (mean share of right items, the hit@1 of a blind guess),
-        policies: name -> reason_rate, seconds, and metrics by slice; prefixes: dim -> metrics;
-        examples: how `auto` read each query and what it found.
-
     Raises:
         ValueError: a query asks with an item; a catalogue of vectors holds no contents.
     """
@@ -175,28 +220,32 @@ def evaluate_queries(
     if with_item := [query.query_id for query in asked if query.item is not None]:
         raise ValueError(f"every query must ask with a text, got {with_item[0]!r} with an item")
     contents = [Content(query.text) for query in asked]
-    report: dict[str, Any] = {
-        "num_queries": len(asked),
-        "num_items": len(catalogue.item_ids),
-        "chance": chance(asked, catalogue.item_ids),
-        "policies": {},
-    }
+    policies: dict[Policy, PolicyEvaluation] = {}
+    prefixes: dict[str, dict[str, float]] = {}
+    examples: list[AnsweredQuery] = []
     for policy in POLICIES:
         started = time.perf_counter()
         encodings = encoder.encode_query(contents, policy=policy)
         seconds = time.perf_counter() - started
         vectors_QD = np.stack([encoding.vector for encoding in encodings])
         ranked = _ranked(asked, vectors_QD, catalogue)
-        report["policies"][policy] = {
-            "reason_rate": float(np.mean([e.action == "reason" for e in encodings])),
-            "seconds": seconds,
-            "slices": _by_slice(asked, _scores(asked, ranked, catalogue, RECALL_METRICS)),
-        }
+        policies[policy] = PolicyEvaluation(
+            reason_rate=float(np.mean([e.action == "reason" for e in encodings])),
+            seconds=seconds,
+            slices=_by_slice(asked, _scores(asked, ranked, catalogue, RECALL_METRICS)),
+        )
         if policy == "auto":
-            report["prefixes"] = _by_prefix(asked, vectors_QD, catalogue, dims)
-            report["examples"] = _examples(asked, encodings, ranked)
+            prefixes = _by_prefix(asked, vectors_QD, catalogue, dims)
+            examples = _examples(asked, encodings, ranked)
         progress(len(asked))
-    return report
+    return QueryEvaluation(
+        num_queries=len(asked),
+        num_items=len(catalogue.item_ids),
+        chance=chance(asked, catalogue.item_ids),
+        policies=policies,
+        prefixes=prefixes,
+        examples=examples,
+    )
 
 
 def _relevant(queries: Sequence[Query], item_ids: Iterable[str]) -> list[set[str]]:
@@ -249,20 +298,20 @@ def _by_slice(asked: Sequence[Query], scores: Scores) -> dict[str, dict[str, flo
 
 
 def _examples(
-    asked: Sequence[Query], encodings: Sequence[Encoding], ranked: Sequence[Sequence[str]]
-) -> list[dict[str, Any]]:
+    asked: Sequence[Query], encodings: Sequence[Encoding], ranked: Sequence[list[str]]
+) -> list[AnsweredQuery]:
     return [
-        {
-            "query_id": query.query_id,
-            "text": query.text,
-            "tier": query.tier,
-            "held_out": query.held_out,
-            "action": encoding.action,
-            "gate_probability": encoding.gate_probability,
-            "rationale": encoding.rationale,
-            "summary": encoding.summary,
-            "found": found,
-            "relevant": query.relevant,
-        }
+        AnsweredQuery(
+            query_id=query.query_id,
+            text=query.text,
+            tier=query.tier,
+            held_out=query.held_out,
+            action=encoding.action,
+            gate_probability=encoding.gate_probability,
+            rationale=encoding.rationale,
+            summary=encoding.summary,
+            found=found,
+            relevant=query.relevant,
+        )
         for query, encoding, found in zip(asked, encodings, ranked, strict=True)
     ]

@@ -1,9 +1,8 @@
 """What a group of features is worth: the same split, trained without it and with it."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,9 +21,11 @@ FEATURE_GROUPS: Mapping[str, Sequence[FeatureGroup]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExperimentReport:
-    """The outcome of one experiment, in plain values."""
+    """The outcome of one experiment."""
+
+    protocol: Literal["impressions"] = "impressions"
 
     feature_groups: dict[str, list[str]]
     """Variant -> feature groups; the first variant is the baseline of every difference."""
@@ -46,14 +47,6 @@ class ExperimentReport:
 
     importances: dict[str, float]
     """Share of the gain by feature, in the last variant."""
-
-    def plain(self) -> dict[str, Any]:
-        """Return the report as values that JSON has; a number that is not defined is None."""
-        return _plain(asdict(self))
-
-    def to_json(self) -> str:
-        """Return the report as JSON."""
-        return json.dumps(self.plain(), indent=1, allow_nan=False)
 
 
 def run_experiment(
@@ -140,12 +133,3 @@ def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:
         .otherwise(pl.lit("10 or more")),
     )
     return labels.to_dict()
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with NaN as None, for JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, float) and value != value:
-        return None
-    return value

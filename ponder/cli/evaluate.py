@@ -27,9 +27,9 @@ def headline(evaluation: steps.RecallEvaluation) -> dict[str, Any]:
     """Return what a line has room for: the queries' hit@1 by policy and tier, the users' hit@10."""
     found: dict[str, Any] = {}
     if evaluation.queries:
-        for policy, judged in evaluation.queries["policies"].items():
-            hits = {name: metrics["hit@1"] for name, metrics in judged["slices"].items()}
-            found[f"hit@1, {policy}"] = hits | {"reasoned": judged["reason_rate"]}
+        for policy, judged in evaluation.queries.policies.items():
+            hits = {name: metrics["hit@1"] for name, metrics in judged.slices.items()}
+            found[f"hit@1, {policy}"] = hits | {"reasoned": judged.reason_rate}
     if evaluation.histories:
         shown = ("num_users", "num_items", "hit@10", "ndcg@10")
         found["next item"] = {name: evaluation.histories[name] for name in shown}

@@ -1,11 +1,14 @@
 """`ponder features` and `ponder rank`: what rankers learn from, and what it is worth."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, show
+
+if TYPE_CHECKING:
+    from ponder.steps.rank import RankerReport
 
 
 def features(context: typer.Context, as_json: JsonOption = False) -> None:
@@ -25,10 +28,10 @@ def rank(context: typer.Context, as_json: JsonOption = False) -> None:
     show(report if as_json else headline(report), as_json)
 
 
-def headline(report: dict[str, Any]) -> dict[str, Any]:
-    """The ranking metrics by variant, without slices and importances."""
-    judged = report.get("overall", report)
+def headline(report: "RankerReport") -> dict[str, dict[str, float]]:
+    """Return the ranking metrics by variant, without slices and importances."""
+    metrics = report.overall.metrics if report.protocol == "impressions" else report.metrics
     return {
-        name: {metric: value["mean"] for metric, value in metrics.items()}
-        for name, metrics in judged["metrics"].items()
+        name: {metric: value.mean for metric, value in by_metric.items()}
+        for name, by_metric in metrics.items()
     }

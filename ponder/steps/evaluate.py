@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +13,9 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring import configured_version, living_vectors, open_encoder, open_lake
 
+if TYPE_CHECKING:
+    from evaluation.query_sets import QueryEvaluation
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecallEvaluation:
@@ -20,11 +23,11 @@ class RecallEvaluation:
 
     model_version: str
 
-    histories: Mapping[str, Any] | None
+    histories: Mapping[str, float] | None
     """As of `evaluation.next_item.evaluate_next_item`; None without events."""
 
-    queries: Mapping[str, Any] | None
-    """As of `evaluation.query_sets.evaluate_queries`; None when none were given."""
+    queries: "QueryEvaluation | None"
+    """None when none were given."""
 
 
 def evaluate(

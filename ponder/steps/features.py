@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ponder.settings import Settings
-from ponder.steps.rank import read_log, training_table
+from ponder.steps.rank import read_log
+from ranker.training_table import training_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,12 +31,12 @@ def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
     _, embedded, synced = night(settings, bazaar)
     assert embedded == synced.upserted > 0
     judged = evaluate(settings, bazaar / "queries.jsonl")
-    assert judged.queries["policies"]["always"]["reason_rate"] == 0
+    assert judged.queries.policies["always"].reason_rate == 0
     # These are nano's own vectors in direct mode, so what it finds directly is found here.
     own = settings.replace(model="nano", policy="never", home=settings.home / "own")
     night(own, bazaar)
-    expected = evaluate(own, bazaar / "queries.jsonl").queries["policies"]["never"]
-    assert judged.queries["policies"]["never"]["slices"] == expected["slices"]
+    expected = evaluate(own, bazaar / "queries.jsonl").queries.policies["never"]
+    assert judged.queries.policies["never"].slices == expected.slices
     assert recall(settings, {"text": "3 red mugs", "top_k": 3}).action == "direct"
     assert write_html(settings).name == "report.html"
 

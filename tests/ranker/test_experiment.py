@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from evaluation.time_split import TimeSplit
+from ponder.json_form import to_json
 from ranker.config import RankerConfig
 from ranker.experiment import run_experiment
 
@@ -47,6 +48,6 @@ def test_item_age_slices_are_cut_by_hours(report, preference_table):
 
 
 def test_report_is_json_without_nan(report):
-    loaded = json.loads(report.to_json())
+    loaded = json.loads(to_json(report))
     assert loaded["overall"]["metrics"]["with match"]["ndcg@10"].keys() == {"mean", "low", "high"}
     assert sum(loaded["importances"].values()) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Tests for ponder/steps/rank.py: a log of ratings and its held-out ranks."""
+"""Tests for ranker/left_out.py and ranker/training_table.py: a log of ratings."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,8 +8,9 @@ import pytest
 
 from catalog.lake.tables import EVENTS, ITEMS
 from features.log import Log
-from ponder.steps.rank import evaluate_rankers, training_table
 from ranker.config import RankerConfig
+from ranker.left_out import evaluate_left_out
+from ranker.training_table import training_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0)
@@ -73,20 +74,20 @@ def log():
 
 
 def test_match_features_find_the_half_of_the_catalogue_that_a_user_likes(log):
-    report = evaluate_rankers(log, training_table(log), config=TREES)
-    assert report["protocol"] == "leave_last_out"
-    assert (report["num_users"], report["num_candidates"]) == (100, 58)
+    report = evaluate_left_out(log, training_table(log), config=TREES)
+    assert report.protocol == "leave_last_out"
+    assert (report.num_users, report.num_candidates) == (100, 58)
     # 29 candidates of a user's kind less the 7 seen: blind choice inside them hits 10 / 22.
-    with_match = report["metrics"]["with match"]["hit@10"]["mean"]
-    without = report["metrics"]["without match"]["hit@10"]["mean"]
+    with_match = report.metrics["with match"]["hit@10"].mean
+    without = report.metrics["without match"]["hit@10"].mean
     assert with_match > without
     assert with_match > 0.3
-    difference = report["differences"]["with match"]["hit@10"]["mean"]
+    difference = report.differences["with match"]["hit@10"].mean
     assert difference == pytest.approx(with_match - without)
 
 
 def test_a_tie_goes_to_the_smaller_id():
-    from ponder.steps.rank import _rank_of_relevant
+    from ranker.left_out import _rank_of_relevant
 
     frame = pl.DataFrame(
         {
