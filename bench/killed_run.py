@@ -26,7 +26,7 @@ from catalog.lake.tables import EMBEDDINGS
 from ponder.settings import Settings
 from ponder.steps.embed import embed_shards, plan
 from ponder.steps.land import land_folder
-from ponder.wiring import open_lake
+from ponder.wiring.stores import open_lake
 
 
 def child(home: Path, notes: Path, shard_size: int) -> None:

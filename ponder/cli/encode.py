@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from ponder.cli.terminal import bar, failures
-from ponder.wiring import open_encoder
+from ponder.wiring.encoder import open_encoder
 
 
 def encode(

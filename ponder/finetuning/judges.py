@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ponder.wiring import other_reasoner
+from ponder.wiring.encoder import other_reasoner
 
 if TYPE_CHECKING:
     from embedder.finetune.rationales.judges.judge import Judge

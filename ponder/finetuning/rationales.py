@@ -11,7 +11,7 @@ from embedder.reasoners.reasoner import Reasoner
 from ponder.finetuning import given
 from ponder.finetuning.results import WrittenRationales
 from ponder.finetuning.run import Progress, Run
-from ponder.wiring import other_reasoner
+from ponder.wiring.encoder import other_reasoner
 
 if TYPE_CHECKING:
     from embedder.finetune.rationales.generate import ScriptedWorker

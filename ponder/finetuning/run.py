@@ -27,7 +27,7 @@ from ponder.finetuning.run_config import keep_config, read_config
 from ponder.json_form import to_json
 from ponder.registry import Registry
 from ponder.settings import Settings
-from ponder.wiring import open_lake
+from ponder.wiring.stores import open_lake
 
 if TYPE_CHECKING:
     from embedder.content import Content

@@ -13,13 +13,9 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
-from ponder.wiring import (
-    configured_version,
-    kafka_config,
-    living_vectors,
-    open_index,
-    open_lake,
-)
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import kafka_config, open_index, open_lake
+from ponder.wiring.vectors import living_vectors
 
 if TYPE_CHECKING:
     from recall.index import ItemIndex

@@ -11,7 +11,7 @@ import polars as pl
 from catalog.lake.tables import DEAD_LETTERS
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import image_config, message_decoders, open_lake
+from ponder.wiring.stores import image_config, message_decoders, open_lake
 
 if TYPE_CHECKING:
     from catalog.ingest.dead_letters import LetterFilter

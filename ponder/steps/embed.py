@@ -20,13 +20,9 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import (
-    configured_version,
-    embedded_keys,
-    failed_keys,
-    open_encoder,
-    open_lake,
-)
+from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.stores import open_lake
+from ponder.wiring.vectors import embedded_keys, failed_keys
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder

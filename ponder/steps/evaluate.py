@@ -11,7 +11,9 @@ from catalog.lake.tables import EVENTS
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
-from ponder.wiring import configured_version, living_vectors, open_encoder, open_lake
+from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.stores import open_lake
+from ponder.wiring.vectors import living_vectors
 
 if TYPE_CHECKING:
     from evaluation.query_sets import QueryEvaluation

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ponder.settings import Settings
-from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.vectors import living_vectors
 
 if TYPE_CHECKING:
     from recall.validation import Validation

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog.lake.tables import TABLES
 from ponder.settings import Settings
-from ponder.wiring import open_lake
+from ponder.wiring.stores import open_lake
 
 if TYPE_CHECKING:
     from catalog.lake.maintenance import Commit, Compaction, Vacuum

@@ -8,7 +8,9 @@ from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
-from ponder.wiring import configured_version, known_vectors, open_lake
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_lake
+from ponder.wiring.vectors import known_vectors
 from ranker.config import RankerConfig
 from ranker.experiment import ExperimentReport, run_experiment
 from ranker.left_out import LeftOutReport, evaluate_left_out

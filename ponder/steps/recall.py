@@ -8,7 +8,9 @@ import polars as pl
 
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
-from ponder.wiring import open_encoder, open_index, open_lake, open_recall
+from ponder.wiring.encoder import open_encoder
+from ponder.wiring.service import open_recall
+from ponder.wiring.stores import open_index, open_lake
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ponder.settings import Settings
 from ponder.steps.recall import titles_of
-from ponder.wiring import open_index, open_recall, open_recommender
+from ponder.wiring.service import open_recall, open_recommender
+from ponder.wiring.stores import open_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,9 @@
 """Run the HTTP service on the deployment's index."""
 
 from ponder.settings import Settings
-from ponder.wiring import open_encoder, open_index, open_recall, open_recommender
+from ponder.wiring.encoder import open_encoder
+from ponder.wiring.service import open_recall, open_recommender
+from ponder.wiring.stores import open_index
 
 
 def serve(settings: Settings, *, host: str, port: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS
 from ponder.settings import Settings
 from ponder.steps.embed import plan
-from ponder.wiring import open_index, open_lake
+from ponder.wiring.stores import open_index, open_lake
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,8 @@ from ponder.steps.features import export_features
 from ponder.steps.index import index, promote, validate
 from ponder.steps.land import land_folder
 from ponder.steps.rank import train_ranker
-from ponder.wiring import configured_version, open_index, open_lake
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_index, open_lake
 
 pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install the 'airflow' extra")
 

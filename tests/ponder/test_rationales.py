@@ -10,12 +10,19 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.reasoners.reasoner import Rationale
 from embedder.version import NANO
-from ponder import wiring
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
 from ponder.settings_sources import load_settings
 from ponder.steps.embed import Embedded, embed, plan
 from ponder.steps.land import land_folder
+from ponder.wiring import encoder as wiring
+from ponder.wiring.encoder import (
+    configured_reasoner,
+    configured_version,
+    open_encoder,
+    other_reasoner,
+)
+from ponder.wiring.stores import open_lake
 
 
 def landed(lake, **hashes):
@@ -94,7 +101,7 @@ def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint
     land_folder(settings, bazaar)
     first = embed_all(settings)
     assert first.embedded == first.reasoned == len(endpoint.asked) > 0
-    lake = wiring.open_lake(settings)
+    lake = open_lake(settings)
     assert set(lake.read(RATIONALES)["reasoner"]) == {"openai:big"}
 
     changed = Settings(
@@ -125,11 +132,11 @@ def test_the_configured_version_is_that_of_the_encoder_that_is_opened(tmp_path, 
     local = Settings(home=tmp_path, reasoner="model:nano", reasoner_max_tokens=40)
     versions = set()
     for settings in (own, other, local):
-        encoder = wiring.open_encoder(settings)
-        assert encoder.version == wiring.configured_version(settings)
+        encoder = open_encoder(settings)
+        assert encoder.version == configured_version(settings)
         kept_under = (encoder.reasoner, encoder.prompt_version)
-        assert kept_under == wiring.configured_reasoner(settings)
-        assert wiring.open_encoder(settings) is encoder  # loaded once
+        assert kept_under == configured_reasoner(settings)
+        assert open_encoder(settings) is encoder  # loaded once
         versions.add(encoder.version)
     assert len(versions) == 3
 
@@ -153,6 +160,6 @@ def test_the_key_is_read_from_the_environment_and_reaches_the_client(monkeypatch
     monkeypatch.setenv("PONDER_REASONER_URL", "http://a/v1")
     monkeypatch.setenv("PONDER_REASONER_KEY", "secret")
     monkeypatch.setenv("PONDER_REASONER_TIMEOUT_S", "2.5")
-    reasoner = wiring.other_reasoner(load_settings())
+    reasoner = other_reasoner(load_settings())
     assert (reasoner.key, reasoner.timeout_s) == ("secret", 2.5)
     assert "secret" not in repr(reasoner)

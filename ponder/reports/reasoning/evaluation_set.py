@@ -11,7 +11,7 @@ from embedder.content import Content
 from evaluation.query_sets import QuerySet, answerable, read_queries
 from ponder.settings import Settings
 from ponder.steps.land import land_folder
-from ponder.wiring import open_lake
+from ponder.wiring.stores import open_lake
 
 
 def read_evaluation_set(

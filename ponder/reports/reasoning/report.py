@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring import configured_manifest, open_encoder
+from ponder.wiring.encoder import configured_manifest, open_encoder
 
 if TYPE_CHECKING:
     from embedder.content import Content, Side

@@ -8,14 +8,9 @@ import polars as pl
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, RATIONALES
 from ponder.settings import Settings
-from ponder.wiring import (
-    configured_manifest,
-    configured_reasoner,
-    configured_version,
-    living_vectors,
-    open_index,
-    open_lake,
-)
+from ponder.wiring.encoder import configured_manifest, configured_reasoner, configured_version
+from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.vectors import living_vectors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

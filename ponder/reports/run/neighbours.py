@@ -24,7 +24,7 @@ def neighbourhoods(
     """Some items, spread over the categories, with their nearest ones by exact cosine.
 
     Args:
-        living: rows of `items` with `vector`, as of `ponder.wiring.living_vectors`.
+        living: rows of `items` with `vector`, as of `ponder.wiring.vectors.living_vectors`.
         num_items: how many; fewer when there are fewer.
         num_neighbours: of each. Equal cosines are in order of id.
     """

@@ -35,7 +35,7 @@ from ponder.finetuning.stages import STAGES, run_stage
 from ponder.json_form import json_form
 from ponder.settings import Settings
 from ponder.steps.recall import recall
-from ponder.wiring import configured_version, open_encoder
+from ponder.wiring.encoder import configured_version, open_encoder
 
 BEFORE = "2026-03-09T00:00:00+00:00"
 GIVEN = {

@@ -11,7 +11,9 @@ from deltalake import write_deltalake
 from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
 from ponder.steps.audit import advice, audit, repair
 from ponder.steps.land import land_folder
-from ponder.wiring import configured_version, living_vectors, open_index, open_lake
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.vectors import living_vectors
 
 
 @pytest.fixture(scope="module")

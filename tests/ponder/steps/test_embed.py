@@ -14,7 +14,7 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from ponder.steps.embed import embed, embed_shards, plan
 from ponder.steps.land import land_folder
-from ponder.wiring import open_lake
+from ponder.wiring.stores import open_lake
 
 ROOT = Path(__file__).resolve().parents[3]
 NUM_ITEMS, SHARD_SIZE = 120, 20

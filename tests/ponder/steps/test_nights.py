@@ -28,7 +28,8 @@ from ponder.steps.rank import read_log, train_ranker
 from ponder.steps.recall import recall
 from ponder.steps.recommend import recommend
 from ponder.steps.status import status
-from ponder.wiring import image_config, known_vectors, living_vectors, open_index, open_lake
+from ponder.wiring.stores import image_config, open_index, open_lake
+from ponder.wiring.vectors import known_vectors, living_vectors
 from ranker.saved import load_ranker
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
-from ponder.wiring import configured_version, open_lake
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_lake
 
 DASH = "\N{EN DASH}"
 NOW = datetime(2026, 5, 4, 3, 2, tzinfo=UTC)

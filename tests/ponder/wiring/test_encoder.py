@@ -1,17 +1,13 @@
-"""Tests for ponder/wiring.py: another kind of embedder goes through the whole pipeline."""
-
-import sys
-from types import SimpleNamespace
+"""Tests for ponder/wiring/encoder.py: another kind of embedder goes through the whole pipeline."""
 
 import pytest
 
-from catalog.ingest.message_parsing import Decoders
-from ponder import wiring
 from ponder.reports.reasoning.report import embedder_report
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
 from ponder.steps.evaluate import evaluate
 from ponder.steps.recall import recall
+from ponder.wiring.encoder import configured_version, open_encoder
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from embedder.sentence.export import export
@@ -43,31 +39,13 @@ def test_a_sentence_transformers_model_goes_through_the_whole_pipeline(
 
 def test_its_version_is_known_without_loading_it(tmp_path, sentence_model):
     settings = Settings(home=tmp_path, model=sentence_model)
-    encoder = wiring.open_encoder(settings)
-    assert encoder.version == wiring.configured_version(settings)
+    encoder = open_encoder(settings)
+    assert encoder.version == configured_version(settings)
     assert encoder.version.startswith("nano-")
-    assert wiring.open_encoder(settings) is encoder  # loaded once
+    assert open_encoder(settings) is encoder  # loaded once
 
 
 def test_it_cannot_be_asked_for_an_account_of_its_reasoning(tmp_path, sentence_model, bazaar):
     settings = Settings(home=tmp_path, model=sentence_model)
     with pytest.raises(ValueError, match="must be one that reasons"):
         embedder_report(settings, bazaar, tmp_path / "out")
-
-
-def decode(value):
-    return {"item_id": value.decode()}
-
-
-def test_decoders_of_messages_are_found_by_their_names(monkeypatch):
-    monkeypatch.setitem(sys.modules, "shop_avro", SimpleNamespace(decode_item=decode))
-    found = wiring.message_decoders(Settings(item_decoder="shop_avro:decode_item"))
-    assert found == Decoders(item=decode)
-
-
-@pytest.mark.parametrize(
-    "name", ["no_such_module:decode", "json:no_such_function", "json:__name__"]
-)
-def test_a_decoder_that_is_no_function_is_refused_by_its_setting(name):
-    with pytest.raises(ValueError, match=f"event_decoder must name a function.* got '{name}'"):
-        wiring.message_decoders(Settings(event_decoder=name))

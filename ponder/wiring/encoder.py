@@ -1,0 +1,153 @@
+"""Open the configured embedder and its reasoner, or tell their version without opening them.
+
+Heavy packages are imported when they are first needed.
+"""
+
+import functools
+from typing import TYPE_CHECKING
+
+from catalog.lake.lake import Lake
+from ponder.rationales import LakeRationales
+from ponder.registry import REGISTRY
+from ponder.settings import Settings
+from ponder.wiring.stores import revealed
+
+if TYPE_CHECKING:
+    from embedder.content import CatalogueEncoder, Policy
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+    from embedder.reasoners.config import EndpointConfig, LocalConfig
+    from embedder.reasoners.encoder import ReasonedEncoder
+    from embedder.reasoners.reasoner import Reasoner
+    from embedder.sentence.encoder import SentenceEncoder
+    from embedder.version import Manifest
+
+SENTENCE = "st:"
+"""Before the name of a sentence-transformers model."""
+
+
+def open_encoder(settings: Settings) -> "CatalogueEncoder":
+    """Open the configured embedder, with its reasoner; loaded once in a process."""
+    if settings.model.startswith(SENTENCE):
+        return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
+    from embedder.mmemb_r1 import EmbedderConfig
+
+    model = settings.registry.model(settings.model)
+    config = EmbedderConfig(model=model, device=settings.device, policy=settings.policy)
+    reasoner = other_reasoner(settings)
+    if reasoner is None:
+        return _load_encoder(config)
+    options = tuple(sorted(revealed(settings.lake_options).items()))
+    return _load_reasoned_encoder(config, reasoner, settings.lake_uri, options)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_encoder(config: "EmbedderConfig") -> "MMEmbR1":
+    from embedder.mmemb_r1 import MMEmbR1
+
+    return MMEmbR1.open(config)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_sentence_encoder(model: str, device: str) -> "SentenceEncoder":
+    from embedder.sentence.encoder import SentenceEncoder
+
+    return SentenceEncoder.open(model, device=device)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_reasoned_encoder(
+    config: "EmbedderConfig",
+    reasoner: "EndpointConfig | LocalConfig",
+    lake_uri: str,
+    lake_options: tuple[tuple[str, str], ...],
+) -> "ReasonedEncoder":
+    from embedder.model.checkpoint import load
+    from embedder.reasoners.cache import CachedReasoner, MemoryStore
+    from embedder.reasoners.encoder import ReasonedEncoder
+
+    writer = _open_reasoner(reasoner)
+    kept = LakeRationales(
+        Lake(lake_uri, storage_options=dict(lake_options)),
+        reasoner=writer.name,
+        prompt_version=writer.prompt_version,
+    )
+    cached = CachedReasoner(writer, queries=MemoryStore(), items=kept)
+    return ReasonedEncoder(load(config.model, device=config.device), config, cached)
+
+
+def _open_reasoner(config: "EndpointConfig | LocalConfig") -> "Reasoner":
+    from embedder.reasoners.config import LocalConfig
+
+    if isinstance(config, LocalConfig):
+        from embedder.reasoners.local import LocalReasoner
+
+        return LocalReasoner.open(config)
+    from embedder.reasoners.endpoint import EndpointReasoner
+
+    return EndpointReasoner(config)
+
+
+def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
+    """Return the configured reasoner; None when it is the embedder itself."""
+    from embedder.reasoners.config import EndpointConfig, LocalConfig
+
+    kind, _, model = settings.reasoner.partition(":")
+    if kind == "openai":
+        return EndpointConfig(
+            base_url=settings.reasoner_url,
+            model=model,
+            key=settings.reasoner_key.get_secret_value(),
+            max_tokens=settings.reasoner_max_tokens,
+            timeout_s=settings.reasoner_timeout_s,
+            concurrency=settings.reasoner_concurrency,
+        )
+    if kind == "model":
+        return LocalConfig(
+            model=model, device=settings.device, max_tokens=settings.reasoner_max_tokens
+        )
+    return None
+
+
+def configured_version(settings: Settings) -> str:
+    """Return the id of the configured embedder and its reasoner, without loading them."""
+    from embedder.reasoners.reasoner import reasoned_version
+    from embedder.sentence.version import sentence_version
+    from embedder.version import configured_version
+
+    if settings.model.startswith(SENTENCE):
+        return sentence_version(settings.model.removeprefix(SENTENCE))
+    is_registered = settings.model.startswith(REGISTRY)
+    version_of = _unchanging_version if is_registered else configured_version
+    version = version_of(settings.registry.model(settings.model), settings.policy)
+    reasoner = other_reasoner(settings)
+    if reasoner is None:
+        return version
+    return reasoned_version(version, reasoner=reasoner.name, prompt_version=reasoner.prompt_version)
+
+
+@functools.lru_cache
+def _unchanging_version(folder: str, policy: "Policy") -> str:
+    """Id of a registered version, hashed once: no file of it ever changes."""
+    from embedder.version import configured_version
+
+    return configured_version(folder, policy)
+
+
+def configured_manifest(settings: Settings) -> "Manifest":
+    """Return how the configured embedder is used; a sentence-transformers model never reasons."""
+    from embedder.sentence.version import sentence_name
+    from embedder.version import Manifest, read_manifest, resolve
+
+    if settings.model.startswith(SENTENCE):
+        return Manifest(name=sentence_name(settings.model.removeprefix(SENTENCE)), theta=1.0)
+    return read_manifest(resolve(settings.registry.model(settings.model)))
+
+
+def configured_reasoner(settings: Settings) -> tuple[str, str]:
+    """Return the name and prompt version under which the embedder's rationales are kept."""
+    from embedder.prompting.template import TEMPLATE_VERSION
+
+    reasoner = other_reasoner(settings)
+    if reasoner is None:
+        return configured_version(settings), str(TEMPLATE_VERSION)
+    return reasoner.name, reasoner.prompt_version

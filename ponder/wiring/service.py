@@ -1,0 +1,85 @@
+"""Open what answers requests: recall and recommendations over the deployment's own data."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import EVENTS, ITEMS
+from ponder.registry import REGISTRY
+from ponder.settings import Settings
+from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.stores import open_lake
+from ponder.wiring.vectors import known_vectors
+
+if TYPE_CHECKING:
+    from embedder.content import CatalogueEncoder
+    from recall.index import ItemIndex
+    from recall.search import Recall
+    from serving.recommend import LogOf, Recommender
+
+
+def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
+    """Open recall over an index, with the configured encoder and the lake's histories."""
+    from recall.search import Recall
+
+    def encoder_of(version: str) -> "CatalogueEncoder":
+        encoder = open_encoder(settings.replace(model=_model_of(settings, version)))
+        if encoder.version != version:
+            raise LookupError(
+                f"the configured model {settings.model!r} is {encoder.version!r}; set PONDER_MODEL "
+                "to the live one, or embed, index and promote the configured one"
+            )
+        return encoder
+
+    return Recall(index, encoder_of, history_reader(open_lake(settings)))
+
+
+def _model_of(settings: Settings, version: str) -> str:
+    """The registered model that is this version; the configured one where there is none.
+
+    A new champion goes live when everything is embedded; until then the service, whose settings
+    follow the champion, must answer with the version before.
+    """
+    if settings.model.startswith(REGISTRY):
+        for model in settings.registry.models():
+            if configured_version(settings.replace(model=model)) == version:
+                return model
+    return settings.model
+
+
+def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
+    """Open recommendations over recall, with the latest ranker and the lake's log."""
+    from ranker.saved import SavedRanker
+    from serving.recommend import Recommender
+
+    saved = SavedRanker(settings.ranker_folder)
+    return Recommender(recall, saved.latest, log_reader(open_lake(settings)))
+
+
+def history_reader(lake: Lake) -> Callable[[str], list[str]]:
+    """Return a function that gives the ids of a user's liked items, newest first."""
+    from features.histories import HistoryConfig, positive_events
+
+    def history_of(user_id: str) -> list[str]:
+        events = lake.scan(EVENTS).filter(pl.col("user_id") == user_id).collect()
+        liked = positive_events(events, config=HistoryConfig())
+        newest_first = liked.sort(["ts", "item_id"], descending=[True, False])
+        return newest_first["item_id"].unique(maintain_order=True).to_list()
+
+    return history_of
+
+
+def log_reader(lake: Lake) -> "LogOf":
+    """Return a function that reads what the features of one user's candidates are made from."""
+    from features.log import Log
+
+    def log_of(version: str, user_id: str, item_ids: Sequence[str]) -> Log:
+        is_users = pl.col("user_id") == user_id
+        events = lake.scan(EVENTS).filter(is_users | pl.col("item_id").is_in(item_ids)).collect()
+        needed = [*{*item_ids, *events.filter(is_users)["item_id"]}]
+        items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(needed)).collect()
+        return Log(events, items, known_vectors(lake, version, item_ids=needed))
+
+    return log_of

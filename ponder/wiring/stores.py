@@ -1,0 +1,90 @@
+"""Open where a deployment's data lies: lake, index, topics, and where images may come from."""
+
+import pkgutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from pydantic import Secret
+
+from catalog.images.image import ImageConfig
+from catalog.lake.lake import Lake
+from ponder.settings import Settings
+
+if TYPE_CHECKING:
+    from catalog.ingest.message_parsing import Decoder, Decoders
+    from catalog.kafka.config import KafkaConfig
+    from recall.index import ItemIndex
+
+T = TypeVar("T")
+
+
+def revealed(secrets: Mapping[str, Secret[T]]) -> dict[str, T]:
+    """Return what a mapping of secrets hides; for the client that needs it, and for nobody else."""
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
+
+
+def open_lake(settings: Settings) -> Lake:
+    """Open the deployment's lake; it comes into being with its first table."""
+    return Lake(settings.lake_uri, storage_options=revealed(settings.lake_options))
+
+
+def open_index(settings: Settings) -> "ItemIndex":
+    """Open the deployment's index; close it, for a Milvus Lite folder has one holder at a time."""
+    from recall.collection import IndexConfig
+    from recall.index import ItemIndex
+
+    if not settings.milvus:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    token = settings.milvus_token.get_secret_value()
+    return ItemIndex.open(IndexConfig(uri=settings.milvus_uri, token=token))
+
+
+def image_config(settings: Settings) -> ImageConfig:
+    """Return where the deployment's images may be fetched from."""
+    return ImageConfig(
+        allow=settings.media_allow,
+        buckets=settings.media_buckets,
+        store_options=revealed(settings.lake_options),
+    )
+
+
+def kafka_config(settings: Settings) -> "KafkaConfig":
+    """Return the deployment's brokers and topics.
+
+    Raises:
+        ValueError: no brokers are set.
+    """
+    from catalog.kafka.config import KafkaConfig
+
+    if not settings.kafka:
+        raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
+    security = revealed(settings.kafka_security)
+    return KafkaConfig(bootstrap_servers=settings.kafka, security=security)
+
+
+def message_decoders(settings: Settings) -> "Decoders":
+    """Import the functions that decode the topics' messages.
+
+    Raises:
+        ValueError: a setting names nothing that can be imported and called.
+    """
+    from catalog.ingest.message_parsing import Decoders
+
+    return Decoders(
+        item=_imported("item_decoder", settings.item_decoder),
+        event=_imported("event_decoder", settings.event_decoder),
+    )
+
+
+def _imported(setting: str, name: str) -> "Decoder | None":
+    if not name:
+        return None
+    try:
+        decoder = pkgutil.resolve_name(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{setting} must name a function as module:function, got {name!r}: {error}"
+        ) from error
+    if not callable(decoder):
+        raise ValueError(f"{setting} must name a function, got {name!r}")
+    return cast("Decoder", decoder)

@@ -1,0 +1,28 @@
+"""Tests for ponder/wiring/stores.py: functions that settings name."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from catalog.ingest.message_parsing import Decoders
+from ponder.settings import Settings
+from ponder.wiring.stores import message_decoders
+
+
+def decode(value):
+    return {"item_id": value.decode()}
+
+
+def test_decoders_of_messages_are_found_by_their_names(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shop_avro", SimpleNamespace(decode_item=decode))
+    found = message_decoders(Settings(item_decoder="shop_avro:decode_item"))
+    assert found == Decoders(item=decode)
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_module:decode", "json:no_such_function", "json:__name__"]
+)
+def test_a_decoder_that_is_no_function_is_refused_by_its_setting(name):
+    with pytest.raises(ValueError, match=f"event_decoder must name a function.* got '{name}'"):
+        message_decoders(Settings(event_decoder=name))
