@@ -14,24 +14,21 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.reasoning_cells import (
-    Runs,
-    RunSettings,
-    cell_of,
-    run_missing,
-    with_parents,
-)
+from bench.reasoning_cells import cell_of, result_of, run_missing, with_parents
 from bench.reasoning_plot import write_gate_plot, write_theta_plot, write_tier_plot
 from bench.reasoning_report import HEADLINE, report, table_lines
+from bench.reasoning_runs import Runs
 from bench.reasoning_variants import VARIANTS
 from bench.reasoning_world import WorldSize
 from bench.run_folder import check_settings
 from catalog.bazaar.rationales import MIXES
+from ponder.finetuning.options import short_changes
 
 SHOWN = (
     *("direct", "always_unselected", "always_selected"),
@@ -47,9 +44,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--mixes", nargs="+", default=["medium"], choices=list(MIXES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--school-steps", type=int, default=1_000, help="of the base")
-    parser.add_argument("--steps", type=int, default=400, help="of every stage 1")
-    parser.add_argument("--gate-steps", type=int, default=100, help="of every gate's training")
+    parser.add_argument("--school-steps", type=int, help="of the base; without: the recipe's")
+    parser.add_argument("--steps", type=int, help="of every stage 1; without: the recipe's")
+    parser.add_argument("--gate-steps", type=int, help="of every gate's training; likewise")
     parser.add_argument("--num-pairs", type=int, default=6_000)
     parser.add_argument("--num-candidates", type=int, default=2_000)
     parser.add_argument("--num-questions", type=int, default=400, help="of each tier")
@@ -62,13 +59,16 @@ def arguments() -> argparse.Namespace:
 
 def command(args: argparse.Namespace) -> str:
     """The command that made the run, without where it lies."""
-    seeds = " ".join(map(str, args.seeds))
-    return (
-        f"python -m bench.reasoning --variants {' '.join(args.variants)} "
-        f"--mixes {' '.join(args.mixes)} --seeds {seeds} --school-steps {args.school_steps} "
-        f"--steps {args.steps} "
-        f"--gate-steps {args.gate_steps}"
-    )
+    given = {
+        "variants": " ".join(args.variants),
+        "mixes": " ".join(args.mixes),
+        "seeds": " ".join(map(str, args.seeds)),
+        "school-steps": args.school_steps,
+        "steps": args.steps,
+        "gate-steps": args.gate_steps,
+    }
+    options = (f"--{name} {value}" for name, value in given.items() if value is not None)
+    return f"python -m bench.reasoning {' '.join(options)}"
 
 
 def commit() -> str:
@@ -100,7 +100,7 @@ def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
     write_theta_plot(path.with_suffix(".svg"), made["theta_curve"], levels)
     logs = {}
     for seed in args.seeds:
-        log = args.out / cell_of("adaptive", HEADLINE, seed).place / "log.jsonl"
+        log = args.out / cell_of("adaptive", HEADLINE, seed).place / "gate" / "log.jsonl"
         if log.exists():
             logs[f"seed {seed}"] = [json.loads(line) for line in log.read_text().splitlines()]
     write_gate_plot(path.with_name(f"{path.stem}_gate.svg"), logs)
@@ -119,24 +119,24 @@ def main() -> None:
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(args.threads)
-    settings = RunSettings(
-        school_steps=args.school_steps,
-        steps=args.steps,
-        gate_steps=args.gate_steps,
-        size=WorldSize(
-            num_pairs=args.num_pairs,
-            num_candidates=args.num_candidates,
-            num_questions=args.num_questions,
-        ),
+    size = WorldSize(
+        num_pairs=args.num_pairs,
+        num_candidates=args.num_candidates,
+        num_questions=args.num_questions,
     )
-    check_settings(args.out, asdict(settings))
+    changes = short_changes({"steps": args.steps, "gate_steps": args.gate_steps})
+    school_changes = short_changes({"steps": args.school_steps})
+    check_settings(
+        args.out, {"size": asdict(size), "changes": changes, "school_changes": school_changes}
+    )
+    runs = Runs(args.out, size, changes=changes, school_changes=school_changes, device=args.device)
     cells = [
         cell_of(VARIANTS[variant].training, mix, seed)
         for seed in args.seeds
         for mix in args.mixes
         for variant in args.variants
     ]
-    run_missing(args.out, with_parents(cells), Runs(args.out, settings, device=args.device).result)
+    run_missing(args.out, with_parents(cells), partial(result_of, runs))
 
 
 if __name__ == "__main__":

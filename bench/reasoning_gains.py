@@ -6,7 +6,7 @@ when it reads the same rationale. Neither the questions nor the rationales were 
 Shape legend: O = paired rationales, N = candidates, D = embedding dimension
 """
 
-import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,8 @@ import numpy as np
 import polars as pl
 
 from bench.reasoning_outcomes import first_ranks
-from bench.reasoning_rationales import MIN_GAIN, judgements, written
-from bench.reasoning_world import World, paired
+from bench.reasoning_world import Asked, World
 from embedder.content import Content
-from embedder.finetune.rationales.config import SelectionConfig
-from embedder.finetune.rationales.judges.self_judge import SelfJudge
-from embedder.finetune.rationales.selection import select
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_with_rationales
@@ -27,33 +23,25 @@ from embedder.reasoners.reasoner import Rationale
 
 
 def gains(
-    checkpoint: Checkpoint, judge: SelfJudge, world: World, folder: Path, *, mix: str, seed: int
+    checkpoint: Checkpoint, world: World, asked: Mapping[str, Asked], folder: Path
 ) -> list[dict[str, Any]]:
-    """Of every judged rationale: tier, gain (nats), kept, rank_direct and rank_given.
+    """Return of every judged rationale: tier, gain (nats), kept, rank_direct and rank_given.
 
     Args:
         checkpoint: trained; ranks the candidates.
-        judge: the base.
-        world: its questions are asked.
-        folder: where judgements are kept, so that a killed run goes on.
-        mix: of the workers.
-        seed: of the workers.
+        world: has the candidates.
+        asked: its questions, by pair_id.
+        folder: of the run that judged rationales about them.
     """
-    rng = random.Random(f"gains/{seed}")
-    asked = {
-        f"t{number:05d}": paired(f"t{number:05d}", riddle, rng)
-        for number, riddle in enumerate(world.questions)
-    }
-    rows = written([*asked.values()], mix, seed=seed)
-    judged = judgements([*asked.values()], rows, judge, folder, seed=seed)
-    paired = select(judged, SelectionConfig(min_gain=MIN_GAIN)).filter(pl.col("gain").is_not_null())
+    selected = pl.read_parquet(folder / "selection" / "selected.parquet")
+    judged = selected.filter(pl.col("gain").is_not_null())
     encoder = MMEmbR1(
         checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
     )
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
-    questions = [asked[pair_id].riddle.question for pair_id in paired["pair_id"]]
+    questions = [asked[pair_id].riddle.question for pair_id in judged["pair_id"]]
     contents = [Content(question.text) for question in questions]
-    told = zip(paired["text"], paired["summary"], strict=True)
+    told = zip(judged["text"], judged["summary"], strict=True)
     given_OD = encode_with_rationales(
         checkpoint,
         contents,
@@ -63,7 +51,7 @@ def gains(
     direct_OD = np.stack([one.vector for one in encoder.encode_query(contents)])
     fits_ON = np.array([[q.fits(product) for product in world.products] for q in questions])
     return (
-        paired.select("gain", "kept")
+        judged.select("gain", "kept")
         .with_columns(
             tier=pl.Series([question.tier for question in questions]),
             rank_direct=first_ranks(direct_OD @ items_ND.T, fits_ON),

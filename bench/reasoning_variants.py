@@ -1,16 +1,14 @@
-"""The variants of the reasoning benchmark: what each is taught, and how it is asked.
+"""The variants of the reasoning benchmark: what is changed in the recipe, and how each is asked.
 
 A training is what a variant's model comes from; variants that differ only in how they are asked
-share one. Pairs, base weights, batch size, rate and steps are the same for all stage-1 trainings.
+share one. All else is the recipe `reasoning`, the default of `ponder finetune`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from bench.reasoning_rationales import Taught
-from embedder.finetune.gate.config import GateConfig, RewardConfig
-from embedder.finetune.training.config import JointConfig, JointLossConfig
+from bench.reasoning_rationales import FIRST_WORKER
 
 Asking = Literal["direct", "reasoned", "auto", "better", "given"]
 """direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:
@@ -22,69 +20,49 @@ to the model (an oracle)."""
 class Training:
     """Where a model comes from."""
 
-    taught: Taught
-    """Which rationales stage 1 is taught."""
-
-    cross_mode: bool = True
-    """Whether stage 1 has contrast across modes."""
+    last: Literal["joint", "gate"] = "joint"
+    """The stage whose version is asked."""
 
     parent: str = ""
-    """The training whose gate this one trains; empty for stage 1."""
+    """The training whose run this one goes on from; empty: it starts with the data."""
 
-    gate: Mapping[str, Any] = field(default_factory=dict)
-    """What the gate's training has other than its default here."""
+    shared: str = ""
+    """The last stage of the parent's that it takes over."""
 
-    @property
-    def depends_on_mix(self) -> bool:
-        """Whether the worker mix makes a difference."""
-        return self.taught != "nothing"
+    changes: Mapping[str, object] = field(default_factory=dict)
+    """Other values than the recipe's, by option."""
 
-    def joint_config(self, *, num_steps: int, seed: int) -> JointConfig:
-        """Stage 1. The vision encoder is left alone in every variant, so its features are kept."""
-        across = 0.5 if self.cross_mode else 0.0
-        loss = JointLossConfig(
-            reason_direct=across,
-            direct_reason=across,
-            gate=0.1,
-            false_negative_margin=None,  # the base is wrong about most riddles at first
-        )
-        return JointConfig(
-            num_steps=num_steps,
-            loss=loss,
-            learning_rate=1e-3,
-            warmup_steps=50,
-            average_decay=0.98,
-            train_vision_encoder=False,
-            seed=seed,
-        )
+    has_rationales: bool = True
+    """Whether anybody writes any; without, the worker mix makes no difference."""
 
-    def gate_config(self, *, num_steps: int, seed: int) -> GateConfig:
-        """Stage 2, of queries alone: items are direct at test time."""
-        # At test time words are the likeliest ones; drawn at 1, rationales are worse than those.
-        settings = {
-            "sides": ("query",),
-            "temperature": 0.3,
-            "learning_rate": 5e-5,
-            "seed": seed,
-            **self.gate,
-        }
-        return GateConfig(num_steps=num_steps, **settings)
+    is_shuffled: bool = False
+    """Whether the rationales that selection kept are dealt out to other pairs."""
 
 
 TRAININGS: Mapping[str, Training] = {
-    "direct": Training(taught="nothing"),
-    "unselected": Training(taught="unselected"),
-    "selected": Training(taught="selected"),
-    "adaptive": Training(taught="selected", parent="selected"),
-    "no_cross_mode": Training(taught="selected", cross_mode=False),
-    "one_worker": Training(taught="one_worker"),
-    "shuffled_control": Training(taught="shuffled"),
-    "plain_delta": Training(
-        taught="selected", parent="selected", gate={"rewards": RewardConfig(score="cosine")}
+    "direct": Training(has_rationales=False),
+    "unselected": Training(
+        parent="selected", shared="rationales", changes={"selection.keeps": "all"}
     ),
-    "no_forced_groups": Training(taught="selected", parent="selected", gate={"forces_both": False}),
+    "selected": Training(),
+    "adaptive": Training(last="gate", parent="selected", shared="joint"),
+    "no_cross_mode": Training(
+        parent="selected",
+        shared="selection",
+        changes={"joint.loss.reason_direct": 0.0, "joint.loss.direct_reason": 0.0},
+    ),
+    "one_worker": Training(
+        parent="selected", shared="judging", changes={"selection.workers": (FIRST_WORKER,)}
+    ),
+    "shuffled_control": Training(parent="selected", shared="selection", is_shuffled=True),
+    "plain_delta": Training(
+        last="gate", parent="selected", shared="joint", changes={"gate.rewards.score": "cosine"}
+    ),
+    "no_forced_groups": Training(
+        last="gate", parent="selected", shared="joint", changes={"gate.forces_both": False}
+    ),
     "closed_form": Training(
-        taught="selected", parent="selected", gate={"estimator": "closed_form"}
+        last="gate", parent="selected", shared="joint", changes={"gate.estimator": "closed_form"}
     ),
 }
 

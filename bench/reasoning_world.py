@@ -4,6 +4,7 @@ Its difficulty was fixed by the direct variant alone (docs/reasoning.md) and sta
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from catalog.bazaar import riddles, wording
@@ -111,7 +112,7 @@ def paired(pair_id: str, riddle: Riddle, rng: random.Random) -> Asked:
     return Asked(riddle, Answer(pair_id, title, product.brand), pair)
 
 
-def with_near_misses(asked: list[Asked], *, seed: int) -> list[Pair]:
+def with_near_misses(asked: Sequence[Asked], *, seed: int) -> list[Pair]:
     """The pairs with hard negatives that differ from the target in one value that is asked for.
 
     They are for the judge alone; no variant is trained on them.

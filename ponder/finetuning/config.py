@@ -140,6 +140,10 @@ class FinetuneConfig:
     """Whether features of images are computed once and kept in memory, where the vision encoder is
     left alone and images are not varied."""
 
+    half_precision: bool = False
+    """Whether the version's weights are stored in float16, as nano's are; else as they were
+    trained."""
+
     pairs: PairsConfig
     """What is learned from."""
 

@@ -7,7 +7,6 @@ import polars as pl
 
 from catalog.lake.tables import GENERATED_RATIONALES
 from embedder.finetune.records import GeneratedRationale
-from embedder.reasoners.reasoner import Reasoner
 from ponder.finetuning import given
 from ponder.finetuning.results import WrittenRationales
 from ponder.finetuning.run import Progress, Run
@@ -29,19 +28,20 @@ def write(run: Run, progress: Progress) -> WrittenRationales:
     from embedder.finetune.rationales.generate import contents_of, write_rationales
     from embedder.finetune.rationales.workers import open_workers
 
-    lake = run.lake
-    workers: list[Reasoner] = [*_given_workers(run), *open_workers(worker_configs(run))]
+    lake, given_workers, workers = run.lake, _given_workers(run), open_workers(worker_configs(run))
 
     def append(rows: pl.DataFrame) -> None:
         lake.insert_new(GENERATED_RATIONALES, rows)
         progress(len(rows))
 
     for side in run.config.rationales.sides:
-        written = lake.read(GENERATED_RATIONALES)
-        write_rationales(
-            contents_of(run.pairs, side), side, workers, written=written, append=append
-        )
-    names = tuple(f"{worker.name} {worker.prompt_version}" for worker in workers)
+        written, contents = lake.read(GENERATED_RATIONALES), contents_of(run.pairs, side)
+        # Those that the data bring are there at once, and need one commit.
+        brought: list[pl.DataFrame] = [GENERATED_RATIONALES.empty()]
+        write_rationales(contents, side, given_workers, written=written, append=brought.append)
+        append(pl.concat(brought))
+        write_rationales(contents, side, workers, written=written, append=append)
+    names = tuple(f"{one.name} {one.prompt_version}" for one in (*given_workers, *workers))
     return WrittenRationales(workers=names, rationales=len(written_rationales(run)))
 
 

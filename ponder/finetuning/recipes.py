@@ -82,6 +82,7 @@ GENTLE = Recipe(
 SCHOOL = Recipe(
     "nano, taught the words and facts of riddles before they are asked: docs/reasoning.md",
     {
+        "half_precision": True,
         "vocabulary.num_tokens": 4_096,
         "vocabulary.min_count": 1,
         "negatives.num_mined": 0,

@@ -85,11 +85,12 @@ def _judge(
 
 def _fair(run: Run, negatives: Mapping[str, "Negatives"]) -> list[str]:
     """Ids of the pairs that can be judged: not those that nearly all others of a source answer."""
-    needed = max(1, run.config.judging.num_negatives)
+    needed, sides = max(1, run.config.judging.num_negatives), run.config.rationales.sides
     return [
         pair_id
         for pair_id, own in negatives.items()
-        if min(len(own.items), len(own.queries)) >= needed
+        if ("query" not in sides or len(own.items) >= needed)
+        and ("item" not in sides or len(own.queries) >= needed)
     ]
 
 

@@ -106,5 +106,11 @@ def _train(
     backbone = trainer.train(folder, save_every=save_every, stage=stage, progress=progress)
     if run.is_first:
         manifest = replace(start.manifest, name=run.config.name)
-        write_version(backbone, start, run.version(stage), manifest=manifest)
+        write_version(
+            backbone,
+            start,
+            run.version(stage),
+            manifest=manifest,
+            is_half=run.config.half_precision,
+        )
         write_training_curves(folder / "log.jsonl", folder / "curves.svg")

@@ -1,32 +1,27 @@
 """Tests for bench/reasoning*.py: the world's fairness, the table's arithmetic, and resuming."""
 
 import json
-import math
-from dataclasses import asdict
 
 import numpy as np
 import polars as pl
 import pytest
 
 from bench import reasoning_report
-from bench.reasoning_cells import (
-    Cell,
-    RunSettings,
-    cell_of,
-    run_missing,
-    with_parents,
-)
+from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
 from bench.reasoning_outcomes import first_ranks
-from bench.reasoning_rationales import (
-    NUM_WORKERS,
-    examples_of,
-    scripted_kinds,
-    written,
-)
+from bench.reasoning_rationales import NUM_WORKERS, scripted, scripted_kinds, write_riddles
+from bench.reasoning_runs import DATA, shuffled
+from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, with_near_misses, world
 from bench.run_folder import check_settings
 from catalog.bazaar.questions import TIERS
-from embedder.finetune.rationales.judging import JUDGED
+from ponder.finetuning.negatives import hardened
+from ponder.finetuning.options import flattened
+from ponder.finetuning.rationales import written_rationales
+from ponder.finetuning.recipes import configured
+from ponder.finetuning.run import Run
+from ponder.finetuning.stages import run_stage
+from ponder.settings import Settings
 
 SIZE = WorldSize(num_pairs=150, num_candidates=40, num_questions=15)
 
@@ -82,49 +77,58 @@ def test_half_of_a_medium_mix_is_right_and_workers_draw_apart(small):
     assert len({tuple(by_worker) for by_worker in kinds.values()}) == NUM_WORKERS
 
 
-def judged(rows):
-    """Judgements of texts by pair and worker, with a gain over nothing."""
-    base = {name: None for name in JUDGED} | {"side": "query", "num_tokens": 0, "flags": []}
-    return pl.DataFrame(
-        [
-            base
-            | {"pair_id": pair_id, "worker": worker, "text": text, "summary": "s"}
-            | {"prompt_version": "1", "without": 0.0, "with": gain}
-            for pair_id, worker, text, gain in rows
-        ],
-        schema=JUDGED,
-    )
+def test_a_worker_says_the_same_of_a_query_however_many_ask_it(small):
+    said = scripted(small.asked, "medium", seed=3)
+    assert scripted(small.asked, "medium", seed=3) == said
+    assert {frozenset(of_pair) for of_pair in said} == {
+        frozenset(f"writer-{number}" for number in range(NUM_WORKERS))
+    }
 
 
-def test_selection_weighs_by_gain_and_one_worker_is_the_first(small):
-    asked = small.asked[:2]
-    rows = written(asked, "medium", seed=3)
-    said = judged(
-        [
-            ("p00000", "writer-0", "a", 1.0),
-            ("p00000", "writer-1", "b", 3.0),
-            ("p00001", "writer-0", "c", 0.4),
+def selected(*kept):
+    """Rows of a selection: pair_id, text and whether it was kept."""
+    schema = {"pair_id": pl.String, "text": pl.String, "kept": pl.Boolean}
+    return pl.DataFrame(kept, schema=schema, orient="row")
+
+
+def test_shuffled_rationales_are_the_selected_ones_on_other_pairs():
+    pair_ids = [f"p{number}" for number in range(20)]
+    rows = selected(*[(one, f"of {one}", one != "p3") for one in pair_ids[:15]])
+    dealt = shuffled(rows, pair_ids, seed=3)
+    assert sorted(dealt["text"]) == sorted(rows.filter("kept")["text"])
+    assert sorted(dealt["pair_id"]) == sorted(rows.filter("kept")["pair_id"])
+    assert not any(text == f"of {one}" for one, text in dealt.select("pair_id", "text").iter_rows())
+
+
+def test_a_variant_is_the_default_recipe_with_named_values_changed():
+    default = flattened(configured())
+    for name, training in TRAININGS.items():
+        changed = flattened(configured(training.changes))
+        differing = {option for option in default if changed.get(option) != default[option]}
+        assert differing == set(training.changes), name
+
+
+def test_riddles_are_a_folder_that_a_fine_tune_takes(small, tmp_path):
+    asked = small.asked[:70]
+    write_riddles(tmp_path / "data", asked, "mild", seed=3)
+    changes = {**DATA, "data": str(tmp_path / "data"), "seed": 3}
+    run = Run.open(Settings(home=tmp_path), configured(changes), tmp_path / "run")
+    for stage in ("pairs", "vocabulary", "negatives", "behaviour", "rationales"):
+        run_stage(run, stage)
+    expected = with_near_misses(asked, seed=3)
+    for found, pair in zip(hardened(run, "negatives"), expected, strict=True):
+        assert (found.query, found.query_key) == (pair.query, pair.query_key)
+        assert (found.target.text, found.target.image) == (pair.target.text, pair.target.image)
+        assert (found.target_key, found.source, found.answers) == (pair.target_key, "", frozenset())
+        assert [n.key for n in found.negatives] == [n.key for n in pair.negatives]
+        assert [n.content.image for n in found.negatives] == [
+            n.content.image for n in pair.negatives
         ]
-    )
-    selected = examples_of("selected", asked, rows, said, seed=3)
-    share = math.exp(1) / (math.exp(1) + math.exp(3))
-    assert [path.weight for path in selected[0].query_rationales] == pytest.approx(
-        [share, 1 - share]
-    )
-    assert selected[1].query_rationales == ()  # a gain below the limit: direct only
-    alone = examples_of("one_worker", asked, rows, said, seed=3)
-    assert [(path.text, path.weight) for path in alone[0].query_rationales] == [("a", 1.0)]
-    everything = examples_of("unselected", asked, rows, said, seed=3)
-    assert [len(example.query_rationales) for example in everything] == [NUM_WORKERS] * 2
-
-
-def test_shuffled_rationales_are_the_selected_ones_on_other_pairs(small):
-    asked = small.asked[:20]
-    said = judged([(one.pair.pair_id, "writer-0", one.pair.pair_id, 2.0) for one in asked[:15]])
-    dealt = examples_of("shuffled", asked, written(asked, "mild", seed=3), said, seed=3)
-    texts = [path.text for example in dealt for path in example.query_rationales]
-    assert sorted(texts) == [one.pair.pair_id for one in asked[:15]]
-    assert all(path.text != one.pair.pair_id for one in dealt for path in one.query_rationales)
+    said = {one.text for one in written_rationales(run)}
+    assert said == {
+        one.text for of_pair in scripted(asked, "mild", seed=3) for one in of_pair.values()
+    }
+    assert {one.worker for one in written_rationales(run)} == {"writer-0", "writer-1", "writer-2"}
 
 
 def test_the_first_candidate_that_fits_gives_the_rank_and_ties_go_by_id():
@@ -211,7 +215,7 @@ def test_kept_rationales_that_move_the_rank_are_counted():
 def test_a_finished_cell_is_not_trained_again_and_a_gate_comes_after_its_model(tmp_path):
     trained = []
 
-    def fake(cell, folder):
+    def fake(cell):
         trained.append(cell.training)
         if cell.training == "adaptive" and len(trained) == 2:
             raise KeyboardInterrupt
@@ -234,14 +238,14 @@ def test_direct_is_trained_once_for_all_mixes():
 
 
 def test_a_folder_holds_one_run(tmp_path):
-    check_settings(tmp_path, asdict(RunSettings(steps=5)))
-    check_settings(tmp_path, asdict(RunSettings(steps=5)))
+    check_settings(tmp_path, {"changes": {"joint.num_steps": 5}})
+    check_settings(tmp_path, {"changes": {"joint.num_steps": 5}})
     with pytest.raises(ValueError, match="choose another folder"):
-        check_settings(tmp_path, asdict(RunSettings(steps=6)))
+        check_settings(tmp_path, {"changes": {"joint.num_steps": 6}})
 
 
 def test_the_report_reads_what_is_finished_and_leaves_out_what_is_not(tmp_path):
-    run_missing(tmp_path, [cell_of("selected", "medium", 0)], lambda cell, folder: RESULT)
+    run_missing(tmp_path, [cell_of("selected", "medium", 0)], lambda cell: RESULT)
     made = reasoning_report.report(tmp_path, ["direct", "always_selected"], ["medium"], [0, 1])
     assert list(made["variants"]) == ["always_selected"]
     assert made["variants"]["always_selected"]["composed"]["hit@1"] == [1.0, None]

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 from embedder.version import Manifest
@@ -13,7 +15,12 @@ IMAGE_PROCESSOR = "preprocessor_config.json"
 
 
 def write_version(
-    backbone: Backbone, checkpoint: Checkpoint, folder: Path, *, manifest: Manifest
+    backbone: Backbone,
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    manifest: Manifest,
+    is_half: bool = False,
 ) -> None:
     """Write a folder that `embedder.model.checkpoint.load` reads to the same weights.
 
@@ -25,9 +32,12 @@ def write_version(
             image processor are the version's.
         folder: created when missing; what a killed call left in it is overwritten.
         manifest: of the new version.
+        is_half: whether weights are rounded to float16, which takes half the room in float32's
+            place; a reader on a CPU computes in float32 all the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    backbone.model.to(checkpoint.backbone.model.dtype).save_pretrained(folder)
+    dtype = torch.float16 if is_half else checkpoint.backbone.model.dtype
+    backbone.model.to(dtype).save_pretrained(folder)
     checkpoint.inputs.tokenizer.save_pretrained(folder)
     shutil.copyfile(checkpoint.folder / IMAGE_PROCESSOR, folder / IMAGE_PROCESSOR)
     values = json.dumps(asdict(manifest), indent=2)

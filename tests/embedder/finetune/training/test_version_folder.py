@@ -34,3 +34,14 @@ def test_a_written_version_has_the_trained_weights(fresh, tmp_path, lora):
     assert read.gate_is_trained
     for one, other in zip(read.backbone.parameters(), expected, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_version_in_half_precision_has_the_weights_rounded(fresh, tmp_path):
+    start = fresh()
+    with torch.no_grad():
+        start.backbone.model.model.language_model.norm.weight.add_(1e-3)
+    expected = [parameter.half().float() for parameter in start.backbone.parameters()]
+    write_version(start.backbone, start, tmp_path, manifest=start.manifest, is_half=True)
+    read = load(str(tmp_path)).backbone
+    for one, other in zip(read.parameters(), expected, strict=True):
+        assert torch.equal(one, other)

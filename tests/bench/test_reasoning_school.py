@@ -1,10 +1,11 @@
-"""Tests for bench/reasoning_base.py: what school teaches, and what it leaves as it was."""
+"""Tests for bench/reasoning_school.py: what school teaches, and what it leaves as it was."""
 
-from bench.reasoning_base import MAX_TOKENS, exercises, sentences, shop_examples
+from bench.reasoning_school import WORKER, exercises, sentences, shop_examples
 from bench.reasoning_world import WorldSize, world
 from catalog.bazaar import riddles
 from embedder.finetune.training.vocabulary import with_vocabulary
 from embedder.model.checkpoint import load
+from ponder.finetuning.recipes import configured
 
 
 def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
@@ -12,7 +13,7 @@ def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
     for example in exercises(50, seed=1):
         asked = example.pair.query.text.split(", ")
         assert 1 <= len(asked) <= 4
-        assert example.query_rationales[0].text == ". ".join(sentence_of[one] for one in asked)
+        assert example.rationales[WORKER].text == ". ".join(sentence_of[one] for one in asked)
 
 
 def test_the_shop_goes_on_without_products_that_are_held_out():
@@ -24,8 +25,12 @@ def test_the_shop_goes_on_without_products_that_are_held_out():
 
 
 def test_every_word_of_a_fact_is_one_token_behind_another_word():
+    school = configured(recipe="school")
     extended = with_vocabulary(
-        load("nano"), sentences(seed=0), num_tokens=MAX_TOKENS, min_count=1
+        load("nano"),
+        sentences(seed=0),
+        num_tokens=school.vocabulary.num_tokens,
+        min_count=school.vocabulary.min_count,
     ).inputs.tokenizer
     for fact in riddles.facts():
         for word in fact.sentence.split():
