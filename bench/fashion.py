@@ -95,7 +95,7 @@ def recalls(score_QN: np.ndarray, is_right_QN: np.ndarray) -> dict[str, float]:
     return {name: round(found[metric], 4) for name, metric in names.items()}
 
 
-def judge(
+def evaluate_scores(
     split: Split, *, text_to_image_NN: np.ndarray, image_to_text_NN: np.ndarray
 ) -> dict[str, dict[str, float]]:
     """Recalls in both directions, under the floor's protocol and under a variant of each.
@@ -126,15 +126,15 @@ def judge(
     }
 
 
-def judge_embedder(embedder: MMEmbR1, split: Split) -> dict[str, dict[str, float]]:
-    """`judge` of a version: queries are encoded as queries and candidates as items."""
+def evaluate_embedder(embedder: MMEmbR1, split: Split) -> dict[str, dict[str, float]]:
+    """`evaluate_scores` of a version: queries are encoded as queries and candidates as items."""
     titles = [Content(title) for title in split.titles]
     images = [Content(image=image) for image in split.images]
 
     def vectors(encodings: Sequence[Encoding]) -> np.ndarray:
         return np.stack([encoding.vector for encoding in encodings])
 
-    return judge(
+    return evaluate_scores(
         split,
         text_to_image_NN=vectors(embedder.encode_query(titles))
         @ vectors(embedder.encode_items(images)).T,
@@ -143,13 +143,13 @@ def judge_embedder(embedder: MMEmbR1, split: Split) -> dict[str, dict[str, float
     )
 
 
-def judge_ridge(train_split: Split, split: Split) -> dict[str, dict[str, float]]:
-    """`judge` of the ridge from pixels to title vectors; its scores are the same both ways."""
+def evaluate_ridge(train_split: Split, split: Split) -> dict[str, dict[str, float]]:
+    """Evaluate the ridge from pixels to title vectors; its scores are the same both ways."""
     image_ND, text_ND = ridge_vectors(
         train_split.images, train_split.title_keys, split.images, split.title_keys
     )
     score_NN = text_ND @ image_ND.T
-    return judge(split, text_to_image_NN=score_NN, image_to_text_NN=score_NN.T)
+    return evaluate_scores(split, text_to_image_NN=score_NN, image_to_text_NN=score_NN.T)
 
 
 def fine_tune(
@@ -169,8 +169,8 @@ def fine_tune(
 
     def evaluate(backbone: Backbone) -> dict[str, float]:
         embedder = MMEmbR1(replace(checkpoint, backbone=backbone), EmbedderConfig(policy="never"))
-        judged = judge_embedder(embedder, splits["valid"])
-        return {f"valid/{name}/R@10": metrics["R@10"] for name, metrics in judged.items()}
+        found = evaluate_embedder(embedder, splits["valid"])
+        return {f"valid/{name}/R@10": metrics["R@10"] for name, metrics in found.items()}
 
     examples = [TrainingExample(pair) for pair in pairs]
     trainer = joint_trainer(checkpoint, examples, config, augment=Augmentation())
@@ -179,7 +179,7 @@ def fine_tune(
 
 def parsed() -> argparse.Namespace:
     """Options of the command line."""
-    parser = argparse.ArgumentParser(description="Fine-tune nano on fashion products and judge it.")
+    parser = argparse.ArgumentParser(description="Fine-tune nano on products and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of fashion_products")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
     parser.add_argument("--epochs", type=int, default=18, help="passes over the train split")
@@ -192,7 +192,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Fine-tunes, saves the version, opens it again and judges it on the test split."""
+    """Fine-tunes, saves the version, opens it again and measures it on the test split."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
@@ -203,8 +203,8 @@ def main() -> None:
     manifest = MANIFEST | {"name": "nano-fashion", "parent": "nano"}
     save_checkpoint(backbone.model, checkpoint.inputs, folder, manifest=manifest)
     embedder = MMEmbR1.open(EmbedderConfig(model=str(folder), policy="never"))
-    ours = judge_embedder(embedder, splits["test"])
-    ridge = judge_ridge(splits["train"], splits["test"])
+    ours = evaluate_embedder(embedder, splits["test"])
+    ridge = evaluate_ridge(splits["train"], splits["test"])
     log = (options.out / "log.jsonl").read_text().splitlines()
     print(
         json.dumps(

@@ -23,7 +23,7 @@ import torch
 
 from bench.films_data import Films, read_films
 from bench.films_measure import blended, by_vectors
-from bench.films_report import Entry, judged, table
+from bench.films_report import Entry, measured, table
 from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
 from bench.films_split import Questions, Split, split
 from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
@@ -121,10 +121,10 @@ def slices(films: Films, parts: Split, asked: Questions) -> dict[str, np.ndarray
 
 def parsed() -> argparse.Namespace:
     """Options of the command line."""
-    parser = argparse.ArgumentParser(description="Fine-tune nano on films and judge it.")
+    parser = argparse.ArgumentParser(description="Fine-tune nano on films and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of movielens_posters")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
-    parser.add_argument("--valid", action="store_true", help="train and judge before the split")
+    parser.add_argument("--valid", action="store_true", help="train and measure before the split")
     parser.add_argument("--steps", type=int, default=900, help="optimiser steps")
     parser.add_argument("--share", type=float, default=0.9, help="of likes before the split")
     parser.add_argument("--blend", type=float, default=0.2, help="weight of cosines beside kNN")
@@ -134,7 +134,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Splits, fine-tunes, embeds all films and judges them beside the rivals."""
+    """Splits, fine-tunes, embeds all films and measures them beside the rivals."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
@@ -148,12 +148,12 @@ def main() -> None:
     asking = sorted({film for history in parts.next_films.histories for film in history})
     found = all_vectors(films, asking, version, options.out / "vectors")
     teacher_ND = taught(films, parts, recipe)
-    last = judged(
+    last = measured(
         last_film_entries(films, parts, found, teacher_ND, blend=options.blend),
         {name: films.candidates[name] for name in ("poster", "trusted")},
         slices(films, parts, parts.last_films),
     )
-    following = judged(
+    following = measured(
         next_film_entries(films, parts, found, blend=options.blend),
         films.candidates,
         slices(films, parts, parts.next_films),

@@ -26,7 +26,7 @@ class Entry:
     """As it is asked them; who asks and what is right are those of all entries."""
 
 
-def judged(
+def measured(
     entries: Mapping[str, Entry],
     candidates: Mapping[str, np.ndarray],
     slices: Mapping[str, np.ndarray],

@@ -14,7 +14,7 @@ from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
 from ponder.cli.evaluate import evaluate
 from ponder.cli.finetune import finetune
-from ponder.cli.index import index, promote, rollback, validate
+from ponder.cli.index import drop, index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
 from ponder.cli.rank import features, rank
 from ponder.cli.recall import recall, serve
@@ -36,7 +36,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 
 COMMANDS = (
-    *(bazaar, land, publish, plan, embed, encode, finetune, index, validate, promote, rollback),
+    *(bazaar, land, publish, plan, embed, encode, finetune),
+    *(index, validate, promote, rollback, drop),
     *(features, rank, evaluate, recall, recommend, serve),
     *(backfill, audit, status, run, demo, report),
 )

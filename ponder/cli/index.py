@@ -1,4 +1,6 @@
-"""`ponder index`, `validate`, `promote`, `rollback`: fill a collection, choose the live one."""
+"""`ponder index`, `validate`, `promote`, `rollback`, `drop`: collections, and the live one."""
+
+from typing import Annotated
 
 import typer
 
@@ -29,3 +31,13 @@ def rollback(context: typer.Context, as_json: JsonOption = False) -> None:
     """Serve the version that was live before."""
     with failures():
         show(steps.rollback(context.obj), as_json)
+
+
+def drop(
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="A version that is not live.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a version's collection; the lake keeps its vectors."""
+    with failures():
+        show(steps.drop(context.obj, version), as_json)

@@ -39,6 +39,14 @@ class RolledBack:
     live: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropped:
+    """Which collection is gone, and which are left."""
+
+    dropped: str
+    left: tuple[str, ...]
+
+
 class ValidationFailed(RuntimeError):
     """A filled collection must not go live; the text lists why, and the live one stays."""
 
@@ -89,3 +97,15 @@ def rollback(settings: Settings) -> RolledBack:
     """Serve the version that was live before."""
     with open_index(settings) as milvus:
         return RolledBack(live=milvus.rollback())
+
+
+def drop(settings: Settings, version: str) -> Dropped:
+    """Remove a version's collection; the lake keeps its vectors, so it can be filled again.
+
+    Raises:
+        LookupError: the version has no collection.
+        ValueError: the version is live.
+    """
+    with open_index(settings) as milvus:
+        milvus.drop(version)
+        return Dropped(dropped=version, left=tuple(milvus.versions()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from bench.fashion import Split, judge, middle_ranks, read_split, recalls
+from bench.fashion import Split, evaluate_scores, middle_ranks, read_split, recalls
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "fashion_products"
 
@@ -40,16 +40,16 @@ def test_recalls_are_shares_of_queries():
 def test_the_variants_differ_where_products_share_a_title():
     split = Split(["A", "a", "b"], ["a", "a", "b"], [1, 2, 3], [b"", b"", b""])
     scores = np.array([[0.1, 0.9, 0.5], [0.1, 0.9, 0.5], [0.8, 0.9, 0.1]])
-    judged = judge(split, text_to_image_NN=scores, image_to_text_NN=scores.T)
+    found = evaluate_scores(split, text_to_image_NN=scores, image_to_text_NN=scores.T)
     # Titles: both "a" find image 1 first, which is right by title and for the second its own.
-    assert judged["text_to_image"]["R@1"] == round(2 / 3, 4)
-    assert judged["text_to_image_own"]["R@1"] == round(1 / 3, 4)
+    assert found["text_to_image"]["R@1"] == round(2 / 3, 4)
+    assert found["text_to_image_own"]["R@1"] == round(1 / 3, 4)
     # Merged, "a" asks once and finds image 1; "b" finds an image of "a".
-    assert judged["text_to_image_merged"]["R@1"] == 0.5
+    assert found["text_to_image_merged"]["R@1"] == 0.5
     # Images: 0 prefers "b"; 1 scores all titles alike; 2 prefers "a" twice.
-    assert judged["image_to_text"]["R@1"] == 0.0
+    assert found["image_to_text"]["R@1"] == 0.0
     # Merged, image 1 has two candidates, one of them right: rank 1.5.
-    assert judged["image_to_text_merged"]["MRR"] == round((1 / 2 + 1 / 1.5 + 1 / 2) / 3, 4)
+    assert found["image_to_text_merged"]["MRR"] == round((1 / 2 + 1 / 1.5 + 1 / 2) / 3, 4)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data/fashion_products")

@@ -11,7 +11,7 @@ import pytest
 from bench.films import check_settings, slices
 from bench.films_data import Films, read_films
 from bench.films_measure import blended, by_vectors, gain, mean, metrics, ranks
-from bench.films_report import Entry, judged
+from bench.films_report import Entry, measured
 from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
 from bench.films_split import Questions, likes, split
 from bench.films_training import Recipe, training_pairs
@@ -236,7 +236,7 @@ def test_the_report_compares_with_nano_by_slice(log):
         "warm": [False, True, False],
         "cold": [True, False, True],
     }
-    report = judged(entries, catalogue.candidates, kinds)["all"]
+    report = measured(entries, catalogue.candidates, kinds)["all"]
     assert report["cold"]["num_questions"] == 2
     assert report["all"]["by"]["right"]["ndcg@10"] == [1.0, 1.0, 1.0]
     # Nano ties on all: seven candidates by id, so c is second, a first, f fifth.

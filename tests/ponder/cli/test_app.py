@@ -40,6 +40,8 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["land"], "set PONDER_KAFKA"),
         (["recall", "mugs"], "no model version is live"),
         (["rollback"], "a rollback needs"),
+        (["drop", "v9"], "version 'v9' must have a collection"),
+        (["recommend", "u17"], "no ranker is trained; run ponder features and ponder rank"),
         (["backfill", "--from", "0"], "set PONDER_KAFKA"),
         (["backfill", "--from", "5", "--to", "2"], "start must lie before end"),
         (["dead-letters", "show", "items", "0", "7"], "there is no dead letter of 'items'"),

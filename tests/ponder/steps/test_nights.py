@@ -22,7 +22,7 @@ from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
 from ponder.steps.evaluate import evaluate
 from ponder.steps.features import export_features
-from ponder.steps.index import ValidationFailed, index, validate
+from ponder.steps.index import ValidationFailed, drop, index, validate
 from ponder.steps.land import land_folder, land_kafka
 from ponder.steps.rank import read_log, train_ranker
 from ponder.steps.recall import recall
@@ -266,6 +266,18 @@ def test_without_a_ranker_recommending_says_what_to_run(settings, folder, night)
     night(settings, folder)
     with pytest.raises(RuntimeError, match="no ranker is trained; run ponder features and ponder"):
         recommend(settings, "u0")
+
+
+def test_a_version_that_is_not_live_can_be_dropped(settings, folder, night):
+    night(settings, folder)
+    live = status(settings).live
+    rows = living_vectors(open_lake(settings), live)
+    with open_index(settings) as milvus:
+        milvus.sync("old", rows, dim=len(rows["vector"][0]))
+    dropped = drop(settings, "old")
+    assert (dropped.dropped, dropped.left) == ("old", (live,))
+    with pytest.raises(ValueError, match="is live"):
+        drop(settings, live)
 
 
 def test_status_counts_what_is_there(settings, folder, night):
