@@ -116,6 +116,18 @@ class CurriculumObjective:
         )
 
 
+def nano_config(*, num_steps: int, learning_rate: float, seed: int) -> TrainingConfig:
+    """Return the recipe: 200 steps of warm-up, a cosine to a twentieth, the last weights kept."""
+    return TrainingConfig(
+        num_steps=num_steps,
+        learning_rate=learning_rate,
+        warmup_steps=200,
+        final_rate=0.05,
+        average_decay=0.0,
+        seed=seed,
+    )
+
+
 def nano_trainer(config: TrainingConfig, *, batch_size: int) -> Trainer:
     """Return the training of a new nano; configuration and curriculum have one seed."""
     tokenizer = architecture.build_tokenizer(config.seed)
@@ -151,13 +163,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    config = TrainingConfig(
-        num_steps=options.steps,
-        learning_rate=options.learning_rate,
-        warmup_steps=200,
-        final_rate=0.05,
-        average_decay=0.0,
-        seed=options.seed,
+    config = nano_config(
+        num_steps=options.steps, learning_rate=options.learning_rate, seed=options.seed
     )
     trainer = nano_trainer(config, batch_size=options.batch_size)
     train(trainer, options.out, eval_every=options.eval_every)

@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 
-from embedder.finetune.training.config import TrainingConfig
 from embedder.model.checkpoint import load
 from embedder.nano import training
 from embedder.nano.curriculum import curriculum_pairs, false_negatives
 from embedder.nano.evaluation import heldout_products
-from embedder.nano.training import nano_trainer
+from embedder.nano.training import nano_config, nano_trainer
 
 
 class Killed(Exception):
@@ -18,7 +17,7 @@ class Killed(Exception):
 
 
 def trainer():
-    return nano_trainer(TrainingConfig(num_steps=4, seed=3, average_decay=0.0), batch_size=4)
+    return nano_trainer(nano_config(num_steps=4, learning_rate=1e-3, seed=3), batch_size=4)
 
 
 def test_no_pair_shows_a_held_out_combination():
@@ -80,6 +79,14 @@ def test_a_step_lowers_the_loss_of_its_own_batch():
         learner.step(0)
     after = sum(loss.item() for loss in learner.objective.losses(batch).values())
     assert after < before
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 1e-3 / 200), (199, 1e-3), (600, 5.25e-4), (1000, 5e-5)]
+)
+def test_the_rate_warms_up_over_200_steps_and_ends_at_a_twentieth(step, expected):
+    config = nano_config(num_steps=1000, learning_rate=1e-3, seed=0)
+    assert nano_trainer(config, batch_size=2).rate_at(step) == pytest.approx(expected)
 
 
 def test_the_command_leaves_log_state_and_a_checkpoint_that_loads(tmp_path, monkeypatch):
