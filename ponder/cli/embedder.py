@@ -1,7 +1,7 @@
 """`ponder embedder`: what is to be known about an embedder, and how it is handed on."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -9,6 +9,9 @@ from rich.table import Table
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, out, show
 from ponder.reports.html.formatting import number, percent
+
+if TYPE_CHECKING:
+    from ponder.reports.reasoning.report import ReasoningReport
 
 app = typer.Typer(help="Account for the embedder's reasoning, or hand it on.", no_args_is_help=True)
 METRICS = ("hit@1", "recall@10", "ndcg@10")
@@ -26,13 +29,18 @@ def report(
     from ponder.reports.reasoning.report import embedder_report
 
     with failures(), bar("report") as progress:
-        judged = embedder_report(context.obj, data, to, seed=seed, progress=progress)
+        measured = embedder_report(context.obj, data, to, seed=seed, progress=progress)
     if as_json:
-        show(judged, as_json)
+        show(measured, as_json)
         return
-    for table in (_policies(judged), _pairings(judged), _curve(judged), _sensitivity(judged)):
+    for table in (
+        _policies(measured),
+        _pairings(measured),
+        _curve(measured),
+        _sensitivity(measured),
+    ):
         out.print(table)
-    for finding in judged["findings"]:
+    for finding in measured.findings:
         out.print(f"- {finding}", highlight=False, markup=False)
 
 
@@ -50,42 +58,42 @@ def export(
         show({"path": str(to)}, as_json)
 
 
-def _policies(judged: dict[str, Any]) -> Table:
-    table = Table("queries", "policy", *METRICS, title=f"Both sides, {judged['model_version']}")
-    for kind in judged["policies"]["never"]:
-        for policy, slices in judged["policies"].items():
+def _policies(measured: "ReasoningReport") -> Table:
+    table = Table("queries", "policy", *METRICS, title=f"Both sides, {measured.model_version}")
+    for kind in measured.policies["never"]:
+        for policy, slices in measured.policies.items():
             table.add_row(kind, policy, *(number(slices[kind][metric]) for metric in METRICS))
     return table
 
 
-def _pairings(judged: dict[str, Any]) -> Table:
+def _pairings(measured: "ReasoningReport") -> Table:
     table = Table("query x item", *METRICS, title="Pairings")
-    for name, metrics in judged["pairings"].items():
+    for name, metrics in measured.pairings.items():
         table.add_row(name, *(number(metrics[metric]) for metric in METRICS))
     return table
 
 
-def _curve(judged: dict[str, Any]) -> Table:
+def _curve(measured: "ReasoningReport") -> Table:
     columns = ("theta", "queries", "items", "gate, queries", "coin, queries", "gate, both sides")
     table = Table(*columns, title="ndcg@10 by theta, and how much is reasoned about")
     last: tuple[float, float] | None = None
-    for point in judged["curve"]:
-        rates = point["query_rate"], point["item_rate"]
-        if rates != last or point["theta"] == judged["theta"]:
-            values = (point[name]["ndcg@10"] for name in ("queries", "coin", "both"))
-            table.add_row(f"{point['theta']:g}", *map(percent, rates), *map(number, values))
+    for point in measured.curve:
+        rates = point.query_rate, point.item_rate
+        if rates != last or point.theta == measured.theta:
+            values = (each["ndcg@10"] for each in (point.queries, point.coin, point.both))
+            table.add_row(f"{point.theta:g}", *map(percent, rates), *map(number, values))
         last = rates
     return table
 
 
-def _sensitivity(judged: dict[str, Any]) -> Table:
+def _sensitivity(measured: "ReasoningReport") -> Table:
     table = Table("rationale", "cosine, queries", "cosine, items", *METRICS, title="Sensitivity")
-    query, item = judged["sensitivity"]["query"], judged["sensitivity"]["item"]
-    for name, metrics in query["metrics"].items():
-        cosines = (side["cosine"].get(f"right/{name}", {"mean": 1.0}) for side in (query, item))
+    query, item = measured.sensitivity["query"], measured.sensitivity["item"]
+    for name, metrics in (query.metrics or {}).items():
+        cosines = (side.cosine.get(f"right/{name}") for side in (query, item))
         table.add_row(
             name,
-            *(number(cosine["mean"]) for cosine in cosines),
+            *(number(1.0 if cosine is None else cosine.mean) for cosine in cosines),
             *(number(metrics[metric]) for metric in METRICS),
         )
     return table

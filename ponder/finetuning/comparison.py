@@ -14,6 +14,7 @@ from evaluation.bootstrap import bootstrap_gains
 from evaluation.metrics import Scores, means
 from evaluation.query_sets import slices
 from ponder.finetuning.frozen_set import FrozenSet
+from ponder.json_form import json_form
 
 if TYPE_CHECKING:
     from embedder.mmemb_r1 import MMEmbR1
@@ -76,11 +77,13 @@ def compare(
             name: bootstrap_gains(challenger.scores, incumbent.scores, rows, seed=seed)
             for name, rows in rows_of.items()
         },
-        "sensitivity": sensitivity(
-            challenger.queries,
-            _reader(frozen, candidate),
-            evaluate=lambda vectors_QD: frozen.evaluate(vectors_QD, challenger.item_vectors_ND),
-            seed=seed,
+        "sensitivity": json_form(
+            sensitivity(
+                challenger.queries,
+                _reader(frozen, candidate),
+                evaluate=lambda vectors_QD: frozen.evaluate(vectors_QD, challenger.item_vectors_ND),
+                seed=seed,
+            )
         ),
     }
 

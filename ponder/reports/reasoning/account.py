@@ -9,14 +9,13 @@ Shape legend: Q = queries, N = items, D = embedding dimension
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
-from evaluation.bootstrap import bootstrap_gains, bootstrap_mean
+from evaluation.bootstrap import Interval, bootstrap_gains, bootstrap_mean
 from evaluation.metrics import Scores, means
 from evaluation.query_sets import METRICS, QuerySet, slices
 
@@ -32,6 +31,98 @@ Read = Callable[[Sequence[Rationale]], np.ndarray]
 """[N, D] vectors of fixed contents, each with the rationale given for it."""
 
 
+Metrics = dict[str, float]
+"""Metric -> its mean over queries."""
+
+Gains = dict[str, dict[str, float]]
+"""Metric -> mean, low and high of a difference: the interval holds 95 % of 1,000 resamples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """What a gate with one theta makes of the queries, and of both sides."""
+
+    theta: float
+
+    query_rate: float
+    """Share of the queries that is reasoned about, in [0, 1]."""
+
+    item_rate: float
+    """Share of the items that is reasoned about, in [0, 1]."""
+
+    queries: Metrics
+    """Gated queries over direct items, as a service asks a catalogue embedded without reasoning."""
+
+    coin: Metrics
+    """The same with a coin that picks as many queries."""
+
+    both: Metrics
+    """Gated queries over gated items."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What reasoning about one side costs, by input, and how often policy `auto` pays it."""
+
+    reason_rate: float
+    tokens_auto: float
+    tokens_always: float
+    ms_never: float
+    ms_always: float
+
+    fallback_rate: float
+    """Share of the inputs that were to be reasoned about and were not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """What reasoning does to retrieval, and what it costs."""
+
+    num_queries: int
+    num_items: int
+
+    chance: float
+    """The hit@1 of a blind guess."""
+
+    theta: float
+    """Of the version; policy `auto` reasons from this probability on."""
+
+    policies: dict[str, dict[str, Metrics]]
+    """never, auto, always on both sides -> slice -> metrics."""
+
+    gain: dict[str, dict[str, Gains]]
+    """Side that reasons (query, item, both) -> slice -> what it has over never."""
+
+    pairings: dict[str, Metrics]
+    """Query mode x item mode -> metrics."""
+
+    curve: list[CurvePoint]
+    """By theta."""
+
+    oracle: Metrics
+    """Of the better mode of each query over direct items, chosen with hindsight."""
+
+    cost: dict[str, Cost]
+    """query, item -> cost."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sensitivity:
+    """How much a reasoned vector depends on its rationale."""
+
+    num_same: int
+    """Contents whose other rationale happened to read the same as their own; not in right/other."""
+
+    cosine: dict[str, Interval]
+    """right/other, right/summary, right/empty, right/direct -> mean cosine, with its interval."""
+
+    metrics: dict[str, Metrics] | None
+    """Rationale (right, other, summary, empty, direct) -> metrics; None where nothing was asked."""
+
+    over_empty: Gains | None
+    """What the right rationale has over an empty one; None where nothing was asked."""
+
+
 def account(
     query_set: QuerySet,
     queries: PairedEncodings,
@@ -39,8 +130,8 @@ def account(
     *,
     theta: float,
     seed: int = 0,
-) -> dict[str, Any]:
-    """What reasoning does to retrieval, and what it costs.
+) -> Account:
+    """Return what reasoning does to retrieval, and what it costs.
 
     Args:
         query_set: what is asked and what is right.
@@ -48,12 +139,6 @@ def account(
         items: its items in both modes.
         theta: of the version; policy `auto` reasons from this probability on.
         seed: of the bootstrap over queries.
-
-    Returns:
-        policies: never, auto, always on both sides -> slice -> metrics; gain: side that reasons ->
-        slice -> metric -> what it has over never, with the interval that holds 95 % of 1,000
-        resamples of the queries; pairings: query mode x item mode -> metrics; curve: by theta;
-        oracle; cost: by side.
     """
     evaluate = query_set.evaluate
     pairings = {
@@ -74,23 +159,25 @@ def account(
         "item": pairings["direct x reason"],
         "both": always,
     }
-    return {
-        "num_queries": len(query_set.queries),
-        "num_items": len(query_set.item_ids),
-        "chance": query_set.chance,
-        "theta": theta,
-        "policies": {name: _by_slice(scores, rows_of) for name, scores in policies.items()},
-        "gain": {
+    curve, oracle = _gate_account(evaluate, queries, items, theta=theta)
+    return Account(
+        num_queries=len(query_set.queries),
+        num_items=len(query_set.item_ids),
+        chance=query_set.chance,
+        theta=theta,
+        policies={name: _by_slice(scores, rows_of) for name, scores in policies.items()},
+        gain={
             side: {
                 name: bootstrap_gains(scores, never, rows, seed=seed)
                 for name, rows in rows_of.items()
             }
             for side, scores in reasoning.items()
         },
-        "pairings": {name: means(scores) for name, scores in pairings.items()},
-        **_gate_account(evaluate, queries, items, theta=theta),
-        "cost": {"query": _cost(queries, theta), "item": _cost(items, theta)},
-    }
+        pairings={name: means(scores) for name, scores in pairings.items()},
+        curve=curve,
+        oracle=oracle,
+        cost={"query": _cost(queries, theta), "item": _cost(items, theta)},
+    )
 
 
 def _gate_account(
@@ -99,7 +186,7 @@ def _gate_account(
     items: PairedEncodings,
     *,
     theta: float,
-) -> dict[str, Any]:
+) -> tuple[list[CurvePoint], Metrics]:
     """How much better the gate chooses than a coin, and how much better it could.
 
     The curve's first part gates queries over direct items, as a service does over a catalogue that
@@ -117,19 +204,19 @@ def _gate_account(
             for name in METRICS
         }
         curve.append(
-            {
-                "theta": at,
-                "query_rate": float(picks.mean()),
-                "item_rate": float(items.reasons("auto", theta=at).mean()),
-                "queries": means(gated),
-                "coin": means(coin),
-                "both": means(
+            CurvePoint(
+                theta=at,
+                query_rate=float(picks.mean()),
+                item_rate=float(items.reasons("auto", theta=at).mean()),
+                queries=means(gated),
+                coin=means(coin),
+                both=means(
                     evaluate(queries.vectors("auto", theta=at), items.vectors("auto", theta=at))
                 ),
-            }
+            )
         )
     oracle = {name: np.maximum(direct[name], reasoned[name]) for name in METRICS}
-    return {"curve": curve, "oracle": means(oracle)}
+    return curve, means(oracle)
 
 
 def sensitivity(
@@ -138,8 +225,8 @@ def sensitivity(
     *,
     seed: int = 0,
     evaluate: Evaluate | None = None,
-) -> dict[str, Any]:
-    """How much a reasoned vector depends on its rationale.
+) -> Sensitivity:
+    """Measure how much a reasoned vector depends on its rationale.
 
     Each content is embedded with its own rationale, with that of another content, with its own
     summary alone, and with an empty one. If reasoning mattered little, all would lie together.
@@ -149,12 +236,6 @@ def sensitivity(
         read: embeds them with rationales of one's choice.
         seed: decides whose rationale each one gets.
         evaluate: scores the vectors as queries; None: only cosines are given.
-
-    Returns:
-        cosine: right/other, right/summary, right/empty, right/direct -> mean, with its interval;
-        num_same: contents whose other rationale happened to read the same as their own, left out
-        of the first; with `evaluate` also metrics: by rationale; over_empty: metric -> what the
-        right rationale has over an empty one, with its interval.
     """
     own = modes.rationales
     others = [own[row] for row in _deranged(len(own), seed)]
@@ -174,33 +255,34 @@ def sensitivity(
     }
     if differs.any():
         cosines["right/other"] = cosines["right/other"][differs]
-    report: dict[str, Any] = {
-        "num_same": int((~differs).sum()),
-        "cosine": {name: asdict(bootstrap_mean(c, seed=seed)) for name, c in cosines.items()},
-    }
+    metrics = over_empty = None
     if evaluate is not None:
         scores = {name: evaluate(given) for name, given in vectors.items()}
-        report["metrics"] = {name: means(values) for name, values in scores.items()}
-        report["over_empty"] = bootstrap_gains(scores["right"], scores["empty"], seed=seed)
-    return report
+        metrics = {name: means(values) for name, values in scores.items()}
+        over_empty = bootstrap_gains(scores["right"], scores["empty"], seed=seed)
+    return Sensitivity(
+        num_same=int((~differs).sum()),
+        cosine={name: bootstrap_mean(values, seed=seed) for name, values in cosines.items()},
+        metrics=metrics,
+        over_empty=over_empty,
+    )
 
 
-def _by_slice(scores: Scores, rows_of: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def _by_slice(scores: Scores, rows_of: dict[str, np.ndarray]) -> dict[str, Metrics]:
     return {name: means(scores, rows) for name, rows in rows_of.items()}
 
 
-def _cost(modes: PairedEncodings, theta: float) -> dict[str, float]:
-    """What reasoning about this side costs, and how often `auto` pays it."""
+def _cost(modes: PairedEncodings, theta: float) -> Cost:
     num = len(modes.gate_N)
     picked = modes.reasons("auto", theta=theta)
-    return {
-        "reason_rate": float(picked.mean()),
-        "tokens_auto": float(modes.tokens_N[picked].sum() / num),
-        "tokens_always": float(modes.tokens_N.mean()),
-        "ms_never": 1000 * modes.direct_s / num,
-        "ms_always": 1000 * modes.reasoned_s / num,
-        "fallback_rate": modes.num_fallbacks / num,
-    }
+    return Cost(
+        reason_rate=float(picked.mean()),
+        tokens_auto=float(modes.tokens_N[picked].sum() / num),
+        tokens_always=float(modes.tokens_N.mean()),
+        ms_never=1000 * modes.direct_s / num,
+        ms_always=1000 * modes.reasoned_s / num,
+        fallback_rate=modes.num_fallbacks / num,
+    )
 
 
 def _deranged(num: int, seed: int) -> np.ndarray:

@@ -1,30 +1,35 @@
 """What an account of reasoning says, in sentences that claim no more than its intervals do."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from ponder.reports.html.formatting import number, percent, signed, spread
+from ponder.reports.reasoning.account import Account, Sensitivity
 
 METRIC = "ndcg@10"
 SAME = 0.95  # from this cosine on two vectors are nearly one; UME-R1's issue 12 saw 0.95 to 0.98
 
 
-def findings(report: Mapping[str, Any]) -> list[str]:
-    """Sentences about the report of `ponder embedder report`."""
+def findings(account: Account, sensitivity: Mapping[str, Sensitivity]) -> list[str]:
+    """Return sentences about what reasoning is worth.
+
+    Args:
+        account: of both sides.
+        sensitivity: query, item -> how much its vectors depend on their rationales.
+    """
     return [
-        *_gains(report),
-        _gate(report),
-        _pairing(report),
-        *_sensitivities(report),
-        _price(report),
+        *_gains(account),
+        _gate(account),
+        _pairing(account),
+        *_sensitivities(sensitivity),
+        _price(account),
     ]
 
 
-def _gains(report: Mapping[str, Any]) -> list[str]:
+def _gains(account: Account) -> list[str]:
     """For either side by itself: all queries, and those kinds where an effect is shown."""
     sentences = []
     for side, about in (("query", "queries"), ("item", "items")):
-        for kind, metrics in report["gain"][side].items():
+        for kind, metrics in account.gain[side].items():
             gain = metrics[METRIC]
             is_shown = gain["low"] > 0 or gain["high"] < 0
             if not is_shown and kind != "all":
@@ -36,18 +41,18 @@ def _gains(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _gate(report: Mapping[str, Any]) -> str:
-    point = next(point for point in report["curve"] if point["theta"] == report["theta"])
-    won = point["queries"][METRIC] - point["coin"][METRIC]
+def _gate(account: Account) -> str:
+    point = next(point for point in account.curve if point.theta == account.theta)
+    won = point.queries[METRIC] - point.coin[METRIC]
     return (
-        f"The gate reasons about {percent(point['query_rate'])} of the queries and has "
+        f"The gate reasons about {percent(point.query_rate)} of the queries and has "
         f"{signed(won)} {METRIC} over a coin that picks as many; "
-        f"a perfect choice would have {number(report['oracle'][METRIC])}."
+        f"a perfect choice would have {number(account.oracle[METRIC])}."
     )
 
 
-def _pairing(report: Mapping[str, Any]) -> str:
-    pairings = {name: metrics[METRIC] for name, metrics in report["pairings"].items()}
+def _pairing(account: Account) -> str:
+    pairings = {name: metrics[METRIC] for name, metrics in account.pairings.items()}
     best, worst = (pick(pairings, key=lambda name: pairings[name]) for pick in (max, min))
     return (
         f"Of the pairings (query x item), {best} is best with {number(pairings[best])} {METRIC} "
@@ -55,10 +60,10 @@ def _pairing(report: Mapping[str, Any]) -> str:
     )
 
 
-def _sensitivities(report: Mapping[str, Any]) -> list[str]:
+def _sensitivities(sensitivity: Mapping[str, Sensitivity]) -> list[str]:
     sentences = []
-    for side, measured in report["sensitivity"].items():
-        other, empty = (measured["cosine"][f"right/{n}"]["mean"] for n in ("other", "empty"))
+    for side, measured in sensitivity.items():
+        other, empty = (measured.cosine[f"right/{n}"].mean for n in ("other", "empty"))
         if other > SAME:
             verdict = "hardly hears its rationale"
         elif empty > SAME:
@@ -69,7 +74,10 @@ def _sensitivities(report: Mapping[str, Any]) -> list[str]:
             f"A reasoned {side} {verdict}: the cosine to the vector with another {side}'s is "
             f"{number(other)}, to that with an empty one {number(empty)}."
         )
-    worth = report["sensitivity"]["query"]["over_empty"][METRIC]
+    over_empty = sensitivity["query"].over_empty
+    if over_empty is None:
+        return sentences
+    worth = over_empty[METRIC]
     sentences.append(
         f"What a query's own rationale says is worth {signed(worth['mean'])} {METRIC} "
         f"[{spread(worth)}] over an empty one."
@@ -77,9 +85,9 @@ def _sensitivities(report: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _price(report: Mapping[str, Any]) -> str:
-    cost = report["cost"]["query"]
+def _price(account: Account) -> str:
+    cost = account.cost["query"]
     return (
-        f"A query costs {number(cost['ms_never'], 1)} ms without reasoning and "
-        f"{number(cost['ms_always'], 1)} ms with it, for {number(cost['tokens_always'], 1)} tokens."
+        f"A query costs {number(cost.ms_never, 1)} ms without reasoning and "
+        f"{number(cost.ms_always, 1)} ms with it, for {number(cost.tokens_always, 1)} tokens."
     )

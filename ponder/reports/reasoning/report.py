@@ -1,10 +1,13 @@
 """The step behind `ponder embedder report`: a query set in both modes, measured and drawn."""
 
-import json
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalog.atomic_file import write_atomically
+from ponder.json_form import to_json
+from ponder.reports.reasoning.account import Account, Sensitivity, account, sensitivity
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring.encoder import configured_manifest, open_encoder
@@ -18,6 +21,22 @@ if TYPE_CHECKING:
 SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReasoningReport(Account):
+    """What reasoning is worth to one model version, and whether it is heard."""
+
+    model_version: str
+
+    reasoner: str
+    """Whose rationales were read."""
+
+    sensitivity: dict[str, Sensitivity]
+    """query, item -> how much its vectors depend on their rationales."""
+
+    findings: list[str]
+    """What all of it says, in sentences."""
+
+
 def embedder_report(
     settings: Settings,
     data: Path,
@@ -25,8 +44,8 @@ def embedder_report(
     *,
     seed: int = 0,
     progress: Progress = ignore_progress,
-) -> dict[str, Any]:
-    """Writes `reasoning.json` and `reasoning.svg` to a folder, and gives what the first one holds.
+) -> ReasoningReport:
+    """Write `reasoning.json` and `reasoning.svg` to a folder; return what the first one holds.
 
     Args:
         settings: names the embedder and its reasoner; the policy of the deployment has no part.
@@ -39,7 +58,6 @@ def embedder_report(
         ValueError: the embedder never reasons.
     """
     from embedder.reasoners.paired_encodings import paired_encodings
-    from ponder.reports.reasoning.account import account
     from ponder.reports.reasoning.evaluation_set import read_evaluation_set
     from ponder.reports.reasoning.figure import write_figure
     from ponder.reports.reasoning.findings import findings
@@ -54,15 +72,16 @@ def embedder_report(
         lambda policy: encoder.encode_items(contents, policy=policy, progress=progress)
     )
     theta = configured_manifest(settings).theta
-    report: dict[str, Any] = {
-        "model_version": encoder.version,
-        "reasoner": encoder.reasoner,
-        **account(query_set, queries, items, theta=theta, seed=seed),
-        "sensitivity": _sensitivities(encoder, query_set, queries, items, seed=seed),
-    }
-    report["findings"] = findings(report)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "reasoning.json").write_text(json.dumps(report, indent=1) + "\n")
+    worth = account(query_set, queries, items, theta=theta, seed=seed)
+    sensitivities = _sensitivities(encoder, query_set, queries, items, seed=seed)
+    report = ReasoningReport(
+        **{field.name: getattr(worth, field.name) for field in fields(worth)},
+        model_version=encoder.version,
+        reasoner=encoder.reasoner,
+        sensitivity=sensitivities,
+        findings=findings(worth, sensitivities),
+    )
+    write_atomically(out / "reasoning.json", to_json(report, indent=1) + "\n")
     write_figure(report, out / "reasoning.svg")
     return report
 
@@ -86,9 +105,8 @@ def _sensitivities(
     items: "PairedEncodings",
     *,
     seed: int,
-) -> dict[str, Any]:
+) -> dict[str, Sensitivity]:
     from embedder.reasoners.given_rationales import encode_with_rationales
-    from ponder.reports.reasoning.account import sensitivity
 
     def read(contents: "list[Content]", side: "Side") -> Any:
         return partial(encode_with_rationales, encoder.checkpoint, contents, side=side)
