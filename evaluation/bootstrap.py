@@ -7,7 +7,7 @@ Legend: B = resamples, C = clusters, G = values, M = numbers a statistic gives.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -117,8 +117,8 @@ def bootstrap_gains(
     rows: np.ndarray | None = None,
     *,
     seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """Return by metric what the scores have over the baseline, as mean, low and high.
+) -> dict[str, Interval]:
+    """Return by metric what the scores have over the baseline.
 
     Args:
         scores: metric -> [G] value of each group.
@@ -128,6 +128,6 @@ def bootstrap_gains(
     """
     every = slice(None) if rows is None else rows
     return {
-        name: asdict(bootstrap_difference(value_G[every], baseline[name][every], seed=seed))
+        name: bootstrap_difference(value_G[every], baseline[name][every], seed=seed)
         for name, value_G in scores.items()
     }

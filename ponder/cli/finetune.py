@@ -135,5 +135,5 @@ def _findings(evaluation: "Evaluation", *, metric: str) -> Iterator[str]:
     for check in evaluation.checks:
         yield f"{'passed' if check.passed else 'FAILED':<8} {check.says}"
     for name, found in evaluation.behaviour.items():
-        means = [f"{space} {values[metric]:.4f}" for space, values in found["metrics"].items()]
+        means = [f"{space} {values[metric]:.4f}" for space, values in found.metrics.items()]
         yield f"{'seen':<8} {name}: what was liked next, {metric} by space: {', '.join(means)}"

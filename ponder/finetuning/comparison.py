@@ -5,7 +5,7 @@ Shape legend: Q = queries, N = items, D = embedding dimension
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from evaluation.bootstrap import bootstrap_gains
 from evaluation.metrics import Scores, means
 from evaluation.query_sets import slices
 from ponder.finetuning.frozen_set import FrozenSet
+from ponder.finetuning.results import Comparison, VersionScores
 from ponder.json_form import json_form
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def compare(
     policy: Policy,
     seed: int = 0,
     progress: Progress = lambda done: None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Measure how much better the candidate finds what was asked for, as the deployment uses it.
 
     Args:
@@ -54,30 +55,23 @@ def compare(
         policy: of the deployment, for items and queries.
         seed: of the bootstrap over queries, and of whose rationale is exchanged with whose.
         progress: told how many more contents were embedded.
-
-    Returns:
-        digest, num_queries, num_items; candidate and champion: version, reason_rate and mean
-        metrics by slice (all, the tiers, held_out); gain: slice -> metric -> mean of candidate
-        minus champion, with the interval that holds 95 % of 1,000 resamples of the queries;
-        sensitivity: of the candidate's reasoned queries to their rationales
-        (`ponder.reports.reasoning.account.sensitivity`), over items of the policy.
     """
     from ponder.reports.reasoning.account import sensitivity
 
     challenger = _measured(frozen, candidate, policy, progress)
     incumbent = _measured(frozen, champion, policy, progress)
     rows_of = slices(frozen.queries)
-    return {
-        "digest": frozen.digest,
-        "num_queries": len(frozen.queries),
-        "num_items": len(frozen.contents),
-        "candidate": _described(challenger, candidate.version, rows_of),
-        "champion": _described(incumbent, champion.version, rows_of),
-        "gain": {
+    return Comparison(
+        digest=frozen.digest,
+        num_queries=len(frozen.queries),
+        num_items=len(frozen.contents),
+        candidate=_described(challenger, candidate.version, rows_of),
+        champion=_described(incumbent, champion.version, rows_of),
+        gain={
             name: bootstrap_gains(challenger.scores, incumbent.scores, rows, seed=seed)
             for name, rows in rows_of.items()
         },
-        "sensitivity": json_form(
+        sensitivity=json_form(
             sensitivity(
                 challenger.queries,
                 _reader(frozen, candidate),
@@ -85,7 +79,7 @@ def compare(
                 seed=seed,
             )
         ),
-    }
+    )
 
 
 def _measured(
@@ -113,9 +107,9 @@ def _reader(frozen: FrozenSet, encoder: "MMEmbR1") -> Callable[..., np.ndarray]:
     return partial(encode_with_rationales, encoder.checkpoint, asked, side="query")
 
 
-def _described(measured: Measured, version: str, rows_of: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        "version": version,
-        "reason_rate": float(measured.picks_Q.mean()),
-        "metrics": {name: means(measured.scores, rows) for name, rows in rows_of.items()},
-    }
+def _described(measured: Measured, version: str, rows_of: dict[str, np.ndarray]) -> VersionScores:
+    return VersionScores(
+        version=version,
+        reason_rate=float(measured.picks_Q.mean()),
+        metrics={name: means(measured.scores, rows) for name, rows in rows_of.items()},
+    )

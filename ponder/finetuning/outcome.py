@@ -23,6 +23,7 @@ from ponder.finetuning.results import (
     RegisteredVersion,
     Result,
     SelectedRationales,
+    SpaceComparison,
     WrittenRationales,
 )
 from ponder.finetuning.run import Progress, Run
@@ -80,7 +81,7 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
 
 def _behaviour(
     run: Run, candidate: "MMEmbR1", champion: "MMEmbR1", progress: Progress
-) -> dict[str, Any]:
+) -> dict[str, SpaceComparison]:
     """The candidate's behaviour space on what users did later; empty when it has none.
 
     It is told and not judged: promotion is about the space that is served.

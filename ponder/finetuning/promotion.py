@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ponder.finetuning.results import Comparison
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +67,11 @@ class Verdict:
         return [check.says for check in self.checks if not check.passed]
 
 
-def verdict(report: Mapping[str, Any], config: PromotionConfig) -> Verdict:
+def verdict(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Verdict:
     """What the rules say of a comparison.
 
     Args:
-        report: by name of the evaluation set, what `ponder.finetuning.comparison.compare` found.
+        report: by name of the evaluation set, the candidate against the champion.
         config: the thresholds.
     """
     if not report:
@@ -83,35 +86,35 @@ def verdict(report: Mapping[str, Any], config: PromotionConfig) -> Verdict:
     )
 
 
-def _gain(report: Mapping[str, Any], config: PromotionConfig) -> Check:
-    gain = fmean(judged["gain"]["all"][config.metric]["mean"] for judged in report.values())
+def _gain(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Check:
+    gain = fmean(compared.gain["all"][config.metric].mean for compared in report.values())
     says = f"mean gain {gain:+.4f} {config.metric}, must be > {config.min_gain:+.4f}"
     return Check("gain", gain > config.min_gain, says)
 
 
-def _losses(report: Mapping[str, Any], config: PromotionConfig) -> Iterator[Check]:
-    for name, judged in report.items():
-        low = judged["gain"]["all"][config.metric]["low"]
+def _losses(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Iterator[Check]:
+    for name, compared in report.items():
+        low = compared.gain["all"][config.metric].low
         says = f"{name}: gain at least {low:+.4f} {config.metric}, must be > {-config.max_loss:+g}"
         yield Check("no loss", low > -config.max_loss, says)
 
 
-def _literal(report: Mapping[str, Any], config: PromotionConfig) -> Iterator[Check]:
-    for name, judged in report.items():
-        if "literal" not in judged["gain"]:
+def _literal(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Iterator[Check]:
+    for name, compared in report.items():
+        if "literal" not in compared.gain:
             continue
-        gain = judged["gain"]["literal"][config.metric]["mean"]
+        gain = compared.gain["literal"][config.metric].mean
         limit = -config.max_literal_loss
         says = f"{name}: gain {gain:+.4f} {config.metric} on literal queries, must be >= {limit:+g}"
         yield Check("literal", gain >= limit, says)
 
 
-def _sensitivity(report: Mapping[str, Any], config: PromotionConfig) -> Iterator[Check]:
+def _sensitivity(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Iterator[Check]:
     """Of the sets on which the candidate reasons about some query."""
-    for name, judged in report.items():
-        if judged["candidate"]["reason_rate"] == 0:
+    for name, compared in report.items():
+        if compared.candidate.reason_rate == 0:
             continue
-        moved = 1 - judged["sensitivity"]["cosine"]["right/other"]["mean"]
+        moved = 1 - compared.sensitivity["cosine"]["right/other"]["mean"]
         says = (
             f"{name}: another query's rationale moves the embedding by {moved:.4f}, "
             f"must be >= {config.min_sensitivity:g}"

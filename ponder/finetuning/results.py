@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from evaluation.bootstrap import Interval
 from ponder.finetuning.promotion import Check
 
 
@@ -111,6 +112,58 @@ class FinishedTraining:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VersionScores:
+    """How one version answers a frozen set, as the deployment would use it."""
+
+    version: str
+
+    reason_rate: float
+    """Share of the queries that are reasoned about."""
+
+    metrics: dict[str, dict[str, float]]
+    """Slice (all, the tiers, held_out) -> metric -> mean over its queries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A candidate against the champion on one frozen set."""
+
+    digest: str
+    """Of the set."""
+
+    num_queries: int
+    num_items: int
+    candidate: VersionScores
+    champion: VersionScores
+
+    gain: dict[str, dict[str, Interval]]
+    """Slice -> metric -> mean of candidate minus champion over its queries."""
+
+    sensitivity: dict[str, Any]
+    """Of the candidate's reasoned queries to their rationales, over items of the policy: as of
+    `ponder.reports.reasoning.account.sensitivity`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpaceComparison:
+    """The behaviour space against others, on what users liked next."""
+
+    digest: str
+    """Of the frozen set."""
+
+    num_queries: int
+
+    version: str
+    """Of the behaviour space."""
+
+    metrics: dict[str, dict[str, float]]
+    """Space, `behaviour` first -> metric -> mean over the queries."""
+
+    gain: dict[str, dict[str, Interval]]
+    """Other space -> metric -> mean of behaviour minus the other over the queries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Of stage `evaluate`."""
 
@@ -127,11 +180,11 @@ class Evaluation:
     opponent: str | None
     """Its name in the registry; None where the base stood in for it."""
 
-    sets: dict[str, Any]
-    """By frozen set, what `ponder.finetuning.comparison.compare` found."""
+    sets: dict[str, Comparison]
+    """By frozen set."""
 
-    behaviour: dict[str, Any]
-    """By frozen set, what `ponder.finetuning.space_comparison.compare_spaces` found."""
+    behaviour: dict[str, SpaceComparison]
+    """By frozen set of what users did later; empty where there is no behaviour space."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,6 @@ Shape legend: Q = queries, N = items, D = embedding dimension
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from embedder.content import CatalogueEncoder
 from evaluation.bootstrap import bootstrap_gains
 from evaluation.metrics import Scores, means
 from ponder.finetuning.frozen_set import FrozenSet
+from ponder.finetuning.results import SpaceComparison
 
 
 def compare_spaces(
@@ -21,7 +21,7 @@ def compare_spaces(
     *,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Any]:
+) -> SpaceComparison:
     """Measure how well the nearest items of an item are those that its users liked next.
 
     Every space answers with the vectors of items alone, embedded directly, as a service does that
@@ -33,21 +33,16 @@ def compare_spaces(
         others: what it is held against, by name.
         seed: of the bootstrap over queries.
         progress: told how many more items were embedded.
-
-    Returns:
-        digest, num_queries, version; metrics: `behaviour` and every other name -> metric -> mean
-        over the queries; gain: other name -> metric -> mean of behaviour minus the other, with the
-        interval that holds 95 % of 1,000 resamples of the queries.
     """
     own = _scores(frozen, behaviour, progress)
     found = {name: _scores(frozen, encoder, progress) for name, encoder in others.items()}
-    return {
-        "digest": frozen.digest,
-        "num_queries": len(frozen.queries),
-        "version": behaviour.version,
-        "metrics": {name: means(scores) for name, scores in {"behaviour": own, **found}.items()},
-        "gain": {name: bootstrap_gains(own, scores, seed=seed) for name, scores in found.items()},
-    }
+    return SpaceComparison(
+        digest=frozen.digest,
+        num_queries=len(frozen.queries),
+        version=behaviour.version,
+        metrics={name: means(scores) for name, scores in {"behaviour": own, **found}.items()},
+        gain={name: bootstrap_gains(own, scores, seed=seed) for name, scores in found.items()},
+    )
 
 
 def _scores(

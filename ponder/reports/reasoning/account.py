@@ -34,8 +34,8 @@ Read = Callable[[Sequence[Rationale]], np.ndarray]
 Metrics = dict[str, float]
 """Metric -> its mean over queries."""
 
-Gains = dict[str, dict[str, float]]
-"""Metric -> mean, low and high of a difference: the interval holds 95 % of 1,000 resamples."""
+Gains = dict[str, Interval]
+"""Metric -> a difference, with the interval that holds 95 % of 1,000 resamples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """What an account of reasoning says, in sentences that claim no more than its intervals do."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from ponder.reports.html.formatting import number, percent, signed, spread
 from ponder.reports.reasoning.account import Account, Sensitivity
@@ -31,12 +32,12 @@ def _gains(account: Account) -> list[str]:
     for side, about in (("query", "queries"), ("item", "items")):
         for kind, metrics in account.gain[side].items():
             gain = metrics[METRIC]
-            is_shown = gain["low"] > 0 or gain["high"] < 0
+            is_shown = gain.low > 0 or gain.high < 0
             if not is_shown and kind != "all":
                 continue
-            effect = ("gains" if gain["mean"] > 0 else "costs") if is_shown else "shows no effect:"
+            effect = ("gains" if gain.mean > 0 else "costs") if is_shown else "shows no effect:"
             where = "" if kind == "all" else f" on {kind} queries"
-            numbers = f"{signed(gain['mean'])} {METRIC} [{spread(gain)}]"
+            numbers = f"{signed(gain.mean)} {METRIC} [{spread(asdict(gain))}]"
             sentences.append(f"Reasoning about {about} {effect} {numbers}{where}.")
     return sentences
 
@@ -79,8 +80,8 @@ def _sensitivities(sensitivity: Mapping[str, Sensitivity]) -> list[str]:
         return sentences
     worth = over_empty[METRIC]
     sentences.append(
-        f"What a query's own rationale says is worth {signed(worth['mean'])} {METRIC} "
-        f"[{spread(worth)}] over an empty one."
+        f"What a query's own rationale says is worth {signed(worth.mean)} {METRIC} "
+        f"[{spread(asdict(worth))}] over an empty one."
     )
     return sentences
 

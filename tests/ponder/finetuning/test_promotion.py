@@ -2,21 +2,27 @@
 
 import pytest
 
+from evaluation.bootstrap import Interval
 from ponder.finetuning.promotion import PromotionConfig, verdict
+from ponder.finetuning.results import Comparison, VersionScores
 
 CONFIG = PromotionConfig(min_gain=0.01, max_loss=0.02, max_literal_loss=0.005, min_sensitivity=0.1)
 
 
-def interval(mean, low):
-    return {"ndcg@10": {"mean": mean, "low": low, "high": 2 * mean - low}}
+def gain(mean, low):
+    return {"ndcg@10": Interval(mean, low, 2 * mean - low)}
 
 
-def judged(mean=0.05, low=0.01, literal=0.0, reason_rate=0.5, cosine=0.8):
-    return {
-        "gain": {"all": interval(mean, low), "literal": interval(literal, literal - 0.5)},
-        "candidate": {"reason_rate": reason_rate},
-        "sensitivity": {"cosine": {"right/other": {"mean": cosine}}},
-    }
+def compared(mean=0.05, low=0.01, literal=0.0, reason_rate=0.5, cosine=0.8):
+    return Comparison(
+        digest="d",
+        num_queries=10,
+        num_items=20,
+        candidate=VersionScores(version="new", reason_rate=reason_rate, metrics={}),
+        champion=VersionScores(version="old", reason_rate=0.0, metrics={}),
+        gain={"all": gain(mean, low), "literal": gain(literal, literal - 0.5)},
+        sensitivity={"cosine": {"right/other": {"mean": cosine}}},
+    )
 
 
 def failed(**sets):
@@ -24,7 +30,7 @@ def failed(**sets):
 
 
 def test_a_better_version_is_promoted_without_a_reason_against_it():
-    outcome = verdict({"a": judged()}, CONFIG)
+    outcome = verdict({"a": compared()}, CONFIG)
     assert outcome.promoted
     assert outcome.reasons == []
     assert [check.rule for check in outcome.checks] == ["gain", "no loss", "literal", "reasoning"]
@@ -49,18 +55,18 @@ def test_nothing_is_promoted_on_no_evidence():
     ],
 )
 def test_each_rule_holds_up_to_its_threshold(measured, rules):
-    assert failed(only=judged(**measured)) == rules
+    assert failed(only=compared(**measured)) == rules
 
 
 def test_the_gain_is_the_mean_over_the_sets_and_a_loss_is_looked_for_on_each():
-    sets = {"up": judged(mean=0.07), "down": judged(mean=-0.04, low=-0.1)}
+    sets = {"up": compared(mean=0.07), "down": compared(mean=-0.04, low=-0.1)}
     assert failed(**sets) == ["no loss"]
     assert verdict(sets, CONFIG).reasons == ["down: gain at least -0.1000 ndcg@10, must be > -0.02"]
 
 
 def test_a_set_without_literal_queries_says_nothing_about_them():
-    without = judged(literal=-0.5)
-    del without["gain"]["literal"]
+    without = compared(literal=-0.5)
+    del without.gain["literal"]
     assert failed(only=without) == []
 
 

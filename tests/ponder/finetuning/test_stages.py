@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from catalog.lake.tables import GENERATED_RATIONALES, ITEMS
 from embedder.content import Content
 from embedder.version import NANO, read_manifest
+from evaluation.bootstrap import Interval
 from evaluation.query_sets import Query
 from features.histories import HistoryConfig, positive_events
 from ponder.cli.app import app
@@ -279,9 +280,9 @@ def test_a_version_is_no_better_than_itself(finished, settings):
     nano = MMEmbR1.open(EmbedderConfig())
     for frozen in read_frozen_sets(finished.sets_folder).values():
         report = compare(frozen, nano, nano, policy="auto")
-        for slice_gain in report["gain"].values():
-            assert all(gain == {"mean": 0, "low": 0, "high": 0} for gain in slice_gain.values())
-        assert report["candidate"] == report["champion"]
+        for slice_gain in report.gain.values():
+            assert all(gain == Interval(0, 0, 0) for gain in slice_gain.values())
+        assert report.candidate == report.champion
 
 
 def test_the_champion_is_what_ponder_serves_while_it_is_live(

@@ -11,6 +11,7 @@ import pytest
 from embedder.content import Content
 from embedder.reasoners.paired_encodings import PairedEncodings
 from embedder.reasoners.reasoner import Rationale
+from evaluation.bootstrap import Interval
 from evaluation.query_sets import Query, QuerySet
 from ponder.reports.reasoning.account import account, sensitivity
 from ponder.reports.reasoning.findings import findings
@@ -66,9 +67,9 @@ def test_policies_pairings_and_gain_are_those_of_the_vectors():
     assert hit(report.pairings["reason x direct"]) == pytest.approx(11 / 12)
     assert hit(report.pairings["direct x reason"]) == pytest.approx(3 / 12)
     gain = report.gain["query"]["all"]["hit@1"]
-    assert gain["mean"] == pytest.approx(8 / 12)
-    assert 0 < gain["low"] < 8 / 12 < gain["high"] <= 1
-    assert report.gain["item"]["all"]["hit@1"] == {"mean": 0, "low": 0, "high": 0}
+    assert gain.mean == pytest.approx(8 / 12)
+    assert 0 < gain.low < 8 / 12 < gain.high <= 1
+    assert report.gain["item"]["all"]["hit@1"] == Interval(0, 0, 0)
     assert report.chance == pytest.approx(1 / 12)
 
 
@@ -79,7 +80,7 @@ def test_reasoned_items_count_where_both_sides_reason():
     assert hit(report.pairings["direct x reason"]) == 0
     # Item 11 has moved onto axis 0, so query 0 finds items 0 and 11 there and takes the first.
     assert hit(report.policies["auto"]["all"]) == pytest.approx(6 / 12)
-    assert report.gain["item"]["all"]["hit@1"]["mean"] == -1
+    assert report.gain["item"]["all"]["hit@1"].mean == -1
 
 
 def test_the_curve_gates_by_theta_and_a_coin_picks_as_many_at_random():
@@ -147,7 +148,7 @@ def test_sensitivity_compares_the_right_rationale_with_every_other_kind():
     assert mean["right/summary"] == pytest.approx((1 + 11 * 0.5**0.5) / 12)
     assert hit(report.metrics["right"]) == 1
     assert hit(report.metrics["other"]) == 0
-    assert report.over_empty["hit@1"]["mean"] == pytest.approx(11 / 12)
+    assert report.over_empty["hit@1"].mean == pytest.approx(11 / 12)
 
 
 def test_rationales_that_read_the_same_say_nothing_about_sensitivity():
