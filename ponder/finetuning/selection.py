@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -58,7 +59,7 @@ def select(run: Run, progress: Progress) -> SelectedRationales:
     report = selection_report(selected, run.pairs, judge=name, min_gain=config.min_gain)
     write_selection(report, folder)
     progress(len(selected))
-    return SelectedRationales(judge=name, min_gain=config.min_gain, pairs=report["pairs"])
+    return SelectedRationales(judge=name, min_gain=config.min_gain, pairs=asdict(report.pairs))
 
 
 def _judge(

@@ -1,31 +1,31 @@
 """The page that shows what selection kept, in one file that needs nothing else."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from catalog.atomic_file import write_atomically
+from ponder.json_form import to_json
 from ponder.reports.html.template import template
 from ponder.reports.selection.figure import gain_histogram
+from ponder.reports.selection.report import SelectionReport
 
 
-def write_selection(report: Mapping[str, Any], folder: Path) -> Path:
+def write_selection(report: SelectionReport, folder: Path) -> Path:
     """Write `selection.json` and `selection.html` to the folder and return the page's path.
 
     Args:
         report: from `ponder.reports.selection.report.selection_report`.
         folder: created when missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "selection.json").write_text(json.dumps(report, indent=1) + "\n")
-    kinds = report["kinds"]
+    write_atomically(folder / "selection.json", to_json(report, indent=1) + "\n")
+    kinds = report.kinds
     page = {
         "report": report,
-        "gain_figure": _figure(report["gains"], report["min_gain"]),
-        "kind_figure": _figure(kinds["gains"], report["min_gain"]) if kinds else None,
+        "gain_figure": _figure(report.gains, report.min_gain),
+        "kind_figure": _figure(kinds.gains, report.min_gain) if kinds else None,
     }
     path = folder / "selection.html"
     path.write_text(template("selection.html.j2").render(page), encoding="utf-8")

@@ -5,6 +5,7 @@ gain told right ones from faulty ones, and how well the leak flag found leaks.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,130 @@ GROUP = ("worker", "source", "side")
 WHY = ("gains most", "kept by a hair", "dropped by a hair", "gains least")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairCounts:
+    """How many pairs there are, and which of their sides have a rationale that was kept."""
+
+    all: int
+    query_rationale: int
+    item_rationale: int
+
+    direct_only: int
+    """Pairs without a kept rationale."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerCounts:
+    """What became of one worker's rationales of one source and side."""
+
+    worker: str
+    source: str
+    side: str
+    paired: int
+
+    refused: int
+    """At first sight, for a flag."""
+
+    failed: int
+    """That the judge could not judge."""
+
+    kept: int
+
+    mean_gain: float | None
+    """In nats, of what was judged; None where nothing was."""
+
+    median_gain: float | None
+    """In nats, of what was judged; None where nothing was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindCounts:
+    """What became of the rationales of one known kind."""
+
+    paired: int
+    refused: int
+    kept: int
+
+    mean_gain: float | None
+    """In nats; None where nothing was judged."""
+
+    auc_of_right: float | None
+    """Chance that a right rationale gains more than one of this kind; None without both."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrecisionAndRecall:
+    """How well something is found; None where it cannot be said."""
+
+    precision: float | None
+    recall: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownKinds:
+    """How selection did where the worth of each rationale is known."""
+
+    by_kind: dict[str, KindCounts]
+
+    gains: dict[str, list[float]]
+    """Kind -> sorted gains in nats."""
+
+    kept: PrecisionAndRecall
+    """Of the right rationales by what was kept."""
+
+    leak_flag: PrecisionAndRecall
+    """Of the leaks by the flag."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """A rationale to read, with its pair."""
+
+    why: str
+    """Why it is shown: one of `WHY`."""
+
+    worker: str
+    side: str
+    text: str
+    summary: str
+
+    gain: float
+    """In nats."""
+
+    weight: float | None
+    """In training; None for what was dropped."""
+
+    query: str
+    target: str
+
+    image: str | None
+    """The target's, as a `data:` URI."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectionReport:
+    """What selection kept and what it dropped."""
+
+    judge: str
+
+    min_gain: float
+    """In nats; what gains more is kept."""
+
+    pairs: PairCounts
+    workers: list[WorkerCounts]
+
+    flags: dict[str, dict[str, int]]
+    """Worker -> flag -> paired rationales that carry it."""
+
+    gains: dict[str, list[float]]
+    """Worker -> sorted gains in nats."""
+
+    kinds: KnownKinds | None
+    """None where the worth of the rationales is not known."""
+
+    samples: list[Sample]
+
+
 def selection_report(
     selected: pl.DataFrame,
     pairs: Sequence[Pair],
@@ -26,8 +151,8 @@ def selection_report(
     judge: str,
     min_gain: float,
     kinds: pl.DataFrame | None = None,
-) -> dict[str, Any]:
-    """The numbers of a selection, as JSON knows them; what is not known is null.
+) -> SelectionReport:
+    """Return the numbers of a selection, with some rationales to read.
 
     Args:
         selected: from `embedder.finetune.rationales.selection.select`.
@@ -39,35 +164,34 @@ def selection_report(
     rows = selected.with_columns(
         is_judged=pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
     )
-    return {
-        "judge": judge,
-        "min_gain": min_gain,
-        "pairs": _pairs(rows, pairs),
-        "workers": _workers(rows),
-        "flags": _flags(rows),
-        "gains": _gains(rows, "worker"),
-        "kinds": None if kinds is None else _kinds(rows.join(kinds, on=IDENTITY)),
-        "samples": _samples(rows, {pair.pair_id: pair for pair in pairs}),
-    }
+    return SelectionReport(
+        judge=judge,
+        min_gain=min_gain,
+        pairs=_pairs(rows, pairs),
+        workers=_workers(rows),
+        flags=_flags(rows),
+        gains=_gains(rows, "worker"),
+        kinds=None if kinds is None else _kinds(rows.join(kinds, on=IDENTITY)),
+        samples=_samples(rows, {pair.pair_id: pair for pair in pairs}),
+    )
 
 
-def _pairs(rows: pl.DataFrame, pairs: Sequence[Pair]) -> dict[str, int]:
+def _pairs(rows: pl.DataFrame, pairs: Sequence[Pair]) -> PairCounts:
     kept = rows.filter("kept")
     with_rationale = {
         side: kept.filter(pl.col("side") == side)["pair_id"].n_unique()
         for side in ("query", "item")
     }
-    return {
-        "all": len(pairs),
-        "query_rationale": with_rationale["query"],
-        "item_rationale": with_rationale["item"],
-        "direct_only": len(pairs) - kept["pair_id"].n_unique(),
-    }
+    return PairCounts(
+        all=len(pairs),
+        query_rationale=with_rationale["query"],
+        item_rationale=with_rationale["item"],
+        direct_only=len(pairs) - kept["pair_id"].n_unique(),
+    )
 
 
-def _workers(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """For each worker, source and side: what became of its rationales."""
-    return (
+def _workers(rows: pl.DataFrame) -> list[WorkerCounts]:
+    counts = (
         rows.group_by(GROUP)
         .agg(
             paired=pl.len(),
@@ -78,8 +202,8 @@ def _workers(rows: pl.DataFrame) -> list[dict[str, Any]]:
             median_gain=pl.col("gain").filter("is_judged").median(),
         )
         .sort(GROUP)
-        .to_dicts()
     )
+    return [WorkerCounts(**row) for row in counts.iter_rows(named=True)]
 
 
 def _flags(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
@@ -107,27 +231,27 @@ def _gains(rows: pl.DataFrame, group: str) -> dict[str, list[float]]:
     }
 
 
-def _kinds(rows: pl.DataFrame) -> dict[str, Any]:
+def _kinds(rows: pl.DataFrame) -> KnownKinds:
     gains = _gains(rows, "kind")
     right = gains.get("right", [])
     by_kind = {
-        kind: {
-            "paired": frame.height,
-            "refused": frame["gain"].null_count(),
-            "kept": int(frame["kept"].sum()),
-            "mean_gain": float(np.mean(gains[kind])) if kind in gains else None,
-            "auc_of_right": _auc(right, gains.get(kind, [])),
-        }
+        str(kind): KindCounts(
+            paired=frame.height,
+            refused=frame["gain"].null_count(),
+            kept=int(frame["kept"].sum()),
+            mean_gain=float(np.mean(gains[kind])) if kind in gains else None,
+            auc_of_right=_auc(right, gains.get(kind, [])),
+        )
         for (kind,), frame in rows.sort("kind").group_by("kind", maintain_order=True)
     }
     is_right, is_leak = (pl.col("kind") == kind for kind in ("right", "leak"))
     is_flagged = pl.col("flags").list.contains("leak")
-    return {
-        "by_kind": by_kind,
-        "gains": gains,
-        "kept": _precision_and_recall(rows, is_right, pl.col("kept")),
-        "leak_flag": _precision_and_recall(rows, is_leak, is_flagged),
-    }
+    return KnownKinds(
+        by_kind=by_kind,
+        gains=gains,
+        kept=_precision_and_recall(rows, is_right, pl.col("kept")),
+        leak_flag=_precision_and_recall(rows, is_leak, is_flagged),
+    )
 
 
 def _auc(right: Sequence[float], other: Sequence[float]) -> float | None:
@@ -140,16 +264,15 @@ def _auc(right: Sequence[float], other: Sequence[float]) -> float | None:
 
 def _precision_and_recall(
     rows: pl.DataFrame, is_true: pl.Expr, is_found: pl.Expr
-) -> dict[str, float | None]:
+) -> PrecisionAndRecall:
     found, true = rows.filter(is_found).height, rows.filter(is_true).height
     both = rows.filter(is_true & is_found).height
-    return {
-        "precision": both / found if found else None,
-        "recall": both / true if true else None,
-    }
+    return PrecisionAndRecall(
+        precision=both / found if found else None, recall=both / true if true else None
+    )
 
 
-def _samples(rows: pl.DataFrame, pairs: Mapping[str, Pair]) -> list[dict[str, Any]]:
+def _samples(rows: pl.DataFrame, pairs: Mapping[str, Pair]) -> list[Sample]:
     """Of each worker: what gained most, what was kept and what was dropped by a hair, the worst."""
     order = ("gain", "pair_id", "text")
     judged = rows.filter("is_judged")
@@ -159,16 +282,16 @@ def _samples(rows: pl.DataFrame, pairs: Mapping[str, Pair]) -> list[dict[str, An
         picked = (kept.tail(1), kept.head(1), dropped.tail(1), dropped.head(1))
         for why, row in zip(WHY, picked, strict=True):
             shown += [_sample(why, values, pairs) for values in row.to_dicts()]
-    return sorted(shown, key=lambda sample: (sample["worker"], WHY.index(sample["why"])))
+    return sorted(shown, key=lambda sample: (sample.worker, WHY.index(sample.why)))
 
 
-def _sample(why: str, row: Mapping[str, Any], pairs: Mapping[str, Pair]) -> dict[str, Any]:
+def _sample(why: str, row: Mapping[str, Any], pairs: Mapping[str, Pair]) -> Sample:
     pair = pairs[row["pair_id"]]
     told = {name: row[name] for name in ("worker", "side", "text", "summary", "gain", "weight")}
-    return {
-        "why": why,
+    return Sample(
+        why=why,
         **told,
-        "query": pair.query.text,
-        "target": pair.target.text,
-        "image": None if pair.target.image is None else thumbnail(pair.target.image),
-    }
+        query=pair.query.text,
+        target=pair.target.text,
+        image=None if pair.target.image is None else thumbnail(pair.target.image),
+    )

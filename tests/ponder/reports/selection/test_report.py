@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import asdict
 
 import numpy as np
 import polars as pl
@@ -52,7 +53,7 @@ def report():
 
 
 def test_pairs_and_workers_are_counted(report):
-    assert report["pairs"] == {
+    assert asdict(report.pairs) == {
         "all": 3,
         "query_rationale": 2,
         "item_rationale": 0,
@@ -61,21 +62,21 @@ def test_pairs_and_workers_are_counted(report):
     same = {"source": "clicks", "side": "query", "paired": 3}
     counts_a = {"refused": 1, "failed": 0, "kept": 1, "mean_gain": 0.5, "median_gain": 0.5}
     counts_b = {"refused": 0, "failed": 1, "kept": 2, "mean_gain": 0.75, "median_gain": 0.75}
-    assert report["workers"] == [
+    assert [asdict(each) for each in report.workers] == [
         {"worker": "a"} | same | counts_a,
         {"worker": "b"} | same | counts_b,
     ]
-    assert report["flags"] == {"a": {"leak": 1}, "b": {"leak": 1, "too_long": 1}}
-    assert report["gains"] == {"a": [-1.0, 2.0], "b": [0.5, 1.0]}
+    assert report.flags == {"a": {"leak": 1}, "b": {"leak": 1, "too_long": 1}}
+    assert report.gains == {"a": [-1.0, 2.0], "b": [0.5, 1.0]}
 
 
 def test_known_kinds_give_precision_recall_and_auc(report):
-    kinds = report["kinds"]
-    assert kinds["kept"] == {"precision": 2 / 3, "recall": 2 / 3}
-    assert kinds["leak_flag"] == {"precision": 1 / 2, "recall": 1.0}
+    kinds = report.kinds
+    assert asdict(kinds.kept) == {"precision": 2 / 3, "recall": 2 / 3}
+    assert asdict(kinds.leak_flag) == {"precision": 1 / 2, "recall": 1.0}
     # Right gains 2.0 and 0.5, wrong -1.0 and 1.0: three of four comparisons are won.
-    assert kinds["by_kind"]["wrong"]["auc_of_right"] == 3 / 4
-    assert kinds["by_kind"]["leak"] == {
+    assert kinds.by_kind["wrong"].auc_of_right == 3 / 4
+    assert asdict(kinds.by_kind["leak"]) == {
         "paired": 1,
         "refused": 1,
         "kept": 0,
@@ -85,7 +86,7 @@ def test_known_kinds_give_precision_recall_and_auc(report):
 
 
 def test_samples_are_the_ends_and_the_ones_at_the_threshold(report):
-    told = [(s["worker"], s["why"], s["gain"]) for s in report["samples"]]
+    told = [(s.worker, s.why, s.gain) for s in report.samples]
     assert told == [
         ("a", "gains most", 2.0),
         ("a", "kept by a hair", 2.0),
@@ -98,7 +99,7 @@ def test_samples_are_the_ends_and_the_ones_at_the_threshold(report):
 
 def test_the_page_escapes_strangers_words_and_the_json_is_the_report(report, tmp_path):
     page = write_selection(report, tmp_path / "new").read_text()
-    assert json.loads((tmp_path / "new" / "selection.json").read_text()) == report
+    assert json.loads((tmp_path / "new" / "selection.json").read_text()) == asdict(report)
     assert "query 0 &lt;b&gt;" in page
     assert "wrong &lt;i&gt;" in page
     assert page.count("<svg") == 2
@@ -108,7 +109,7 @@ def test_the_page_escapes_strangers_words_and_the_json_is_the_report(report, tmp
 def test_a_selection_of_nothing_has_a_page_too(tmp_path):
     nothing = select(JUDGED.to_frame(), SelectionConfig())
     report = selection_report(nothing, PAIRS, judge="table", min_gain=0.0)
-    assert report["pairs"]["direct_only"] == 3
+    assert report.pairs.direct_only == 3
     assert "Nothing was judged" in write_selection(report, tmp_path).read_text()
 
 
