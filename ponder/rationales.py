@@ -29,7 +29,7 @@ class LakeRationales:
         self._prompt_version = prompt_version
 
     def find(self, keys: Sequence[str]) -> dict[str, Rationale]:
-        """Those of the keys that it has; of several items with one content, the first by id."""
+        """Return those that it has by key; of several items with one content, the first by id."""
         by_whom = (pl.col("reasoner") == self._reasoner) & (
             pl.col("prompt_version") == self._prompt_version
         )
@@ -44,7 +44,7 @@ class LakeRationales:
         return {key: Rationale(*written) for key, *written in rows.iter_rows()}
 
     def keep(self, rationales: Mapping[str, Rationale]) -> None:
-        """Writes a row for each item that has the content now."""
+        """Write a row for each item that has the content now."""
         written = pl.DataFrame(
             [
                 {

@@ -30,11 +30,11 @@ class Registry:
     folder: Path
 
     def names(self) -> list[str]:
-        """The registered versions, sorted."""
+        """Return the registered versions, sorted."""
         return sorted(path.parent.name for path in self.folder.glob("[!.]*/manifest.json"))
 
     def add(self, version: Path, *, lineage: Mapping[str, Any]) -> str:
-        """Copies a version folder into the registry and gives its name.
+        """Copy a version folder into the registry and return its name.
 
         The copy is there as a whole or not at all. A version that is registered already is left as
         it is, its lineage too, so that registering again does nothing.
@@ -58,7 +58,7 @@ class Registry:
         return name
 
     def path(self, name: str) -> Path:
-        """The folder of a version; `champion` names the champion.
+        """Return the folder of a version; `champion` names the champion.
 
         Raises:
             LookupError: there is no such version, or no champion yet.
@@ -74,7 +74,7 @@ class Registry:
         return self.folder / wanted
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """How a version is used and where it comes from.
+        """Return how a version is used and where it comes from.
 
         Raises:
             LookupError: as of `path`.
@@ -83,12 +83,12 @@ class Registry:
         return values
 
     def champion(self) -> str | None:
-        """The champion's name; None before the first."""
+        """Return the champion's name; None before the first."""
         pointer = self.folder / CHAMPION
         return pointer.read_text().strip() if pointer.exists() else None
 
     def promote(self, name: str) -> str | None:
-        """Makes a version the champion and gives the one that was.
+        """Make a version the champion and return the one that was.
 
         Raises:
             LookupError: there is no such version.
@@ -98,7 +98,7 @@ class Registry:
         return before
 
     def model(self, name: str) -> str:
-        """What `embedder` calls a model: the folder of a registered one, others as they are.
+        """Return what `embedder` calls a model: the folder of a registered one, others as they are.
 
         Raises:
             LookupError: as of `path`.
@@ -108,5 +108,5 @@ class Registry:
         return str(self.path(name.removeprefix(REGISTRY)))
 
     def models(self) -> Iterator[str]:
-        """The names by which settings call the registered versions."""
+        """Return the names by which settings call the registered versions."""
         return (f"{REGISTRY}{name}" for name in self.names())

@@ -17,7 +17,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge recall: queries under each policy, and users' next items."""
+    """Evaluate recall: queries under each policy, and users' next items."""
     with failures(), bar("evaluate") as progress:
         evaluation = steps.evaluate(context.obj, queries, progress=progress)
     show(evaluation if as_json else headline(evaluation), as_json)
@@ -27,9 +27,9 @@ def headline(evaluation: steps.RecallEvaluation) -> dict[str, Any]:
     """Return what a line has room for: the queries' hit@1 by policy and tier, the users' hit@10."""
     found: dict[str, Any] = {}
     if evaluation.queries:
-        for policy, judged in evaluation.queries.policies.items():
-            hits = {name: metrics["hit@1"] for name, metrics in judged.slices.items()}
-            found[f"hit@1, {policy}"] = hits | {"reasoned": judged.reason_rate}
+        for policy, measured in evaluation.queries.policies.items():
+            hits = {name: metrics["hit@1"] for name, metrics in measured.slices.items()}
+            found[f"hit@1, {policy}"] = hits | {"reasoned": measured.reason_rate}
     if evaluation.histories:
         shown = ("num_users", "num_items", "hit@10", "ndcg@10")
         found["next item"] = {name: evaluation.histories[name] for name in shown}

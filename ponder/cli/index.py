@@ -16,7 +16,7 @@ def index(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def validate(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Judge the configured version's collection; fails when it must not go live."""
+    """Validate the configured version's collection; fails when it must not go live."""
     with failures():
         show(steps.validate(context.obj), as_json)
 

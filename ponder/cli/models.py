@@ -34,8 +34,8 @@ def list_versions(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     for row in sorted(rows, key=lambda row: (row["created_at"], row["name"]), reverse=True):
         mark = "champion" if row["champion"] else ""
-        judged = "passed" if row["passed"] else "refused"
-        line(f"{row['name']:<28} {mark:<9} {row['created_at']} {judged:<8} from {row['base']}")
+        verdict = "passed" if row["passed"] else "refused"
+        line(f"{row['name']:<28} {mark:<9} {row['created_at']} {verdict:<8} from {row['base']}")
 
 
 @app.command(name="show")
@@ -57,8 +57,8 @@ def promote(
     """Make a version the champion, which PONDER_MODEL=registry:champion follows."""
     with failures():
         registry = context.obj.registry
-        judged = registry.manifest(name)["lineage"]["evaluation"]
-        if not judged["promoted"] and not force:
-            reasons = "; ".join(c["says"] for c in judged["checks"] if not c["passed"])
+        evaluation = registry.manifest(name)["lineage"]["evaluation"]
+        if not evaluation["promoted"] and not force:
+            reasons = "; ".join(c["says"] for c in evaluation["checks"] if not c["passed"])
             raise ValueError(f"{name} failed its evaluation: {reasons}; --force promotes it anyway")
         show({"before": registry.promote(name), "champion": registry.champion()}, as_json)

@@ -37,7 +37,7 @@ err = Console(stderr=True)
 
 
 def log_to_console(*, verbose: bool) -> None:
-    """Sends warnings, and with `verbose` every step, to standard error."""
+    """Send warnings, and with `verbose` every step, to standard error."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
     # These log a traceback for every failed call, expected ones too; the exception says it all.
@@ -51,7 +51,7 @@ def log_to_console(*, verbose: bool) -> None:
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Errors that a user can mend become one line and exit code 1; others keep their traceback."""
+    """Turn errors that a user can mend into a line and exit code 1; others keep their traceback."""
     try:
         yield
     except (ValueError, LookupError, OSError, RuntimeError) as error:
@@ -63,13 +63,13 @@ class RateColumn(ProgressColumn):
     """How many a second, over the last half minute."""
 
     def render(self, task: Task) -> Text:
-        """Nothing until there is something to divide by."""
+        """Return the rate; nothing until there is something to divide by."""
         return Text("" if task.speed is None else f"{task.speed:.3g}/s")
 
 
 @contextmanager
 def stop_signals() -> Iterator[Event]:
-    """An event that SIGTERM and Ctrl-C set, so that work ends where it may; a second one kills."""
+    """Yield an event that SIGTERM and Ctrl-C set, so that work can end; a second one kills."""
     stop = Event()
 
     def ask(number: int, _: object) -> None:
@@ -86,7 +86,7 @@ def stop_signals() -> Iterator[Event]:
 
 @contextmanager
 def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A progress bar with rate and times; gives the function that is told how much more is done.
+    """Show a progress bar; yield the function that is told how much more is done.
 
     A total that is not known beforehand is whatever was done at the end.
     """
@@ -111,7 +111,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
 
 @contextmanager
 def silence() -> Iterator[Callable[[int], None]]:
-    """In place of `bar`, for a process that does not talk."""
+    """Yield what `bar` does and show nothing, for a process that does not talk."""
     yield lambda done: None
 
 
@@ -129,12 +129,12 @@ def show(result: Any, as_json: bool) -> None:
 
 
 def line(text: str) -> None:
-    """Prints a line as it is, however wide the terminal: what reads lines gets whole ones."""
+    """Print a line as it is, however wide the terminal: what reads lines gets whole ones."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def moment(text: str) -> datetime:
-    """A time as a person writes it, in UTC when no zone is named.
+    """Return the time that a person wrote, in UTC when no zone is named.
 
     >>> moment("2026-01-31").isoformat()
     '2026-01-31T00:00:00+00:00'
@@ -152,7 +152,7 @@ def moment(text: str) -> datetime:
 
 
 def printable(text: str, *, max_chars: int | None = None) -> str:
-    r"""A text that a terminal shows and does not obey: what is no character to print is escaped.
+    r"""Return a text that a terminal shows and does not obey: what cannot be printed is escaped.
 
     >>> printable("a\x1b[2Jb", max_chars=9)
     'a\\x1b[2Jb'

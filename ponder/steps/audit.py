@@ -50,7 +50,7 @@ class Audit:
 
 
 def audit(settings: Settings) -> Audit:
-    """What differs between the topics (where brokers are set), the lake and the index.
+    """Compare the topics (where brokers are set), the lake and the index.
 
     The index is compared for the configured version and for the live one: a deleted item must be
     gone from what is being served, whatever version that is.
@@ -65,7 +65,7 @@ def audit(settings: Settings) -> Audit:
 
 
 def repair(settings: Settings, audit: Audit) -> dict[str, int]:
-    """What was done about an audit's faults, by name; what is not named could not be mended.
+    """Mend an audit's faults; return what was done by name, without what could not be mended.
 
     In the order of the data: rows stored twice are made one, orphaned embeddings dropped, missing
     ones made, and then the index is synced.
@@ -84,7 +84,7 @@ def repair(settings: Settings, audit: Audit) -> dict[str, int]:
 
 
 def advice(audit: Audit) -> list[str]:
-    """What a person can do about the faults that are left."""
+    """Return what a person can do about the faults that are left."""
     return [ADVICE[name] for name in dict.fromkeys(f.name for f in audit.faults) if name in ADVICE]
 
 

@@ -76,7 +76,7 @@ class Line:
 
 
 def read_lines(file: Iterable[str], *, folder: Path) -> Iterator[Line]:
-    """The lines of a JSON Lines file, empty ones left out.
+    """Read the lines of a JSON Lines file, empty ones left out.
 
     Args:
         file: its lines. One without an id gets its number, from 1.
@@ -121,7 +121,7 @@ def _image(image: str, folder: Path) -> bytes:
 def encoded_rows(
     lines: Iterable[Line], stream: Stream, *, version: str, dim: int | None
 ) -> Iterator[Row]:
-    """A row for every line, as each is done.
+    """Encode lines; yield a row for each, as it is done.
 
     Args:
         lines: drawn as they are needed, so they may be endless.

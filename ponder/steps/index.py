@@ -1,4 +1,4 @@
-"""Bring the index in line with the lake, judge it, and choose the version that is served."""
+"""Bring the index in line with the lake, validate it, and choose the version that is served."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

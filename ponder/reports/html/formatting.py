@@ -9,7 +9,7 @@ MINUS = "\N{MINUS SIGN}"  # as wide as a plus, so that columns line up
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many decimals; a dash for None, NaN and infinities.
+    """Write a number with so many decimals; a dash for None, NaN and infinities.
 
     Example:
         >>> number(0.25)
@@ -21,7 +21,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A difference: like `number`, with its sign.
+    """Write a difference: like `number`, with its sign.
 
     Example:
         >>> signed(0.05)
@@ -31,7 +31,7 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number in groups of three digits.
+    """Write a whole number in groups of three digits.
 
     Example:
         >>> count(1234567)
@@ -41,19 +41,19 @@ def count(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share in [0, 1] as a percentage, with one decimal and a space that does not break."""
+    """Write a share in [0, 1] as a percentage, with one decimal and a space that does not break."""
     share = _written(value, ".1%")
     return share.replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def spread(interval: Mapping[str, float | None], digits: int = 3) -> str:
-    """The two ends of an interval with `low` and `high`; a dash when either is not known."""
+    """Write the two ends of an interval with `low` and `high`; a dash when either is not known."""
     ends = number(interval["low"], digits), number(interval["high"], digits)
     return UNKNOWN if UNKNOWN in ends else " … ".join(ends)
 
 
 def moment(value: datetime | None) -> str:
-    """A moment to the minute, with the name of the time zone it carries; a dash for None."""
+    """Write a moment to the minute, with the name of the time zone it carries; a dash for None."""
     return UNKNOWN if value is None else f"{value:%Y-%m-%d %H:%M %Z}"
 
 

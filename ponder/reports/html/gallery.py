@@ -32,7 +32,7 @@ class Card:
 
 
 def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
-    """A card for every id, also for those that the lake does not hold."""
+    """Return a card for every id, also for those that the lake does not hold."""
     items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(list(item_ids))).collect()
     hashes = items["image_hash"].drop_nulls().unique().to_list()
     media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
@@ -45,7 +45,7 @@ def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
 
 
 def thumbnail(data: bytes) -> str:
-    """An image as a `data:` URI, scaled so that its longer side is at most 128 pixels.
+    """Return an image as a `data:` URI, scaled so that its longer side is at most 128 pixels.
 
     Encoded anew, so that no byte of the untrusted file reaches the page.
 

@@ -58,12 +58,12 @@ def embedder_report(
         ValueError: the embedder never reasons.
     """
     from embedder.reasoners.paired_encodings import paired_encodings
-    from ponder.reports.reasoning.evaluation_set import read_evaluation_set
     from ponder.reports.reasoning.figure import write_figure
     from ponder.reports.reasoning.findings import findings
+    from ponder.reports.reasoning.query_set import read_query_set
 
     encoder = _open_reasoning_encoder(settings)
-    query_set = read_evaluation_set(settings, data, refusal=encoder.refusal)
+    query_set = read_query_set(settings, data, refusal=encoder.refusal)
     asked = query_set.query_contents
     queries = paired_encodings(lambda policy: encoder.encode_query(asked, policy=policy))
     progress(2 * len(asked))
@@ -92,7 +92,7 @@ def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1":
     encoder = open_encoder(settings)
     if not isinstance(encoder, MMEmbR1):
         raise ValueError(
-            f"the embedder must be one that reasons, got {settings.model!r}; judge it with "
+            f"the embedder must be one that reasons, got {settings.model!r}; measure it with "
             "ponder evaluate"
         )
     return encoder

@@ -56,7 +56,7 @@ class DeploymentSnapshot:
 
 
 def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
-    """What the deployment holds now. The model is not loaded."""
+    """Read what the deployment holds now. The model is not loaded."""
     lake, version = open_lake(settings), configured_version(settings)
     deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
     living = living_vectors(lake, version)

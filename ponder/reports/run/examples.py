@@ -1,4 +1,4 @@
-"""Which judged queries are worth looking at: of each tier a success, a failure, a rationale."""
+"""Which evaluated queries are worth looking at: of each tier a success, a failure, a rationale."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ MAX_TIERS = 4
 
 
 def first_right(example: Example) -> int | None:
-    """Rank of the first right item, from 1; None when none was found."""
+    """Return the rank of the first right item, from 1; None when none was found."""
     relevant = set(example["relevant"])
     ranks = (rank for rank, found in enumerate(example["found"], start=1) if found in relevant)
     return next(ranks, None)
 
 
 def worth_seeing(examples: Sequence[Example], *, per_tier: int = 3) -> list[Example]:
-    """Some queries of each tier, in order of id: what went right, what went wrong, what reasoned.
+    """Return some queries of each tier by id: what went right, what went wrong, what reasoned.
 
     The tiers are in order of appearance, four at most.
     """

@@ -11,11 +11,11 @@ from ponder.reports.run.examples import Example
 def probabilities(
     embeddings: pl.DataFrame, examples: Sequence[Example], *, items: str = "items"
 ) -> dict[str, np.ndarray]:
-    """The gate's probabilities of `reason`: by tier for queries, then those of the items.
+    """Return the gate's probabilities of `reason`: by tier for queries, then those of the items.
 
     Args:
         embeddings: rows of `embeddings` of one version.
-        examples: judged queries.
+        examples: evaluated queries.
         items: what to call the items.
     """
     tiers = list(dict.fromkeys(example["tier"] for example in examples))
@@ -31,7 +31,7 @@ def probabilities(
 def reasoned_items(
     embeddings: pl.DataFrame, rationales: pl.DataFrame, *, limit: int = 8
 ) -> pl.DataFrame:
-    """The items with the highest probability among those that were reasoned about.
+    """Return the items with the highest probability among those that were reasoned about.
 
     Args:
         embeddings: rows of `embeddings` of one version.

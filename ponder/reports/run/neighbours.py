@@ -21,7 +21,7 @@ class Neighbourhood:
 def neighbourhoods(
     living: pl.DataFrame, *, num_items: int = 8, num_neighbours: int = 6
 ) -> list[Neighbourhood]:
-    """Some items, spread over the categories, with their nearest ones by exact cosine.
+    """Return some items, spread over the categories, with their nearest ones by exact cosine.
 
     Args:
         living: rows of `items` with `vector`, as of `ponder.wiring.vectors.living_vectors`.

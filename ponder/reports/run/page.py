@@ -75,14 +75,14 @@ def _measurement(settings: Settings, name: str, command: str) -> Measurement:
 
 def _images(held: DeploymentSnapshot, queries: Mapping[str, Any] | None) -> dict[str, Any]:
     """Everything that is shown item by item, and the gate's figure."""
-    judged = queries["examples"] if queries else []
-    examples = worth_seeing(judged)
+    asked = queries["examples"] if queries else []
+    examples = worth_seeing(asked)
     near = neighbourhoods(held.living)
     reasoned = reasoned_items(held.embeddings, held.rationales).to_dicts()
     shown = {n.item_id for n in near} | {item_id for n in near for item_id, _ in n.nearest}
     shown |= {item_id for example in examples for item_id in example["found"][:NUM_FOUND]}
     shown |= {row["item_id"] for row in reasoned}
-    gate = probabilities(held.embeddings, judged)
+    gate = probabilities(held.embeddings, asked)
     return {
         "neighbourhoods": near,
         "examples": examples,
@@ -106,7 +106,7 @@ def _queries(recall: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
-    """The ranking report, with `judged` where both protocols keep their metrics."""
+    """The ranking report, with `evaluation` where both protocols keep their metrics."""
     shares = ranking.get("importances", {})
     best = sorted(shares, key=lambda name: (-shares[name], name))[:NUM_IMPORTANCES]
     schema = {feature.name: feature for feature in feature_schema()}
@@ -114,7 +114,7 @@ def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
     bars = {name: shares[name] for name in best}
     return {
         "ranking": ranking,
-        "judged": ranking.get("overall", ranking),
+        "evaluation": ranking.get("overall", ranking),
         "importances": [(name, shares[name], schema.get(name)) for name in best],
         "importance_figure": Markup(figures.importance_bars(bars, warm=match)) if bars else None,
     }

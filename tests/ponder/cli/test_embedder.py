@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ponder.cli.app import app
-from ponder.reports.reasoning.evaluation_set import read_evaluation_set
+from ponder.reports.reasoning.query_set import read_query_set
 from ponder.settings import Settings
 
 runner = CliRunner()
@@ -64,16 +64,16 @@ def test_a_folder_without_queries_is_one_line_and_exit_code_1(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_items_that_the_embedder_refuses_are_not_in_the_evaluation_set(tmp_path, bazaar):
+def test_items_that_the_embedder_refuses_are_not_in_the_query_set(tmp_path, bazaar):
     settings = Settings(home=tmp_path)
-    whole = read_evaluation_set(settings, bazaar, refusal=lambda content: None)
-    texts = read_evaluation_set(
+    whole = read_query_set(settings, bazaar, refusal=lambda content: None)
+    texts = read_query_set(
         settings, bazaar, refusal=lambda content: "an image" if content.image else None
     )
     assert len(whole.contents) > len(texts.contents) > 0
     assert all(content.image is None for content in texts.contents.values())
     with pytest.raises(ValueError, match="must hold a query with a right item"):
-        read_evaluation_set(settings, bazaar, refusal=lambda content: "no")
+        read_query_set(settings, bazaar, refusal=lambda content: "no")
 
 
 def test_export_writes_a_folder_that_names_its_modules(tmp_path):

@@ -229,10 +229,10 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     assert exported.num_rows == len(shown)
     ranked = train_ranker(settings)
     assert set(ranked.overall.metrics) == {"without match", "with match"}
-    judged = evaluate(settings, folder / "queries.jsonl")
-    assert set(judged.queries.policies) == {"never", "auto", "always"}
-    assert judged.queries.policies["never"].reason_rate == 0
-    assert judged.queries.policies["always"].reason_rate == 1
+    evaluated = evaluate(settings, folder / "queries.jsonl")
+    assert set(evaluated.queries.policies) == {"never", "auto", "always"}
+    assert evaluated.queries.policies["never"].reason_rate == 0
+    assert evaluated.queries.policies["always"].reason_rate == 1
     for name in ("ranking", "recall"):
         assert json.loads((settings.reports_folder / f"{name}.json").read_text())
     reply = recall(settings, {"text": "3 red mugs", "top_k": 5})

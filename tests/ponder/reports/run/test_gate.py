@@ -22,12 +22,12 @@ def rationales(*rows):
 
 
 def test_queries_are_kept_apart_by_tier_and_items_come_last():
-    judged = [
+    asked = [
         {"tier": "hard", "gate_probability": 0.9},
         {"tier": "easy", "gate_probability": 0.1},
         {"tier": "hard", "gate_probability": 0.8},
     ]
-    found = probabilities(embeddings(("a", "direct", 0.25)), judged)
+    found = probabilities(embeddings(("a", "direct", 0.25)), asked)
     assert {name: values.tolist() for name, values in found.items()} == {
         "hard": [0.9, 0.8],
         "easy": [0.1],

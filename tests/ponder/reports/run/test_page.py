@@ -220,9 +220,9 @@ def test_every_section_says_so_when_there_is_nothing_to_show(settings):
     page = page_of(settings)
     expected = {
         "neighbours": "Nothing is embedded",
-        "queries": "No queries have been judged yet",
+        "queries": "No queries have been evaluated yet",
         "gate": "has decided nothing yet",
-        "histories": "histories have been judged yet",
+        "histories": "histories have been evaluated yet",
         "ranking": "No ranker has been trained yet",
         "dead-letters": "None.",
     }

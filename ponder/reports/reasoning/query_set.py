@@ -14,10 +14,10 @@ from ponder.steps.land import land_folder
 from ponder.wiring.stores import open_lake
 
 
-def read_evaluation_set(
+def read_query_set(
     settings: Settings, folder: Path, *, refusal: Callable[[Content], str | None]
 ) -> QuerySet:
-    """The items and the `queries.jsonl` of a data folder, such as `ponder bazaar` writes.
+    """Read the items and the `queries.jsonl` of a data folder, such as `ponder bazaar` writes.
 
     The folder is landed into a lake that is thrown away; the deployment's own is not touched.
 
