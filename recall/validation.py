@@ -115,7 +115,7 @@ def validate(
 
     Args:
         index: where the version is.
-        version: model version to judge.
+        version: model version to check.
         embeddings: what its collection should hold, from the lake.
             item_id      str, unique
             content_hash str
