@@ -27,6 +27,7 @@ FLOORS = {
     "catalog": (
         "catalog.atomic_file",
         "catalog.records",
+        "catalog.record_parsing",
         "catalog.bazaar",
         "catalog.lake",
         "catalog.images",

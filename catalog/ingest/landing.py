@@ -17,7 +17,8 @@ from catalog.ingest.source import Source
 from catalog.ingest.writer import MAX_HELD_BYTES, write_events, write_items
 from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS
-from catalog.records import Item, RawRecord, RecordError, named_item, parse_event, parse_item
+from catalog.record_parsing import named_item, parse_event, parse_item
+from catalog.records import Item, RawRecord, RecordError
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of records it held."""

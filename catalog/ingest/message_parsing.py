@@ -10,14 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from catalog.ingest.batch import Batch
-from catalog.records import (
-    Item,
-    RawRecord,
-    RecordError,
-    parse_event,
-    parse_item,
-    parse_item_value,
-)
+from catalog.record_parsing import parse_event, parse_item, parse_item_value
+from catalog.records import Item, RawRecord, RecordError
 
 Decoder = Callable[[bytes], Mapping[str, Any]]
 """A message's bytes as the fields of an item or event; times as `datetime` or RFC 3339 text.

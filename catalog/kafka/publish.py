@@ -20,7 +20,8 @@ from catalog.images.image import data_uri, is_remote, load_image
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
-from catalog.records import RawRecord, RecordError, parse_event, parse_item
+from catalog.record_parsing import parse_event, parse_item
+from catalog.records import RawRecord, RecordError
 
 MAX_MESSAGE_BYTES = MAX_BYTES * 4 // 3 + 1_000_000
 """The largest image in base64, and room for words. The brokers must take as much."""

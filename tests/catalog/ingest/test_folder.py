@@ -6,7 +6,8 @@ import polars as pl
 
 from catalog.images.image import load_image
 from catalog.ingest.folder import FolderSource, has_records
-from catalog.records import RawRecord, parse_item
+from catalog.record_parsing import parse_item
+from catalog.records import RawRecord
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.images.image import data_uri
 from catalog.ingest.movielens import MovieLensSource, is_movielens
-from catalog.records import parse_event, parse_item
+from catalog.record_parsing import parse_event, parse_item
 
 MOVIES = """movieId,title,genres
 2,"American President, The (1995)",Comedy|Romance
