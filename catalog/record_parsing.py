@@ -14,13 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from catalog.records import Action, AttributeValue, Event, Item, RawRecord, RecordError
+from catalog.text_lines import BOM
 
 MAX_ID_CHARS = 256
 MAX_TEXT_CHARS = 100_000
 MAX_TAGS = 200
-
-BOM = b"\xef\xbb\xbf"
-"""UTF-8's byte-order mark, which Windows puts before a text and joined files hold within."""
 
 
 class _LooseItem(msgspec.Struct, kw_only=True, gc=False):

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from catalog.text_lines import text_lines
 from embedder.content import Action, Content, Encoder, Encoding, Policy, prefix
 from evaluation.exact_ranking import Catalogue, rank_all
 from evaluation.metrics import Scores, means, measure
@@ -134,17 +136,19 @@ class QueryEvaluation:
 
 
 def read_queries(path: Path) -> list[Query]:
-    """Read the queries of a file.
+    """Read the queries of a file; blank lines are no queries, and a null counts as absent.
 
     Raises:
         ValueError: a line is not a query; the text names it.
     """
     queries = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in text_lines(path):
         try:
-            queries.append(msgspec.json.decode(line, type=Query))
+            fields = msgspec.json.decode(line, type=dict[str, Any])
+            known = {name: value for name, value in fields.items() if value is not None}
+            queries.append(msgspec.convert(known, type=Query))
         except msgspec.MsgspecError as error:
-            raise ValueError(f"{path}:{number} is not a query: {error}") from error
+            raise ValueError(f"{path}:{number + 1} is not a query: {error}") from error
     return queries
 
 

@@ -26,6 +26,7 @@ MAY_IMPORT = {
 FLOORS = {
     "catalog": (
         "catalog.atomic_file",
+        "catalog.text_lines",
         "catalog.records",
         "catalog.record_parsing",
         "catalog.bazaar",

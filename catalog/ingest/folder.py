@@ -17,6 +17,7 @@ import polars as pl
 
 from catalog.images.image import data_uri
 from catalog.records import RawRecord
+from catalog.text_lines import text_lines
 
 SLICE_ROWS = 2_000
 """Parquet rows held at once; with images in them a whole file may not fit."""
@@ -43,7 +44,7 @@ class FolderSource:
     def _records(self, kind: str) -> Iterator[RawRecord]:
         for file in _files(self.base_dir, kind):
             topic = file.relative_to(self.base_dir).as_posix()
-            read = _json_lines if file.suffix == ".jsonl" else _parquet_rows
+            read = text_lines if file.suffix == ".jsonl" else _parquet_rows
             for offset, value in read(file):
                 yield RawRecord(topic=topic, partition=0, offset=offset, value=value)
 
@@ -60,13 +61,6 @@ def _files(folder: Path, kind: str) -> list[Path]:
         for pattern in (f"{kind}*.{suffix}", f"{kind}/*.{suffix}")
     ]
     return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
-
-
-def _json_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if line.strip():
-                yield number, line.strip()
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

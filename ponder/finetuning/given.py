@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.text_lines import text_lines
 from embedder.content import Content
 from embedder.reasoners.reasoner import Rationale
 
@@ -89,12 +90,12 @@ def read_workers(folder: Path, contents: Mapping[str, Content]) -> "list[Scripte
 
 def read_texts(folder: Path) -> list[str]:
     """Return the folder's texts to learn tokens from; none without the file."""
-    return _lines(folder / "vocabulary.txt")
+    return [line.decode() for line in _lines(folder / "vocabulary.txt")]
 
 
 def read_wordings(folder: Path) -> list[str]:
     """Return the folder's wordings, each once; none without the file."""
-    return list(dict.fromkeys(line.strip() for line in _lines(folder / "wordings.txt")))
+    return list(dict.fromkeys(line.decode() for line in _lines(folder / "wordings.txt")))
 
 
 def read_searches(folder: Path) -> pl.DataFrame:
@@ -106,9 +107,9 @@ def _read_jsonl(
     path: Path, columns: Mapping[str, "pl.DataType | type[pl.DataType]"]
 ) -> pl.DataFrame:
     schema = pl.Schema(dict(columns))
-    return pl.read_ndjson(path, schema=schema) if path.exists() else schema.to_frame()
+    lines = _lines(path)
+    return pl.read_ndjson(b"\n".join(lines), schema=schema) if lines else schema.to_frame()
 
 
-def _lines(path: Path) -> list[str]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line for line in lines if line.strip()]
+def _lines(path: Path) -> list[bytes]:
+    return [line for _, line in text_lines(path)] if path.exists() else []

@@ -83,14 +83,16 @@ def read_lines(file: Iterable[str], *, folder: Path) -> Iterator[Line]:
         folder: where paths of images start.
     """
     for number, text in enumerate(file, start=1):
-        if not text.strip():
+        text = text.strip().removeprefix("\ufeff").strip()
+        if not text:
             continue
         name = str(number)
         try:
             record = json.loads(text)
             if not isinstance(record, dict):
                 raise ValueError(f"a line must be a JSON object, got {type(record).__name__}")
-            name = str(record.get("id", record.get("item_id", number)))
+            names = (record.get("id"), record.get("item_id"), number)
+            name = str(next(each for each in names if each is not None))
             yield Line(name, _content(record, folder))
         except (ValueError, TypeError, OSError) as error:
             yield Line(name, None, f"line {number}: {error}")

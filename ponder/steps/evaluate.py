@@ -1,5 +1,6 @@
 """Evaluate recall of the configured version, without a ranker."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from ponder.wiring.vectors import living_vectors
 if TYPE_CHECKING:
     from evaluation.query_sets import QueryEvaluation
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecallEvaluation:
@@ -29,7 +32,7 @@ class RecallEvaluation:
     """As of `evaluation.next_item.evaluate_next_item`; None without events."""
 
     queries: "QueryEvaluation | None"
-    """None when none were given."""
+    """None when there are none to ask."""
 
 
 def evaluate(
@@ -39,12 +42,13 @@ def evaluate(
 
     Args:
         settings: the deployment.
-        queries: a `queries.jsonl`; None evaluates users' histories only.
+        queries: a `queries.jsonl`; None evaluates users' histories only. When the right items of
+            all its queries are gone, there is nothing to measure, which a warning says.
         progress: told how many more queries were encoded.
     """
     from evaluation.exact_ranking import Catalogue
     from evaluation.next_item import evaluate_next_item
-    from evaluation.query_sets import evaluate_queries, read_queries
+    from evaluation.query_sets import answerable, evaluate_queries, read_queries
 
     version = configured_version(settings)
     lake = open_lake(settings)
@@ -53,10 +57,13 @@ def evaluate(
     events = lake.read(EVENTS)
     by_histories = evaluate_next_item(events, Catalogue.of(with_image)) if len(events) else None
     by_queries = None
-    if queries is not None:
+    asked = [] if queries is None else read_queries(queries)
+    if asked and not answerable(asked, living["item_id"]):
+        logger.warning("queries=%d and the right items of all are gone: %s", len(asked), queries)
+    elif asked:
         encoder = open_encoder(settings)
         by_queries = evaluate_queries(
-            read_queries(queries),
+            asked,
             Catalogue.of(living),
             encoder,
             dims=encoder.dims,

@@ -109,3 +109,86 @@ def test_no_bytes_make_anything_but_a_record_or_a_reason(value):
         except RecordError as error:
             stages.add(error.stage)
     assert stages <= {"decode", "validate"}
+
+
+ABSENT = {
+    name: None
+    for name in ("created_at", "title", "text", "category", "tags", "attributes", "image_uri")
+} | {"audio_uri": None, "deleted": None}
+"""Every optional field of an item, as a source writes it that knows no absent ones."""
+
+
+def row(value, **fields):
+    return RawRecord(topic="t", partition=0, offset=0, value=value, **fields)
+
+
+@pytest.mark.parametrize("form", [raw, row])
+@pytest.mark.parametrize("name", ABSENT)
+def test_null_is_absent_in_every_optional_field(name, form):
+    assert parse_item(form(ITEM | {name: None})) == parse_item(form(ITEM))
+    assert parse_item(form(ITEM | ABSENT)) == parse_item(form(ITEM))
+
+
+@pytest.mark.parametrize("form", [raw, row])
+def test_null_among_tags_and_attributes_is_absent_and_the_others_stay(form):
+    fields = {"tags": ["b", None, "a"], "attributes": {"colour": None, "price": 3, "new": False}}
+    item = parse_item(form(ITEM | fields))
+    assert item.tags == ["a", "b"]
+    assert item.attributes == {"price": 3, "new": False}
+
+
+@pytest.mark.parametrize("name", ["request_id", "value", "position"])
+def test_null_is_absent_in_every_optional_field_of_an_event(name):
+    assert parse_event(raw(EVENT | {name: None})) == parse_event(raw(EVENT))
+
+
+@pytest.mark.parametrize("name", ["item_id", "updated_at"])
+def test_null_in_a_required_field_is_refused_by_its_name(name):
+    stage, reason = rejection(parse_item, raw(ITEM | {name: None}))
+    assert stage == "validate"
+    assert f"$.{name}" in reason
+
+
+@pytest.mark.parametrize("form", [raw, row])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ABSENT,
+        {"title": 7, "tags": "x", "attributes": [1], "image_uri": {}},
+        {"created_at": "yesterday"},
+        {"created_at": "2026-01-01T00:00:00"},
+        {"text": "x" * 100_001, "tags": [str(n) for n in range(201)]},
+    ],
+)
+def test_of_a_tombstone_only_its_id_and_its_time_count(fields, form):
+    item = parse_item(form(ITEM | fields | {"deleted": True}))
+    assert (item.item_id, item.updated_at, item.deleted) == ("a", T1, True)
+
+
+def test_a_tombstone_without_a_time_or_that_is_no_json_is_refused():
+    assert rejection(parse_item, raw({"item_id": "a", "deleted": True}))[0] == "validate"
+    cut_off = json.dumps(ITEM | {"deleted": True}).encode()[:-1]
+    assert rejection(parse_item, raw(cut_off))[0] == "decode"
+
+
+@pytest.mark.parametrize(("written", "place"), [("3.0", 3), ("0.0", 0), ("-0.0", 0), ("2e3", 2000)])
+def test_a_whole_number_is_one_however_it_is_written(written, place):
+    value = json.dumps(EVENT | {"position": "?"}).replace('"?"', written).encode()
+    position = parse_event(raw(value)).position
+    assert (position, type(position)) == (place, int)
+
+
+@pytest.mark.parametrize("position", [3.5, -1.0, 1e300, math.nan, math.inf, "3", True])
+def test_a_position_that_is_no_place_is_refused(position):
+    assert rejection(parse_event, row(EVENT | {"position": position}))[0] == "validate"
+
+
+def test_a_byte_order_mark_before_a_message_is_taken_off():
+    value = b"\xef\xbb\xbf" + json.dumps(ITEM | {"title": None}).encode()
+    assert parse_item(raw(value)) == parse_item(raw(ITEM))
+
+
+def test_a_record_that_its_source_could_not_read_is_refused_with_the_reason():
+    broken = raw(b"", defect="the file ends in the middle")
+    for parse in (parse_item, parse_event):
+        assert rejection(parse, broken) == ("decode", "the file ends in the middle")

@@ -136,3 +136,11 @@ def test_a_query_without_a_text_or_an_item_is_named(tmp_path):
     file.write_text('{"query_id": "q", "relevant": ["r1"]}\n')
     with pytest.raises(ValueError, match=r"queries\.jsonl:1 is not a query: .* got neither"):
         read_queries(file)
+
+
+def test_queries_are_read_with_marks_blank_lines_and_nulls(tmp_path):
+    file = tmp_path / "queries.jsonl"
+    line = b'{"query_id": "q", "relevant": ["a"], "text": "mug"}'
+    with_nulls = line.replace(b"}", b', "item": null, "tier": null, "held_out": null}')
+    file.write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\r\n\xef\xbb\xbf" + with_nulls)
+    assert read_queries(file) == [Query(query_id="q", relevant=["a"], text="mug")] * 2

@@ -10,6 +10,7 @@ from embedder.reasoners.reasoner import NoRationale, Rationale
 from ponder.finetuning.given import (
     read_hard_negatives,
     read_pairs,
+    read_searches,
     read_texts,
     read_wordings,
     read_workers,
@@ -83,3 +84,14 @@ def test_everybody_who_wrote_rationales_is_a_worker(tmp_path):
     assert second.reason([Content("mug")], "query") == [Rationale("it is red", "red")]
     write(tmp_path, "rationales.jsonl", {"worker": "first", "item_id": "a", **said, "text": "red"})
     assert read_workers(tmp_path, CONTENTS)[0].prompt_version != first.prompt_version
+
+
+def test_files_from_windows_are_read(tmp_path):
+    mark = b"\xef\xbb\xbf"
+    row = b'{"query_text": "mug", "target_item": "b"}\r\n'
+    (tmp_path / "pairs.jsonl").write_bytes(mark + row + b"\r\n" + mark + row)
+    (tmp_path / "searches.jsonl").write_bytes(mark + b'{"request_id": "r", "text": "mug"}\r\n')
+    (tmp_path / "vocabulary.txt").write_bytes(mark + b"red\r\n\r\nblue\r\n")
+    assert read_pairs(tmp_path)["query_text"].to_list() == ["mug", "mug"]
+    assert read_searches(tmp_path).rows() == [("r", "mug")]
+    assert read_texts(tmp_path) == ["red", "blue"]

@@ -111,3 +111,8 @@ def test_the_command_fails_when_a_line_did_and_still_writes_the_others(tmp_path)
     table = pl.read_parquet(out)
     assert set(table["id"]) == {"good", "bad"}
     assert table.filter(id="good")["action"].to_list() == ["direct"]
+
+
+def test_marks_before_a_line_and_null_for_an_id_are_absent():
+    found = rows('\ufeff{"id": null, "item_id": "a", "text": "mug"}', "\ufeff", '{"id": null}')
+    assert list(found) == ["3", "a"]
