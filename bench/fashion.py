@@ -2,9 +2,9 @@
 
     python -m bench.fashion --data FOLDER --out FOLDER
 
-`--data` is the data set `fashion_products`; `--out` gets the log, the state (a killed run goes on)
-and the version folder `nano-fashion`. Training reads the train split, the log's metrics the valid
-split; the test split is read once, at the end, through the saved version. The rival is the floor
+`--data` is the data set `fashion_products`; `--out` gets the train split as a data folder and the
+run's folder (a killed run goes on), by the recipe `fashion` of `ponder finetune`. The test split is
+read once, at the end, through the saved version. The rival is the floor
 that the data set's README gives, and beside it the same kind of ridge (`bench.fashion_ridge`),
 measured here under the same protocol.
 
@@ -14,27 +14,27 @@ Shape legend: Q = queries, N = candidates, D = embedding dimension
 import argparse
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 
+from bench.data_folder import Example, write_data
 from bench.fashion_ridge import ridge_vectors
+from bench.run_folder import check_settings
 from embedder.content import Content, Encoding
-from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.data.pairs import Pair
-from embedder.finetune.records import TrainingExample
-from embedder.finetune.training.config import JointConfig, JointLossConfig
-from embedder.finetune.training.joint import joint_trainer
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.model.backbone import Backbone
-from embedder.model.checkpoint import Checkpoint, load
-from embedder.nano.checkpoint import MANIFEST, save_checkpoint
 from evaluation.metrics import means, measure
 from evaluation.rankings import Rankings
+from ponder.finetuning.options import short_changes
+from ponder.finetuning.recipes import configured
+from ponder.finetuning.run import Run
+from ponder.finetuning.stages import STAGES, run_stage
+from ponder.settings import Settings
 
 FLOOR = {"text_to_image": 0.750, "image_to_text": 0.595}
 """R@10 on the test split, from the data set's README."""
@@ -55,14 +55,6 @@ class Split:
     """Equal numbers are the same image."""
 
     images: list[bytes]
-
-    def pairs(self) -> list[Pair]:
-        """Each title with its image."""
-        rows = zip(self.titles, self.images, self.title_keys, self.image_groups, strict=True)
-        return [
-            Pair(Content(title), Content(image=image), key, str(group))
-            for title, image, key, group in rows
-        ]
 
     def same_title(self) -> np.ndarray:
         """[N, N] True where two products have the same title."""
@@ -152,29 +144,30 @@ def evaluate_ridge(train_split: Split, split: Split) -> dict[str, dict[str, floa
     return evaluate_scores(split, text_to_image_NN=score_NN, image_to_text_NN=score_NN.T)
 
 
-def fine_tune(
-    checkpoint: Checkpoint, splits: dict[str, Split], folder: Path, options: argparse.Namespace
-) -> Backbone:
-    """Trains on the train split; each line of the log says R@10 on the valid split."""
-    pairs = splits["train"].pairs()
-    steps_an_epoch = len(pairs) // options.batch_size
-    config = JointConfig(
-        num_steps=options.epochs * steps_an_epoch,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        loss=JointLossConfig(gate=0.1, gate_confidence=1.0, false_negative_margin=None),
-        swap_roles=True,
-        seed=options.seed,
-    )
+def write_train(split: Split, folder: Path) -> None:
+    """Write each title with its image as a pair; equal titles ask the same, equal images answer."""
+    pairs = [
+        Pair(Content(title), Content(image=image), key, str(group), pair_id=f"p{number:05d}")
+        for number, (title, image, key, group) in enumerate(
+            zip(split.titles, split.images, split.title_keys, split.image_groups, strict=True)
+        )
+    ]
+    write_data(folder, [Example(pair) for pair in pairs])
 
-    def evaluate(backbone: Backbone) -> dict[str, float]:
-        embedder = MMEmbR1(replace(checkpoint, backbone=backbone), EmbedderConfig(policy="never"))
-        found = evaluate_embedder(embedder, splits["valid"])
-        return {f"valid/{name}/R@10": metrics["R@10"] for name, metrics in found.items()}
 
-    examples = [TrainingExample(pair) for pair in pairs]
-    trainer = joint_trainer(checkpoint, examples, config, augment=Augmentation())
-    return trainer.train(folder, save_every=options.eval_epochs * steps_an_epoch, evaluate=evaluate)
+def fine_tuned(split: Split, folder: Path, changes: Mapping[str, object]) -> Run:
+    """Return the run that fine-tuned nano on the train split; it goes on where it was killed."""
+    data = folder / "data"
+    if not (data / "items.parquet").exists():
+        write_train(split, data)
+    told = {"data": str(data), "name": "nano-fashion", "pairs.sources": ("given",)}
+    config = configured({**changes, **told}, recipe="fashion")
+    run = Run.open(Settings(home=folder), config, folder / "run")
+    for name in STAGES:
+        run_stage(run, name)
+        if name == "joint":
+            break
+    return run
 
 
 def parsed() -> argparse.Namespace:
@@ -182,12 +175,9 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fine-tune nano on products and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of fashion_products")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
-    parser.add_argument("--epochs", type=int, default=18, help="passes over the train split")
-    parser.add_argument("--batch-size", type=int, default=64, help="pairs a step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak of the schedule")
-    parser.add_argument("--eval-epochs", type=int, default=3, help="epochs between log lines")
+    parser.add_argument("--steps", type=int, help="optimiser steps; without: the recipe's")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--seed", type=int, default=0, help="order of pairs, augmentation")
+    parser.add_argument("--seed", type=int, help="order of pairs, augmentation; likewise")
     return parser.parse_args()
 
 
@@ -196,16 +186,14 @@ def main() -> None:
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    splits = {name: read_split(options.data, name) for name in ("train", "valid", "test")}
-    checkpoint = load("nano")
-    backbone = fine_tune(checkpoint, splits, options.out, options)
-    folder = options.out / "nano-fashion"
-    manifest = MANIFEST | {"name": "nano-fashion", "parent": "nano"}
-    save_checkpoint(backbone.model, checkpoint.inputs, folder, manifest=manifest)
-    embedder = MMEmbR1.open(EmbedderConfig(model=str(folder), policy="never"))
+    splits = {name: read_split(options.data, name) for name in ("train", "test")}
+    changes = short_changes({"steps": options.steps, "seed": options.seed})
+    check_settings(options.out, changes)
+    run = fine_tuned(splits["train"], options.out, changes)
+    embedder = MMEmbR1.open(EmbedderConfig(model=str(run.version("joint")), policy="never"))
     ours = evaluate_embedder(embedder, splits["test"])
     ridge = evaluate_ridge(splits["train"], splits["test"])
-    log = (options.out / "log.jsonl").read_text().splitlines()
+    log = (run.folder / "joint" / "log.jsonl").read_text().splitlines()
     print(
         json.dumps(
             {

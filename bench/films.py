@@ -2,11 +2,11 @@
 
     python -m bench.films --data FOLDER --out FOLDER
 
-`--data` is the data set `movielens_posters`; `--out` gets the log, the state (a killed run goes
-on), the version folder `nano-films` and all vectors. The split and its two questions are in
-`bench.films_split`, the recipe in `bench.films_training`, the rivals in `bench.films_rivals`. With
-`--valid` the same is done one level deeper, within what the training may know: a recipe is picked
-there, and the answers of the test are read by the last run alone.
+`--data` is the data set `movielens_posters`; `--out` gets what may be known as a data folder, the
+run's folder (a killed run goes on) and all vectors. The split and its two questions are in
+`bench.films_split`, the rivals in `bench.films_rivals`, the recipe is `films` of `ponder finetune`.
+With `--valid` the same is done one level deeper, within what the training may know: a recipe is
+picked there, and the answers of the test are read by the last run alone.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import io
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from bench.films_data import Films, read_films
 from bench.films_measure import blended, by_vectors
 from bench.films_report import Entry, measured, table
 from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
+from bench.films_run import fine_tuned, taught, vectors
 from bench.films_split import Questions, Split, split
-from bench.films_training import BEHAVIOUR, Recipe, fine_tuned, taught, vectors
 from bench.run_folder import check_settings
 from catalog.atomic_file import write_atomically
 from embedder.model.checkpoint import load
+from ponder.finetuning.behaviour import BEHAVIOUR
+from ponder.finetuning.options import short_changes
 
 Vectors = dict[str, np.ndarray]
 
@@ -125,10 +127,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of movielens_posters")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
     parser.add_argument("--valid", action="store_true", help="train and measure before the split")
-    parser.add_argument("--steps", type=int, default=900, help="optimiser steps")
+    parser.add_argument("--steps", type=int, help="optimiser steps; without: the recipe's")
     parser.add_argument("--share", type=float, default=0.9, help="of likes before the split")
     parser.add_argument("--blend", type=float, default=0.2, help="weight of cosines beside kNN")
-    parser.add_argument("--seed", type=int, default=0, help="order of pairs and sequences")
+    parser.add_argument("--seed", type=int, help="order of pairs; without: the recipe's")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     return parser.parse_args()
 
@@ -138,16 +140,16 @@ def main() -> None:
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    recipe = Recipe(num_steps=options.steps, seed=options.seed)
-    check_settings(options.out, asdict(recipe) | {"share": options.share, "valid": options.valid})
+    changes = short_changes({"steps": options.steps, "seed": options.seed})
+    check_settings(options.out, changes | {"share": options.share, "valid": options.valid})
     films = read_films(options.data)
     parts = split(films, films.events, share=options.share)
     if options.valid:
         parts = split(films, parts.known, share=options.share)
-    version = fine_tuned(films, parts, options.out, recipe)
+    run = fine_tuned(films, parts, options.out, changes)
     asking = sorted({film for history in parts.next_films.histories for film in history})
-    found = all_vectors(films, asking, version, options.out / "vectors")
-    teacher_ND = taught(films, parts, recipe)
+    found = all_vectors(films, asking, run.version("joint"), options.out / "vectors")
+    teacher_ND = taught(films, run)
     last = measured(
         last_film_entries(films, parts, found, teacher_ND, blend=options.blend),
         {name: films.candidates[name] for name in ("poster", "trusted")},
@@ -159,15 +161,15 @@ def main() -> None:
         slices(films, parts, parts.next_films),
     )
     print(f"## Last film\n{table(last)}\n\n## Next film\n{table(following)}\n")
-    print(json.dumps(_summary(last, following, parts, options.out)))
+    print(json.dumps(_summary(last, following, parts, run.folder / "joint" / "log.jsonl")))
 
 
 def _summary(
-    last: dict[str, Any], following: dict[str, Any], parts: Split, folder: Path
+    last: dict[str, Any], following: dict[str, Any], parts: Split, path: Path
 ) -> dict[str, Any]:
     by = last["poster"]["all"]["by"]
     ours, rival = (by[name]["hit@10"][0] for name in ("nano-films, behaviour", "popularity"))
-    log = (folder / "log.jsonl").read_text().splitlines()
+    log = path.read_text().splitlines()
     return {
         "unit": "HR@10 of each user's last film among those with a poster",
         "ours": ours,

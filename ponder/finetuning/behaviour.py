@@ -4,6 +4,7 @@
 leaves none, and the version learns no behaviour.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from ponder.finetuning.results import GatheredLikes, GatheredPairs
 from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
-    from embedder.finetune.training.sequence_objective import SequenceObjective
+    from embedder.finetune.training.item_objectives import ItemObjective
     from embedder.model.checkpoint import Checkpoint
     from embedder.version import Manifest
 
@@ -34,6 +35,8 @@ def gather_likes(run: Run, progress: Progress) -> GatheredLikes:
     if len(rows) < config.objective.batch_size:
         return GatheredLikes(is_learnt=False, sequences=len(rows))
     places = _places(run)
+    if config.places is not None and len(places) < config.places.batch_size:
+        return GatheredLikes(is_learnt=False, sequences=len(rows), placed=len(places))
     progress(len(rows))
     folder = run.folder / BEHAVIOUR
     folder.mkdir(exist_ok=True)
@@ -42,23 +45,25 @@ def gather_likes(run: Run, progress: Progress) -> GatheredLikes:
     return GatheredLikes(is_learnt=True, sequences=len(rows), placed=len(places))
 
 
-def objectives(run: Run, manifest: "Manifest") -> "list[SequenceObjective]":
-    """What joint training learns beside the content; empty where no behaviour is learnt."""
+def objectives(run: Run, manifest: "Manifest") -> "list[ItemObjective]":
+    """Return what joint training learns beside the content; none where no behaviour is learnt."""
+    from embedder.finetune.training.place_objective import PlaceObjective
     from embedder.finetune.training.sequence_objective import SequenceObjective
 
     if not is_learnt(run):
         return []
-    folder = run.folder / BEHAVIOUR
-    places = pl.read_parquet(folder / "places.parquet")
-    vectors = np.array(places["vector"].to_list(), np.float32)
-    return [
-        SequenceObjective(
-            pl.read_parquet(folder / "sequences.parquet"),
-            run.contents,
-            dict(zip(places["item_id"], vectors, strict=True)),
-            replace(run.config.behaviour.objective, dims=manifest.dims),
-        )
-    ]
+    folder, config = run.folder / BEHAVIOUR, run.config.behaviour
+    frame = pl.read_parquet(folder / "places.parquet")
+    places, liked = (
+        dict(zip(frame["item_id"], np.array(frame[name].to_list(), np.float32), strict=True))
+        for name in ("vector", "liked")
+    )
+    if config.places is not None:
+        num_users = dict(frame.select("item_id", "num_users").iter_rows())
+        return [PlaceObjective(run.contents, places, liked, num_users, config.places)]
+    sequences = pl.read_parquet(folder / "sequences.parquet")
+    objective = replace(config.objective, dims=manifest.dims)
+    return [SequenceObjective(sequences, run.contents, places, objective)]
 
 
 def is_learnt(run: Run) -> bool:
@@ -105,21 +110,48 @@ def _sequences(run: Run) -> pl.DataFrame:
 
 
 def _places(run: Run) -> pl.DataFrame:
-    """item_id and vector: where behaviour puts each item in the base's space."""
-    from embedder.finetune.data.behaviour_targets import behaviour_vectors, procrustes_align
-    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+    """Where behaviour puts each item in the base's space.
+
+    item_id; vector; liked, the same without what says how popular the item is; num_users who like
+    it.
+    """
+    from embedder.finetune.data.behaviour_targets import procrustes_align, without_popularity
+
+    base, config = run.load(run.base), run.config.behaviour
+    found = _behaviour_vectors(run, max_dim=base.hidden_size)
+    given_IK = np.array(found["vector"].to_list(), np.float32)
+    place_ID = procrustes_align(given_IK, _read_as_items(run, base, found["item_id"]))
+    liked_ID = without_popularity(given_IK, place_ID) if config.popularity_share else place_ID
+    columns = {"vector": place_ID, "liked": liked_ID}
+    return found.with_columns(
+        pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32))
+        for name, vectors in columns.items()
+    )
+
+
+def _behaviour_vectors(run: Run, *, max_dim: int) -> pl.DataFrame:
+    """item_id, vector and num_users of every item that is liked and can be read."""
+    from embedder.finetune.data.behaviour_targets import behaviour_vectors, with_popularity
 
     positives, before = _positives(run)
-    base = run.load(run.base)
+    share = run.config.behaviour.popularity_share
+    earlier = positives.filter(pl.col("ts") < before)
+    num_users = earlier.group_by("item_id").agg(num_users=pl.col("user_id").n_unique())
+    most = max_dim - 1 if share else max_dim
+    dim = min(run.config.behaviour.max_dim, most, len(num_users) - 1)
+    found = behaviour_vectors(positives, before=before, dim=dim, seed=run.config.seed)
+    if share:
+        found = with_popularity(found, positives, before=before, share=share)
+    known = found.filter(pl.col("item_id").is_in(list(run.contents)))
+    return known.join(num_users, on="item_id", maintain_order="left")
+
+
+def _read_as_items(run: Run, base: "Checkpoint", item_ids: Iterable[str]) -> np.ndarray:
+    """[I, D] the base's vectors of items as it reads them for the behaviour space."""
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+
     reading = in_behaviour_space(replace(base, manifest=offering(run, base.manifest)))
     assert reading is not None
-    num_items = positives.filter(pl.col("ts") < before)["item_id"].n_unique()
-    dim = min(run.config.behaviour.max_dim, base.hidden_size, num_items - 1)
-    found = behaviour_vectors(positives, before=before, dim=dim, seed=run.config.seed)
-    found = found.filter(pl.col("item_id").is_in(list(run.contents)))
     encoder = MMEmbR1(reading, EmbedderConfig(device=run.settings.device))
-    items = encoder.encode_items([run.contents[i] for i in found["item_id"]], policy="never")
-    turned = procrustes_align(
-        np.array(found["vector"].to_list()), np.stack([item.vector for item in items])
-    )
-    return found.with_columns(vector=pl.Series(turned.tolist(), dtype=pl.List(pl.Float32)))
+    items = encoder.encode_items([run.contents[item] for item in item_ids], policy="never")
+    return np.stack([item.vector for item in items])

@@ -10,7 +10,11 @@ from datetime import datetime
 from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.rationales.config import JudgingConfig, SelectionConfig
-from embedder.finetune.training.config import JointConfig, SequenceObjectiveConfig
+from embedder.finetune.training.config import (
+    JointConfig,
+    PlaceObjectiveConfig,
+    SequenceObjectiveConfig,
+)
 from embedder.reasoners.reasoner import Side
 from ponder.registry import CHAMPION, REGISTRY
 
@@ -85,12 +89,23 @@ class BehaviourConfig:
     max_dim: int = 64
     """Of the behaviour vectors that an item's place comes from; docs/finetuning.md."""
 
+    popularity_share: float = 0.0
+    """How much of the most popular item's behaviour vector says that it is popular, in [0, 1)."""
+
     objective: SequenceObjectiveConfig = field(default_factory=SequenceObjectiveConfig)
     """What is minimised."""
+
+    places: PlaceObjectiveConfig | None = None
+    """What is minimised in place of `objective`: items are drawn for themselves, and not in the
+    sequences of users, and learn the places that behaviour gives them."""
 
     def __post_init__(self) -> None:
         if self.max_dim < 1:
             raise ValueError(f"behaviour.max_dim must be at least 1, got {self.max_dim}")
+        if not 0 <= self.popularity_share < 1:
+            raise ValueError(
+                f"behaviour.popularity_share must be in [0, 1), got {self.popularity_share}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,8 +207,11 @@ class FinetuneConfig:
     @property
     def seeded(self) -> "FinetuneConfig":
         """The same with the run's seed in every section that draws."""
+        places = self.behaviour.places
         behaviour = replace(
-            self.behaviour, objective=replace(self.behaviour.objective, seed=self.seed)
+            self.behaviour,
+            objective=replace(self.behaviour.objective, seed=self.seed),
+            places=places and replace(places, seed=self.seed),
         )
         return replace(
             self,

@@ -25,8 +25,10 @@ NONE = "none"
 """What is said for a value or section that is missing."""
 
 DERIVED = (
-    *("joint.seed", "gate.seed", "behaviour.objective.seed"),  # of the run's `seed`
-    *("behaviour.objective.source", "behaviour.objective.dims"),  # of the version's manifest
+    # Of the run's `seed`:
+    *("joint.seed", "gate.seed", "behaviour.objective.seed", "behaviour.places.seed"),
+    # Of the version's manifest:
+    *("behaviour.objective.source", "behaviour.objective.dims", "behaviour.places.source"),
     "recipe",
 )
 """Fields that follow from others and are no options."""

@@ -51,7 +51,7 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
     from ponder.finetuning.frozen_set import read_frozen_set
 
     settings, registry = run.settings, run.registry
-    champion = str(registry.path("champion")) if registry.champion() else run.base
+    champion = str(registry.path("champion")) if registry.champion() else run.given_base
     candidate, served = (
         MMEmbR1.open(EmbedderConfig(model=model, device=settings.device, policy=settings.policy))
         for model in (str(run.version(trained(run))), champion)
@@ -170,7 +170,7 @@ def lineage(run: Run) -> dict[str, Any]:
     told = ("promoted", "checks", "thresholds", "champion", "behaviour")
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base": configured_version(run.registry.model(run.config.base), "auto"),
+        "base": configured_version(run.given_base, "auto"),
         "code": {"ponder": installed("ponder"), "commit": _commit()},
         "recipe": run.config.recipe,
         "config": json_form(tables(run.config)),

@@ -102,7 +102,66 @@ SCHOOL = Recipe(
     },
 )
 
-RECIPES: Mapping[str, Recipe] = {"reasoning": REASONING, "gentle": GENTLE, "school": SCHOOL}
+DIRECT: Mapping[str, object] = {
+    "negatives.num_mined": 0,
+    "rationales.num_drawn": 0,
+    "rationales.sides": (),
+    "selection.keeps": "all",
+    "joint.loss.gate": 0.1,
+    "joint.loss.gate_confidence": 1.0,
+    "joint.loss.false_negative_margin": None,
+    "joint.swap_roles": True,
+    "gate": None,
+}
+"""Contrast of direct embeddings alone, both ways; the gate is taught to answer directly."""
+
+FILMS = Recipe(
+    "nano on MovieLens with posters: docs/films.md. Content and a behaviour space that knows how "
+    "popular a film is",
+    {
+        **DIRECT,
+        "pairs.sources": ("title_image", "consecutive", "co_consumption"),
+        "pairs.max_pairs": 1_000_000,
+        "vocabulary.num_tokens": 2_000,
+        "vocabulary.max_text_tokens": 40,
+        "behaviour.instructions": ("what next", "who likes it"),
+        "behaviour.max_dim": 127,
+        "behaviour.popularity_share": 0.75,
+        "behaviour.places.batch_size": 128,
+        "joint.num_steps": 300,
+        "joint.batch_size": 16,
+        "joint.learning_rate": 2e-3,
+        "joint.warmup_steps": 50,
+        "joint.train_vision_encoder": False,
+        "joint.source_weights": {"co_consumption": 2.0, "consecutive": 2.0, "title_image": 1.0},
+    },
+)
+
+FASHION = Recipe(
+    "nano on product photos and their titles: docs/fashion.md. Everything is trained, the vision "
+    "encoder too, on contents that are varied",
+    {
+        **DIRECT,
+        "half_precision": True,
+        "behaviour.learns": False,
+        "joint.num_steps": 2_160,
+        "joint.batch_size": 64,
+        "joint.learning_rate": 1e-3,
+        "joint.warmup_steps": 100,
+        "augmentation.flip_probability": 0.5,
+        "augmentation.max_shift": 0.08,
+        "augmentation.max_zoom": 0.15,
+        "augmentation.word_dropout": 0.1,
+    },
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    "reasoning": REASONING,
+    "gentle": GENTLE,
+    "school": SCHOOL,
+    "films": FILMS,
+    "fashion": FASHION,
+}
 
 DEFAULT = "reasoning"
 

@@ -193,7 +193,13 @@ class Run:
     def base(self) -> str:
         """The model that is trained, as `embedder` calls it: with new tokens, where it has some."""
         extended = self.version("vocabulary")
-        return str(extended) if extended.exists() else self.registry.model(self.config.base)
+        is_whole = (extended / "manifest.json").exists()  # written last
+        return str(extended) if is_whole else self.given_base
+
+    @property
+    def given_base(self) -> str:
+        """The model that the run was given to start from, as `embedder` calls it."""
+        return self.registry.model(self.config.base)
 
     @property
     def data_folder(self) -> Path:

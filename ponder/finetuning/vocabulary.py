@@ -20,7 +20,7 @@ def extend(run: Run, progress: Progress) -> LearnedVocabulary:
     config = run.config.vocabulary
     if not (config.num_tokens or config.max_text_tokens):
         return LearnedVocabulary()
-    base = run.load(run.base)
+    base = run.load(run.given_base)
     num_before = len(base.inputs.tokenizer)
     if config.num_tokens:
         texts = given.read_texts(run.data_folder) or _texts(run)

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from PIL import Image
 from scipy.stats import rankdata
 
-from bench.fashion import Split, evaluate_scores, middle_ranks, read_split, recalls
+from bench.fashion import Split, evaluate_scores, middle_ranks, read_split, recalls, write_train
+from catalog.bazaar.drawing import png
+from ponder.finetuning.given import read_pairs
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "fashion_products"
 
@@ -63,3 +67,17 @@ def test_no_title_and_no_image_crosses_the_splits():
     for field in ("title_keys", "image_groups"):
         sets = [set(getattr(split, field)) for split in splits.values()]
         assert len(set.union(*sets)) == sum(map(len, sets))
+
+
+def test_titles_and_images_are_pairs_whose_keys_say_what_is_the_same(tmp_path):
+    red, blue = (png(Image.new("RGB", (48, 64), colour)) for colour in ("red", "blue"))
+    write_train(
+        Split(["Mug", "mug!", "Cup"], ["mug", "mug", "cup"], [1, 2, 2], [red, blue, blue]), tmp_path
+    )
+    rows = read_pairs(tmp_path)
+    assert rows.select("query_text", "query_key", "target_key").rows() == [
+        ("Mug", "mug", "1"), ("mug!", "mug", "2"), ("Cup", "cup", "2"),
+    ]  # fmt: skip
+    assert rows["answers"].to_list() == [[], [], []]
+    items = pl.read_parquet(tmp_path / "items.parquet")
+    assert items.select("title", "image").rows() == [(None, red), (None, blue), (None, blue)]

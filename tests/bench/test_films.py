@@ -7,19 +7,26 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from bench.films import check_settings, slices
 from bench.films_data import Films, read_films
 from bench.films_measure import blended, by_vectors, gain, mean, metrics, ranks
 from bench.films_report import Entry, measured
 from bench.films_rivals import equal_weights, item_knn, popularity, profile_weights
+from bench.films_run import RECIPE, write_known
 from bench.films_split import Questions, likes, split
-from bench.films_training import Recipe, training_pairs
+from catalog.bazaar.drawing import png
 from embedder.content import Content
 from evaluation.exact_ranking import rank_all
 from features.profile import profile_vector
+from ponder.finetuning.recipes import configured
+from ponder.finetuning.run import Run
+from ponder.finetuning.stages import run_stage
+from ponder.settings import Settings
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movielens_posters"
+POSTER = png(Image.new("RGB", (32, 48), "red"))
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +45,7 @@ def films(rows, *, item_ids="abcdefgh", with_poster="abcdefg"):
         item_ids=list(item_ids),
         titles=[f"film {item}" for item in item_ids],
         contents=[
-            Content(f"film {item}", b"p" if p else None)
+            Content(f"film {item}", POSTER if p else None)
             for item, p in zip(item_ids, has_poster, strict=True)
         ],
         events=rows,
@@ -117,9 +124,18 @@ def test_no_answer_and_nothing_after_it_is_learnt_from():
     assert held.join(latest, on="user_id").filter(pl.col("latest") > pl.col("ts")).is_empty()
 
 
-def test_pairs_to_train_on_name_no_film_that_was_not_liked_before_the_cut(log):
+def pairs_of(catalogue, parts, folder):
+    """What a run on films learns from, a pair being enough for a batch."""
+    write_known(catalogue, parts, folder / "data")
+    changes = {"data": str(folder / "data"), "before": parts.at.isoformat(), "joint.batch_size": 1}
+    run = Run.open(Settings(home=folder), configured(changes, recipe=RECIPE), folder / "run")
+    run_stage(run, "pairs")
+    return run.pairs
+
+
+def test_pairs_to_train_on_name_no_film_that_was_not_liked_before_the_cut(log, tmp_path):
     parts = split(films(log), log, share=0.5)
-    pairs = training_pairs(films(log), parts)
+    pairs = pairs_of(films(log), parts, tmp_path)
     assert {"title_image", "consecutive", "co_consumption"} >= {pair.source for pair in pairs}
     assert {pair.target_key for pair in pairs} == {"a", "b"}
     assert {pair.query.text for pair in pairs} == {"film a", "film b"}
@@ -259,6 +275,6 @@ def test_likes_are_ratings_from_three_and_a_half():
     assert keys(likes(rows)) == {("u", "b")}
 
 
-def test_every_source_of_pairs_has_a_weight(log):
-    sources = {pair.source for pair in training_pairs(films(log), split(films(log), log))}
-    assert sources == set(Recipe(num_steps=1).source_weights)
+def test_every_source_of_pairs_has_a_weight(log, tmp_path):
+    sources = {pair.source for pair in pairs_of(films(log), split(films(log), log), tmp_path)}
+    assert sources == set(configured(recipe=RECIPE).joint.source_weights)

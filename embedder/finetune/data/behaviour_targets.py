@@ -92,6 +92,19 @@ def with_popularity(
     return behaviour.with_columns(vector=pl.Series(longer_IK.tolist(), dtype=pl.List(pl.Float32)))
 
 
+def without_popularity(behaviour_IK: np.ndarray, aligned_ID: np.ndarray) -> np.ndarray:
+    """Return [I, D] the aligned vectors without the direction that `with_popularity` added.
+
+    Args:
+        behaviour_IK: from `with_popularity`, whose last number says how popular an item is.
+        aligned_ID: the same, turned by `procrustes_align`.
+    """
+    turn_KD, *_ = np.linalg.lstsq(behaviour_IK, aligned_ID)
+    liked_ID = behaviour_IK[:, :-1] @ turn_KD[:-1]
+    normalised: np.ndarray = liked_ID / np.linalg.norm(liked_ID, axis=1, keepdims=True)
+    return normalised
+
+
 def procrustes_align(behaviour_IK: np.ndarray, vectors_ID: np.ndarray) -> np.ndarray:
     """Orthogonal Procrustes: [I, D] behaviour vectors rotated to lie nearest to the model's.
 

@@ -192,3 +192,29 @@ class SequenceObjectiveConfig:
                 f"batch_size must be at least 2, for one sequence has no negatives, got "
                 f"{self.batch_size}"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceObjectiveConfig:
+    """How items learn where behaviour puts them."""
+
+    source: str = "behaviour"
+    """Name of the space's instructions in the manifest."""
+
+    batch_size: int = 128
+    """Items a step, all different."""
+
+    place_weight: float = 2.0
+    """Of 1 - cosine to the place."""
+
+    find_weight: float = 0.5
+    """Of finding the own place among the batch's."""
+
+    gate_weight: float = 0.1
+    """Of the loss that teaches the gate to answer directly."""
+
+    contrastive_temperature: float = 0.05
+    """Divides the cosines to the places; dimensionless, > 0."""
+
+    seed: int = 0
+    """Decides which items are drawn."""

@@ -30,7 +30,7 @@ def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     sections = {name for name in options() for other in options() if other.startswith(f"{name}.")}
     leaves = {name for name in names if not any(o.startswith(f"{name}.") for o in options())}
     assert leaves <= options().keys()
-    assert sections == {"joint.lora", "augmentation", "gate", "gate.lora"}
+    assert sections == {"behaviour.places", "joint.lora", "augmentation", "gate", "gate.lora"}
 
 
 def test_every_option_says_what_it_means():
@@ -119,6 +119,7 @@ def test_a_missing_section_is_there_again_when_a_field_of_it_is_set():
 def test_the_seed_is_that_of_every_section():
     config = configured({"seed": 5})
     assert (config.joint.seed, config.gate.seed, config.behaviour.objective.seed) == (5, 5, 5)
+    assert configured({"seed": 5}, recipe="films").behaviour.places.seed == 5
 
 
 def test_short_options_set_what_they_say_they_set():

@@ -201,6 +201,58 @@ def test_without_likes_or_the_wish_no_behaviour_is_learnt(finished, settings, tm
     assert lineage(run)["stages"]["behaviour"]["is_learnt"] is False
 
 
+def test_items_can_be_taught_their_places_one_by_one(finished, settings, tmp_path):
+    from embedder.finetune.data.behaviour_targets import behaviour_vectors, with_popularity
+
+    shutil.copytree(finished.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "behaviour")
+    change = {"behaviour.places.batch_size": 4, "behaviour.popularity_share": 0.5}
+    run = Run(
+        settings, changed(finished.config, change | {"behaviour.max_dim": 5}), tmp_path / "run"
+    )
+    likes = run_stage(run, "behaviour")
+    (objective,) = objectives(run, read_manifest(finished.version("joint")))
+    assert likes.placed == len(pl.read_parquet(run.folder / "behaviour" / "places.parquet"))
+    assert len(set(objective.drawn(0))) == 4
+    positives = positive_events(finished.events, config=HistoryConfig())
+    before = datetime.fromisoformat(BEFORE)
+    plain = behaviour_vectors(positives, before=before, dim=5)
+    popular = with_popularity(plain, positives, before=before, share=0.5)
+    places = pl.read_parquet(run.folder / "behaviour" / "places.parquet")
+    for name, expected in (("vector", popular), ("liked", plain)):
+        wanted = places.select("item_id").join(expected, on="item_id", maintain_order="left")
+        found, wanted = np.array(places[name].to_list()), np.array(wanted["vector"].to_list())
+        np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
+
+
+def test_a_selection_that_keeps_all_asks_no_judge(finished, settings, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    for stage in ("judging", "selection"):
+        shutil.rmtree(tmp_path / "run" / stage)
+    run = Run(settings, changed(finished.config, {"selection.keeps": "all"}), tmp_path / "run")
+    judged = run_stage(run, "judging")
+    assert judged.judge == ""
+    assert run_stage(run, "selection").pairs["direct_only"] == 0
+    selected = pl.read_parquet(run.folder / "selection" / "selected.parquet")
+    assert len(selected) == judged.rationales
+    assert selected["kept"].all()
+    weights = selected.group_by("pair_id", "side").agg(pl.col("weight").sum())["weight"]
+    np.testing.assert_allclose(weights, 1)
+
+
+def test_the_vocabulary_is_extended_before_anything_is_read(finished, settings, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "vocabulary")
+    names = ("num_tokens", "min_count", "max_text_tokens")
+    change = {f"vocabulary.{name}": value for name, value in zip(names, (7, 1, 33), strict=True)}
+    run = Run(settings, changed(finished.config, change), tmp_path / "run")
+    assert run_stage(run, "vocabulary").new_tokens == 7
+    assert run.base == str(run.version("vocabulary"))
+    extended, nano = run.load(run.base), run.load("nano")
+    assert len(extended.inputs.tokenizer) == len(nano.inputs.tokenizer) + 7
+    assert extended.manifest.max_text_tokens == extended.inputs.max_text_tokens == 33
+
+
 def test_no_worker_was_asked_twice(finished):
     written = finished.lake.read(GENERATED_RATIONALES)
     assert len(written) == finished.result("rationales", STAGES["rationales"].result).rationales

@@ -1,53 +1,27 @@
-"""Teaches every film where behaviour puts it, and to be told from the other films' places there.
+"""Teaches every item where behaviour puts it, and to be told from the other items' places there.
 
-`embedder.finetune.training.sequence_objective` reads the films of users' sequences; here each film
+`embedder.finetune.training.sequence_objective` reads the items of users' sequences; here each item
 that is read is another one, so a step teaches more places. The cosine alone (its ID-to-item loss)
-is soon content with the middle of all places; that a film must find its own among those of the
+is soon content with the middle of all places; that an item must find its own among those of the
 batch is what makes it learn the difference. Both are our reconstruction of what SAIL-Embedding
 (section 3.3.5) leaves open.
 
-Shape legend: B = films of the batch, D = embedding dimension
+Shape legend: B = items of the batch, D = embedding dimension
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from embedder.content import Content
+from embedder.finetune.training.config import PlaceObjectiveConfig
 from embedder.finetune.training.sequence_objective import id_loss
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlacementConfig:
-    """How films learn their places."""
-
-    source: str
-    """Name of the space's instructions in the manifest."""
-
-    batch_size: int
-    """Films a step, all different."""
-
-    place_weight: float = 2.0
-    """Of 1 - cosine to the place."""
-
-    find_weight: float = 0.5
-    """Of finding the own taste among the batch's."""
-
-    gate_weight: float = 0.1
-    """Of the loss that teaches the gate to answer directly."""
-
-    contrastive_temperature: float = 0.05
-    """Divides the cosines to the matrix; dimensionless, > 0."""
-
-    seed: int = 0
-    """Decides which films are drawn."""
-
-
-class Placement:
-    """An objective of the trainer: films, drawn by the square root of how many like them."""
+class PlaceObjective:
+    """An `item_objectives.ItemObjective`: items drawn by the square root of how many like them."""
 
     def __init__(
         self,
@@ -55,15 +29,15 @@ class Placement:
         places: Mapping[str, np.ndarray],
         matrix: Mapping[str, np.ndarray],
         num_users: Mapping[str, int],
-        config: PlacementConfig,
+        config: PlaceObjectiveConfig,
     ) -> None:
-        """Keeps the films that have a place.
+        """Keep the items that have a place.
 
         Args:
-            contents: by item_id, the films that may be trained on.
-            places: by item_id, [D] where the film should lie, L2-normalised.
-            matrix: the same without what says how popular the film is.
-            num_users: by item_id, how many like it, >= 1.
+            contents: by item_id, the items that may be trained on.
+            places: by item_id, [D] where the item should lie, L2-normalised.
+            matrix: the same without what says how popular the item is.
+            num_users: by item_id, how many users like it, >= 1.
             config: how.
         """
         self._config = config
@@ -83,7 +57,7 @@ class Placement:
         return self._config.gate_weight
 
     def drawn(self, step: int) -> list[str]:
-        """The films of a step; popular ones come up more often."""
+        """Return the items of a step; popular ones come up more often."""
         rng = np.random.default_rng([self._config.seed, step])
         picks = rng.choice(
             len(self._item_ids), self._config.batch_size, replace=False, p=self._chance
@@ -91,11 +65,11 @@ class Placement:
         return [self._item_ids[pick] for pick in picks]
 
     def contents_at(self, step: int) -> list[Content]:
-        """The films of a step, as they are read."""
+        """Return the items of a step, as they are read."""
         return [self._contents[item] for item in self.drawn(step)]
 
     def losses(self, step: int, item_BD: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`place` in 1 - cosine and `find` in nats, weighted."""
+        """Return `place` in 1 - cosine and `find` in nats, weighted."""
         config, item_ids = self._config, self.drawn(step)
         place_BD, likes_BD = (
             torch.as_tensor(np.stack([of[item] for item in item_ids])).to(item_BD)
