@@ -6,8 +6,7 @@ index.
 Shape legend: Q = queries, N = items, D = embedding dimension.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ import msgspec
 import numpy as np
 
 from catalog.text_lines import text_lines
-from embedder.content import Action, Content, Encoder, Encoding, Policy, prefix
+from embedder.content import Content
 from evaluation.exact_ranking import Catalogue, rank_all
-from evaluation.metrics import Scores, means, measure
+from evaluation.metrics import Scores, measure
 from evaluation.rankings import Rankings
 
-POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
 METRICS = ("hit@1", "recall@10", "ndcg@10")
 """What versions, modes and policies are compared by."""
 
-RECALL_METRICS = tuple(f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in (1, 10))
 TOP_K = 10
 
 
@@ -82,57 +79,6 @@ class QuerySet:
         """Return every query's `METRICS` among the set's items, in their order."""
         catalogue = Catalogue(self.item_ids, item_vectors_ND)
         return evaluate_vectors(self.queries, query_vectors_QD, catalogue)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PolicyEvaluation:
-    """How queries fare under one policy."""
-
-    reason_rate: float
-    """Share of the queries that were reasoned about."""
-
-    seconds: float
-    """To encode all queries."""
-
-    slices: dict[str, dict[str, float]]
-    """Slice -> num_queries, and `RECALL_METRICS` as means over them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnsweredQuery:
-    """How the gate's choice read a query, and what it found."""
-
-    query_id: str
-    text: str
-    tier: str
-    held_out: bool
-    action: Action
-    gate_probability: float
-    rationale: str
-    summary: str
-    found: list[str]
-    """Ids, best first."""
-
-    relevant: list[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueryEvaluation:
-    """How well one version finds what queries ask for."""
-
-    num_queries: int
-    num_items: int
-
-    chance: float
-    """The hit@1 of a blind guess: the mean share of right items."""
-
-    policies: dict[Policy, PolicyEvaluation]
-
-    prefixes: dict[str, dict[str, float]]
-    """Numbers kept of each vector -> `RECALL_METRICS` under policy `auto`."""
-
-    examples: list[AnsweredQuery]
-    """Every query under policy `auto`."""
 
 
 def read_queries(path: Path) -> list[Query]:
@@ -195,71 +141,14 @@ def evaluate_vectors(
         catalogue: what can be found.
         names: metrics, none deeper than 10.
     """
-    return _scores(queries, _ranked(queries, query_vectors_QD, catalogue), catalogue, names)
+    ranked = rank_for(queries, query_vectors_QD, catalogue)
+    return measure_lists(queries, ranked, catalogue, names=names)
 
 
-def evaluate_queries(
-    queries: Sequence[Query],
-    catalogue: Catalogue,
-    encoder: Encoder,
-    *,
-    dims: Sequence[int] = (),
-    progress: Callable[[int], None] = lambda done: None,
-) -> QueryEvaluation:
-    """Measure the queries under each policy: overall, by tier, and on what was held out.
-
-    A query none of whose right items is in the catalogue (all were deleted) is left out.
-
-    Args:
-        queries: what to ask, with texts.
-        catalogue: what can be found.
-        encoder: of the version that made the catalogue's vectors.
-        dims: prefixes of the vectors to measure besides, under `auto`.
-        progress: told how many more queries were encoded.
-
-    Raises:
-        ValueError: a query asks with an item; a catalogue of vectors holds no contents.
-    """
-    asked = answerable(queries, catalogue.item_ids)
-    if with_item := [query.query_id for query in asked if query.item is not None]:
-        raise ValueError(f"every query must ask with a text, got {with_item[0]!r} with an item")
-    contents = [Content(query.text) for query in asked]
-    policies: dict[Policy, PolicyEvaluation] = {}
-    prefixes: dict[str, dict[str, float]] = {}
-    examples: list[AnsweredQuery] = []
-    for policy in POLICIES:
-        started = time.perf_counter()
-        encodings = encoder.encode_query(contents, policy=policy)
-        seconds = time.perf_counter() - started
-        vectors_QD = np.stack([encoding.vector for encoding in encodings])
-        ranked = _ranked(asked, vectors_QD, catalogue)
-        policies[policy] = PolicyEvaluation(
-            reason_rate=float(np.mean([e.action == "reason" for e in encodings])),
-            seconds=seconds,
-            slices=_by_slice(asked, _scores(asked, ranked, catalogue, RECALL_METRICS)),
-        )
-        if policy == "auto":
-            prefixes = _by_prefix(asked, vectors_QD, catalogue, dims)
-            examples = _examples(asked, encodings, ranked)
-        progress(len(asked))
-    return QueryEvaluation(
-        num_queries=len(asked),
-        num_items=len(catalogue.item_ids),
-        chance=chance(asked, catalogue.item_ids),
-        policies=policies,
-        prefixes=prefixes,
-        examples=examples,
-    )
-
-
-def _relevant(queries: Sequence[Query], item_ids: Iterable[str]) -> list[set[str]]:
-    known = set(item_ids)
-    return [known & set(query.relevant) for query in queries]
-
-
-def _ranked(
+def rank_for(
     queries: Sequence[Query], query_vectors_QD: np.ndarray, catalogue: Catalogue
 ) -> list[list[str]]:
+    """Return the ids of the 10 best items for each query, without the item that it asks with."""
     return rank_all(
         query_vectors_QD,
         catalogue.vectors_ND,
@@ -269,53 +158,17 @@ def _ranked(
     )
 
 
-def _scores(
+def measure_lists(
     queries: Sequence[Query],
     ranked: Sequence[Sequence[str]],
     catalogue: Catalogue,
-    names: Iterable[str],
+    *,
+    names: Iterable[str] = METRICS,
 ) -> Scores:
+    """Return [Q] values of each metric of what was found, as of `rank_for`."""
     return measure(Rankings.of_lists(ranked, _relevant(queries, catalogue.item_ids)), names)
 
 
-def _by_prefix(
-    asked: Sequence[Query], vectors_QD: np.ndarray, catalogue: Catalogue, dims: Sequence[int]
-) -> dict[str, dict[str, float]]:
-    return {
-        str(dim): means(
-            evaluate_vectors(
-                asked,
-                prefix(vectors_QD, dim),
-                Catalogue(catalogue.item_ids, prefix(catalogue.vectors_ND, dim)),
-                names=RECALL_METRICS,
-            )
-        )
-        for dim in dims
-    }
-
-
-def _by_slice(asked: Sequence[Query], scores: Scores) -> dict[str, dict[str, float]]:
-    return {
-        name: {"num_queries": len(rows), **means(scores, rows)}
-        for name, rows in slices(asked).items()
-    }
-
-
-def _examples(
-    asked: Sequence[Query], encodings: Sequence[Encoding], ranked: Sequence[list[str]]
-) -> list[AnsweredQuery]:
-    return [
-        AnsweredQuery(
-            query_id=query.query_id,
-            text=query.text,
-            tier=query.tier,
-            held_out=query.held_out,
-            action=encoding.action,
-            gate_probability=encoding.gate_probability,
-            rationale=encoding.rationale,
-            summary=encoding.summary,
-            found=found,
-            relevant=query.relevant,
-        )
-        for query, encoding, found in zip(asked, encodings, ranked, strict=True)
-    ]
+def _relevant(queries: Sequence[Query], item_ids: Iterable[str]) -> list[set[str]]:
+    known = set(item_ids)
+    return [known & set(query.relevant) for query in queries]

@@ -17,7 +17,7 @@ from ponder.wiring.stores import open_lake
 from ponder.wiring.vectors import living_vectors
 
 if TYPE_CHECKING:
-    from evaluation.query_sets import QueryEvaluation
+    from evaluation.query_evaluation import QueryEvaluation
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def evaluate(
     """
     from evaluation.exact_ranking import Catalogue
     from evaluation.next_item import evaluate_next_item
-    from evaluation.query_sets import answerable, evaluate_queries, read_queries
+    from evaluation.query_evaluation import evaluate_queries
+    from evaluation.query_sets import answerable, read_queries
 
     version = configured_version(settings)
     lake = open_lake(settings)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Example = Mapping[str, Any]
-"""A query as `evaluation.query_sets.evaluate_queries` reports it."""
+"""A query as `evaluation.query_evaluation.evaluate_queries` reports it."""
 
 MAX_TIERS = 4
 
