@@ -32,6 +32,7 @@ INSTEAD = {
     r"^Collaborative|^Batches$": "SequenceObjective, BatchSampler",
     r"^Space$|make_space|restore_space": "CentredEmbeddings; a space is the behaviour space",
     r"^Judged$|query_judge|PairJudge|FrozenQuery": "evaluate...; a judge is the LLM judge",
+    r"^Counts$|^from_env$": "a dataclass named for what it counts; load_settings",
     r"turned_towards|both_modes|BothModes|judge_(offers|queries|histories)": "see the docs",
 }
 ALLOWED = {
