@@ -15,6 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from catalog.records import RecordError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+
+WIDE_MODES = ("I", "F")
+"""Whole or broken numbers of 32 bits for a pixel: nothing says which of them is white."""
+
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 
@@ -59,6 +63,7 @@ def opened_image(
             warnings.catch_warnings(action="ignore"),  # remarks on hostile bytes are no news
             Image.open(io.BytesIO(image), formats=FORMATS) as opened,
         ):
+            _check_mode(opened)
             _check_pixels(opened, max_pixels=max_pixels)
             yield opened
     except ImageError:
@@ -84,6 +89,11 @@ def check_image(
     with opened_image(image, max_bytes=max_bytes, max_pixels=max_pixels) as opened:
         opened.draft(None, (1, 1))  # JPEG decodes to an eighth, in half the time
         opened.load()
+
+
+def _check_mode(image: Image.Image) -> None:
+    if image.mode in WIDE_MODES:
+        raise ImageError(f"an image may have at most 16 bits a channel, got mode {image.mode!r}")
 
 
 def _check_pixels(image: Image.Image, *, max_pixels: int) -> None:

@@ -1,5 +1,6 @@
 """Tests for check.py: what lands and is embedded, and what never is. Images are made by Pillow."""
 
+import base64
 import io
 import random
 import struct
@@ -12,6 +13,8 @@ from PIL import Image
 from catalog.images.check import MAX_PIXELS, ImageError, check_image, opened_image
 from catalog.records import RecordError
 from embedder.prompting.images import open_image
+from recall.errors import InvalidQuery
+from serving.images import decode_image
 
 NOISE = Image.merge("RGB", [Image.effect_noise((64, 48), 80)] * 3)
 
@@ -153,10 +156,10 @@ def test_whatever_lands_can_be_embedded_and_nothing_else():
     assert outcomes == {(True, True), (False, False)}
 
 
-def passes(function, image):
+def passes(function, image, *, refusal=ImageError):
     try:
         function(image)
-    except ImageError:
+    except refusal:
         return False
     return True
 
@@ -171,3 +174,19 @@ def test_no_other_module_opens_images():
         if "Image.open(" in path.read_text()
     ]
     assert opening == ["catalog/images/check.py"]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_of_32_bits_are_refused_by_name_in_whatever_format(mode, monkeypatch):
+    """None of the formats has them today; a TIFF does, and Pillow would clip it to white."""
+    wide = encoded(Image.new(mode, (8, 8), 70_000), format="TIFF")
+    assert "must be a whole PNG" in reason(wide)
+    monkeypatch.setattr("catalog.images.check.FORMATS", ("TIFF",))
+    assert f"at most 16 bits a channel, got mode '{mode}'" in reason(wide)
+
+
+def test_a_query_takes_the_formats_that_land_and_no_others():
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO"):
+        image = encoded(NOISE, format=kind)
+        asked = base64.b64encode(image).decode()
+        assert passes(check_image, image) == passes(decode_image, asked, refusal=InvalidQuery)
