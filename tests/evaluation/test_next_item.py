@@ -81,3 +81,8 @@ def test_users_who_liked_one_item_have_nothing_to_ask_with():
     log = events(("u", "a", "like"), ("v", "gone", "like"), ("v", "a", "like"))
     with pytest.raises(ValueError, match="got 2 users and none such"):
         evaluate_next_item(log, CATALOGUE)
+
+
+def test_events_that_nobody_liked_have_nothing_to_ask_with():
+    with pytest.raises(ValueError, match="got 1 users and none such"):
+        evaluate_next_item(events(("u", "a", "skip"), ("u", "b", 1.0)), CATALOGUE)
