@@ -99,7 +99,7 @@ def _train(
 ) -> None:
     """Train to the end, or from where it was killed, and write version and curves."""
     from embedder.finetune.training.version_folder import write_version
-    from ponder.reports.run.curves import write_training_curves
+    from ponder.reports.training.curves import write_training_curves
 
     save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
     folder = run.folder / stage

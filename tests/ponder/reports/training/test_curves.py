@@ -1,8 +1,8 @@
-"""Tests for ponder/reports/run/curves.py."""
+"""Tests for ponder/reports/training/curves.py."""
 
 import json
 
-from ponder.reports.run.curves import training_curves, write_training_curves
+from ponder.reports.training.curves import training_curves, write_training_curves
 
 ROWS = [
     {"num_done": 10, "elapsed_s": 1.0, "gate/reward": 0.5, "gate/reason_frac": 0.5},
