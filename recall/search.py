@@ -163,10 +163,11 @@ class Recall:
 
         Args:
             history: item ids, newest first. Items that the live version does not hold are passed
-                over.
+                over: the newest that it holds make the profile, however many are gone.
             top_k: number of candidates, in [1, 1000].
             filter: what an item must meet.
-            exclude_seen: leave out the newest 10,000 items of the history.
+            exclude_seen: leave out what shaped the profile and the newest of the history, 10,000
+                items together.
 
         Raises:
             NotFound: the live version holds none of the items.
@@ -175,17 +176,28 @@ class Recall:
         """
         started = time.perf_counter()
         version = self.live_version()
-        newest = list(history[: self._config.max_history])
-        vectors = self.index.vectors(list(dict.fromkeys(newest)), version)
-        known = [vectors[item_id] for item_id in newest if item_id in vectors]
+        known, vectors = self._newest_known(history, version)
         if not known:
-            raise NotFound(
-                f"none of the history's {len(newest)} newest items is in version {version!r}"
-            )
-        profile = profile_vector(np.stack(known), half_life=self._config.half_life)
+            raise NotFound(f"none of the history's {len(history)} items is in version {version!r}")
+        profile = profile_vector(np.stack(vectors), half_life=self._config.half_life)
         if exclude_seen:
-            filter = filter.excluding(history[:MAX_IDS])
+            filter = filter.excluding(list(dict.fromkeys([*known, *history]))[:MAX_IDS])
         return self._search(profile, version, top_k=top_k, filter=filter, started=started)
+
+    def _newest_known(
+        self, history: Sequence[str], version: str
+    ) -> tuple[list[str], list[np.ndarray]]:
+        """Return the newest items that the version holds, `max_history` of them, and vectors."""
+        wanted, known, vectors = self._config.max_history, list[str](), list[np.ndarray]()
+        begin, width = 0, wanted  # twice as many each time: most histories end with the first
+        while begin < len(history) and len(known) < wanted:
+            part = history[begin : begin + width]
+            held = self.index.vectors(list(dict.fromkeys(part)), version)
+            here = [item_id for item_id in part if item_id in held][: wanted - len(known)]
+            known += here
+            vectors += [held[item_id] for item_id in here]
+            begin, width = begin + width, min(2 * width, MAX_IDS)
+        return known, vectors
 
     def _encode(
         self, content: Content, version: str, *, policy: Policy, deadline_s: float | None

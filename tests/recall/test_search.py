@@ -76,6 +76,42 @@ def test_only_the_newest_items_shape_a_profile_but_all_are_left_out(recall, inde
     assert ids(short.by_history(["leaf", "rose", "sky"], top_k=5)) == ["moss", "plum"]
 
 
+@pytest.fixture
+def two(index, encoder):
+    """Profiles of two items, each weighing the same."""
+    config = ProfileConfig(max_history=2, half_life=1e9)
+    return Recall(index, lambda version: encoder, HISTORIES.__getitem__, config)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [*(f"gone{n}" for n in range(60)), "rose", "sky", "leaf"],
+        ["rose", *(f"gone{n}" for n in range(300)), "sky", "leaf"],
+        ["gone0", "rose", "gone1", "sky", *(f"gone{n}" for n in range(9)), "leaf"],
+        [*["gone"] * 40, "rose", *["gone"] * 40, "sky"],
+        [*(f"gone{n}" for n in range(12_000)), "rose", "sky"],
+    ],
+    ids=["before", "between", "alternating", "one-again-and-again", "more-than-are-left-out"],
+)
+def test_the_newest_items_that_still_exist_shape_the_profile(recall, two, history):
+    # rose + sky: plum is at (.8 + .6) / sqrt 2 = .99, leaf and moss at a right angle.
+    found = two.by_history(history, top_k=5).frame
+    assert found["item_id"][0] == "plum"
+    np.testing.assert_allclose(found["recall_score"][0], 1.4 / np.sqrt(2), atol=1e-6)
+    assert not {"rose", "sky"} & set(found["item_id"])  # what shaped it is not recommended
+
+
+def test_an_item_acted_on_twice_weighs_twice_whatever_is_gone_between(recall, index, encoder):
+    config = ProfileConfig(max_history=3, half_life=1e9)
+    three = Recall(index, lambda version: encoder, HISTORIES.__getitem__, config)
+    history = ["rose", *(f"gone{n}" for n in range(60)), "rose", "sky", "leaf"]
+    found = three.by_history(history, top_k=1, exclude_seen=False).frame
+    # 2 rose + sky: plum at (2 * .8 + .6) / sqrt 5 = .984, rose at 2 / sqrt 5 = .894.
+    assert found["item_id"][0] == "plum"
+    np.testing.assert_allclose(found["recall_score"][0], 2.2 / np.sqrt(5), atol=1e-6)
+
+
 def test_every_match_comes_back_when_fewer_match_than_asked(recall):
     only = Filter(include_ids=("moss", "sky"))
     assert ids(recall.by_content(Content("green"), top_k=10, filter=only)) == ["moss", "sky"]
@@ -86,7 +122,7 @@ def test_every_match_comes_back_when_fewer_match_than_asked(recall):
     [
         (lambda r: r.by_item("gone"), NotFound, "item 'gone' is not in version 'v1'"),
         (lambda r: r.by_user("eve"), NotFound, "user 'eve' has no history"),
-        (lambda r: r.by_user("bob"), NotFound, "none of the history's 1 newest"),
+        (lambda r: r.by_user("bob"), NotFound, "none of the history's 1 items is in version"),
         (lambda r: r.by_content(Content(" ")), InvalidQuery, "got neither"),
         (lambda r: r.by_content(Content("pink")), InvalidQuery, r"unknown words \['pink'\]"),
         (lambda r: r.by_content(Content("red"), top_k=0), InvalidQuery, "got 0"),
