@@ -78,7 +78,7 @@ def _negative_ids(pair: Pair) -> Iterator[tuple[str, Any]]:
 
 
 def _asks_by(pair: Pair) -> dict[str, str]:
-    """The query as a row names it."""
+    """Return the query as a row names it."""
     if pair.query.image is None:
         return {"query_text": pair.query.text}
     return {"query_item": f"{pair.pair_id}-q"}

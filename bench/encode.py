@@ -44,7 +44,7 @@ class Stopwatch:
         self.cpu: dict[str, float] = {}
 
     def time(self, name: str, work: Callable[[], object]) -> object:
-        """Does the work once more under this name."""
+        """Do the work once more under this name."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = work()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -54,12 +54,12 @@ class Stopwatch:
 
 
 def vectors(model: MMEmbR1, contents: list[Content]) -> np.ndarray:
-    """[N, D] direct vectors."""
+    """Return [N, D] direct vectors."""
     return np.stack([encoding.vector for encoding in model.encode_items(contents)])
 
 
 def against_sentence_transformers(num_items: int, rounds: int) -> dict[str, object]:
-    """Items/s of both on the mixed catalogue."""
+    """Return items/s of both on the mixed catalogue."""
     from sentence_rival import sentence_nano
 
     contents = mixed_catalogue(num_items, seed=0)
@@ -95,7 +95,7 @@ def against_sentence_transformers(num_items: int, rounds: int) -> dict[str, obje
 
 
 def midsize_model() -> MMEmbR1:
-    """Nano's tokenizer and prompts around random weights of 6 layers x 384."""
+    """Return nano's tokenizer and prompts around random weights of 6 layers x 384."""
     nano = load("nano")
     config = nano.backbone.model.config
     config.text_config.update(MIDSIZE | HEADS)
@@ -109,7 +109,7 @@ def midsize_model() -> MMEmbR1:
 
 
 def multiplied(model: MMEmbR1, contents: list[Content]) -> int:
-    """Floating-point operations of the layers' matrix products, for real tokens alone.
+    """Return floating-point operations of the layers' matrix products, for real tokens alone.
 
     Padding, attention and norms do not count; of the last layer, only keys and values do for all
     tokens, for the rest is computed for the two that are read.
@@ -127,12 +127,12 @@ def multiplied(model: MMEmbR1, contents: list[Content]) -> int:
 
 
 def gemm(side: int) -> None:
-    """One product of two square float32 matrices."""
+    """Return one product of two square float32 matrices."""
     F.linear(torch.ones(side, side), torch.ones(side, side))
 
 
 def share_of_gemm(num_items: int, rounds: int) -> dict[str, object]:
-    """The mid-size text model's operations/s, against a large matrix product's in this process."""
+    """Return the mid-size text model's operations/s, against a large matrix product's."""
     contents = [Content(c.text) for c in mixed_catalogue(num_items, seed=0)]
     model, watch, side = midsize_model(), Stopwatch(), 1536
     for _ in range(rounds):
@@ -152,7 +152,7 @@ def share_of_gemm(num_items: int, rounds: int) -> dict[str, object]:
 
 
 def dirtied(contents: list[Content]) -> tuple[list[Content], set[int]]:
-    """The catalogue with 1 % of each kind of dirt, and the rows that cannot be embedded."""
+    """Return the catalogue with 1 % of each kind of dirt, and the rows that cannot be embedded."""
     white = io.BytesIO()
     Image.new("RGB", (1, 1), "white").save(white, "PNG")
     image = next(content.image for content in contents if content.image)
@@ -167,7 +167,7 @@ def dirtied(contents: list[Content]) -> tuple[list[Content], set[int]]:
 
 
 def dirty_against_clean(num_items: int, rounds: int) -> dict[str, object]:
-    """Items/s with dirt in the catalogue, against the clean one."""
+    """Return items/s with dirt in the catalogue, against the clean one."""
     clean = mixed_catalogue(num_items, seed=0)
     dirty, corrupt = dirtied(clean)
     model, watch = MMEmbR1.open(DIRECT), Stopwatch()
@@ -189,7 +189,7 @@ def dirty_against_clean(num_items: int, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Command line."""
+    """Measure as the command line says, and print it."""
     parser = argparse.ArgumentParser(description="Measure direct encoding.")
     parser.add_argument("--items", type=int, default=400, help="items of the catalogue")
     parser.add_argument("--rounds", type=int, default=5, help="alternations; the best counts")

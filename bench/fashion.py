@@ -57,13 +57,13 @@ class Split:
     images: list[bytes]
 
     def same_title(self) -> np.ndarray:
-        """[N, N] True where two products have the same title."""
+        """Return [N, N] True where two products have the same title."""
         keys = np.array(self.title_keys)
         return keys[:, None] == keys[None, :]
 
 
 def read_split(folder: Path, name: str) -> Split:
-    """The split `train`, `valid` or `test` of the data set."""
+    """Return the split `train`, `valid` or `test` of the data set."""
     items = pl.read_parquet(folder / "items.parquet").filter(pl.col("split") == name)
     images = pl.read_parquet(folder / "images.parquet")
     rows = items.join(images, on="item_id").sort("item_id")
@@ -71,7 +71,7 @@ def read_split(folder: Path, name: str) -> Split:
 
 
 def middle_ranks(score_QN: np.ndarray, is_right_QN: np.ndarray) -> np.ndarray:
-    """[Q] rank of each query's best right candidate, from 1; among equal scores the middle one."""
+    """Return [Q] the rank of each query's best right candidate; of equal scores the middle one."""
     score_QN = np.round(score_QN.astype(np.float64), SCORE_DECIMALS)
     best_Q1 = np.where(is_right_QN, score_QN, -np.inf).max(axis=1, keepdims=True)
     num_above_Q = (score_QN > best_Q1).sum(axis=1)
@@ -80,7 +80,7 @@ def middle_ranks(score_QN: np.ndarray, is_right_QN: np.ndarray) -> np.ndarray:
 
 
 def recalls(score_QN: np.ndarray, is_right_QN: np.ndarray) -> dict[str, float]:
-    """R@k, the share of queries with a right candidate among the first k, and MRR."""
+    """R@k: the share of queries with a right candidate among the first k; and MRR."""
     rank_Q = middle_ranks(score_QN, is_right_QN)
     names = {f"R@{k}": f"hit@{k}" for k in KS} | {"MRR": "mrr"}
     found = means(measure(Rankings.of_places(rank_Q), names.values()))
@@ -90,7 +90,7 @@ def recalls(score_QN: np.ndarray, is_right_QN: np.ndarray) -> dict[str, float]:
 def evaluate_scores(
     split: Split, *, text_to_image_NN: np.ndarray, image_to_text_NN: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """Recalls in both directions, under the floor's protocol and under a variant of each.
+    """Return recalls in both directions, under the floor's protocol and under a variant of each.
 
     text_to_image         every product's title asks for the images with that title
     text_to_image_own     ... for its own image; others with the same title are wrong
@@ -119,7 +119,7 @@ def evaluate_scores(
 
 
 def evaluate_embedder(embedder: MMEmbR1, split: Split) -> dict[str, dict[str, float]]:
-    """`evaluate_scores` of a version: queries are encoded as queries and candidates as items."""
+    """Evaluate a version: queries are encoded as queries and candidates as items."""
     titles = [Content(title) for title in split.titles]
     images = [Content(image=image) for image in split.images]
 
@@ -171,7 +171,7 @@ def fine_tuned(split: Split, folder: Path, changes: Mapping[str, object]) -> Run
 
 
 def parsed() -> argparse.Namespace:
-    """Options of the command line."""
+    """Return options of the command line."""
     parser = argparse.ArgumentParser(description="Fine-tune nano on products and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of fashion_products")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
@@ -182,7 +182,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Fine-tunes, saves the version, opens it again and measures it on the test split."""
+    """Fine-tune, open the version and measure it on the test split."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)

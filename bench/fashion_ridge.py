@@ -22,7 +22,7 @@ SIZE = (24, 32)  # width, height of the images it sees
 
 
 def pixels(images: Sequence[bytes]) -> np.ndarray:
-    """[N, X] the images made small, values in [0, 1]."""
+    """Return [N, X] the images made small, values in [0, 1]."""
     small = [Image.open(io.BytesIO(image)).convert("RGB").resize(SIZE) for image in images]
     return np.stack([np.asarray(image).ravel() for image in small]).astype(np.float32) / 255
 
@@ -35,7 +35,7 @@ def ridge_vectors(
     *,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[N, D] vectors of the images and [N, D] of the texts, comparable by inner product.
+    """Return [N, D] vectors of the images and [N, D] of the texts, comparable by inner product.
 
     Args:
         train_images: encoded images to learn from.

@@ -37,7 +37,7 @@ Vectors = dict[str, np.ndarray]
 
 
 def all_vectors(films: Films, asking: Sequence[int], version: Path, folder: Path) -> Vectors:
-    """[films, D] by name: of nano and of the fine-tuned version in both of its spaces.
+    """Return [films, D] by name: of nano and of the fine-tuned version in both of its spaces.
 
     Each is kept in the folder as soon as it is there. As queries only the asking films are read;
     the rows of the others are 0.
@@ -72,7 +72,7 @@ def _save(vector_ND: np.ndarray, path: Path) -> None:
 def last_film_entries(
     films: Films, parts: Split, found: Vectors, teacher_ND: np.ndarray, *, blend: float
 ) -> dict[str, Entry]:
-    """What recommends a user's last film; the floors of the README are the first two."""
+    """Return what recommends a user's last film; the floors of the README are the first two."""
     asked = parts.last_films
     by_rated = replace(asked, histories=asked.left_out)
     neighbours = item_knn(films, parts.likes, weights=profile_weights)
@@ -97,7 +97,7 @@ def last_film_entries(
 def next_film_entries(
     films: Films, parts: Split, found: Vectors, *, blend: float
 ) -> dict[str, Entry]:
-    """What finds the film liked next by the one before."""
+    """Return what finds the film liked next by the one before."""
     asked = parts.next_films
     neighbours = item_knn(films, parts.likes, weights=profile_weights)
     behaviour = by_vectors(found["behaviour"])
@@ -113,7 +113,7 @@ def next_film_entries(
 
 
 def slices(films: Films, parts: Split, asked: Questions) -> dict[str, np.ndarray]:
-    """Kinds of questions: by whether anyone was known to like the answer, and whether it was."""
+    """Return kinds of questions, by whether anyone was known to like the answer and it was."""
     known = set(parts.likes["item_id"])
     is_warm_N = np.array([item in known for item in films.item_ids])
     warm = is_warm_N[asked.answers]
@@ -122,7 +122,7 @@ def slices(films: Films, parts: Split, asked: Questions) -> dict[str, np.ndarray
 
 
 def parsed() -> argparse.Namespace:
-    """Options of the command line."""
+    """Return options of the command line."""
     parser = argparse.ArgumentParser(description="Fine-tune nano on films and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of movielens_posters")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
@@ -136,7 +136,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Splits, fine-tunes, embeds all films and measures them beside the rivals."""
+    """Split, fine-tune, embed all films and measure them beside the rivals."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)

@@ -43,12 +43,12 @@ class Films:
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
     def ids(self, candidates: str) -> pl.Series:
-        """The ids of the films that may be recommended."""
+        """Return the ids of the films that may be recommended."""
         return pl.Series(self.item_ids).filter(pl.Series(self.candidates[candidates]))
 
 
 def read_films(folder: Path) -> Films:
-    """The data set in a folder."""
+    """Return the data set in a folder."""
     source = MovieLensSource(folder)
     films = sorted((record.value for record in source.items()), key=lambda film: film["item_id"])
     item_ids = [film["item_id"] for film in films]

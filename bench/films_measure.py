@@ -24,7 +24,7 @@ Scores = Callable[[list[list[int]]], np.ndarray]
 def ranks(
     scores: Scores, questions: Questions, candidates: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """[Q] by candidates: place of each answer among those that are not left out, from 1.
+    """Return [Q] by candidates: place of each answer among those that are not left out, from 1.
 
     Scores that agree to six decimals are equal, as in recall; equal films stand in order of id. A
     question without a history, or whose answer is no candidate, has rank infinity.
@@ -52,12 +52,12 @@ def ranks(
 
 
 def metrics(rank_Q: np.ndarray) -> dict[str, np.ndarray]:
-    """[Q] by name: hit@10, which with one right answer is recall@10 too, and NDCG@10."""
+    """Return [Q] by name: hit@10, which with one right answer is recall@10 too, and NDCG@10."""
     return measure(Rankings.of_places(rank_Q), (f"hit@{K}", f"ndcg@{K}"))
 
 
 def by_vectors(item_ND: np.ndarray, query_ND: np.ndarray | None = None) -> Scores:
-    """Cosine to the profile of the history, weighted as the recall service does.
+    """Score by cosine to the profile of the history, weighted as the recall service does.
 
     Args:
         item_ND: vectors of all films, L2-normalised.
@@ -77,15 +77,15 @@ def by_vectors(item_ND: np.ndarray, query_ND: np.ndarray | None = None) -> Score
 
 
 def blended(one: Scores, other: Scores, *, weight: float) -> Scores:
-    """The scores of one plus `weight` times those of the other."""
+    """Return the scores of one plus `weight` times those of the other."""
     return lambda histories: one(histories) + weight * other(histories)
 
 
 def mean(value_Q: np.ndarray, users: np.ndarray) -> Interval:
-    """The mean over questions, with a 95 % interval from whole users drawn again."""
+    """Return the mean over questions, with a 95 % interval from whole users drawn again."""
     return bootstrap_mean(value_Q, cluster_G=users)
 
 
 def gain(value_Q: np.ndarray, baseline_Q: np.ndarray, users: np.ndarray) -> Interval:
-    """The mean difference, question by question, with an interval as of `mean`."""
+    """Return the mean difference, question by question, with an interval as of `mean`."""
     return bootstrap_difference(value_Q, baseline_Q, cluster_G=users)

@@ -31,7 +31,7 @@ def measured(
     candidates: Mapping[str, np.ndarray],
     slices: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Metrics of every entry on every slice of the questions that the candidates can answer.
+    """Return metrics of every entry on every slice of the questions that the candidates can answer.
 
     Args:
         entries: by name; one is the `BASELINE`.
@@ -75,7 +75,7 @@ def _rounded(interval: Interval) -> list[float]:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The report in Markdown, a row for each entry; intervals in brackets."""
+    """Return the report in Markdown, a row for each entry; intervals in brackets."""
     lines = []
     for candidates, slices in report.items():
         for part, found in slices.items():

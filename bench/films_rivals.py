@@ -19,18 +19,18 @@ Weighting = Callable[[int], np.ndarray]
 
 
 def popularity(films: Films, events: pl.DataFrame) -> Scores:
-    """The more events a film has, the better, whoever asks."""
+    """Score films by how many events they have, whoever asks."""
     count_N = liked_matrix(films, events).sum(axis=0)
     return lambda histories: np.tile(count_N, (len(histories), 1))
 
 
 def equal_weights(length: int) -> np.ndarray:
-    """Every film of the history counts alike."""
+    """Return equal weights: every film of the history counts alike."""
     return np.ones(length)
 
 
 def profile_weights(length: int) -> np.ndarray:
-    """The newest films count most, by the same rule as in the recall service's profile."""
+    """Return weights by which the newest films count most, as in the recall service's profile."""
     config = ProfileConfig()
     age = np.arange(length)
     weight = np.where(age < config.max_history, 0.5 ** (age / config.half_life), 0.0)
@@ -38,7 +38,7 @@ def profile_weights(length: int) -> np.ndarray:
 
 
 def item_knn(films: Films, events: pl.DataFrame, *, weights: Weighting) -> Scores:
-    """Cosines of films by who rated them, summed over the history (Sarwar et al. 2001).
+    """Return cosines of films by who rated them, summed over the history (Sarwar et al. 2001).
 
     All neighbours count, as many as there are.
     """
@@ -57,7 +57,7 @@ def item_knn(films: Films, events: pl.DataFrame, *, weights: Weighting) -> Score
 
 
 def liked_matrix(films: Films, events: pl.DataFrame) -> csr_array:
-    """[U, N] 1.0 where a user has an event on a film; users by id."""
+    """Return [U, N] 1.0 where a user has an event on a film; users by id."""
     pairs = events.select("user_id", "item_id").unique()
     users = pairs["user_id"].unique().sort()
     row_of = films.row_of

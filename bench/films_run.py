@@ -74,7 +74,7 @@ def _item(films: Films, row: int) -> dict[str, object]:
 def vectors(
     checkpoint: Checkpoint, contents: Sequence[Content], *, source: str = "", as_query: bool = False
 ) -> np.ndarray:
-    """[N, D] direct vectors of contents as items, or as queries, in the space of a source."""
+    """Return [N, D] direct vectors of contents as items or queries, in the space of a source."""
     read = replace(checkpoint, manifest=checkpoint.manifest.for_source(source))
     embedder = MMEmbR1(read, EmbedderConfig(policy="never"))
     encode = embedder.encode_query if as_query else embedder.encode_items
@@ -82,7 +82,7 @@ def vectors(
 
 
 def taught(films: Films, run: Run) -> np.ndarray:
-    """[N, D] where behaviour puts the films: 0 where it knows nothing of a film.
+    """Return [N, D] where behaviour puts the films: 0 where it knows nothing of a film.
 
     The behaviour space can at best come to be like this for the films that were learnt from.
     """

@@ -67,12 +67,12 @@ class Split:
 
 
 def likes(events: pl.DataFrame) -> pl.DataFrame:
-    """The ratings that speak for their film, as recall and features count them."""
+    """Return the ratings that speak for their film, as recall and features count them."""
     return positive_events(events, config=HistoryConfig())
 
 
 def split(films: Films, events: pl.DataFrame, *, share: float = 0.9) -> Split:
-    """The cut after a share of the likes.
+    """Return the cut after a share of the likes.
 
     Args:
         films: the catalogue.
@@ -125,7 +125,7 @@ def _last_films(
 
 
 def _films_of(events: pl.DataFrame, row_of: dict[str, int]) -> dict[str, list[int]]:
-    """By user, the films of their ratings, newest first, in the order of the recall service."""
+    """Return by user the films of their ratings, newest first, as the recall service has them."""
     newest_first = events.sort(["ts", "item_id"], descending=[True, False])
     films = newest_first.group_by("user_id", maintain_order=True).agg(
         pl.col("item_id").unique(maintain_order=True)

@@ -39,7 +39,7 @@ DIMS = (32, 64, 128)
 
 
 def bazaar_examples(num_examples: int) -> list[SampledExample]:
-    """Examples as nano's own training draws them, with their right rationales."""
+    """Return examples as nano's own training draws them, with their right rationales."""
     return [
         SampledExample(
             Pair(one.query, one.item, str(number), one.product.name),
@@ -57,7 +57,7 @@ class PlainStep:
         self._backbone, self._inputs, self._instructions = backbone, inputs, instructions
 
     def backward(self, batch: list[SampledExample]) -> None:
-        """Adds the batch's gradients to the parameters'."""
+        """Add the batch's gradients to the parameters'."""
         query, target = (
             self._side([x.pair.query for x in batch], [x.query_rationale for x in batch], 0),
             self._side([x.pair.target for x in batch], [x.target_rationale for x in batch], 1),
@@ -82,7 +82,7 @@ class PlainStep:
     def _side(
         self, contents: list[Content], rationales: list[WeightedRationale], side: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Direct and reasoned vectors, and the next-token loss of every word."""
+        """Return direct and reasoned vectors, and the next-token loss of every word."""
         ids, backbone = self._inputs, self._backbone
         samples = [ids.sample(content, self._instructions[side]) for content in contents]
         answers = [
@@ -107,7 +107,7 @@ class PlainStep:
 
 
 def gradient(backbone: Backbone, step: Callable[[], object]) -> torch.Tensor:
-    """All gradients of one step, one after the other; cleared again."""
+    """Return all gradients of one step, one after the other; cleared again."""
     step()
     parameters = [p for p in backbone.parameters() if p.requires_grad]
     found = torch.cat([p.grad.flatten() for p in parameters])
@@ -116,7 +116,7 @@ def gradient(backbone: Backbone, step: Callable[[], object]) -> torch.Tensor:
 
 
 def main() -> None:
-    """Prints one JSON object."""
+    """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds")
     parser.add_argument("--examples", type=int, default=64, help="examples a step")

@@ -30,20 +30,20 @@ from ponder.wiring.stores import open_lake
 
 
 def child(home: Path, notes: Path, shard_size: int) -> None:
-    """Embeds what is left, and appends one byte to `notes` for each item."""
+    """Embed what is left, and append one byte to `notes` for each item."""
     settings = Settings(home=home, shard_size=shard_size)
     with notes.open("ab", buffering=0) as file:
         embed_shards(settings, plan(settings).shards, progress=lambda done: file.write(b"." * done))
 
 
 def start(home: Path, notes: Path, shard_size: int) -> subprocess.Popen[bytes]:
-    """Such a child as a process."""
+    """Start such a child as a process."""
     arguments = ["--child", str(home), str(notes), "--shard-size", str(shard_size)]
     return subprocess.Popen([sys.executable, __file__, *arguments])
 
 
 def killed_run(home: Path, notes: Path, *, kills: int, shard_size: int, num_items: int) -> int:
-    """Runs and kills, then runs to the end; gives how often it really killed."""
+    """Run and kill, then run to the end; return how often it really killed."""
     source, done = random.Random(0), 0
     for _ in range(kills):
         # On average half of the work is left for the last run.
@@ -59,12 +59,12 @@ def killed_run(home: Path, notes: Path, *, kills: int, shard_size: int, num_item
 
 
 def table(home: Path) -> pl.DataFrame:
-    """The embeddings of a lake, by item."""
+    """Return the embeddings of a lake, by item."""
     return open_lake(Settings(home=home)).read(EMBEDDINGS).sort("item_id")
 
 
 def compare(items: int, kills: int, shard_size: int, folder: Path) -> dict[str, object]:
-    """Both runs, compared."""
+    """Compare both runs."""
     data = folder / "data"
     write_bazaar(data, BazaarConfig(num_items=items, num_users=1, num_weeks=1, num_queries=0))
     homes = {name: folder / name for name in ("whole", "broken")}
@@ -94,7 +94,7 @@ def compare(items: int, kills: int, shard_size: int, folder: Path) -> dict[str, 
 
 
 def main() -> None:
-    """Command line."""
+    """Measure as the command line says, and print it."""
     parser = argparse.ArgumentParser(description="Kill embedding runs and compare the result.")
     parser.add_argument("--items", type=int, default=5_000, help="items of the bazaar")
     parser.add_argument("--kills", type=int, default=50, help="processes that are killed")

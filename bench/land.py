@@ -49,7 +49,7 @@ class AssignedConsumer(KafkaConsumer):
     first_came_at = 0.0
 
     def poll(self, **options: int) -> dict[TopicPartition, list[object]]:
-        """What came."""
+        """Return the messages that came."""
         polled = super().poll(**options)
         if polled and not AssignedConsumer.first_came_at:
             AssignedConsumer.first_came_at = time.perf_counter()
@@ -67,7 +67,7 @@ class AssignedConsumer(KafkaConsumer):
 
 
 def item(n: int, rng: random.Random) -> bytes:
-    """An item of about 1 kB; no two are alike."""
+    """Return an item of about 1 kB; no two are alike."""
     fields = {
         "item_id": f"i{n:08d}",
         "updated_at": f"2026-01-{n % 28 + 1:02}T{n % 24:02}:{n % 60:02}:00Z",
@@ -144,7 +144,7 @@ def check(lake: Lake, *, num_messages: int, seed: int) -> None:
 
 
 def elapsed(work: Callable[[], object]) -> float:
-    """Seconds from the first message that came to the end of a call."""
+    """Return seconds from the first message that came to the end of a call."""
     AssignedConsumer.first_came_at = 0.0
     work()
     return time.perf_counter() - AssignedConsumer.first_came_at
@@ -152,7 +152,7 @@ def elapsed(work: Callable[[], object]) -> float:
 
 @contextmanager
 def memory_samples() -> Iterator[list[float]]:
-    """Resident memory of this process in MB, ten times a second."""
+    """Sample resident memory of this process in MB, ten times a second."""
     samples: list[float] = []
     done = threading.Event()
 
@@ -172,7 +172,7 @@ def memory_samples() -> Iterator[list[float]]:
 
 @contextmanager
 def brokers(address: str | None) -> Iterator[str]:
-    """The given brokers, or one that lives as long as this."""
+    """Return the given brokers, or one that lives as long as this."""
     if address:
         yield address
         return
@@ -196,7 +196,7 @@ def brokers(address: str | None) -> Iterator[str]:
 
 
 def config_of(address: str) -> KafkaConfig:
-    """Topics of their own for one run."""
+    """Return topics of their own for one run."""
     name = uuid.uuid4().hex[:8]
     return KafkaConfig(
         bootstrap_servers=address,
@@ -207,7 +207,7 @@ def config_of(address: str) -> KafkaConfig:
 
 
 def main() -> None:
-    """Alternates rival, ours and limit, and keeps the best of each."""
+    """Alternate rival, ours and limit, and keep the best of each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, default=200_000, help="items of 1 kB")
     parser.add_argument("--rounds", type=int, default=ROUNDS)

@@ -104,7 +104,7 @@ HARMLESS: dict[str, dict[str, object]] = {
 
 
 def malformed() -> Iterator[tuple[str, bytes]]:
-    """What is wrong and the message, for every kind that must not be landed."""
+    """Return what is wrong and the message, for every kind that must not be landed."""
     yield from RAW.items()
     for name, fields in FIELDS.items():
         yield name, json.dumps(fields).encode()

@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, CentredEmbeddings]:
-    """Impressions, histories and vectors: no candidate is in its user's history."""
+    """Return impressions, histories and vectors: no candidate is in its user's history."""
     rng = np.random.default_rng(seed)
     vectors_ND = rng.normal(size=(NUM_ITEMS, DIM)).astype(np.float32)
     ids = [f"i{n:05d}" for n in range(NUM_ITEMS)]
@@ -53,7 +53,7 @@ def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, CentredEmbeddings]:
 
 
 def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarray:
-    """[num_rows, 4] max, mean, last and mean of the nearest three, impression by impression."""
+    """Return [num_rows, 4] max, mean, last and mean of the nearest three, row by row."""
     found = np.empty((num_rows, 4), dtype=np.float32)
     request = 0
     for row in range(num_rows):
@@ -66,14 +66,14 @@ def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarra
 
 
 def products(groups: Groups, vectors_ND: np.ndarray) -> None:
-    """The matrix products alone."""
+    """Do the matrix products alone."""
     for request, history in enumerate(groups.history):
         rows = groups.candidate_N[groups.first_R[request] : groups.first_R[request + 1]]
         vectors_ND[rows] @ vectors_ND[history].T
 
 
 def main() -> None:
-    """Alternates ours, rival and limit, and keeps the best of each."""
+    """Alternate ours, rival and limit, and keep the best of each."""
     config = MatchConfig()
     impressions, histories, centred = world(seed=0)
     groups = Groups.of(impressions, histories, centred, slots=config.slots)

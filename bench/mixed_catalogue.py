@@ -14,7 +14,7 @@ MEDIAN_WORDS, SPREAD, MAX_WORDS = 30, 0.7, 150  # of the log-normal; the cut sta
 
 
 def mixed_catalogue(num_items: int, *, seed: int) -> list[Content]:
-    """Bazaar items whose texts are stretched or shrunk to log-normal lengths."""
+    """Return bazaar items whose texts are stretched or shrunk to log-normal lengths."""
     rng, lengths = random.Random(seed), np.random.default_rng(seed)
     contents = []
     for _ in range(num_items):

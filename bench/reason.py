@@ -33,7 +33,7 @@ Reasoned = dict[int, tuple[list[int], np.ndarray]]
 
 
 def asked(num_queries: int, *, seed: int) -> list[Content]:
-    """Questions of the bazaar, of all tiers."""
+    """Return questions of the bazaar, of all tiers."""
     rng = random.Random(seed)
     return [
         Content(questions.ask(random_product(rng), questions.TIERS[i % 3], rng).text)
@@ -45,7 +45,7 @@ def asked(num_queries: int, *, seed: int) -> list[Content]:
 def generate_then_forward(
     checkpoint: Checkpoint, contents: list[Content], *, batch_size: int
 ) -> Reasoned:
-    """The rival: rationales by `generate`, vectors by a forward over everything."""
+    """Reason as the rival: rationales by `generate`, vectors by a forward over everything."""
     inputs, manifest = checkpoint.inputs, checkpoint.manifest
     samples = [
         inputs.sample(content, manifest.query_instruction).extended([inputs.reason_id])
@@ -64,7 +64,7 @@ def generate_then_forward(
 
 
 def generated(checkpoint: Checkpoint, samples: list[Sample]) -> list[list[int]]:
-    """What `generate` answers, up to and with the embedding token."""
+    """Return what `generate` answers, up to and with the embedding token."""
     inputs, limit = checkpoint.inputs, checkpoint.manifest.max_new_tokens
     batch = inputs.batch(samples)
     tokens = checkpoint.backbone.model.generate(
@@ -84,7 +84,7 @@ def generated(checkpoint: Checkpoint, samples: list[Sample]) -> list[list[int]]:
 
 
 def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> None:
-    """Both must have said the same and come to the same vectors."""
+    """Stop unless both said the same and came to the same vectors."""
     inputs = checkpoint.inputs
     for row, encoding in enumerate(ours):
         tokens, vector = theirs[row]
@@ -95,7 +95,7 @@ def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> Non
 
 
 def main() -> None:
-    """Command line."""
+    """Measure as the command line says, and print it."""
     parser = argparse.ArgumentParser(description="Measure reasoned encoding.")
     parser.add_argument("--queries", type=int, default=384, help="questions to reason about")
     parser.add_argument("--rounds", type=int, default=3, help="alternations; the best counts")

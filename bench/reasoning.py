@@ -38,7 +38,7 @@ REPORT = Path(__file__).resolve().parent.parent / "docs" / "reasoning.json"
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
@@ -58,7 +58,7 @@ def arguments() -> argparse.Namespace:
 
 
 def command(args: argparse.Namespace) -> str:
-    """The command that made the run, without where it lies."""
+    """Return the command that made the run, without where it lies."""
     given = {
         "variants": " ".join(args.variants),
         "mixes": " ".join(args.mixes),
@@ -72,7 +72,7 @@ def command(args: argparse.Namespace) -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus when files differ from it."""
+    """Return the commit that is checked out, with a plus when files differ from it."""
     described = subprocess.run(
         ["git", "describe", "--always", "--exclude=*", "--dirty=+"],
         cwd=REPORT.parent,
@@ -84,7 +84,7 @@ def commit() -> str:
 
 
 def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
-    """The figures of the headline mix, beside the table; those that there is data for."""
+    """Draw the figures of the headline mix, beside the table; those that there is data for."""
     rows, path = made["variants"], args.json
     write_tier_plot(
         path.with_name(f"{path.stem}_tiers.svg"),
@@ -107,7 +107,7 @@ def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Trains what is missing, or prints the table."""
+    """Train what is missing, or print the table."""
     args = arguments()
     if args.table:
         made = report(args.out, args.variants, args.mixes, args.seeds)

@@ -39,12 +39,12 @@ class Cell:
 
 
 def cell_of(training: str, mix: str, seed: int) -> Cell:
-    """The cell that a training stands in; one place for all mixes if they make no difference."""
+    """Return the cell of a training; one place for all mixes if they make no difference."""
     return Cell(training, mix if TRAININGS[training].has_rationales else ANY_MIX, seed)
 
 
 def with_parents(cells: Iterable[Cell]) -> list[Cell]:
-    """The cells, each once and behind the one whose gate it trains."""
+    """Return the cells, each once and behind the one whose gate it trains."""
     ordered: dict[Cell, None] = {}
     for cell in cells:
         parent = TRAININGS[cell.training].parent
@@ -57,7 +57,7 @@ def with_parents(cells: Iterable[Cell]) -> list[Cell]:
 def run_missing(
     folder: Path, cells: Iterable[Cell], result_of: Callable[[Cell], Mapping[str, Any]]
 ) -> None:
-    """Writes the `result.json` of every cell that has none.
+    """Write the `result.json` of every cell that has none.
 
     Args:
         folder: of the run.

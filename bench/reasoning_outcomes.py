@@ -27,7 +27,7 @@ right_summary, tokens."""
 
 
 def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """An outcome for every question, and the seconds that all of them take by policy.
+    """Return an outcome for every question, and the seconds that all of them take by policy.
 
     Items are embedded directly. Seconds are the best of three rounds in which policies alternate.
     """
@@ -86,13 +86,13 @@ def _vectors(encodings: Sequence[Encoding]) -> np.ndarray:
 
 
 def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
-    """[Q] the rank, from 1, of the first candidate that fits; equal scores in the order of N."""
+    """Return [Q] the rank, from 1, of the first candidate that fits; ties in the order of N."""
     order_QN = np.argsort(-scores_QN, axis=1, kind="stable")
     return np.take_along_axis(fits_QN, order_QN, axis=1).argmax(axis=1) + 1
 
 
 def is_reasoned(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
-    """Whether the question is reasoned about when it is asked in this way."""
+    """Return whether the question is reasoned about when it is asked in this way."""
     if asking == "auto":
         return reasons(outcome["gate"], policy="auto", theta=theta)
     if asking == "better":
@@ -101,7 +101,7 @@ def is_reasoned(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
 
 
 def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
-    """The rank that the question's answer gets when it is asked in this way."""
+    """Return the rank that the question's answer gets when it is asked in this way."""
     if asking == "given":
         return outcome["rank_given"]
     return outcome["rank_reasoned" if is_reasoned(outcome, asking, theta=theta) else "rank_direct"]

@@ -24,7 +24,7 @@ CURVES = {
 def write_theta_plot(
     path: Path, curve: Sequence[Mapping[str, float]], levels: Mapping[str, float]
 ) -> None:
-    """An SVG of the adaptive model's curve, from never to always reasoning.
+    """Draw an SVG of the adaptive model's curve, from never to always reasoning.
 
     Args:
         path: file to write.
@@ -49,7 +49,7 @@ def write_theta_plot(
 
 
 def write_tier_plot(path: Path, rows: Mapping[str, Any]) -> None:
-    """An SVG of hit@1 by tier, a bar for each variant, with one deviation over seeds.
+    """Draw an SVG of hit@1 by tier, a bar for each variant, with one deviation over seeds.
 
     Args:
         path: file to write.
@@ -78,7 +78,7 @@ def write_tier_plot(path: Path, rows: Mapping[str, Any]) -> None:
 
 
 def write_gate_plot(path: Path, logs: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """An SVG of what the gates' trainings logged, a panel for each number.
+    """Draw an SVG of what the gates' trainings logged, a panel for each number.
 
     Args:
         path: file to write.

@@ -38,7 +38,7 @@ Measured = Mapping[str, Mapping[int, dict[str, Any]]]
 def report(
     folder: Path, variants: Sequence[str], mixes: Sequence[str], seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """All that is finished, laid out as docs/reasoning.json; the headline is the medium mix."""
+    """Return what is finished, as docs/reasoning.json has it; the medium mix is the headline."""
     by_mix = {mix: mix_report(folder, variants, mix, seeds) for mix in mixes}
     return {**by_mix.get(HEADLINE, {"variants": {}}), "seeds": list(seeds), "mixes": by_mix}
 
@@ -70,7 +70,7 @@ def mix_report(
 
 
 def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
-    """Of one seed: by group shares of questions, and the seconds that all of them take.
+    """Return of one seed by group shares of questions, and the seconds that all of them take.
 
     `right_summaries` is about what the model writes when it must, however it is asked.
     """
@@ -87,7 +87,7 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
 
 
 def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of a variant: [mean, sample s.d.] over seeds; the s.d. of one seed is None."""
+    """Return a variant's [mean, sample s.d.] over seeds; the s.d. of one seed is None."""
     made: dict[str, Any] = {
         group: {
             "hit@1": mean_and_sd([one[group]["hit@1"] for one in measured]),
@@ -104,12 +104,12 @@ def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def mean_and_sd(values: Sequence[float]) -> list[float | None]:
-    """[mean, sample standard deviation]; None for the deviation of a single value."""
+    """Return [mean, sample standard deviation]; None for the deviation of a single value."""
     return [round(fmean(values), 4), round(stdev(values), 4) if len(values) > 1 else None]
 
 
 def differences(measured: Measured) -> dict[str, dict[str, list[float]]]:
-    """By names and group, hit@1 of the one less that of the other, for every seed both have."""
+    """Return by names and group the difference in hit@1, for every seed that both have."""
     found = {}
     for one, other in COMPARED:
         seeds = sorted({*measured.get(one, ())} & {*measured.get(other, ())})
@@ -128,7 +128,7 @@ def differences(measured: Measured) -> dict[str, dict[str, list[float]]]:
 
 
 def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
-    """Rate of reasoning and hit@1 of the adaptive model by theta, means over the seeds."""
+    """Return rate of reasoning and hit@1 of the adaptive model by theta, means over the seeds."""
     every = [outcome for run in runs for outcome in run]
     if not every:
         return []
@@ -144,7 +144,7 @@ def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
 
 
 def gain_effects(gains: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of kept and of refused rationales: how many, and the shares that moved the rank up or down.
+    """Return how many rationales were kept and refused, and shares that moved the rank up or down.
 
     `spearman` is the rank correlation of the gain with log(rank_direct / rank_given).
     """
@@ -168,7 +168,7 @@ def gain_effects(gains: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def table_lines(made: Mapping[str, Any]) -> list[str]:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     lines = []
     for mix, of_mix in made["mixes"].items():
         lines += [f"**{mix}**", "", "| variant | literal | indirect | composed | overall "]

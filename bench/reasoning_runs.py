@@ -78,7 +78,7 @@ class Runs:
         return asked, run
 
     def _opened(self, training: str, mix: str, seed: int) -> Run:
-        """The run, with what it takes over from its parent's in place."""
+        """Return the run, with what it takes over from its parent's in place."""
         which = TRAININGS[training]
         place = f"{mix}/seed{seed}"
         data = self._folder / "data" / place

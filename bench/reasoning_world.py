@@ -69,7 +69,7 @@ class World:
 
 
 def world(seed: int, size: WorldSize) -> World:
-    """The world of a seed; worlds of two seeds differ in everything that is drawn."""
+    """Return the world of a seed; worlds of two seeds differ in everything that is drawn."""
     rng = random.Random(f"train/{seed}")
     asked: list[Asked] = []
     while len(asked) < size.num_pairs:
@@ -91,7 +91,7 @@ def world(seed: int, size: WorldSize) -> World:
 
 
 def paired(pair_id: str, riddle: Riddle, rng: random.Random) -> Asked:
-    """The riddle with the product that it was made from, shown as an item.
+    """Return the riddle with the product that it was made from, shown as an item.
 
     Args:
         pair_id: of the pair; the leaks of the scripted writer tell it as the item's id.
@@ -113,7 +113,7 @@ def paired(pair_id: str, riddle: Riddle, rng: random.Random) -> Asked:
 
 
 def with_near_misses(asked: Sequence[Asked], *, seed: int) -> list[Pair]:
-    """The pairs with hard negatives that differ from the target in one value that is asked for.
+    """Return the pairs with hard negatives that differ from the target in one asked value.
 
     They are for the judge alone; no variant is trained on them.
     """
@@ -134,12 +134,12 @@ def with_near_misses(asked: Sequence[Asked], *, seed: int) -> list[Pair]:
 
 
 def wording_of(product: Product, rng: random.Random) -> str:
-    """A title that leaves most of the product to its image."""
+    """Return a title that leaves most of the product to its image."""
     return wording.title(product, rng, keep=rng.choice(TITLE_KEEPS))
 
 
 def _shown(product: Product, title: str, rng: random.Random) -> Content:
-    """An image, and half the time the title."""
+    """Return an image, and half the time the title."""
     is_titled = rng.random() < TITLE_SHARE
     text = item_text(title if is_titled else None, None, None)
     return Content(text, png(draw(product, rng)))
@@ -162,5 +162,5 @@ def _question(tier: Tier, products: list[Product], rng: random.Random) -> Riddle
 
 
 def _combinations(asked: list[Riddle]) -> set[tuple[str, ...]]:
-    """The combinations of two or more facts; a single fact is known to everybody."""
+    """Return the combinations of two or more facts; a single fact is known to everybody."""
     return {tuple(sorted(riddle.clues)) for riddle in asked if len(riddle.clues) > 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Keeps the settings in the folder, or holds them against those that are kept there.
+    """Keep the settings in the folder, or hold them against those that are kept there.
 
     Raises:
         ValueError: the folder was begun with others.

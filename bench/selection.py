@@ -57,7 +57,7 @@ class Asked:
 
 
 def bazaar(num_questions: int, *, seed: int) -> list[Asked]:
-    """Questions of both hard tiers; the hard negatives differ from the target in one value."""
+    """Return questions of both hard tiers; hard negatives differ from the target in one value."""
     rng = random.Random(seed)
     products = [random_product(rng) for _ in range(num_questions)]
     return [_asked(number, products, rng) for number in range(num_questions)]
@@ -90,7 +90,7 @@ def _item(product: Product, title: str, rng: random.Random) -> Content:
 
 
 def workers(asked: list[Asked], *, seed: int) -> list[ScriptedWorker]:
-    """One for each kind, named after it; an irrelevant rationale is the next question's."""
+    """Return one for each kind, named after it; an irrelevant rationale is the next question's."""
     scripts: dict[Kind, dict[str, Rationale]] = {kind: {} for kind in KINDS}
     rng = random.Random(f"scripts/{seed}")
     for number, one in enumerate(asked):
@@ -106,7 +106,7 @@ def workers(asked: list[Asked], *, seed: int) -> list[ScriptedWorker]:
 
 
 def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace) -> pl.DataFrame:
-    """What selection makes of one rationale of each kind, with `worker` naming the kind."""
+    """Return what selection makes of one rationale of each kind, with `worker` naming the kind."""
     pairs = [one.pair for one in asked]
     written: list[pl.DataFrame] = []
     write_rationales(
@@ -137,7 +137,7 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
 
 
 def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """Kind -> mean gain, share kept, share with the leak flag, and against the right ones."""
+    """Return by kind mean gain, share kept, share flagged as leak, and against the right ones."""
     gains = {
         str(kind): frame.sort("pair_id")["gain"].to_numpy()
         for (kind,), frame in selected.group_by("worker")
@@ -160,7 +160,7 @@ def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
 def write_page(
     selected: pl.DataFrame, asked: list[Asked], judge: SelfJudge, args: argparse.Namespace
 ) -> None:
-    """The page of `selection.page`; each worker's name is the kind that it writes."""
+    """Write the page of a selection; each worker's name is the kind that it writes."""
     kinds = selected.select(*IDENTITY, kind="worker").unique()
     pairs = [one.pair for one in asked]
     report = selection_report(
@@ -170,7 +170,7 @@ def write_page(
 
 
 def main() -> None:
-    """Judges, and prints the table and the JSON."""
+    """Judge, and print the table and the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="nano", help="embedder that judges itself")
     parser.add_argument("--num-questions", type=int, default=200)

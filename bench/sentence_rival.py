@@ -45,7 +45,7 @@ class ImageProcessor(Qwen3VLProcessor):
 
 
 def sentence_nano(folder: Path) -> SentenceTransformer:
-    """The shipped model, written to `folder` and loaded from there."""
+    """Write the shipped model to `folder`, and return it as loaded from there."""
     AutoProcessor.register(Qwen3VLConfig, ImageProcessor, exist_ok=True)
     shutil.copytree(NANO, folder, dirs_exist_ok=True)
     manifest = read_manifest(NANO)

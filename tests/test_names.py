@@ -26,6 +26,7 @@ INSTEAD = {
     r"\btower|_tower|Tower": "vision_encoder",
     r"^(Backlog|Watermarks|Positions|Moves)$": "see docs/architecture.md (of Kafka's own words)",
     r"^Media[A-Z]|load_media|fetch_web|drop_remains|embed_letters": "image, http, dead_letters",
+    r"^Counts$": "a dataclass that says what is counted",
     r"^Ranks$|^Reader$|^Reading$|^Prompted$|^Partners$|^Case$": "see docs/architecture.md",
     r"^(Contrastive|Joint|Gate)Trainer$": "joint_trainer, gate_trainer; there is one Trainer",
     r"encode_given|ReasoningLimits": "encode_with_rationales, deadline",

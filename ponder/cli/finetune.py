@@ -131,7 +131,7 @@ def finetune(
 
 
 def _findings(evaluation: "Evaluation", *, metric: str) -> Iterator[str]:
-    """What the evaluation says, a line for every rule and for every set of later behaviour."""
+    """Yield a line for every rule of the evaluation and for every set of later behaviour."""
     for check in evaluation.checks:
         yield f"{'passed' if check.passed else 'FAILED':<8} {check.says}"
     for name, found in evaluation.behaviour.items():

@@ -67,26 +67,26 @@ def objectives(run: Run, manifest: "Manifest") -> "list[ItemObjective]":
 
 
 def is_learnt(run: Run) -> bool:
-    """Whether the version learns a behaviour space."""
+    """Return whether the version learns a behaviour space."""
     likes = run.done(BEHAVIOUR, GatheredLikes)
     return likes is not None and likes.is_learnt
 
 
 def offering(run: Run, manifest: "Manifest") -> "Manifest":
-    """The manifest of a version with a behaviour space; instructions that it has stay."""
+    """Return the manifest of a version with a behaviour space; instructions that it has stay."""
     own = {BEHAVIOUR: run.config.behaviour.instructions}
     return replace(manifest, instructions=own | manifest.instructions)
 
 
 def in_behaviour_space(checkpoint: "Checkpoint") -> "Checkpoint | None":
-    """The version as it reads items for the behaviour space; None when it has none."""
+    """Return the version as it reads items for the behaviour space; None when it has none."""
     if BEHAVIOUR not in checkpoint.manifest.instructions:
         return None
     return replace(checkpoint, manifest=checkpoint.manifest.for_source(BEHAVIOUR))
 
 
 def _positives(run: Run) -> tuple[pl.DataFrame, datetime]:
-    """What users liked, of the lake as the pairs saw it, and the split."""
+    """Return what users liked, of the lake as the pairs saw it, and the split."""
     split = run.result("pairs", GatheredPairs).before
     events = run.lake.read(EVENTS, as_of=run.read_at)
     before = datetime.fromisoformat(split) if split else run.read_at
@@ -94,7 +94,7 @@ def _positives(run: Run) -> tuple[pl.DataFrame, datetime]:
 
 
 def _sequences(run: Run) -> pl.DataFrame:
-    """Sequences whose target and at least one item can be read, at most `max_pairs` of them."""
+    """Return sequences whose target and one item at least can be read, `max_pairs` at most."""
     from embedder.finetune.data.sequences import sequences
 
     positives, before = _positives(run)
@@ -110,7 +110,7 @@ def _sequences(run: Run) -> pl.DataFrame:
 
 
 def _places(run: Run) -> pl.DataFrame:
-    """Where behaviour puts each item in the base's space.
+    """Return where behaviour puts each item in the base's space.
 
     item_id; vector; liked, the same without what says how popular the item is; num_users who like
     it.
@@ -130,7 +130,7 @@ def _places(run: Run) -> pl.DataFrame:
 
 
 def _behaviour_vectors(run: Run, *, max_dim: int) -> pl.DataFrame:
-    """item_id, vector and num_users of every item that is liked and can be read."""
+    """Return item_id, vector and num_users of every item that is liked and can be read."""
     from embedder.finetune.data.behaviour_targets import behaviour_vectors, with_popularity
 
     positives, before = _positives(run)
@@ -147,7 +147,7 @@ def _behaviour_vectors(run: Run, *, max_dim: int) -> pl.DataFrame:
 
 
 def _read_as_items(run: Run, base: "Checkpoint", item_ids: Iterable[str]) -> np.ndarray:
-    """[I, D] the base's vectors of items as it reads them for the behaviour space."""
+    """Return [I, D] the base's vectors of items as it reads them for the behaviour space."""
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     reading = in_behaviour_space(replace(base, manifest=offering(run, base.manifest)))

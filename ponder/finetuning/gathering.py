@@ -75,7 +75,7 @@ def _readable_rows(
     positives: pl.DataFrame,
     before: datetime | None,
 ) -> tuple[pl.DataFrame, int]:
-    """Rows of pairs whose contents there are, and how many others there were."""
+    """Return rows of pairs whose contents there are, and how many others there were."""
     from embedder.finetune.data.pair_rows import read_pairs
     from ponder.finetuning.pair_sources import training_rows
 
@@ -100,7 +100,7 @@ def _by_source(rows: pl.DataFrame) -> dict[str, int]:
 
 
 def _digest(rows: pl.DataFrame, items: pl.DataFrame) -> str:
-    """Of the pairs and of the contents of all items."""
+    """Return a digest of the pairs and of the contents of all items."""
     digest = hashlib.blake2b(digest_size=8)
     for line in (*sorted(rows["pair_id"]), *sorted(items["content_hash"].drop_nulls())):
         digest.update(f"{line}\n".encode())
@@ -110,7 +110,7 @@ def _digest(rows: pl.DataFrame, items: pl.DataFrame) -> str:
 def _freeze_sets(
     run: Run, contents: "Mapping[str, Content]", positives: pl.DataFrame, before: datetime | None
 ) -> list[str]:
-    """Names of the sets to evaluate on; those of this data are frozen unless they are there.
+    """Freeze the sets of this data, unless they are there, and return the names of all to use.
 
     They are the folder's questions, what users did after the split, and all others that somebody
     has put there.

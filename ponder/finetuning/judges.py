@@ -4,11 +4,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from embedder.finetune.rationales.config import JudgingConfig
+from ponder.settings import Settings
 from ponder.wiring.encoder import other_reasoner
 
 if TYPE_CHECKING:
     from embedder.finetune.rationales.judges.judge import Judge
+    from embedder.reasoners.config import EndpointConfig
     from ponder.finetuning.run import Run
+
+
+def endpoint_of(settings: Settings, judging: JudgingConfig) -> "EndpointConfig":
+    """Return the endpoint that judges: the deployment's, with the model that the recipe names.
+
+    Raises:
+        ValueError: the deployment has none.
+    """
+    from embedder.reasoners.config import EndpointConfig
+
+    endpoint = other_reasoner(settings)
+    if not isinstance(endpoint, EndpointConfig):
+        raise ValueError(
+            f"judge {judging.judge!r} needs an endpoint; set PONDER_REASONER to openai:MODEL and "
+            "PONDER_REASONER_URL"
+        )
+    return replace(endpoint, model=judging.model or endpoint.model)
 
 
 def open_judge(run: "Run") -> "Callable[[str], Judge]":
@@ -22,25 +42,17 @@ def open_judge(run: "Run") -> "Callable[[str], Judge]":
     from embedder.finetune.rationales.judges.endpoint import EndpointJudge
     from embedder.finetune.rationales.judges.self_judge import SelfJudge, SelfJudgeConfig
     from embedder.finetune.rationales.judges.yes_no import YesNoConfig, YesNoJudge
-    from embedder.reasoners.config import EndpointConfig
 
     config = run.config.judging
-    kind, _, model = config.judge.partition(":")
-    if kind == "self":
+    if config.kind == "self":
         base = run.load(run.base)
         return lambda source: SelfJudge(
             replace(base, manifest=base.manifest.for_source(source)),
             SelfJudgeConfig(temperature=config.temperature),
         )
     judge: Judge
-    if kind == "yes_no":
-        judge = YesNoJudge(run.load(model), YesNoConfig())
+    if config.kind == "yes_no":
+        judge = YesNoJudge(run.load(config.model), YesNoConfig())
         return lambda source: judge
-    endpoint = other_reasoner(run.settings)
-    if not isinstance(endpoint, EndpointConfig):
-        raise ValueError(
-            f"judge {config.judge!r} needs an endpoint; set PONDER_REASONER to openai:MODEL and "
-            "PONDER_REASONER_URL"
-        )
-    judge = EndpointJudge(replace(endpoint, model=model or endpoint.model))
+    judge = EndpointJudge(endpoint_of(run.settings, config))
     return lambda source: judge

@@ -58,7 +58,7 @@ class Option:
         return f"section, or {NONE}" if self.is_section else _kind(self.hint)
 
     def read(self, value: object) -> object:
-        """The value in the option's type; text as it is typed on a command line is parsed.
+        """Read a value in the option's type; text as it is typed on a command line is parsed.
 
         Raises:
             ValueError: it is of another type.
@@ -83,12 +83,12 @@ class Option:
 
 @cache
 def options() -> Mapping[str, Option]:
-    """All options by name, in the order in which the stages use them."""
+    """Return all options by name, in the order in which the stages use them."""
     return {option.name: option for option in _options_of(FinetuneConfig, "")}
 
 
 def known(name: str) -> Option:
-    """The option of a name.
+    """Return the option of a name.
 
     Raises:
         ValueError: there is none; the text says which name comes nearest.
@@ -104,7 +104,7 @@ def known(name: str) -> Option:
 
 
 def merged(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
-    """The values with others in their place, each in its option's type.
+    """Return the values with others in their place, each in its option's type.
 
     A section that is set to None loses its fields, and one whose field is set is there again.
 
@@ -123,7 +123,7 @@ def merged(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[
 
 
 def assigned(texts: list[str]) -> dict[str, object]:
-    """Changes from texts such as `joint.learning_rate=1e-4`.
+    """Read changes from texts such as `joint.learning_rate=1e-4`.
 
     Raises:
         ValueError: a text is no assignment.
@@ -138,7 +138,7 @@ def assigned(texts: list[str]) -> dict[str, object]:
 
 
 def built(values: Mapping[str, object], *, recipe: str) -> FinetuneConfig:
-    """The configuration that has these values, and the defaults of its classes elsewhere.
+    """Build the configuration that has these values, and defaults elsewhere.
 
     Raises:
         ValueError: a value is out of range, or one that has no default is missing.
@@ -148,7 +148,7 @@ def built(values: Mapping[str, object], *, recipe: str) -> FinetuneConfig:
 
 
 def flattened(config: FinetuneConfig) -> dict[str, object]:
-    """The value of every option, by name; a section that is missing is None."""
+    """Return the value of every option, by name; a section that is missing is None."""
     found: dict[str, object] = {}
     for name, option in options().items():
         value: object = config
@@ -188,7 +188,7 @@ class Short:
     """What stands for it where it is not given."""
 
     def changes(self, value: Any) -> dict[str, object]:
-        """What setting it sets."""
+        """Return what setting it sets."""
         if self.name == "lora_rank":
             return _lora_changes(value)
         if self.name == "gate_steps" and value == 0:
@@ -217,7 +217,7 @@ SHORT = (
 
 
 def short_changes(values: Mapping[str, Any]) -> dict[str, object]:
-    """What the short options that are given (not None) set."""
+    """Return what the short options that are given (not None) set."""
     changes: dict[str, object] = {}
     for short in SHORT:
         if values.get(short.name) is not None:
@@ -237,7 +237,7 @@ def _lora_changes(rank: int) -> dict[str, object]:
 
 
 def _sections_of(name: str) -> Iterator[str]:
-    """The sections that an option lies in, the outermost first."""
+    """Return the sections that an option lies in, the outermost first."""
     parts = name.split(".")
     yield from (".".join(parts[:end]) for end in range(1, len(parts)))
 
@@ -258,7 +258,7 @@ def _options_of(kind: type, prefix: str) -> Iterator[Option]:
 
 
 def _section(hint: Any) -> type | None:
-    """The configuration class of a hint, which may allow for None; None where it has none."""
+    """Return the configuration class of a hint, which may allow for None; or None."""
     for one in (hint, *get_args(hint)):
         if is_dataclass(one) and isinstance(one, type):
             return one
@@ -266,7 +266,7 @@ def _section(hint: Any) -> type | None:
 
 
 def _meanings(kind: type) -> dict[str, str]:
-    """By field, the first sentence of the text that stands below it, base classes included."""
+    """Return by field the first sentence of the text below it, base classes included."""
     found: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
         if not is_dataclass(owner):
@@ -312,7 +312,7 @@ def _takes_text(hint: Any) -> bool:
 
 
 def _parsed(text: str, hint: Any) -> object:
-    """Text as the value of another type than text: lists by commas, tables as in TOML."""
+    """Read text as the value of another type: lists by commas, tables as in TOML."""
     origin = get_origin(hint)
     if origin in (tuple, frozenset) and not text.startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]

@@ -82,7 +82,7 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
 def _behaviour(
     run: Run, candidate: "MMEmbR1", champion: "MMEmbR1", progress: Progress
 ) -> dict[str, SpaceComparison]:
-    """The candidate's behaviour space on what users did later; empty when it has none.
+    """Measure the candidate's behaviour space on what users did later; empty when it has none.
 
     It is told and not judged: promotion is about the space that is served.
     """
@@ -180,7 +180,7 @@ def lineage(run: Run) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit; None where the code is installed without one."""
+    """Return the checkout's commit; None where the code is installed without one."""
     here = Path(__file__).parent
     asked = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False

@@ -19,7 +19,7 @@ LATER_SHARE = 0.1
 
 
 def split_moment(positives: pl.DataFrame, before: str) -> datetime | None:
-    """The moment before which events are learned from; None where there are no events.
+    """Return the moment before which events are learned from; None where there are no events.
 
     Args:
         positives: events that speak for their item.
@@ -44,7 +44,7 @@ def training_rows(
     max_pairs: int,
     seed: int,
 ) -> pl.DataFrame:
-    """Rows of `embedder.finetune.data.pair_rows.PAIRS` from all sources, at most so many of each.
+    """Return rows of `pair_rows.PAIRS` from all sources, at most so many of each.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS`.
@@ -108,7 +108,7 @@ def _worded_pairs(items: pl.DataFrame, wording: str) -> pl.DataFrame:
 def later_queries(
     positives: pl.DataFrame, *, since: datetime, max_queries: int, seed: int
 ) -> list[Query]:
-    """What users liked next, after the split: each item asks for those that followed it.
+    """Return what users liked next, after the split: each item asks for those that followed it.
 
     Args:
         positives: events that speak for their item.
@@ -136,7 +136,7 @@ def later_queries(
 
 
 def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, Content]:
-    """The living items as an embedder reads them, by id; those with a broken image are left out.
+    """Return the living items by id as an embedder reads them, without those of a broken image.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS`.

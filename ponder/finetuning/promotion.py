@@ -68,7 +68,7 @@ class Verdict:
 
 
 def verdict(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Verdict:
-    """What the rules say of a comparison.
+    """Apply the rules to a comparison.
 
     Args:
         report: by name of the evaluation set, the candidate against the champion.
@@ -110,7 +110,7 @@ def _literal(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Ite
 
 
 def _sensitivity(report: Mapping[str, "Comparison"], config: PromotionConfig) -> Iterator[Check]:
-    """Of the sets on which the candidate reasons about some query."""
+    """Check the sets on which the candidate reasons about some query."""
     for name, compared in report.items():
         if compared.candidate.reason_rate == 0:
             continue

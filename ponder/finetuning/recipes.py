@@ -172,7 +172,7 @@ MAX_MEASURED_WIDTH = 512
 def configured(
     changes: Mapping[str, object] | None = None, *, recipe: str = DEFAULT
 ) -> FinetuneConfig:
-    """The configuration of a recipe with some values changed.
+    """Return the configuration of a recipe with some values changed.
 
     Args:
         changes: values by option, as text or in their type.
@@ -186,7 +186,7 @@ def configured(
 
 
 def recipe_values(recipe: str) -> dict[str, object]:
-    """The values of a named recipe or of a file.
+    """Return the values of a named recipe or of a file.
 
     Raises:
         ValueError: there is neither.
@@ -203,7 +203,7 @@ def recipe_values(recipe: str) -> dict[str, object]:
 
 
 def read_recipe(path: Path) -> dict[str, object]:
-    """The values of a TOML file, whose tables are the sections; `recipe` names what it changes.
+    """Read the values of a TOML file; tables are sections, `recipe` names what it changes.
 
     Raises:
         ValueError: it is no TOML, names an unknown option, or has a value of another type.
@@ -219,7 +219,7 @@ def read_recipe(path: Path) -> dict[str, object]:
 
 
 def by_option(tables: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Values by option from nested tables."""
+    """Return values by option from nested tables."""
     found: dict[str, object] = {}
     for key, value in tables.items():
         name = f"{prefix}{key}"
@@ -232,7 +232,7 @@ def by_option(tables: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def recipe_of(model: Path) -> str:
-    """The recipe of a base for which none was named: what was measured, on models of that size.
+    """Choose the recipe of a base for which none was named: by the size that was measured.
 
     Args:
         model: folder of the base, with a `config.json`.

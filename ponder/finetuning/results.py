@@ -24,7 +24,7 @@ class GatheredPairs:
     """Rows whose contents cannot be read."""
 
     digest: str
-    """Of the pairs and of the contents of all items."""
+    """Return a digest of the pairs and of the contents of all items."""
 
     before: str | None
     """The split (ISO 8601); None where there are no events."""

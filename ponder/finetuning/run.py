@@ -21,6 +21,7 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from embedder.version import resolve
 from ponder.finetuning.config import LAKE, FinetuneConfig
+from ponder.finetuning.judges import endpoint_of
 from ponder.finetuning.recipes import configured, recipe_of
 from ponder.finetuning.results import GatheredPairs, R, Result, from_json
 from ponder.finetuning.run_config import keep_config, read_config
@@ -58,7 +59,7 @@ class Run:
         *,
         processes: "Processes | None" = None,
     ) -> "Run":
-        """The run of a folder, which is created when missing.
+        """Open the run of a folder, which is created when missing.
 
         Raises:
             ValueError: it was started with another configuration.
@@ -100,6 +101,8 @@ class Run:
         if not recipe:
             recipe = recipe_of(resolve(settings.registry.model(start)))
         config = configured({"base": start, **changes}, recipe=recipe)
+        if config.judging.kind == "endpoint":
+            endpoint_of(settings, config.judging)  # refused now and not after hours of writing
         return cls.open(settings, config, folder, processes=processes)
 
     @property
@@ -108,7 +111,7 @@ class Run:
         return self.processes is None or self.processes.is_first
 
     def wait(self) -> None:
-        """Returns when every process has come here."""
+        """Wait until every process has come here."""
         if self.processes is not None:
             self.processes.wait()
 
@@ -129,7 +132,7 @@ class Run:
         return found
 
     def is_done(self, stage: str) -> bool:
-        """Whether a stage is done."""
+        """Return whether a stage is done."""
         return (self.folder / stage / "done.json").exists()
 
     def finish(self, stage: str, result: Result) -> None:
@@ -208,11 +211,11 @@ class Run:
         return self.settings.home if is_lake else Path(self.config.data)
 
     def load(self, model: str | Path) -> "Checkpoint":
-        """A checkpoint on the deployment's device."""
+        """Load a checkpoint on the deployment's device."""
         from embedder.model.checkpoint import load
 
         return load(str(model), device=self.settings.device)
 
     def version(self, stage: str) -> Path:
-        """The version folder that a training stage leaves."""
+        """Return the version folder that a training stage leaves."""
         return self.folder / stage / "version"

@@ -85,7 +85,7 @@ def _judge(
 
 
 def _fair(run: Run, negatives: Mapping[str, "Negatives"]) -> list[str]:
-    """Ids of the pairs that can be judged: not those that nearly all others of a source answer."""
+    """Return ids of the pairs that can be judged: that not nearly all of their source answer."""
     needed, sides = max(1, run.config.judging.num_negatives), run.config.rationales.sides
     return [
         pair_id
@@ -124,7 +124,7 @@ def _append(run: Run, rows: pl.DataFrame, progress: Progress) -> None:
 
 
 def _names(run: Run) -> dict[str, set[str]]:
-    """By query_key and target_key, what identifies an item besides its title: its id, its brand."""
+    """Return by query_key and target_key what identifies an item beside its title: id, brand."""
     brands = {
         item_id: json.loads(attributes).get("brand")
         for item_id, attributes in run.items.select("item_id", "attributes").iter_rows()

@@ -37,6 +37,6 @@ def extend(run: Run, progress: Progress) -> LearnedVocabulary:
 
 
 def _texts(run: Run) -> list[str]:
-    """Every text that is learned from, once, in the order of the pairs."""
+    """Return every text that is learned from, once, in the order of the pairs."""
     sides = (content.text for pair in run.pairs for content in (pair.query, pair.target))
     return [text for text in dict.fromkeys(sides) if text]

@@ -39,11 +39,21 @@ class JudgingConfig:
             )
         if self.temperature <= 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
-        kind, _, model = self.judge.partition(":")
-        if kind not in ("self", "yes_no", "endpoint") or (kind == "yes_no") > bool(model):
+        is_known = self.kind in ("self", "yes_no", "endpoint")
+        if not is_known or (self.kind == "yes_no" and not self.model):
             raise ValueError(
                 f"judge must be self, yes_no:MODEL, endpoint or endpoint:MODEL, got {self.judge!r}"
             )
+
+    @property
+    def kind(self) -> str:
+        """`self`, `yes_no` or `endpoint`."""
+        return self.judge.partition(":")[0]
+
+    @property
+    def model(self) -> str:
+        """The model that the judge names; empty where it names none."""
+        return self.judge.partition(":")[2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 from embedder.model.checkpoint import load
 from ponder.finetuning.judges import open_judge
 from ponder.finetuning.recipes import configured
+from ponder.finetuning.run import Run
 from ponder.settings import Settings
 
 ENDPOINT = {"reasoner": "openai:small", "reasoner_url": "http://localhost:9/v1"}
@@ -38,3 +39,14 @@ def test_the_deployments_endpoint_judges_with_its_model_or_another(judge, model)
 def test_a_deployment_without_an_endpoint_has_none_to_judge():
     with pytest.raises(ValueError, match="set PONDER_REASONER to openai:MODEL"):
         open_judge(run_of("endpoint"))
+
+
+def test_a_run_is_not_started_with_a_judge_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="judge 'endpoint' needs an endpoint"):
+        Run.start(
+            Settings(home=tmp_path),
+            tmp_path / "run",
+            base="nano",
+            changes={"judging.judge": "endpoint"},
+        )
+    assert not (tmp_path / "run").exists()
