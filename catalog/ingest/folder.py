@@ -1,26 +1,44 @@
 """A data folder of JSON Lines and Parquet files as records.
 
-    items*.jsonl   items*.parquet   items/*.jsonl   items/*.parquet
-    events*.jsonl  events*.parquet  events/*.jsonl  events/*.parquet
+    items*.jsonl   items*.parquet   items/**/*.jsonl   items/**/*.parquet
+    events*.jsonl  events*.parquet  events/**/*.jsonl  events/**/*.parquet
 
-Other files, such as queries.jsonl or images that items name by path, are left alone. A JSON line
-is one record, taken as bytes and parsed when it is checked. A Parquet row is one record too; a null
-counts as absent, and a binary column `image` holds the image itself.
+The same holds below folders named like `day=2026-03-01`, and for folders that are named like such a
+file, which is how Spark writes one. Other files, such as queries.jsonl or images that items name by
+path, are left alone, and so is what begins with `_` or `.`. A JSON line is one record, taken as
+bytes and parsed when it is checked. A Parquet row is one record too, whose column `image` holds the
+image itself; see `catalog.ingest.parquet_rows`. A file that cannot be read, or not to its end, is a
+record that is refused by its name; the others land.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-import polars as pl
+import msgspec
 
 from catalog.images.image import data_uri
+from catalog.ingest.parquet_rows import parquet_rows
 from catalog.records import RawRecord
 from catalog.text_lines import text_lines
 
-SLICE_ROWS = 2_000
-"""Parquet rows held at once; with images in them a whole file may not fit."""
+SUFFIXES = (".jsonl", ".parquet")
+
+OTHER_SUFFIXES = (".json", ".ndjson", ".csv", ".tsv", ".gz", ".bz2", ".zst", ".avro", ".orc")
+"""Of files that look like records in a form that is not read, which is worth a warning."""
+
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+FOLDER_FIELDS = (
+    *("item_id", "title", "text", "category"),
+    *("event_id", "request_id", "user_id", "action"),
+)
+"""Text fields that a folder's name may give: Spark takes them out of the rows below it."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +60,104 @@ class FolderSource:
         return self._records("events")
 
     def _records(self, kind: str) -> Iterator[RawRecord]:
-        for file in _files(self.base_dir, kind):
-            topic = file.relative_to(self.base_dir).as_posix()
-            read = text_lines if file.suffix == ".jsonl" else _parquet_rows
-            for offset, value in read(file):
-                yield RawRecord(topic=topic, partition=0, offset=offset, value=value)
+        files = _files(self.base_dir, kind)
+        _warn_of_others(file for file in files if file.suffix in OTHER_SUFFIXES)
+        for file in files:
+            if file.suffix in SUFFIXES:
+                yield from _file_records(file, topic=file.relative_to(self.base_dir).as_posix())
 
 
 def has_records(folder: Path) -> bool:
     """Return whether a folder holds at least one file of items or events."""
-    return bool(_files(folder, "items") or _files(folder, "events"))
+    files = (*_files(folder, "items"), *_files(folder, "events"))
+    return any(file.suffix in SUFFIXES for file in files)
 
 
 def _files(folder: Path, kind: str) -> list[Path]:
-    patterns = [
-        pattern
-        for suffix in ("jsonl", "parquet")
-        for pattern in (f"{kind}*.{suffix}", f"{kind}/*.{suffix}")
-    ]
-    return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    """Return the files that lie where records of a kind do, whatever form they have."""
+    return sorted(
+        file
+        for file in _placed_files(folder, kind)
+        if not any(part.startswith(("_", ".")) for part in file.relative_to(folder).parts)
+    )
 
 
-def _parquet_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    frame = pl.scan_parquet(file)
-    num_rows = frame.select(pl.len()).collect().item()
-    for start in range(0, num_rows, SLICE_ROWS):
-        rows = frame.slice(start, SLICE_ROWS).collect()
-        for number, row in enumerate(rows.iter_rows(named=True), start):
-            yield number, _record_of(row)
+def _placed_files(folder: Path, kind: str) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if not entry.is_dir():
+            if entry.name.startswith(kind) and entry.is_file():
+                yield entry
+        elif "=" in entry.name:
+            yield from _placed_files(entry, kind)
+        elif entry.name == kind or (entry.name.startswith(kind) and entry.suffix in SUFFIXES):
+            yield from (file for file in entry.rglob("*") if file.is_file())
 
 
-def _record_of(row: dict[str, Any]) -> dict[str, Any]:
-    record = {name: value for name, value in row.items() if value is not None}
-    if isinstance(attributes := record.get("attributes"), dict):
-        record["attributes"] = {k: v for k, v in attributes.items() if v is not None}
-    if isinstance(image := record.pop("image", None), bytes):
+def _warn_of_others(files: Iterator[Path]) -> None:
+    names = [file.name for file in files]
+    if names:
+        logger.warning(
+            "files=%d are not read, for records are %s: first %s",
+            len(names),
+            " or ".join(SUFFIXES),
+            names[0],
+        )
+
+
+def _file_records(file: Path, *, topic: str) -> Iterator[RawRecord]:
+    given = _folder_fields(topic)
+    read = _json_lines if file.suffix == ".jsonl" else _parquet_records
+    after = 0
+    try:
+        for offset, value in read(file, given):
+            after = offset + 1
+            yield RawRecord(topic=topic, partition=0, offset=offset, value=value)
+    except Exception as error:  # parsers of hostile bytes raise whatever they stumble over
+        defect = f"the file cannot be read from row {after} on: {error}"
+        logger.warning("kept as a dead letter, for %s file=%s", defect, topic)
+        yield RawRecord(topic=topic, partition=0, offset=after, value=b"", defect=defect)
+
+
+def _folder_fields(topic: str) -> dict[str, str]:
+    """Return what the folders of a path say of every record below them.
+
+    >>> _folder_fields("events/day=2026-03-01/action=click/part-0.parquet")
+    {'action': 'click'}
+    """
+    pairs = (part.partition("=") for part in topic.split("/")[:-1])
+    return {
+        name: unquote(value)
+        for name, _, value in pairs
+        if name in FOLDER_FIELDS and value != NO_PARTITION
+    }
+
+
+def _json_lines(file: Path, given: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
+    for number, line in text_lines(file):
+        yield number, _completed(line, given) if given else line
+
+
+def _completed(line: bytes, given: Mapping[str, str]) -> bytes:
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return line  # refused where it is checked
+    missing = {name: value for name, value in given.items() if name not in fields}
+    return msgspec.json.encode(missing | fields) if missing else line
+
+
+def _parquet_records(file: Path, given: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, row in parquet_rows(file):
+        yield number, _with_image({**given, **row})
+
+
+def _with_image(record: dict[str, Any]) -> dict[str, Any]:
+    """Put the image of a record inline: bytes, or bytes and path as Hugging Face keeps them."""
+    image = record.pop("image", None)
+    if isinstance(image, dict):
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes):
         record["image_uri"] = data_uri(image)
+    elif isinstance(image, str):
+        record.setdefault("image_uri", image)
     return record

@@ -1,13 +1,15 @@
 """Tests for catalog/ingest/folder.py: which files of a folder are read, and what one record is."""
 
+import json
 from datetime import UTC, datetime
 
 import polars as pl
+import pytest
 
 from catalog.images.image import load_image
 from catalog.ingest.folder import FolderSource, has_records
-from catalog.record_parsing import parse_item
-from catalog.records import RawRecord
+from catalog.record_parsing import parse_event, parse_item
+from catalog.records import RawRecord, RecordError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,7 +55,7 @@ def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, image):
 
 
 def test_parquet_rows_are_numbered_on_across_slices(tmp_path, monkeypatch):
-    monkeypatch.setattr("catalog.ingest.folder.SLICE_ROWS", 2)
+    monkeypatch.setattr("catalog.ingest.parquet_rows.SLICE_ROWS", 2)
     pl.DataFrame({"item_id": list("abcde")}).write_parquet(tmp_path / "items.parquet")
     records = list(FolderSource(tmp_path).items())
     assert [(r.offset, r.value["item_id"]) for r in records] == list(enumerate("abcde"))
@@ -64,3 +66,101 @@ def test_a_folder_with_neither_items_nor_events_has_no_records(tmp_path):
     assert not has_records(tmp_path)
     (tmp_path / "events.parquet").touch()
     assert has_records(tmp_path)
+
+
+LINE = b'{"event_id": "e", "user_id": "u", "item_id": "a", "ts": "2026-01-01T00:00:00Z"}\n'
+
+
+def test_folders_by_day_and_folders_that_are_files_are_read_in_order(tmp_path):
+    read = (
+        "day=2026-01-01/events.jsonl",
+        "events/2026/01/01/part.jsonl",
+        "events/date=2026-01-01/hour=7/part-0.jsonl",
+        "events-old.jsonl/part-0.jsonl",
+        "events.jsonl",
+    )
+    left = (
+        "events/_temporary/part.jsonl",
+        "events/.hidden.jsonl",
+        "events/_SUCCESS",
+        "x/events.jsonl",
+    )
+    for name in (*read, *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(LINE)
+    assert [record.topic for record in FolderSource(tmp_path).events()] == sorted(
+        read, key=lambda name: name.split("/")
+    )
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_folder_gives_its_records_the_text_field_it_names_unless_they_have_it(tmp_path, form):
+    rows = [json.loads(LINE), json.loads(LINE) | {"event_id": "f", "action": "like"}]
+    for name in ("action=click", "action=__HIVE_DEFAULT_PARTITION__", "position=3"):
+        folder = tmp_path / "events" / name
+        folder.mkdir(parents=True)
+        if form == "jsonl":
+            (folder / "part.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            pl.DataFrame(rows, schema=[*rows[1]]).write_parquet(folder / "part.parquet")
+    seen, refused = [], []
+    for record in FolderSource(tmp_path).events():
+        try:
+            event = parse_event(record)
+            seen.append((record.topic.split("/")[1], event.event_id, event.action, event.position))
+        except RecordError as error:
+            refused.append(str(error))
+    assert seen == [
+        ("action=__HIVE_DEFAULT_PARTITION__", "f", "like", None),
+        ("action=click", "e", "click", None),
+        ("action=click", "f", "like", None),
+        ("position=3", "f", "like", None),
+    ]
+    assert refused == ["Object missing required field `action`"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("items-0.parquet", b""),
+        ("items-0.parquet", b"PAR1 and no more PAR1"),
+        ("items-0.parquet", b"<html>gone</html>"),
+        ("items-0.jsonl", "\ufeff{}".encode("utf-16")[:-1]),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_name_and_the_others_are_read(tmp_path, name, data, caplog):
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "items-1.jsonl").write_bytes(
+        b'{"item_id": "a", "updated_at": "2026-01-01T00:00:00Z"}'
+    )
+    broken, whole = FolderSource(tmp_path).items()
+    with pytest.raises(RecordError, match="cannot be read from row 0 on"):
+        parse_item(broken)
+    assert (broken.topic, parse_item(whole).item_id) == (name, "a")
+    assert name in caplog.text
+
+
+def test_a_file_in_another_form_is_warned_of(tmp_path, caplog):
+    (tmp_path / "events").mkdir()
+    for name in ("part-0.json.gz", "part-1.csv", "part-2.jsonl"):
+        (tmp_path / "events" / name).write_bytes(LINE)
+    assert len(list(FolderSource(tmp_path).events())) == 1
+    assert "files=2 are not read" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["bytes", "struct", "path"])
+def test_an_image_may_be_bytes_or_what_hugging_face_keeps(tmp_path, image, column):
+    (tmp_path / "a.png").write_bytes(image)
+    value = {
+        "bytes": image,
+        "struct": {"bytes": image, "path": None},
+        "path": {"bytes": None, "path": "a.png"},
+    }[column]
+    schema = {"bytes": pl.Binary, "path": pl.String}
+    dtype = pl.Binary if column == "bytes" else pl.Struct(schema)
+    frame = pl.DataFrame({"item_id": ["a"], "updated_at": [START]}).with_columns(
+        pl.Series("image", [value], dtype=dtype)
+    )
+    frame.write_parquet(tmp_path / "items.parquet")
+    [record] = FolderSource(tmp_path).items()
+    assert load_image(parse_item(record), base_dir=tmp_path) == image
