@@ -30,9 +30,9 @@ from embedder.finetune.data.pairs import Pair
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from evaluation.metrics import means, measure
 from evaluation.rankings import Rankings
-from ponder.finetuning.options import short_changes
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
+from ponder.finetuning.short_options import short_changes
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.settings import Settings
 

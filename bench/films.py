@@ -31,7 +31,7 @@ from bench.run_folder import check_settings
 from catalog.atomic_file import write_atomically
 from embedder.model.checkpoint import load
 from ponder.finetuning.behaviour import BEHAVIOUR
-from ponder.finetuning.options import short_changes
+from ponder.finetuning.short_options import short_changes
 
 Vectors = dict[str, np.ndarray]
 

@@ -28,7 +28,7 @@ from bench.reasoning_variants import VARIANTS
 from bench.reasoning_world import WorldSize
 from bench.run_folder import check_settings
 from catalog.bazaar.rationales import MIXES
-from ponder.finetuning.options import short_changes
+from ponder.finetuning.short_options import short_changes
 
 SHOWN = (
     *("direct", "always_unselected", "always_selected"),

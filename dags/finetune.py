@@ -23,7 +23,7 @@ STAGES = (
     *("joint", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
-# `ponder.finetuning.options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.
+# `ponder.finetuning.short_options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.
 OPTIONS = (
     ("data", "string", "A folder, or lake: what the deployment has.", None),
     ("name", "string", "Of the version, before its id.", None),
@@ -48,8 +48,9 @@ def param(kind, title, minimum):
 
 
 def open_run(params, run_id):
-    from ponder.finetuning.options import assigned, short_changes
+    from ponder.finetuning.options import assigned
     from ponder.finetuning.run import Run
+    from ponder.finetuning.short_options import short_changes
     from ponder.settings_sources import load_settings
 
     settings = load_settings()

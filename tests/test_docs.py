@@ -13,8 +13,9 @@ from catalog.records import Event, Item
 from embedder.version import Manifest
 from features.schema import feature_schema
 from ponder.cli.app import app
-from ponder.finetuning.options import SHORT, flattened, options
+from ponder.finetuning.options import flattened, options
 from ponder.finetuning.recipes import configured
+from ponder.finetuning.short_options import SHORT
 from ponder.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,9 @@ import typer
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, line, printable, show, silence
 from ponder.finetuning.config import TUNED
-from ponder.finetuning.options import SHORT, Short, assigned, short_changes
+from ponder.finetuning.options import assigned
 from ponder.finetuning.recipes import RECIPES
+from ponder.finetuning.short_options import SHORT, Short, short_changes
 
 if TYPE_CHECKING:
     from ponder.finetuning.results import Evaluation

@@ -5,11 +5,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from ponder.finetuning.options import SHORT, short_changes
 from ponder.finetuning.promotion import Check
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.results import Evaluation, RegisteredVersion
 from ponder.finetuning.run import Run
+from ponder.finetuning.short_options import SHORT, short_changes
 from ponder.finetuning.stages import STAGES
 from ponder.registry import Registry
 

@@ -8,17 +8,10 @@ import pytest
 from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
-from ponder.finetuning.options import (
-    SHORT,
-    assigned,
-    flattened,
-    merged,
-    options,
-    short_changes,
-    tables,
-)
+from ponder.finetuning.options import assigned, flattened, merged, options, tables
 from ponder.finetuning.recipes import RECIPES, configured, read_recipe, recipe_of
 from ponder.finetuning.run_config import keep_config, read_config
+from ponder.finetuning.short_options import SHORT, short_changes
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,13 @@ from ponder.cli.app import app
 from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.frozen_set import freeze
 from ponder.finetuning.negatives import hardened
-from ponder.finetuning.options import built, flattened, merged, short_changes
+from ponder.finetuning.options import built, flattened, merged
 from ponder.finetuning.outcome import PromotionRefused, lineage, promote
 from ponder.finetuning.promotion import Check, PromotionConfig
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.results import Evaluation, FinishedTraining, RegisteredVersion
 from ponder.finetuning.run import Run
+from ponder.finetuning.short_options import short_changes
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.json_form import json_form
 from ponder.settings import Settings
