@@ -19,9 +19,6 @@ SHELF_HEIGHT = 80
 OVERSAMPLING = 3
 GRIDS = {1: (1, 1), 2: (2, 1), 3: (2, 2), 4: (2, 2), 5: (3, 2), 6: (3, 2)}  # columns, rows
 
-Pen = ImageDraw.ImageDraw
-Points = list[tuple[float, float]]
-
 
 class Canvas:
     """A square mask addressed in thousandths of its side, on which silhouettes are drawn."""
