@@ -98,18 +98,6 @@ def read_frozen_set(folder: Path) -> FrozenSet:
     return FrozenSet(contents, read_queries(folder / "queries.jsonl"), digest)
 
 
-def read_frozen_sets(folder: Path) -> dict[str, FrozenSet]:
-    """Read all sets below a folder, by name.
-
-    Raises:
-        ValueError: one of them has changed.
-    """
-    return {
-        path.parent.name: read_frozen_set(path.parent)
-        for path in sorted(folder.glob("[!.]*/digest"))
-    }
-
-
 def _image(folder: Path, name: str | None) -> bytes | None:
     return None if name is None else (folder / "images" / name).read_bytes()
 

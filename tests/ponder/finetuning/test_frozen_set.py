@@ -4,7 +4,7 @@ import pytest
 
 from embedder.content import Content
 from evaluation.query_sets import Query
-from ponder.finetuning.frozen_set import freeze, read_frozen_set, read_frozen_sets
+from ponder.finetuning.frozen_set import freeze, read_frozen_set
 
 CONTENTS = {
     "a": Content("mug", b"image of a", key="1"),
@@ -44,7 +44,7 @@ def test_a_set_that_was_changed_is_refused(tmp_path, name):
     path = min((folder / "images").iterdir()) if name == "image" else folder / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ValueError, match="must be as it was frozen"):
-        read_frozen_sets(tmp_path)
+        read_frozen_set(folder)
 
 
 def test_queries_that_nothing_answers_are_left_out(tmp_path):

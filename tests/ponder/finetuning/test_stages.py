@@ -328,11 +328,11 @@ def test_the_lineage_says_where_the_version_comes_from(finished):
 def test_a_version_is_no_better_than_itself(finished, settings):
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from ponder.finetuning.comparison import compare
-    from ponder.finetuning.frozen_set import read_frozen_sets
+    from ponder.finetuning.frozen_set import read_frozen_set
 
     nano = MMEmbR1.open(EmbedderConfig())
-    for frozen in read_frozen_sets(finished.sets_folder).values():
-        report = compare(frozen, nano, nano, policy="auto")
+    for path in finished.sets_folder.glob("*/digest"):
+        report = compare(read_frozen_set(path.parent), nano, nano, policy="auto")
         for slice_gain in report.gain.values():
             assert all(gain == Interval(0, 0, 0) for gain in slice_gain.values())
         assert report.candidate == report.champion
