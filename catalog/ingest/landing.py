@@ -12,7 +12,7 @@ from catalog.images.fetcher import ImageFetcher, Loaded
 from catalog.images.image import DEFAULTS, ImageConfig
 from catalog.ingest.batch import Batch
 from catalog.ingest.report import LandingReport
-from catalog.ingest.snapshot import STORED_COLUMNS, absent_tombstones, date_changes
+from catalog.ingest.snapshot import STORED_COLUMNS, SnapshotRefused, absent_tombstones, date_changes
 from catalog.ingest.source import Source
 from catalog.ingest.writer import MAX_HELD_BYTES, write_events, write_items
 from catalog.lake.lake import Lake
@@ -45,19 +45,23 @@ def land(
         progress: told of every batch.
 
     Raises:
-        ValueError: a snapshot lacks too many of the lake's items. Those it has were landed; the
-            events were not.
+        ValueError: a snapshot lacks too many of the lake's items, or holds a record that does not
+            name its item. Everything it has was landed, events too; nothing was deleted.
     """
-    with ImageFetcher(image_config, base_dir=source.base_dir) as images:
-        landed = land_items(
-            source.items(),
-            lake,
-            images=images,
-            snapshot=source.is_snapshot,
-            max_delete_share=max_delete_share,
-            now=now,
-            progress=progress,
-        )
+    try:
+        with ImageFetcher(image_config, base_dir=source.base_dir) as images:
+            landed = land_items(
+                source.items(),
+                lake,
+                images=images,
+                snapshot=source.is_snapshot,
+                max_delete_share=max_delete_share,
+                now=now,
+                progress=progress,
+            )
+    except SnapshotRefused:
+        land_events(source.events(), lake, now=now, progress=progress)
+        raise
     return landed + land_events(source.events(), lake, now=now, progress=progress)
 
 
@@ -86,8 +90,8 @@ def land_items(
         progress: told of every batch.
 
     Raises:
-        ValueError: a snapshot lacks too many of the lake's items, or holds a record that does not
-            even name its item. What is good was landed, nothing was deleted.
+        SnapshotRefused: a snapshot lacks too many of the lake's items; or it lacks some, and holds
+            a record that does not even name its item. What is good was landed, nothing was deleted.
     """
     now = now or datetime.now(UTC)
     stored = lake.read(ITEMS, STORED_COLUMNS) if snapshot else None
@@ -102,11 +106,6 @@ def land_items(
         if progress:
             progress(batch.consumed)
     if stored is not None and seen is not None:
-        if None in seen:  # a record that names no item may be any of those that seem to be gone
-            raise ValueError(
-                "a snapshot must name every item it holds, got records that cannot be read (see "
-                "dead_letters); the others were landed, nothing was deleted"
-            )
         gone = absent_tombstones(stored, seen, now=now, max_delete_share=max_delete_share)
         report += LandingReport(items=lake.upsert_items(gone))
     return report

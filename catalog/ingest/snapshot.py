@@ -22,6 +22,10 @@ STORED_COLUMNS = ("item_id", "updated_at", "deleted", "content_hash", "attribute
 _SAME = ("item_id", "content_hash", "attributes", "image_uri")  # a tombstone's digest is null
 
 
+class SnapshotRefused(ValueError):
+    """A snapshot that would delete what is more likely still there."""
+
+
 def date_changes(rows: pl.DataFrame, stored: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
     """Date the rows of a snapshot so that exactly the changed ones win over what is stored.
 
@@ -58,17 +62,26 @@ def absent_tombstones(
 
     Args:
         stored: of `items`, at least `STORED_COLUMNS`.
-        seen: the ids of all items of the snapshot, of those that could not be landed too.
+        seen: the ids of all items of the snapshot, of those that could not be landed too; None for
+            a record that names no item, and may be any of those that seem to be gone.
         now: the time of the landing.
         max_delete_share: largest share of the living items that may vanish at once, in [0, 1].
 
     Raises:
-        ValueError: more would vanish; more likely the snapshot is cut off.
+        SnapshotRefused: more would vanish, and more likely the snapshot is cut off; or some would,
+            and it holds a record that names no item.
     """
     living = stored.filter(~pl.col("deleted"))
-    absent = living.filter(~pl.col("item_id").is_in(list(seen))).sort("item_id")
+    absent = living.filter(
+        ~pl.col("item_id").is_in([each for each in seen if each is not None])
+    ).sort("item_id")
+    if absent.height and None in seen:
+        raise SnapshotRefused(
+            "a snapshot must name every item it holds, got records that cannot be read (see "
+            "dead_letters); the others were landed, nothing was deleted"
+        )
     if absent.height > max_delete_share * living.height:
-        raise ValueError(
+        raise SnapshotRefused(
             f"the snapshot lacks {absent.height} of the lake's {living.height} items, first "
             f"{absent['item_id'][0]!r}, and at most a share of {max_delete_share} may be deleted "
             "at once; none was. If they are really gone, raise max_delete_share"

@@ -272,6 +272,14 @@ def test_a_snapshot_with_a_record_that_names_no_item_deletes_nothing(lake, tmp_p
     write_lines(file, item("a"), item("b"))
     land(open_source(tmp_path), lake)
     file.write_text(json.dumps(item("a", title="new")) + "\n{broken\n")
+    write_lines(tmp_path / "events.jsonl", event("e"))
     with pytest.raises(ValueError, match="nothing was deleted"):
         land(open_source(tmp_path, snapshot=True), lake, max_delete_share=1)
     assert living(lake) == ["a", "b"]
+    assert lake.read(EVENTS)["event_id"].to_list() == ["e"]
+
+
+def test_a_snapshot_that_lacks_nothing_lands_beside_a_record_that_names_no_item(lake, tmp_path):
+    (tmp_path / "items.jsonl").write_text(json.dumps(item("a")) + "\n{broken\n")
+    report = land(open_source(tmp_path, snapshot=True), lake)
+    assert (report.items, report.rejected.total()) == (UpsertCounts(inserted=1), 1)
