@@ -83,8 +83,7 @@ class ItemIndex(Versions):
         gone = present.join(wanted, on="item_id", how="anti")["item_id"].to_list()
         for batch in write_batches(changed, max_bytes=self.config.upsert_bytes):
             self._client.upsert(name, batch)
-        for ids in self._id_batches(gone):
-            self._client.delete(name, filter=ids)
+        self._delete(name, gone)
         if len(changed) or gone:
             self._client.flush(name)  # sealed rows get an index; unsealed ones are scanned
         report = SyncReport(
@@ -92,6 +91,21 @@ class ItemIndex(Versions):
         )
         logger.info("synced version=%s %s", version, report)
         return report
+
+    def remove(self, version: str, item_ids: pl.Series) -> int:
+        """Delete those of the items that the version's collection holds; return how many.
+
+        Raises:
+            NotFound: the version has no collection.
+        """
+        present = self.keys(version)["item_id"]
+        gone = present.filter(present.is_in(item_ids.implode())).to_list()
+        if gone:
+            name = collection_name(self.config.alias, version)
+            self._delete(name, gone)
+            self._client.flush(name)
+            logger.info("removed version=%s items=%d", version, len(gone))
+        return len(gone)
 
     def keys(self, version: str) -> pl.DataFrame:
         """Return what the version's collection holds: item_id, content_hash, row_hash, all str."""
@@ -132,6 +146,10 @@ class ItemIndex(Versions):
                 "register the embedder under a version of its own"
             )
         return name
+
+    def _delete(self, name: str, item_ids: Sequence[str]) -> None:
+        for ids in self._id_batches(item_ids):
+            self._client.delete(name, filter=ids)
 
     def _id_batches(self, item_ids: Sequence[str]) -> Iterator[str]:
         for start in range(0, len(item_ids), self.config.page_rows):

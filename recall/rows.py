@@ -69,7 +69,7 @@ def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
         rows: one row per item.
             item_id      str
             vector       list[f32], of length `dim`
-            content_hash str
+            content_hash str, of the content that the vector was made of
             category     str, nullable
             tags         list[str]
             attributes   str, a JSON object

@@ -60,16 +60,22 @@ class Validation:
     """Items that should be there and are not."""
 
     stale: int
-    """Items that are there with another content."""
+    """Items that are there with another content than their present one."""
+
+    awaiting: int
+    """Those of the stale whose present content is not embedded yet. They keep their earlier vector
+    until it is, and keep no version from going live."""
 
     extra: int
     """Items that are there and should not be."""
 
     self_retrieval: float
-    """Share of sampled items that come back first, or tied for first, for their own vector."""
+    """Share of sampled items that come back first, or tied for first, for their own vector; 1 where
+    there is none to sample."""
 
     exact_overlap: float
-    """Mean share of the exact nearest neighbours that the index finds; ties count as found."""
+    """Mean share of the exact nearest neighbours that the index finds; ties count as found. 1 where
+    there is nothing to find."""
 
     previous_version: str | None
     """The version that is live now; None when there is none or it is this one."""
@@ -82,7 +88,7 @@ class Validation:
         """What keeps the version from going live, in words; empty when nothing does."""
         found = [
             f"{count} of {self.num_items} items are {word}; sync version {self.version!r} again"
-            for word, count in (("missing", self.missing), ("stale", self.stale))
+            for word, count in (("missing", self.missing), ("stale", self.stale - self.awaiting))
             if count
         ]
         if self.extra:
@@ -110,26 +116,26 @@ def validate(
 ) -> Validation:
     """Say what there is for and against promoting a version.
 
-    Keys and hashes are compared rather than counts, which a Milvus server gets wrong for minutes
-    after a write. Then a sample of items is searched for by its own vectors.
+    An empty collection that should be empty passes: its last item was deleted. Keys and hashes are
+    compared rather than counts, which a Milvus server gets wrong for minutes after a write. Then a
+    sample of items is searched for by its own vectors.
 
     Args:
         index: where the version is.
         version: model version to check.
         embeddings: what its collection should hold, from the lake.
             item_id      str, unique
-            content_hash str
+            content_hash str, of the content that the vector was made of
             vector       list[f32]
+            awaits_embedding  bool, whether that is an earlier content; absent: none is
         sample: items to search for, >= 1; all of them when there are fewer.
         seed: of the sample.
         config: what must be reached.
 
     Raises:
         NotFound: the version has no collection.
-        ValueError: `embeddings` is empty or a vector in it is no good.
+        ValueError: a vector in `embeddings` is no good.
     """
-    if embeddings.is_empty():
-        raise ValueError(f"embeddings of version {version!r} must not be empty; embed items first")
     config = config or ValidationConfig()
     embeddings = embeddings.sort("item_id")  # the sample must not depend on the order of the rows
     vectors_ND = vector_matrix(embeddings["vector"], dim=index.dim(version))
@@ -157,6 +163,8 @@ def validate(
 def _neighbours(
     index: ItemIndex, version: str, vectors_SD: np.ndarray, *, num: int
 ) -> list[list[str]]:
+    if not len(vectors_SD):
+        return []
     frame = index.search(vectors_SD, version, limit=num)
     by_query = dict(frame.group_by("query_index", maintain_order=True).agg("item_id").iter_rows())
     return [by_query.get(s, []) for s in range(len(vectors_SD))]
@@ -164,9 +172,13 @@ def _neighbours(
 
 def _differences(expected: pl.DataFrame, present: pl.DataFrame) -> dict[str, int]:
     both = expected.join(present, on="item_id", suffix="_present")
+    is_behind = both["content_hash"] != both["content_hash_present"]
+    awaits = both.get_column("awaits_embedding", default=pl.repeat(False, len(both), eager=True))
+    awaiting = int((awaits & ~is_behind).sum())
     return {
         "missing": len(expected) - len(both),
-        "stale": both.filter(pl.col("content_hash") != pl.col("content_hash_present")).height,
+        "stale": int(is_behind.sum()) + awaiting,
+        "awaiting": awaiting,
         "extra": len(present) - len(both),
     }
 
@@ -180,7 +192,7 @@ def _self_retrieval(
         first is not None and vectors_ND[first] @ vectors_ND[n] >= 1 - SAME_SCORE
         for n, first in zip(chosen_S, firsts, strict=True)
     ]
-    return float(np.mean(own))
+    return float(np.mean(own)) if own else 1.0
 
 
 def _exact_overlap(
@@ -199,7 +211,7 @@ def _exact_overlap(
         rows = [row_of[item_id] for item_id in items[:num] if item_id in row_of]
         shares.append(float((vectors_ND[rows] @ vectors_ND[n] >= edge - SAME_SCORE).sum()))
         shares[-1] /= len(best)
-    return float(np.mean(shares))
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def _kept(

@@ -13,9 +13,10 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
+from ponder.steps.index import remove_deleted, sync_collection
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import kafka_config, open_index, open_lake
-from ponder.wiring.vectors import living_vectors
+from ponder.wiring.vectors import deleted_items, living_vectors
 
 if TYPE_CHECKING:
     from recall.index import ItemIndex
@@ -52,14 +53,18 @@ class Audit:
 def audit(settings: Settings) -> Audit:
     """Compare the topics (where brokers are set), the lake and the index.
 
-    The index is compared for the configured version and for the live one: a deleted item must be
-    gone from what is being served, whatever version that is.
+    The index is compared for the configured version and for the live one. The other collections, to
+    which a rollback or a promotion may lead, must hold no deleted item.
     """
     lake, version = open_lake(settings), configured_version(settings)
     findings = [*_audit_sources(settings, lake), *audit_lake(lake, model_version=version)]
     with open_index(settings) as index:
-        for each in _compared_versions(index, version):
-            findings += _audit_index(index, each, living_vectors(lake, each))
+        compared = _compared_versions(index, version)
+        for each in compared:
+            findings += _audit_index(index, each, lake)
+        for each in sorted(set(index.versions()) - set(compared)):
+            kept = index.keys(each).join(deleted_items(lake).to_frame(), on="item_id", how="semi")
+            findings.append(found("index_orphaned", each, kept.select("item_id")))
     logger.info("audited looked_for=%d", len(findings))
     return Audit(findings=findings)
 
@@ -100,15 +105,16 @@ def _compared_versions(index: "ItemIndex", configured: str) -> list[str]:
     return list(dict.fromkeys(filter(None, (configured, index.live_version()))))
 
 
-def _audit_index(index: "ItemIndex", version: str, rows: pl.DataFrame) -> list[Finding]:
+def _audit_index(index: "ItemIndex", version: str, lake: Lake) -> list[Finding]:
     from recall.index import KEYS
     from recall.rows import index_rows
 
+    present = index.keys(version) if version in index.versions() else KEYS.to_frame()
+    rows = living_vectors(lake, version, held=present)
     once = rows.unique("item_id", keep="first", maintain_order=True)
     wanted = KEYS.to_frame()
     if len(once):
         wanted = index_rows(once, dim=len(once["vector"][0])).select(KEYS.names())
-    present = index.keys(version) if version in index.versions() else KEYS.to_frame()
     known = wanted.join(present, on="item_id", how="semi")
     same = known.join(present, on=["item_id", "content_hash", "row_hash"], how="semi")
     ids = {
@@ -133,11 +139,10 @@ def _embed_missing(settings: Settings) -> int:
 
 
 def _sync(settings: Settings) -> int:
-    lake, changed = open_lake(settings), 0
+    lake = open_lake(settings)
     with open_index(settings) as index:
+        changed = sum(remove_deleted(lake, index).values())
         for version in _compared_versions(index, configured_version(settings)):
-            rows = living_vectors(lake, version)
-            if len(rows):  # an empty sync is refused: it would wipe the collection
-                report = index.sync(version, rows, dim=len(rows["vector"][0]))
+            if report := sync_collection(lake, index, version):
                 changed += report.upserted + report.deleted
     return changed

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
-from ponder.wiring.vectors import living_vectors
+from ponder.wiring.vectors import deleted_items, living_vectors
 
 if TYPE_CHECKING:
+    from catalog.lake.lake import Lake
+    from recall.index import ItemIndex, SyncReport
     from recall.validation import Validation
 
 
@@ -20,6 +25,9 @@ class Indexed:
     upserted: int
     deleted: int
     unchanged: int
+
+    deleted_elsewhere: int
+    """Deleted items that left the collections of other versions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,19 +60,49 @@ class ValidationFailed(RuntimeError):
 
 
 def index(settings: Settings) -> Indexed:
-    """Make the configured version's collection equal to the lake; nobody queries it yet."""
-    version = configured_version(settings)
-    rows = living_vectors(open_lake(settings), version)
-    if rows.is_empty():
-        raise ValueError(f"version {version!r} has embedded no living item; land and embed first")
+    """Bring every version's collection in line with the lake, the configured one's included.
+
+    Deletions come first, and reach every collection: the live one may be another version's, and a
+    rollback may lead to any. A catalogue whose last item was deleted leaves empty collections.
+
+    Raises:
+        ValueError: the configured version has embedded no living item.
+    """
+    version, lake = configured_version(settings), open_lake(settings)
     with open_index(settings) as milvus:
-        report = milvus.sync(version, rows, dim=len(rows["vector"][0]))
+        removed = remove_deleted(lake, milvus)
+        synced = {each: sync_collection(lake, milvus, each) for each in milvus.versions()}
+        report = synced.get(version) or sync_collection(lake, milvus, version)
+    if report is None and not (synced and _is_all_deleted(lake)):
+        raise ValueError(f"version {version!r} has embedded no living item; land and embed first")
     return Indexed(
         model_version=version,
-        upserted=report.upserted,
-        deleted=report.deleted,
-        unchanged=report.unchanged,
+        upserted=report.upserted if report else 0,
+        deleted=removed.pop(version, 0) + (report.deleted if report else 0),
+        unchanged=report.unchanged if report else 0,
+        deleted_elsewhere=sum(removed.values()),
     )
+
+
+def remove_deleted(lake: "Lake", milvus: "ItemIndex") -> dict[str, int]:
+    """Take what the lake knows as deleted out of every collection; return how many, by version."""
+    gone = deleted_items(lake)
+    return {version: milvus.remove(version, gone) for version in milvus.versions()}
+
+
+def sync_collection(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncReport | None":
+    """Make a version's collection equal to the lake.
+
+    Returns None, and leaves the collection as it is, when the version has embedded no living item.
+    """
+    held = milvus.keys(version) if version in milvus.versions() else None
+    rows = living_vectors(lake, version, held=held)
+    return None if rows.is_empty() else milvus.sync(version, rows, dim=len(rows["vector"][0]))
+
+
+def _is_all_deleted(lake: "Lake") -> bool:
+    deleted = lake.scan(ITEMS).select(pl.len(), pl.col("deleted").sum()).collect()
+    return 0 < deleted["len"][0] == deleted["deleted"][0]
 
 
 def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Validation":
@@ -75,9 +113,14 @@ def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Valida
     """
     from recall.validation import validate
 
-    version = configured_version(settings)
-    rows = living_vectors(open_lake(settings), version)
+    version, lake = configured_version(settings), open_lake(settings)
     with open_index(settings) as milvus:
+        held = milvus.keys(version)
+        rows = living_vectors(lake, version, held=held)
+        if rows.is_empty() and not _is_all_deleted(lake):
+            raise ValueError(
+                f"embeddings of version {version!r} must not be empty; embed items first"
+            )
         validation = validate(milvus, version, rows, sample=sample, seed=seed)
     if not validation.passed:
         raise ValidationFailed(f"version {version!r}: " + "; ".join(validation.problems))
@@ -85,17 +128,19 @@ def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Valida
 
 
 def promote(settings: Settings) -> Promoted:
-    """Serve the configured version from now on."""
+    """Serve the configured version from now on; what was deleted since it was filled goes first."""
     version = configured_version(settings)
     with open_index(settings) as milvus:
+        remove_deleted(open_lake(settings), milvus)
         before = milvus.live_version()
         milvus.promote(version)
     return Promoted(live=version, before=before)
 
 
 def rollback(settings: Settings) -> RolledBack:
-    """Serve the version that was live before."""
+    """Serve the version that was live before; what was deleted since then goes first."""
     with open_index(settings) as milvus:
+        remove_deleted(open_lake(settings), milvus)
         return RolledBack(live=milvus.rollback())
 
 

@@ -20,18 +20,54 @@ def failed_keys(lake: Lake, version: str) -> pl.DataFrame:
     return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
 
 
-def living_vectors(lake: Lake, version: str) -> pl.DataFrame:
+def deleted_items(lake: Lake) -> pl.Series:
+    """Return the ids of the items that were deleted and not landed again."""
+    return lake.scan(ITEMS).filter(pl.col("deleted")).select("item_id").collect()["item_id"]
+
+
+def living_vectors(lake: Lake, version: str, *, held: pl.DataFrame | None = None) -> pl.DataFrame:
     """Return the rows of `items` that are not deleted, each with its vector of the version.
 
-    Items whose present content the version has not embedded are left out.
+    An item whose present content is not embedded yet keeps the vector of an earlier content. Items
+    of which the version has embedded nothing are left out.
+
+    Args:
+        lake: its tables.
+        version: model version.
+        held: item_id and content_hash of what the version's collection holds. Of several earlier
+            contents the one in it is kept; any of them, the same each time, when it is None.
+
+    Returns:
+        The columns of `items` and two more, in order of item_id; `content_hash` is of the content
+        that the vector was made of.
+            vector             list[f32]
+            awaits_embedding   bool, true where that is an earlier content
     """
-    vectors = (
-        lake.scan(EMBEDDINGS)
-        .filter(pl.col("model_version") == version)
-        .select("item_id", "content_hash", "vector")
-    )
     living = lake.scan(ITEMS).filter(~pl.col("deleted"))
-    return living.join(vectors, on=["item_id", "content_hash"]).sort("item_id").collect()
+    embedded = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
+    keys = ["item_id", "content_hash"]
+    held_keys = EMBEDDINGS.empty().select(keys) if held is None else held.select(keys)
+    chosen = (
+        embedded.select(keys)
+        .join(living.select("item_id", present_hash="content_hash"), on="item_id")
+        .join(held_keys.lazy().with_columns(is_held=True), on=keys, how="left")
+        .with_columns(awaits_embedding=pl.col("content_hash") != pl.col("present_hash"))
+        .sort(
+            ["item_id", "awaits_embedding", "is_held", "content_hash"],
+            descending=[False, False, True, True],
+            nulls_last=True,
+        )
+        .unique("item_id", keep="first", maintain_order=True)
+        .select(*keys, "awaits_embedding")
+    )
+    vectors = embedded.select(*keys, "vector").join(chosen, on=keys)
+    return (
+        living.drop("content_hash")
+        .join(vectors, on="item_id")
+        .select(*ITEMS.schema.names(), "vector", "awaits_embedding")
+        .sort("item_id")
+        .collect()
+    )
 
 
 def known_vectors(

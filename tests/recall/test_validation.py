@@ -84,11 +84,30 @@ def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_rows(index, ring
     assert len({other.self_retrieval for other in others}) > 1
 
 
-def test_nothing_to_validate_is_refused(index, ring):
-    with pytest.raises(ValueError, match="must not be empty"):
-        validate(index, "ring", ring.clear())
+def test_a_version_without_a_collection_is_named(index, ring):
     with pytest.raises(NotFound, match="'nobody'"):
         validate(index, "nobody", ring)
+
+
+def test_an_empty_catalogue_passes_with_an_empty_collection_alone(index, ring, rows):
+    verdict = validate(index, "ring", ring.clear())
+    assert (verdict.num_items, verdict.extra) == (0, 24)
+    assert verdict.problems == ["24 items should not be there; sync again"]
+    index.sync("emptied", rows(a=[1, 0]), dim=2)
+    assert index.remove("emptied", pl.Series(["a", "b"])) == 1
+    assert validate(index, "emptied", ring.clear()).passed
+
+
+def test_an_earlier_content_is_stale_and_no_fault_while_it_awaits_its_embedding(index, ring):
+    behind = pl.when(pl.col("item_id") == "i05").then(pl.lit("other")).otherwise("content_hash")
+    lake = ring.with_columns(
+        awaits_embedding=pl.col("item_id").is_in(["i01", "i02"]), content_hash=behind
+    )
+    # i01 and i02 hold an earlier content, as they should; i05 holds another than it should.
+    verdict = validate(index, "ring", lake)
+    assert (verdict.missing, verdict.stale, verdict.awaiting) == (0, 3, 2)
+    assert verdict.problems == ["1 of 24 items are stale; sync version 'ring' again"]
+    assert validate(index, "ring", lake.with_columns(content_hash=ring["content_hash"])).passed
 
 
 @pytest.mark.parametrize("wrong", [{"min_exact_overlap": 1.1}, {"num_neighbours": 0}])

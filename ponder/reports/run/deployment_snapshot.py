@@ -40,7 +40,7 @@ class DeploymentSnapshot:
     """Rows of `items` that are not deleted, with their vectors."""
 
     embeddings: pl.DataFrame
-    """Rows of `embeddings`, without vectors, of the living items' present content."""
+    """Rows of `embeddings`, without vectors, of the contents that `living` has vectors of."""
 
     rationales: pl.DataFrame
     """Rows of `rationales` by the version's reasoner and prompt."""
