@@ -37,13 +37,13 @@ def world(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, CentredEmbeddings]:
     ]
     impressions = pl.DataFrame(
         {
-            "request_id": np.repeat([f"r{u}" for u in range(NUM_USERS)], NUM_CANDIDATES),
+            "request": np.repeat([f"r{u}" for u in range(NUM_USERS)], NUM_CANDIDATES),
             "item_id": [ids[n] for rows in drawn for n in rows[:NUM_CANDIDATES]],
         }
     )
     histories = pl.DataFrame(
         {
-            "request_id": [f"r{u}" for u in range(NUM_USERS)],
+            "request": [f"r{u}" for u in range(NUM_USERS)],
             "items": [[ids[n] for n in rows[NUM_CANDIDATES:]] for rows in drawn],
             "ages_h": [list(map(float, range(HISTORY)))] * NUM_USERS,
         },

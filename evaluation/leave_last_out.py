@@ -1,4 +1,4 @@
-"""Leave-last-out: each user's newest event is to be found among all items they have not seen.
+"""Leave-last-out: each user's newest liked item is to be found among all items they have not seen.
 
 The protocol of data sets without impressions (MovieLens). Everything that `train` events hold is
 known to the ranker; the held-out event is the one relevant candidate of its user's request.
@@ -11,21 +11,24 @@ from features.histories import HistoryConfig, positive_events
 
 
 def leave_last_out(
-    events: pl.DataFrame, *, candidate_items: pl.Series
+    events: pl.DataFrame, *, candidate_items: pl.Series, history: HistoryConfig | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split into events to learn from and each user's last event on a candidate item.
+    """Split into events to learn from and each user's last liked candidate item.
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order.
-        candidate_items: ids that may be recommended, e.g. those with an image. Events on others
-            are history, but are never held out.
+        candidate_items: ids that may be recommended. Events on others are history, but are never
+            held out.
+        history: what is liked; the default when None. A skip, a poor rating or an impression is
+            never the right answer.
 
     Returns:
         `events` without every user's held-out item, nor anything not before it; and user_id,
         item_id, ts of the held-out events, by user. Last means largest (ts, item_id).
     """
     held_out = (
-        events.filter(pl.col("item_id").is_in(candidate_items.implode()))
+        positive_events(events, config=history or HistoryConfig())
+        .filter(pl.col("item_id").is_in(candidate_items.implode()))
         .sort("user_id", "ts", "item_id")
         .group_by("user_id", maintain_order=True)
         .agg(pl.col("item_id", "ts").last())
@@ -57,8 +60,9 @@ def training_requests(
 ) -> pl.DataFrame:
     """Make requests to train on: each user's newest positives, each among sampled unseen items.
 
-    A negative is an item without any event of the user in `train`. The held-out item is not
-    spared: to leave it out would tell the ranker which item never was a negative.
+    A negative is an item that the user did not act on in `train`; to be shown is no act. The
+    held-out item is not spared: to leave it out would tell the ranker which item never was a
+    negative.
 
     Args:
         train: as `leave_last_out` gives it.
@@ -99,7 +103,7 @@ def training_requests(
 def held_out_requests(
     held_out: pl.DataFrame, train: pl.DataFrame, *, candidate_items: pl.Series
 ) -> pl.DataFrame:
-    """Make one request per held-out event: every candidate item that its user has not seen.
+    """Make one request per held-out event: every candidate item that its user has not acted on.
 
     Thousands of rows per user, so pass some users of `held_out` at a time.
 
@@ -110,7 +114,7 @@ def held_out_requests(
     users = held_out.select("user_id", "ts", held_item="item_id")
     return (
         users.join(candidates, how="cross")
-        .join(train.select("user_id", "item_id"), on=["user_id", "item_id"], how="anti")
+        .join(_acted_on(train), on=["user_id", "item_id"], how="anti")
         .select(
             request_id="user_id",
             user_id="user_id",
@@ -120,6 +124,12 @@ def held_out_requests(
         )
         .sort("user_id", "item_id")
     )
+
+
+def _acted_on(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the different user_id, item_id of all events but impressions."""
+    acts = events.filter(pl.col("action") != "impression")
+    return acts.select("user_id", "item_id").unique()
 
 
 def _sampled_unseen(
@@ -132,13 +142,7 @@ def _sampled_unseen(
     """Draw `num_negatives` rows per positive, without repeats, in columns of `positives`."""
     rng = np.random.default_rng(seed)
     row_of = pl.DataFrame({"item_id": candidates}).with_row_index("row")
-    seen = (
-        train.select("user_id", "item_id")
-        .unique()
-        .join(row_of, on="item_id")
-        .group_by("user_id")
-        .agg("row")
-    )
+    seen = _acted_on(train).join(row_of, on="item_id").group_by("user_id").agg("row")
     seen_of = dict(zip(seen["user_id"], seen["row"], strict=True))
     everything = np.arange(len(candidates))
     drawn = []

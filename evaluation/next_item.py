@@ -23,12 +23,12 @@ def evaluate_next_item(
     *,
     config: ProfileConfig | None = None,
     ks: Sequence[int] = (1, 10, 100),
-) -> dict[str, float]:
+) -> dict[str, float] | None:
     """Hold out the item that each user liked last, and look for it with what they liked before.
 
     The profile is made as recall makes it, and what shaped it, and all else that the user liked
     before, is left out of the ranking. A user is passed over who liked nothing before, or nothing
-    that has a vector.
+    that has a vector. Items without one take no place in the profile.
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order.
@@ -38,35 +38,29 @@ def evaluate_next_item(
 
     Returns:
         num_items, num_users (those that were asked for), and `hit@k`, `recall@k` and `ndcg@k`,
-        means over the users.
-
-    Raises:
-        ValueError: no user is left.
+        means over the users; None when no user is left.
     """
     config = config or ProfileConfig()
     liked = HistoryConfig(max_items=config.max_history)
-    train, held_out = leave_last_out(
-        positive_events(events, config=liked), candidate_items=pl.Series(catalogue.item_ids)
-    )
-    requests = held_out.select("user_id", "ts", request_id="user_id")
-    before = histories(requests, train, config=liked)["items"]
+    known = pl.Series("item_id", catalogue.item_ids, dtype=pl.String)
+    train, held_out = leave_last_out(positive_events(events, config=liked), candidate_items=known)
+    requests = held_out.select("user_id", "ts", request="user_id")
+    findable = train.filter(pl.col("item_id").is_in(known.implode()))
+    before = histories(requests, findable, config=liked)["items"]
     seen_of = dict(train.group_by("user_id").agg("item_id").iter_rows())
     row_of = {item_id: row for row, item_id in enumerate(catalogue.item_ids)}
     profiles, seen, wanted = [], [], []
     for user_id, item_id, history in zip(
         held_out["user_id"], held_out["item_id"], before, strict=True
     ):
-        rows = [row_of[known] for known in history if known in row_of]
+        rows = [row_of[item] for item in history]
         if rows:
             vectors_HD = catalogue.vectors_ND[rows]
             profiles.append(profile_vector(vectors_HD, half_life=config.half_life))
             seen.append(seen_of[user_id])
             wanted.append({item_id})
     if not profiles:
-        raise ValueError(
-            "events must hold a user who liked two different embedded items, got "
-            f"{events['user_id'].n_unique()} users and none such"
-        )
+        return None
     ranked = rank_all(
         np.stack(profiles), catalogue.vectors_ND, catalogue.item_ids, top_k=max(ks), exclude=seen
     )

@@ -12,6 +12,7 @@ import polars as pl
 from evaluation import metrics
 from evaluation.bootstrap import Interval, interval, resample
 from evaluation.rankings import Rankings
+from features.requests import REQUEST_KEY
 
 METRICS = ("auc", "gauc", "ndcg@10", "hit@10")
 """auc: over all rows, so it also sees whether scores compare between requests. gauc: mean of the
@@ -45,7 +46,7 @@ def evaluate_scorings(
     """Measure each scoring, and each against the first.
 
     Args:
-        frame: [N] request_id, user_id, item_id, relevance.
+        frame: [N] request_id, user_id, ts, item_id, relevance.
         scores: name -> [N] score, higher is better. The first is the baseline.
         num_resamples: B.
         seed: of the draws.
@@ -63,7 +64,7 @@ def evaluate_scorings(
     judged = frame.filter(pl.col("relevance") >= 1)
     return Evaluation(
         num_rows=len(frame),
-        num_requests=judged["request_id"].n_unique(),
+        num_requests=judged.select(REQUEST_KEY).n_unique(),
         num_users=len(users),
         metrics={name: _intervals(value[i], samples[:, i]) for i, name in enumerate(names)},
         differences={
@@ -83,11 +84,14 @@ def _statistic(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from the times each user was drawn, [U], to the metrics, [M]."""
     row_of = pl.DataFrame({"user_id": users}).with_row_index("user")
-    rows = frame.select("request_id", "user_id", "item_id", "relevance").join(
-        row_of, on="user_id", how="left", maintain_order="left"
+    number_of = frame.select(REQUEST_KEY).unique().sort(REQUEST_KEY).with_row_index("request")
+    rows = (
+        frame.select(*REQUEST_KEY, "item_id", "relevance")
+        .join(number_of, on=REQUEST_KEY, how="left", maintain_order="left")
+        .join(row_of, on="user_id", how="left", maintain_order="left")
     )
-    rankings = Rankings.of(rows.with_columns(score=pl.Series(score_N)))
-    requests = rows.group_by("request_id").agg(pl.col("user").first()).sort("request_id")
+    rankings = Rankings.of(rows.with_columns(score=pl.Series(score_N)), group="request")
+    requests = rows.group_by("request").agg(pl.col("user").first()).sort("request")
     user_G = requests["user"].to_numpy()
     user_N = rows["user"].to_numpy()
     relevance_N = rows["relevance"].to_numpy()

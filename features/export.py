@@ -104,7 +104,7 @@ def _manifest(table: FeatureTable, partitions: list[dict[str, Any]]) -> dict[str
         "columns": table.frame.columns,
         "features": [asdict(feature) for feature in table.features],
         "num_rows": len(table.frame),
-        "num_requests": table.frame["request_id"].n_unique(),
+        "num_requests": table.num_requests,
         "first_ts": times.min(),
         "last_ts": times.max(),
         "centring": asdict(table.centring),

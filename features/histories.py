@@ -28,25 +28,24 @@ class HistoryConfig:
 
 
 def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
-    """Return the rows of `events` (see `tables.EVENTS`) that speak for their item, in order."""
-    rated = (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
-    return events.filter(pl.col("action").is_in(config.positive_actions) | rated)
+    """Return the rows of `events` (see `tables.EVENTS`) that speak for their item, in order.
 
-
-def requests_of(impressions: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per request, in order of first appearance: request_id, user_id, ts.
-
-    Raises:
-        ValueError: one request has two users or two times, so "before it" has no meaning.
+    This is what *liked* means everywhere. Events without the column `value` hold no ratings.
     """
-    requests = impressions.select("request_id", "user_id", "ts").unique(maintain_order=True)
-    twice = requests.filter(pl.col("request_id").is_duplicated())["request_id"].unique().sort()
-    if len(twice):
-        raise ValueError(
-            "a request must have one user_id and one ts, got several for "
-            f"{len(twice)} requests, first {twice[0]!r}; give each page its own request_id"
-        )
-    return requests
+    speaks = pl.col("action").is_in(config.positive_actions)
+    if "value" in events.columns:
+        speaks |= (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
+    return events.filter(speaks)
+
+
+def liked_items(events: pl.DataFrame, *, config: HistoryConfig | None = None) -> list[str]:
+    """Return one user's liked items, newest first, each once; ties by item id, descending.
+
+    The order of `histories`, for what asks of one user as of now.
+    """
+    positives = positive_events(events, config=config or HistoryConfig())
+    newest_first = positives.sort("ts", "item_id", descending=True)
+    return newest_first["item_id"].unique(maintain_order=True).to_list()
 
 
 def histories(
@@ -59,13 +58,13 @@ def histories(
     judged by its own `ts`, for the lake keeps no time of arrival.
 
     Args:
-        requests: request_id, user_id, ts; one row per request, see `requests_of`.
+        requests: request, user_id, ts; one row per request, see `features.requests`.
         events: columns of `catalog.lake.tables.EVENTS`, any order.
         config: what is positive and how much is kept; the defaults when None.
 
     Returns:
         One row per request, same order:
-            request_id str
+            request    as it came
             items      list[str]  newest first, at most `max_items`; ties by item id, descending.
                                   Empty when the user has no positive event yet.
             ages_h     list[f32]  hours from the event to the request, > 0, beside `items`
@@ -78,7 +77,7 @@ def histories(
     event_N = taken_RH[row_N, slot_N]
     flat = pl.DataFrame(
         {
-            "request_id": requests["request_id"].gather(row_N),
+            "request": requests["request"].gather(row_N),
             "items": positives["item_id"].gather(event_N),
             "ages_h": (
                 (requests["ts"].gather(row_N) - positives["ts"].gather(event_N)).dt.total_seconds(
@@ -88,10 +87,10 @@ def histories(
             ).cast(pl.Float32),
         }
     )
-    lists = flat.group_by("request_id", maintain_order=True).agg("items", "ages_h")
+    lists = flat.group_by("request", maintain_order=True).agg("items", "ages_h")
     return (
-        requests.select("request_id")
-        .join(lists, on="request_id", how="left", maintain_order="left")
+        requests.select("request")
+        .join(lists, on="request", how="left", maintain_order="left")
         .with_columns(
             pl.col("items").fill_null(pl.lit([], pl.List(pl.String))),
             pl.col("ages_h").fill_null(pl.lit([], pl.List(pl.Float32))),

@@ -19,12 +19,7 @@ class Log:
     """item_id, vector, model_version of one version."""
 
     @property
-    def has_impressions(self) -> bool:
-        """Whether the log shows what was on each page, and not only what was chosen."""
-        return bool((self.events["action"] == "impression").any())
-
-    @property
     def candidates(self) -> pl.Series:
-        """Ids that may be recommended: living items that have an image and a vector."""
-        living = self.items.filter(~pl.col("deleted") & pl.col("image_hash").is_not_null())
+        """Ids that may be recommended: living items that have a vector, with or without image."""
+        living = self.items.filter(~pl.col("deleted"))
         return living.join(self.vectors, on="item_id", how="semi")["item_id"]

@@ -74,6 +74,7 @@ def match_features(
     histories: pl.DataFrame,
     centred: CentredEmbeddings,
     *,
+    compared: pl.DataFrame | None = None,
     config: MatchConfig | None = None,
 ) -> pl.DataFrame:
     """Compute how each candidate relates to the history of its request.
@@ -83,10 +84,12 @@ def match_features(
     `history_size` and nowhere else.
 
     Args:
-        impressions: request_id, item_id; one row per candidate, any order.
-        histories: request_id, items, ages_h, as `features.histories.histories` gives them; every
+        impressions: request, item_id; one row per candidate, any order.
+        histories: request, items, ages_h, as `features.histories.histories` gives them; every
             request of `impressions` is there.
         centred: vectors of one model version, and the edges of its tiers.
+        compared: the same of items that have a vector alone, so that none without takes a slot;
+            `histories` when None.
         config: which features; the defaults when None.
 
     Returns:
@@ -95,7 +98,8 @@ def match_features(
     """
     config = config or MatchConfig()
     _check_edges(centred, config)
-    groups = Groups.of(impressions, histories, centred, slots=config.slots)
+    compared = histories if compared is None else compared
+    groups = Groups.of(impressions, compared, centred, slots=config.slots)
     values = similarity_table(
         groups,
         centred,
@@ -111,7 +115,7 @@ def match_features(
             **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
         )
         .with_columns(form for name in config.relative for form in _relative(name))
-        .drop("request_id", "item_id")
+        .drop("request", "item_id")
     )
 
 
@@ -124,15 +128,15 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
 
 
 def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
-    """Return request_id, item_id, history_size and is_repeat of every impression, in order."""
-    size = histories.select("request_id", history_size=pl.col("items").list.len().cast(pl.UInt32))
-    seen = histories.select("request_id", item_id="items").explode("item_id", empty_as_null=False)
+    """Return request, item_id, history_size and is_repeat of every impression, in order."""
+    size = histories.select("request", history_size=pl.col("items").list.len().cast(pl.UInt32))
+    seen = histories.select("request", item_id="items").explode("item_id", empty_as_null=False)
     return (
-        impressions.select("request_id", "item_id")
-        .join(size, on="request_id", how="left", maintain_order="left")
+        impressions.select("request", "item_id")
+        .join(size, on="request", how="left", maintain_order="left")
         .join(
             seen.unique().with_columns(is_repeat=True),
-            on=["request_id", "item_id"],
+            on=["request", "item_id"],
             how="left",
             maintain_order="left",
         )
@@ -143,8 +147,8 @@ def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
 def _relative(name: str) -> list[pl.Expr]:
     """Put a feature in terms of its request's candidates: rank 1 = best, ties share it."""
     value = pl.col(name)
-    rank = value.rank("min", descending=True).over("request_id").cast(pl.UInt32)
+    rank = value.rank("min", descending=True).over("request").cast(pl.UInt32)
     return [
         rank.alias(f"{name}_rank"),
-        (value - value.median().over("request_id")).cast(pl.Float32).alias(f"{name}_gap"),
+        (value - value.median().over("request")).cast(pl.Float32).alias(f"{name}_gap"),
     ]

@@ -56,17 +56,17 @@ class Groups:
         Raises:
             ValueError: an impression's request has no row in `histories`.
         """
-        index = histories.select("request_id").with_row_index("request")
-        found = impressions.select("request_id").join(
-            index, on="request_id", how="left", maintain_order="left", validate="m:1"
+        index = histories.select("request").with_row_index("row")
+        found = impressions.select("request").join(
+            index, on="request", how="left", maintain_order="left", validate="m:1"
         )
-        if found["request"].null_count():
-            lost = found.filter(pl.col("request").is_null())["request_id"][0]
+        if found["row"].null_count():
+            lost = found.filter(pl.col("row").is_null())["request"][0]
             raise ValueError(
                 f"every impression's request must have a history, got none for {lost!r}; "
                 "build the histories from the same impressions"
             )
-        request_N = found["request"].to_numpy()
+        request_N = found["row"].to_numpy()
         order_N = np.argsort(request_N, kind="stable")
         first_R = np.searchsorted(request_N[order_N], np.arange(len(histories) + 1))
         history, ages_h = _vector_histories(histories, centred, slots)
@@ -116,10 +116,10 @@ def similarity_table(
 def _vector_histories(
     histories: pl.DataFrame, centred: CentredEmbeddings, slots: int
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    flat = histories.with_row_index("request").explode("items", "ages_h", empty_as_null=False)
+    flat = histories.with_row_index("row").explode("items", "ages_h", empty_as_null=False)
     row_E = centred.rows_of(flat["items"])
     has_E = row_E >= 0
-    request_E = flat["request"].to_numpy()[has_E]
+    request_E = flat["row"].to_numpy()[has_E]
     cuts = np.searchsorted(request_E, np.arange(1, len(histories)))
     rows = np.split(row_E[has_E], cuts)
     ages_h = np.split(flat["ages_h"].cast(pl.Float32).to_numpy()[has_E], cuts)

@@ -7,11 +7,13 @@ import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
 from features.context import ContextConfig, context_features
-from features.histories import HistoryConfig, histories, requests_of
+from features.histories import HistoryConfig, histories
 from features.match import MatchConfig, match_features
+from features.requests import REQUEST_KEY, numbered, requests_of
 from features.schema import Feature, feature_schema, schema_hash
 
 KEY_COLUMNS = ("request_id", "user_id", "item_id", "ts")
+"""An item of a request; `features.requests.REQUEST_KEY` tells requests apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,11 @@ class FeatureTable:
         """Return the same table with other rows."""
         return replace(self, frame=frame)
 
+    @property
+    def num_requests(self) -> int:
+        """How many requests the rows are of."""
+        return self.frame.select(REQUEST_KEY).n_unique()
+
 
 def build_features(
     impressions: pl.DataFrame,
@@ -71,6 +78,7 @@ def build_features(
     Args:
         impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0).
         events: columns of `catalog.lake.tables.EVENTS`, any order; later ones are not looked at.
+            Those of `features.pages.Pages` where impressions are pages: clocks differ.
         items: item_id, category, created_at; one row per item.
         embeddings: item_id, vector, model_version; one row per item, one version. Without effect
             when `centred` is given.
@@ -82,10 +90,11 @@ def build_features(
         One row per impression, same order.
 
     Raises:
-        ValueError: a request with two users or times, two model versions, an item twice.
+        ValueError: two model versions, an item twice.
     """
     config = config or FeatureConfig()
-    past = histories(requests_of(impressions), events, config=config.history)
+    requests = requests_of(impressions)
+    past = histories(requests, events, config=config.history)
     centred = centred or CentredEmbeddings.measured(
         embeddings,
         pairs=history_pairs(past),
@@ -94,7 +103,14 @@ def build_features(
     )
     features = feature_schema(config.match)
     context = context_features(impressions, events, items, config=config.context)
-    match = match_features(impressions, past, centred, config=config.match)
+    with_vector = events.filter(pl.col("item_id").is_in(centred.item_ids.implode()))
+    match = match_features(
+        numbered(impressions),
+        past,
+        centred,
+        compared=histories(requests, with_vector, config=config.history),
+        config=config.match,
+    )
     given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]
     frame = pl.concat([impressions.select(given), context, match], how="horizontal")
     return FeatureTable(

@@ -84,7 +84,7 @@ def run_experiment(
         split_at=split.at.isoformat(),
         seed=seed,
         num_train_rows=len(train_frame),
-        num_train_requests=train_frame["request_id"].n_unique(),
+        num_train_requests=train_table.num_requests,
         num_trees={name: ranker.booster.num_trees() for name, ranker in rankers.items()},
         overall=evaluate_scorings(test_frame, scores, num_resamples=num_resamples, seed=seed),
         slices=_slices(test_frame, scores, num_resamples=num_resamples, seed=seed),

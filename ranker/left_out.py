@@ -85,7 +85,7 @@ def evaluate_left_out(
         num_users=len(ranks[baseline]),
         num_candidates=len(log.candidates),
         num_train_rows=len(table.frame),
-        num_train_requests=table.frame["request_id"].n_unique(),
+        num_train_requests=table.num_requests,
         num_trees={name: ranker.booster.num_trees() for name, ranker in rankers.items()},
         metrics={
             name: {m: bootstrap_mean(scores[m], seed=seed) for m in METRICS}

@@ -7,13 +7,15 @@ import lightgbm
 import numpy as np
 import polars as pl
 
+from features.requests import REQUEST_KEY, numbered, requests_of
 from features.schema import FeatureGroup, names_of
 from features.table import FeatureTable
 from ranker.config import RankerConfig
 from ranker.model import Ranker, feature_matrix
 
 MAX_GROUP_ROWS = 10_000
-"""LightGBM stops on a larger one: its table of discounts ends there."""
+"""LightGBM stops on a larger one: `kMaxPosition`, where its table of discounts ends
+(https://github.com/microsoft/LightGBM/blob/master/src/metric/dcg_calculator.cpp)."""
 
 
 def train(
@@ -58,26 +60,27 @@ def train(
 
 
 def _check_group_sizes(frame: pl.DataFrame) -> None:
-    large = frame.group_by("request_id").len().filter(pl.col("len") > MAX_GROUP_ROWS)
+    large = frame.group_by(REQUEST_KEY).len().filter(pl.col("len") > MAX_GROUP_ROWS)
     if len(large):
-        first = large.sort("request_id").row(0)
+        first = large.sort(REQUEST_KEY).row(0, named=True)
         raise ValueError(
-            f"a request must have at most {MAX_GROUP_ROWS} rows to train on, got {first[1]} in "
-            f"{first[0]!r} and more in {len(large) - 1} others; sample its negatives"
+            f"a request must have at most {MAX_GROUP_ROWS} rows to train on, got {first['len']} in "
+            f"{first['request_id']!r} and more in {len(large) - 1} others; sample its negatives"
         )
 
 
 def _shuffled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Order requests by time, and rows of each as only the seed decides."""
-    ordered = frame.sort("ts", "request_id", "item_id")
+    by_request = ("ts", "request_id", "user_id")
+    ordered = frame.sort(*by_request, "item_id")
     shuffle = pl.Series("shuffle", np.random.default_rng(seed).permutation(len(ordered)))
-    return ordered.with_columns(shuffle).sort("ts", "request_id", "shuffle").drop("shuffle")
+    return ordered.with_columns(shuffle).sort(*by_request, "shuffle").drop("shuffle")
 
 
 def _newest_out(rows: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    requests = rows.select("request_id").unique(maintain_order=True).with_row_index("place")
+    requests = requests_of(rows)
     first_out = len(requests) - round(share * len(requests))
-    place = rows.join(requests, on="request_id", how="left", maintain_order="left")["place"]
+    place = numbered(rows)["request"]
     return rows.filter(place < first_out), rows.filter(place >= first_out)
 
 
@@ -86,8 +89,9 @@ def _dataset(rows: pl.DataFrame, names: Sequence[str]) -> lightgbm.Dataset:
 
 
 def _arrays(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    run = pl.struct(REQUEST_KEY).rle()
     return {
         "data": feature_matrix(rows, names),
         "label": rows["relevance"].to_numpy(),
-        "group": rows.select(pl.col("request_id").rle().struct.field("len")).to_series().to_numpy(),
+        "group": rows.select(run.struct.field("len")).to_series().to_numpy(),
     }

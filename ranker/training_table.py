@@ -1,45 +1,77 @@
 """The table that a ranker is trained on: which requests of a log, and their features.
 
-Two kinds of logs are known. One with impressions shows what was on each page, so a request is a
-page. One without (ratings) shows only what was chosen; a request is then a choice among sampled
-unseen items, and every user's last item is left out.
+Two kinds of logs are known. One with pages shows what was on each, so a request is a page. One
+without (ratings) shows only what was chosen; a request is then a choice among sampled unseen items,
+and every user's last liked item is left out.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import polars as pl
 
 from evaluation.leave_last_out import leave_last_out, training_requests
 from features.centred_embeddings import CentredEmbeddings, history_pairs
-from features.histories import histories, requests_of
-from features.impressions import impressions_from_events
+from features.histories import histories
 from features.log import Log
+from features.pages import PageCounts, Pages, pages_of
+from features.requests import requests_of
 from features.table import FeatureTable, build_features
+from ranker.training import MAX_GROUP_ROWS
 
 TEST_SHARE = 0.2
 
+Protocol = Literal["impressions", "leave_last_out"]
 
-def training_table(log: Log, *, seed: int = 0) -> FeatureTable:
+
+class NothingToLearn(ValueError):
+    """The log holds no choice that a ranker could learn from: no events, or too few."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingTable:
+    """A table to train on, and how the log became it."""
+
+    table: FeatureTable
+    protocol: Protocol
+    pages: PageCounts
+
+
+def training_table(log: Log, *, seed: int = 0) -> TrainingTable:
     """Compute the features of every request that a ranker may be trained or tested on by time.
 
     Raises:
-        ValueError: the log holds nothing to learn from.
+        NothingToLearn: the log holds nothing to learn from.
     """
-    if log.has_impressions:
-        requests, events = impressions_from_events(log.events), log.events
+    pages = learnable_pages(log)
+    protocol: Protocol = "impressions" if pages.teach() else "leave_last_out"
+    if protocol == "impressions":
+        requests, events = pages.impressions, pages.events
     else:
         events, _ = leave_last_out(log.events, candidate_items=log.candidates)
         requests = training_requests(events, candidate_items=log.candidates, seed=seed)
     if requests.is_empty():
-        raise ValueError("the lake's events hold no requests to learn from; land events first")
+        raise NothingToLearn("the lake's events hold no requests to learn from; land events first")
     # The similarity tiers are bounded by what users liked together, so by nothing of the test's.
     past = requests.filter(pl.col("ts") < newest(requests, TEST_SHARE))
     pairs = history_pairs(histories(requests_of(past), events))
     centred = CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed)
-    return build_features(requests, events, log.items, log.vectors, centred=centred)
+    table = build_features(requests, events, log.items, log.vectors, centred=centred)
+    return TrainingTable(table, protocol, pages.counts)
+
+
+def learnable_pages(log: Log) -> Pages:
+    """Return the log's pages, those left out that are too long to train on."""
+    return pages_of(log.events, max_items=MAX_GROUP_ROWS)
 
 
 def newest(frame: pl.DataFrame, share: float) -> datetime:
-    """Return the moment after which the newest share of the requests came."""
-    moments = frame.group_by("request_id").agg(pl.col("ts").first())["ts"].sort()
-    return moments[int(len(moments) * (1 - share))]
+    """Return the moment from which the newest share of the requests came; never the oldest's.
+
+    A split there has rows on both sides, unless all requests are of one moment.
+    """
+    moments = requests_of(frame)["ts"].sort()
+    later = moments.filter(moments > moments[0])
+    at = moments[int(len(moments) * (1 - share))]
+    return max(at, later[0]) if len(later) else at

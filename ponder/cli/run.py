@@ -36,8 +36,6 @@ def _run(
     settings: Settings, data: Path, *, snapshot: bool, max_delete_share: float
 ) -> dict[str, Any]:
     from ponder.reports.run.page import write_html
-    from ponder.steps.features import export_features
-    from ponder.steps.rank import train_ranker
 
     result: dict[str, Any] = {}
     with bar("land") as progress:
@@ -53,7 +51,6 @@ def _run(
         "index": index,
         "validate": validate,
         "promote": promote,
-        "features": export_features,
     }
     for name, step in steps.items():
         with bar(name):
@@ -62,11 +59,26 @@ def _run(
     with bar("evaluate") as progress:
         recall = evaluate(settings, queries if queries.exists() else None, progress=progress)
     result |= evaluate_cli.headline(recall)
-    with bar("rank") as progress:
-        result["rank"] = rank_cli.headline(train_ranker(settings, progress=progress))
+    result |= _rank(settings)
     with bar("report"):
         result["report"] = str(write_html(settings))
     return result
+
+
+def _rank(settings: Settings) -> dict[str, Any]:
+    """Export features and train the ranker; only say so where there is nothing to learn from."""
+    from ponder.steps.features import export_features
+    from ponder.steps.rank import train_ranker
+    from ranker.training_table import NothingToLearn
+
+    try:
+        with bar("features"):
+            features = export_features(settings)
+    except NothingToLearn as nothing:
+        return {"rank": {"nothing to rank": str(nothing)}}
+    with bar("rank") as progress:
+        report = train_ranker(settings, progress=progress)
+    return {"features": features, "rank": rank_cli.headline(report)}
 
 
 def demo(

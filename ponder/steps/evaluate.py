@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from catalog.lake.tables import EVENTS
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
@@ -29,7 +27,8 @@ class RecallEvaluation:
     model_version: str
 
     histories: Mapping[str, float] | None
-    """As of `evaluation.next_item.evaluate_next_item`; None without events."""
+    """As of `evaluation.next_item.evaluate_next_item`; None when nobody liked two
+    items that have a vector."""
 
     queries: "QueryEvaluation | None"
     """None when there are none to ask."""
@@ -54,9 +53,7 @@ def evaluate(
     version = configured_version(settings)
     lake = open_lake(settings)
     living = living_vectors(lake, version)
-    with_image = living.filter(pl.col("image_hash").is_not_null())
-    events = lake.read(EVENTS)
-    by_histories = evaluate_next_item(events, Catalogue.of(with_image)) if len(events) else None
+    by_histories = evaluate_next_item(lake.read(EVENTS), Catalogue.of(living))
     by_queries = None
     asked = [] if queries is None else read_queries(queries)
     if asked and not answerable(asked, living["item_id"]):

@@ -1,10 +1,14 @@
 """Export the match features that rankers are trained on."""
 
+import logging
 from dataclasses import dataclass
 
+from features.pages import PageCounts
 from ponder.settings import Settings
 from ponder.steps.rank import read_log
-from ranker.training_table import training_table
+from ranker.training_table import Protocol, training_table
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,14 +23,30 @@ class ExportedFeatures:
     num_rows: int
     """An item of a request each."""
 
+    protocol: Protocol
+    """What a request is: a page shown, or a liked item among sampled unseen ones."""
+
+    pages: PageCounts
+    """What the log's impressions came to, and what was left out by reason."""
+
 
 def export_features(settings: Settings, *, seed: int = 0) -> ExportedFeatures:
-    """Write the match features of every request to the export folder, one partition a day."""
+    """Write the match features of every request to the export folder, one partition a day.
+
+    Raises:
+        NothingToLearn: the log holds no requests.
+    """
     from features.export import write_export
 
-    manifest = write_export(training_table(read_log(settings), seed=seed), settings.features_folder)
+    made = training_table(read_log(settings), seed=seed)
+    if oddities := made.pages.oddities():
+        counts = " ".join(f"{name}={count}" for name, count in oddities.items())
+        logger.warning("pages of the event log, left out or mended: %s", counts)
+    manifest = write_export(made.table, settings.features_folder)
     return ExportedFeatures(
         model_version=manifest["model_version"],
         schema_hash=manifest["schema_hash"],
         num_rows=manifest["num_rows"],
+        protocol=made.protocol,
+        pages=made.pages,
     )

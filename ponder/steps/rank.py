@@ -16,7 +16,7 @@ from ranker.experiment import ExperimentReport, run_experiment
 from ranker.left_out import LeftOutReport, evaluate_left_out
 from ranker.saved import save_ranker
 from ranker.training import train
-from ranker.training_table import TEST_SHARE, newest
+from ranker.training_table import TEST_SHARE, learnable_pages, newest
 
 RankerReport = ExperimentReport | LeftOutReport
 
@@ -53,10 +53,10 @@ def evaluate_rankers(
 ) -> RankerReport:
     """Report what rankers with and without match features are worth.
 
-    The test of a log with impressions are the newest fifth of its pages; of one without, each
-    user's last item among everything they have not seen.
+    The test of a log with pages are the newest fifth of them; of one without, each user's last
+    liked item among everything they have not seen.
     """
-    if log.has_impressions:
+    if learnable_pages(log).teach():
         split = TimeSplit(at=newest(table.frame, TEST_SHARE))
         return run_experiment(table, split=split, config=config, seed=seed)
     return evaluate_left_out(log, table, config=config, seed=seed, progress=progress)

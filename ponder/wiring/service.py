@@ -60,13 +60,11 @@ def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
 
 def history_reader(lake: Lake) -> Callable[[str], list[str]]:
     """Return a function that gives the ids of a user's liked items, newest first."""
-    from features.histories import HistoryConfig, positive_events
+    from features.histories import liked_items
 
     def history_of(user_id: str) -> list[str]:
         events = lake.scan(EVENTS).filter(pl.col("user_id") == user_id).collect()
-        liked = positive_events(events, config=HistoryConfig())
-        newest_first = liked.sort(["ts", "item_id"], descending=[True, False])
-        return newest_first["item_id"].unique(maintain_order=True).to_list()
+        return liked_items(events)
 
     return history_of
 

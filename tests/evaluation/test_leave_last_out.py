@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from catalog.lake.tables import EVENTS
 from evaluation.leave_last_out import held_out_requests, leave_last_out, training_requests
@@ -26,15 +27,16 @@ ITEMS = pl.Series([f"i{k}" for k in range(10)])
 LOG = ratings(
     ("u", "i1", 5.0, 0),
     ("u", "i2", 4.0, 1),
-    ("u", "i4", 2.0, 2),
+    ("u", "i4", 4.0, 2),
     ("u", "i3", 5.0, 2),  # the same moment: the larger id is the last
-    ("u", "no_image", 5.0, 3),
+    ("u", "i5", 2.0, 4),  # disliked
+    ("u", "no_vector", 5.0, 3),
     ("v", "i9", 5.0, 0),
-    ("w", "no_image", 5.0, 0),
+    ("w", "no_vector", 5.0, 0),
 )
 
 
-def test_last_event_on_a_candidate_is_held_out_ties_by_id():
+def test_last_liked_candidate_is_held_out_ties_by_id():
     _, held_out = leave_last_out(LOG, candidate_items=ITEMS)
     assert held_out.select("user_id", "item_id").rows() == [("u", "i4"), ("v", "i9")]
 
@@ -45,7 +47,7 @@ def test_nothing_after_the_held_out_event_is_left_to_learn_from():
         ("u", "i1"),
         ("u", "i2"),
         ("u", "i3"),
-        ("w", "no_image"),
+        ("w", "no_vector"),
     ]
 
 
@@ -94,3 +96,38 @@ def test_user_who_has_seen_almost_all_has_fewer_negatives():
     train, _ = leave_last_out(log, candidate_items=ITEMS)
     got = training_requests(train, candidate_items=ITEMS, num_positives=1, num_negatives=50)
     assert got["item_id"].to_list() == ["i7", "i8", "i9"]
+
+
+def act(user, item, action, hours, value=None):
+    """One event."""
+    row = {"event_id": f"{user}{item}{hours}", "user_id": user, "item_id": item, "action": action}
+    return row | {"value": value, "ts": NOON + timedelta(hours=hours)}
+
+
+@pytest.mark.parametrize("last", ["skip", "impression", ("rating", 1.0), ("rating", None)])
+def test_what_was_not_liked_is_never_the_right_answer(last):
+    action, value = last if isinstance(last, tuple) else (last, None)
+    log = [act("u", "i1", "like", 0), act("u", "i2", "view", 1), act("u", "i3", action, 2, value)]
+    events = pl.DataFrame(log, schema_overrides=EVENTS.schema)
+    train, held_out = leave_last_out(events, candidate_items=ITEMS)
+    assert held_out["item_id"].to_list() == ["i2"]
+    assert train["item_id"].to_list() == ["i1"]
+
+
+def test_user_who_liked_nothing_has_no_right_answer_and_keeps_the_events():
+    events = pl.DataFrame([act("u", "i1", "skip", 0)], schema_overrides=EVENTS.schema)
+    train, held_out = leave_last_out(events, candidate_items=ITEMS)
+    assert held_out.is_empty()
+    assert len(train) == 1
+
+
+def test_what_was_only_shown_is_still_to_be_found_and_may_be_a_negative():
+    log = [act("u", f"i{n}", "impression", 0) for n in range(10)]
+    log += [act("u", "i1", "skip", 1), act("u", "i2", "like", 2), act("u", "i3", "like", 3)]
+    train, held_out = leave_last_out(
+        pl.DataFrame(log, schema_overrides=EVENTS.schema), candidate_items=ITEMS
+    )
+    asked = held_out_requests(held_out, train, candidate_items=ITEMS)
+    assert set(asked["item_id"]) == set(ITEMS) - {"i1", "i2"}
+    trained = training_requests(train, candidate_items=ITEMS)
+    assert set(trained["item_id"]) == set(ITEMS) - {"i1"}

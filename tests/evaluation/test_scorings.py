@@ -1,5 +1,7 @@
 """Tests for evaluation/scorings.py, against scikit-learn and the metrics that it sums up."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -26,6 +28,7 @@ def test_evaluation_agrees_with_the_metrics():
         {
             "request_id": [f"r{k // 8}" for k in range(400)],
             "user_id": [f"u{k // 40}" for k in range(400)],
+            "ts": datetime(2026, 1, 1, tzinfo=UTC),
             "item_id": [f"i{k}" for k in range(400)],
             "relevance": rng.integers(0, 3, 400) * (rng.random(400) < 0.2),
         }
@@ -46,6 +49,7 @@ def test_equal_scorings_differ_by_nothing():
         {
             "request_id": ["r", "r"],
             "user_id": ["u", "u"],
+            "ts": datetime(2026, 1, 1, tzinfo=UTC),
             "item_id": ["a", "b"],
             "relevance": [1, 0],
         }
@@ -53,3 +57,19 @@ def test_equal_scorings_differ_by_nothing():
     score = np.array([1.0, 0.0])
     got = evaluate_scorings(frame, {"a": score, "b": score}, num_resamples=5).differences["b"]
     assert {(i.mean, i.low, i.high) for i in got.values()} == {(0.0, 0.0, 0.0)}
+
+
+def test_users_who_share_a_request_id_have_a_request_each():
+    frame = pl.DataFrame(
+        {
+            "request_id": "r",
+            "user_id": ["u", "u", "v", "v"],
+            "ts": datetime(2026, 1, 1, tzinfo=UTC),
+            "item_id": ["a", "b", "a", "b"],
+            "relevance": [1, 0, 0, 1],
+        }
+    )
+    got = evaluate_scorings(frame, {"it": np.array([4.0, 3.0, 1.0, 2.0])}, num_resamples=5)
+    assert got.num_requests == 2
+    # Each page is in the right order; mixed into one, v's answer would come behind u's other item.
+    assert got.metrics["it"]["gauc"].mean == 1

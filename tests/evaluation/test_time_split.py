@@ -30,11 +30,6 @@ def test_gap_is_used_by_neither():
     assert (train["request_id"].to_list(), test["request_id"].to_list()) == (["a"], ["d"])
 
 
-def test_request_on_both_sides_is_refused():
-    with pytest.raises(ValueError, match="got 1 on both, first 'a'"):
-        split_by_time(frame(("a", -1), ("a", 1)), TimeSplit(at=NOON))
-
-
 def test_empty_side_is_refused():
     with pytest.raises(ValueError, match="got none to test"):
         split_by_time(frame(("a", -1)), TimeSplit(at=NOON))

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings
 from features.export import read_export, read_manifest, write_export
-from features.impressions import impressions_from_events
+from features.pages import pages_of
 from features.table import build_features
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,7 +55,8 @@ def embeddings(version="v1"):
 @pytest.fixture
 def table():
     events = log()
-    return build_features(impressions_from_events(events), events, items(), embeddings())
+    pages = pages_of(events)
+    return build_features(pages.impressions, pages.events, items(), embeddings())
 
 
 def files_of(folder):
@@ -63,14 +64,14 @@ def files_of(folder):
 
 
 def test_table_keeps_the_impressions_and_their_order(table):
-    impressions = impressions_from_events(log())
+    impressions = pages_of(log()).impressions
     assert_frame_equal(table.frame.select(impressions.columns), impressions)
 
 
 def test_later_events_change_nothing(table):
     events = log()
     now = NOON + timedelta(hours=40)
-    shown = impressions_from_events(events).filter(pl.col("ts") <= now)
+    shown = pages_of(events).impressions.filter(pl.col("ts") <= now)
     centred = CentredEmbeddings.of(embeddings(), table.centring)
     early = build_features(
         shown, events.filter(pl.col("ts") < now), items(), embeddings(), centred=centred

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS
-from features.histories import HistoryConfig, histories, requests_of
+from features.histories import HistoryConfig, histories, liked_items
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,13 +36,13 @@ def requests(*rows):
     """Rows of (request, user, hours after noon)."""
     return pl.DataFrame(
         [(request, user, NOON + timedelta(hours=h)) for request, user, h in rows],
-        schema={"request_id": pl.String, "user_id": pl.String, "ts": EVENTS.schema["ts"]},
+        schema={"request": pl.String, "user_id": pl.String, "ts": EVENTS.schema["ts"]},
         orient="row",
     )
 
 
 def items_of(frame):
-    return dict(zip(frame["request_id"], frame["items"].to_list(), strict=True))
+    return dict(zip(frame["request"], frame["items"].to_list(), strict=True))
 
 
 def test_newest_first_with_hours_as_ages():
@@ -90,12 +90,6 @@ def test_user_without_past_keeps_the_row():
     assert items_of(got) == {"new": [], "early": []}
 
 
-def test_request_with_two_times_is_refused():
-    twice = requests(("r", "u", 1), ("r", "u", 2))
-    with pytest.raises(ValueError, match="several for 1 requests, first 'r'"):
-        requests_of(twice)
-
-
 def slow_history(log, user, ts, max_items):
     """The definition, one request at a time."""
     past = [
@@ -123,8 +117,20 @@ def test_agrees_with_a_slow_oracle_on_random_logs(seed):
         *((f"r{i}", f"u{rng.integers(5)}", int(rng.integers(0, 70))) for i in range(60))
     )
     got = histories(asked, log, config=HistoryConfig(max_items=5))
-    assert got["request_id"].to_list() == asked["request_id"].to_list()
+    assert got["request"].to_list() == asked["request"].to_list()
     for request, row in zip(asked.iter_rows(named=True), got.iter_rows(named=True), strict=True):
         expected = slow_history(log, request["user_id"], request["ts"], 5)
         assert row["items"] == [item for item, _ in expected]
         np.testing.assert_allclose(row["ages_h"], [age for _, age in expected], rtol=1e-6)
+
+
+def test_the_order_for_one_user_is_that_of_histories():
+    log = events(
+        ("u", "a", "click", None, 0),
+        ("u", "c", "like", None, 1),
+        ("u", "d", "view", None, 1),  # the same moment: the larger id is the newer
+        ("u", "b", "skip", None, 2),
+        ("u", "a", "click", None, -1),
+    )
+    assert liked_items(log) == ["d", "c", "a"]
+    assert liked_items(log) == histories(requests(("r", "u", 3)), log)["items"].to_list()[0]

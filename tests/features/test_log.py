@@ -20,11 +20,5 @@ def log():
     return Log(EVENTS.empty(), items, vectors)
 
 
-def test_candidates_are_living_with_image_and_embedded(log):
-    assert log.candidates.to_list() == ["plain"]
-
-
-@pytest.mark.parametrize(("action", "has_impressions"), [("impression", True), ("rating", False)])
-def test_a_log_knows_whether_it_shows_pages(log, action, has_impressions):
-    events = pl.DataFrame({"action": ["click", action]})
-    assert Log(events, log.items, log.vectors).has_impressions == has_impressions
+def test_candidates_are_living_and_embedded_with_image_or_without(log):
+    assert log.candidates.to_list() == ["plain", "no image"]

@@ -27,12 +27,12 @@ def past(**histories):
     """Request -> list of (item, age in hours), newest first."""
     return pl.DataFrame(
         {
-            "request_id": list(histories),
+            "request": list(histories),
             "items": [[item for item, _ in rows] for rows in histories.values()],
             "ages_h": [[age for _, age in rows] for rows in histories.values()],
         },
         schema={
-            "request_id": pl.String,
+            "request": pl.String,
             "items": pl.List(pl.String),
             "ages_h": pl.List(pl.Float32),
         },
@@ -40,7 +40,7 @@ def past(**histories):
 
 
 def shown(*rows):
-    return pl.DataFrame(rows, schema={"request_id": pl.String, "item_id": pl.String}, orient="row")
+    return pl.DataFrame(rows, schema={"request": pl.String, "item_id": pl.String}, orient="row")
 
 
 def one(frame, row=0):
@@ -92,12 +92,12 @@ def test_agrees_with_a_slow_oracle(seed):
     impressions, histories, centred = random_world(seed)
     got = match_features(impressions, histories, centred, config=CONFIG)
     history_of = {
-        row["request_id"]: list(zip(row["items"], row["ages_h"], strict=True))
+        row["request"]: list(zip(row["items"], row["ages_h"], strict=True))
         for row in histories.iter_rows(named=True)
     }
     assert len(got) == len(impressions)
     for asked, row in zip(impressions.iter_rows(named=True), got.to_dicts(), strict=True):
-        history = history_of[asked["request_id"]]
+        history = history_of[asked["request"]]
         for name, value in slow_row(asked["item_id"], history, centred).items():
             assert row[name] == (value if value is None else pytest.approx(value, abs=1e-5)), name
         assert row["history_size"] == len(history)
@@ -109,12 +109,12 @@ def test_features_of_a_request_do_not_depend_on_the_batch():
     together = impressions.with_columns(
         match_features(impressions, histories, centred, config=CONFIG)
     )
-    for request in impressions["request_id"].unique():
-        mine = pl.col("request_id") == request
+    for request in impressions["request"].unique():
+        mine = pl.col("request") == request
         alone = match_features(
             impressions.filter(mine), histories.filter(mine), centred, config=CONFIG
         )
-        expected = together.filter(mine).drop("request_id", "item_id")
+        expected = together.filter(mine).drop("request", "item_id")
         assert_frame_equal(alone, expected, check_exact=True)  # bit for bit
 
 

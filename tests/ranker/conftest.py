@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS, TIME
-from features.impressions import impressions_from_events
+from features.pages import pages_of
 from features.table import build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,4 +48,5 @@ def preference_table():
             "model_version": "v1",
         }
     )
-    return build_features(impressions_from_events(events), events, items, embeddings)
+    pages = pages_of(events)
+    return build_features(pages.impressions, pages.events, items, embeddings)

@@ -86,7 +86,9 @@ def test_importances_are_shares(ranker):
 
 
 def test_group_too_large_for_lightgbm_is_refused(preference_table):
-    one_group = preference_table.frame.with_columns(request_id=pl.lit("r"))
+    one_group = preference_table.frame.with_columns(
+        request_id=pl.lit("r"), user_id=pl.lit("u"), ts=pl.lit(preference_table.frame["ts"][0])
+    )
     with pytest.raises(ValueError, match="at most 10000 rows to train on, got 12000 in 'r'"):
         train(preference_table.with_frame(pl.concat([one_group] * 3)), config=QUICK)
 

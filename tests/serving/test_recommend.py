@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.histories import HistoryConfig, positive_events
-from features.impressions import impressions_from_events
 from features.log import Log
+from features.pages import pages_of
 from features.schema import feature_schema, schema_hash
 from features.table import build_features
 from ranker.config import RankerConfig
@@ -94,7 +94,7 @@ def recall(index, rows, encoder):
 
 @pytest.fixture(scope="module")
 def ranker():
-    impressions = impressions_from_events(LOG.events)
+    impressions = pages_of(LOG.events).impressions
     table = build_features(impressions, LOG.events, LOG.items, LOG.vectors)
     return train(table, config=RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0))
 

@@ -1,0 +1,226 @@
+"""Pages out of the event log: what was shown together, and what became of it.
+
+Clients share request ids, leave them out, keep one for a whole session, and their clocks are off.
+None of that may stop a night or reach a page that is right: each rule below looks at one user's
+events of one request id, and what cannot be used is counted by reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from features.histories import HistoryConfig, positive_events
+
+RELEVANCE: Mapping[str, int] = {"view": 1, "click": 1, "like": 2, "purchase": 2, "rating": 2}
+"""What liking a shown item is worth to the ranker, by how it was said; 0 is not liked. What counts
+as liked, such as a rating from 3.5 on, says `features.histories.positive_events`."""
+
+PAGE_LASTS = timedelta(hours=1)
+"""A page's impressions end so long after its first. One id that goes on is a session's, and what
+is shown later is its next page: dated to the first, it would be ranked by a history of days ago."""
+
+MIN_LIKED_SHARE = 0.1
+"""Of what was liked, at least so much must be liked on pages, for a ranker to learn from pages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageCounts:
+    """How the log became pages, and what was left out of them or mended, by reason."""
+
+    pages: int
+    impressions: int
+    """Items shown on the pages, each a row."""
+
+    liked: int
+    """Impressions with an answer that says the item was liked."""
+
+    impressions_without_request: int
+    """Left out: impression events whose request_id is absent or blank."""
+
+    liked_without_impression: int
+    """Left out of relevance: liked events whose request never showed their item to their user, or
+    that name none. They are history all the same."""
+
+    events_before_page: int
+    """Events stamped before the page that they answer; dated to the page's time."""
+
+    shared_requests: int
+    """Request ids of several users; a page for each user."""
+
+    lasting_requests: int
+    """Requests of a user that went on longer than a page lasts; a page for each such time."""
+
+    oversized_pages: int
+    """Left out: pages of more items than a ranker can take."""
+
+    def oddities(self) -> dict[str, int]:
+        """Return what was left out or mended, by reason, without reasons that never occurred."""
+        right = ("pages", "impressions", "liked")
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: count for name, count in counts.items() if count and name not in right}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pages:
+    """The pages of a log."""
+
+    impressions: pl.DataFrame
+    """request_id str, user_id str, item_id str, ts datetime of the page, relevance i32; sorted by
+    ts, request_id, user_id, item_id. An item shown twice on one page is one row."""
+
+    events: pl.DataFrame
+    """All events of the log, in order, as features must be told of them: a blank request_id is
+    null, and no event of a page is earlier than it. What answers a page, or was stamped before it
+    by a client's slow clock, is so never part of what was known when the page was made."""
+
+    counts: PageCounts
+
+    liked_share: float
+    """Of the log's liked events, those that answer an impression of these pages; 0 of none."""
+
+    def teach(self) -> bool:
+        """Return whether a ranker is to learn from the pages, and not from the log as ratings.
+
+        One page more or less decides nothing: a tenth of what was liked must be liked on pages,
+        and not all pages may be of one moment, for the newest are what a ranker is tested on.
+        """
+        return self.liked_share >= MIN_LIKED_SHARE and self.impressions["ts"].n_unique() > 1
+
+
+def pages_of(
+    events: pl.DataFrame, *, max_items: int | None = None, config: HistoryConfig | None = None
+) -> Pages:
+    """Return every item shown on a page, with the best that came of it, and the log as it was then.
+
+    A page is what one user was shown under one request_id within an hour of its first impression,
+    which gives the page its time. An event answers the page of its user and request_id that showed
+    its item, whatever the clock says; of several such pages, the newest not after it, else the
+    first.
+
+    Args:
+        events: columns of `catalog.lake.tables.EVENTS`, any order.
+        max_items: longer pages are left out of `impressions`; None keeps all.
+        config: what is liked; the default when None.
+    """
+    liked_config = config or HistoryConfig()
+    events = events.with_columns(request_id=_present(pl.col("request_id")))
+    shown = events.filter((pl.col("action") == "impression") & pl.col("request_id").is_not_null())
+    paged = shown.with_columns(page_ts=_page_starts(shown))
+    impressions = paged.select("request_id", "user_id", "item_id", ts="page_ts").unique()
+    showing, page = _answered_pages(events, impressions)
+    dated = events.with_columns(ts=pl.max_horizontal("ts", page))
+    liked = positive_events(events.with_columns(page_ts=showing), config=liked_config)
+    kept = impressions if max_items is None else _without_oversized(impressions, max_items)
+    rows = _with_relevance(kept, liked)
+    on_pages = liked.join(
+        kept, left_on=[*_ID, "item_id", "page_ts"], right_on=[*_ID, "item_id", "ts"], how="semi"
+    )
+    counts = PageCounts(
+        pages=_num_pages(kept),
+        impressions=len(kept),
+        liked=int((rows["relevance"] > 0).sum()),
+        impressions_without_request=int((events["action"] == "impression").sum()) - len(shown),
+        liked_without_impression=liked["page_ts"].null_count(),
+        events_before_page=int((events["ts"] < page).sum()),
+        shared_requests=_num_mixed(impressions, ["request_id"], "user_id"),
+        lasting_requests=_num_mixed(impressions, list(_ID), "ts"),
+        oversized_pages=_num_pages(impressions) - _num_pages(kept),
+    )
+    return Pages(rows, dated, counts, len(on_pages) / max(len(liked), 1))
+
+
+_ID = ("request_id", "user_id")
+
+
+def _present(text: pl.Expr) -> pl.Expr:
+    """Return the text; null where it is blank."""
+    return pl.when(text.str.strip_chars() != "").then(text)
+
+
+def _page_starts(shown: pl.DataFrame) -> pl.Series:
+    """Return the time of each impression's page: that of the first within `PAGE_LASTS` before it.
+
+    Only ids that go on longer are walked through, from each page's first impression to the next.
+    """
+    first, last = pl.col("ts").min().over(_ID), pl.col("ts").max().over(_ID)
+    rows = shown.select(*_ID, "ts", page_ts=first, lasts=last - first > PAGE_LASTS)
+    if not rows["lasts"].any():
+        return rows["page_ts"]
+    times = rows.filter(pl.col("lasts")).select(*_ID, "ts").unique().sort(*_ID, "ts")
+    starts = times.with_columns(page_ts=times["ts"].gather(_start_rows(times)))
+    found = rows.join(starts, on=[*_ID, "ts"], how="left", maintain_order="left")
+    return found.select(pl.coalesce("page_ts_right", "page_ts"))["page_ts_right"]
+
+
+def _start_rows(times: pl.DataFrame) -> np.ndarray:
+    """Return [N] the row at which each row's page starts, of rows sorted by request and time."""
+    request = times.select(pl.struct(_ID).rle_id()).to_series().to_numpy()
+    ts = times["ts"].to_physical().to_numpy()
+    lasts = PAGE_LASTS // timedelta(microseconds=1)
+    start = np.empty(len(times), dtype=np.int64)
+    current = 0
+    for row in range(len(times)):
+        if request[row] != request[current] or ts[row] - ts[current] > lasts:
+            current = row
+        start[row] = current
+    return start
+
+
+def _answered_pages(events: pl.DataFrame, impressions: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Return for each event the time of the page that showed its item, and of the one it is of.
+
+    The second falls back on the pages of its request that showed other items. Null: there is none.
+    """
+    showing = _newest_page(events, impressions, by=[*_ID, "item_id"])
+    any_page = _newest_page(events, impressions, by=list(_ID))
+    return showing, showing.zip_with(showing.is_not_null(), any_page)
+
+
+def _newest_page(events: pl.DataFrame, impressions: pl.DataFrame, *, by: list[str]) -> pl.Series:
+    """Return the time of the newest page, by its keys, not after each event; else the first."""
+    pages = impressions.select(*by, "ts", page_ts="ts").unique().sort("ts")
+    first = pages.group_by(by).agg(first_ts=pl.col("ts").min())
+    found = (
+        events.select(*by, "ts")
+        .with_row_index("row")
+        .sort("ts")
+        .join_asof(
+            pages,
+            on="ts",
+            by=by,
+            strategy="backward",
+            check_sortedness=False,  # cannot be checked per key; both sides are sorted above
+        )
+        .join(first, on=by, how="left")
+        .sort("row")
+    )
+    return found.select(pl.coalesce("page_ts", "first_ts"))["page_ts"]
+
+
+def _with_relevance(impressions: pl.DataFrame, liked: pl.DataFrame) -> pl.DataFrame:
+    """Add the worth of the best answer to each impression, 0 without one, and sort."""
+    keys = [*_ID, "item_id", "ts"]
+    worth = pl.col("action").replace_strict(dict(RELEVANCE), return_dtype=pl.Int32, default=1)
+    best = liked.group_by(*_ID, "item_id", ts="page_ts").agg(relevance=worth.max())
+    return (
+        impressions.join(best, on=keys, how="left")
+        .select(*keys, pl.col("relevance").fill_null(0))
+        .sort("ts", *_ID, "item_id")
+    )
+
+
+def _without_oversized(impressions: pl.DataFrame, max_items: int) -> pl.DataFrame:
+    return impressions.filter(pl.len().over(*_ID, "ts") <= max_items)
+
+
+def _num_pages(impressions: pl.DataFrame) -> int:
+    return impressions.select(pl.struct(*_ID, "ts").n_unique()).item() if len(impressions) else 0
+
+
+def _num_mixed(impressions: pl.DataFrame, by: list[str], column: str) -> int:
+    """Return how many groups hold more than one value of the column."""
+    values = impressions.group_by(by).agg(pl.col(column).n_unique())
+    return len(values.filter(pl.col(column) > 1))
