@@ -1,13 +1,13 @@
 """The image behind an item's `image_uri`: where it may come from, and at what cost at most."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from catalog.images.addresses import Network
+from catalog.images.base64_text import decode_base64, without_space
 from catalog.images.check import MAX_BYTES, MAX_PIXELS, check_image, check_size
 from catalog.records import Item, RecordError
 
@@ -160,12 +160,13 @@ def data_uri(image: bytes) -> str:
 
 def _inline(uri: str, *, max_bytes: int) -> bytes:
     head, comma, payload = uri.partition(",")
-    if not comma or not head.endswith(";base64"):
+    if not comma or not head.lower().endswith(";base64"):
         raise RecordError("media", "a data: URI must have the form data:<type>;base64,<image>")
+    payload = without_space(unquote(payload) if "%" in payload else payload)
     check_size(len(payload) * 3 // 4 - payload.count("=", -2), max_bytes=max_bytes)
     try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(payload)
+    except ValueError as error:
         raise RecordError("media", f"the data: URI is not base64: {error}") from error
 
 

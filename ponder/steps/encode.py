@@ -1,7 +1,5 @@
 """Lines of JSON to rows with vectors: what `ponder encode` does."""
 
-import base64
-import binascii
 import json
 import sys
 from collections import deque
@@ -16,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.images.base64_text import decode_base64
 from embedder.content import Action, Answer, Content, Failure, prefix
 from embedder.prompting.template import item_text
 
@@ -115,8 +114,8 @@ def _image(image: str, folder: Path) -> bytes:
     if not image.startswith("data:"):
         return (folder / image).read_bytes()
     try:
-        return base64.b64decode(image.partition(";base64,")[2], validate=True)
-    except binascii.Error as error:
+        return decode_base64(image.partition(";base64,")[2])
+    except ValueError as error:
         raise ValueError(f"the data: URI must be base64: {error}") from error
 
 

@@ -5,6 +5,7 @@ import gc
 import os
 import tracemalloc
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 
@@ -38,6 +39,26 @@ def test_an_inline_image_comes_back_as_it_was(image):
     assert load_image(item(data_uri(image)), base_dir=None) == image
     encoded = base64.b64encode(image).decode()
     assert load_image(item(f"data:image/png;base64,{encoded}"), base_dir=None) == image
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda image: base64.encodebytes(image).decode(),  # lines of 76 and a line end
+        lambda image: base64.encodebytes(image).decode().replace("\n", "\r\n\t"),
+        lambda image: " " + base64.b64encode(image).decode() + "\r\n",
+        lambda image: quote(base64.encodebytes(image).decode(), safe=""),  # a URI's own escapes
+    ],
+)
+@pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:;BASE64,"])
+def test_an_inline_image_may_be_wrapped_as_mime_does(image, wrapped, head):
+    assert load_image(item(head + wrapped(image)), base_dir=None) == image
+
+
+def test_wrapping_does_not_count_against_the_size_of_an_image(image):
+    config = ImageConfig(max_bytes=len(image))
+    wrapped = "data:;base64," + base64.encodebytes(image).decode()
+    assert load_image(item(wrapped), base_dir=None, config=config) == image
 
 
 @pytest.mark.parametrize(
