@@ -48,7 +48,10 @@ class IndexConfig:
     """HNSW: candidates looked at in a search; raised to the number asked for when that is more."""
 
     search_timeout_s: float = 5.0
-    """Give up on one search after this many seconds."""
+    """Give up on what one query asks of Milvus, all calls together, after this many seconds."""
+
+    call_timeout_s: float = 300.0
+    """Give up on one call that no query waits for, such as a sync's, after this many seconds."""
 
     upsert_bytes: int = 16 * 2**20
     """Size of one write, in bytes; Milvus refuses messages above 64 MiB."""
@@ -68,7 +71,14 @@ class IndexConfig:
             raise ValueError(
                 f"index_type must be one of {get_args(IndexType)}, got {self.index_type!r}"
             )
-        for name in ("m", "ef_construction", "ef", "search_timeout_s", "page_rows"):
+        for name in (
+            "m",
+            "ef_construction",
+            "ef",
+            "search_timeout_s",
+            "call_timeout_s",
+            "page_rows",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 < self.upsert_bytes <= 48 * 2**20:

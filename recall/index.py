@@ -229,7 +229,6 @@ class ItemIndex(Versions):
             limit=depth,
             output_fields=["item_id"],  # without it Milvus Lite sends the vectors along
             search_params=search_params(self.config, depth=depth),
-            timeout=self.config.search_timeout_s,
         )
         return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
 

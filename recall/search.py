@@ -8,6 +8,7 @@ promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 
 from embedder.content import Action, Content, Encoder, Encoding, Policy
 from features.profile import ProfileConfig, profile_vector
+from recall.client import within
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS, Filter
 from recall.index import ItemIndex
@@ -78,10 +80,25 @@ class Recall:
         Raises:
             Unavailable: none has been promoted yet.
         """
-        version = self.index.live_version()
+        with self.in_time():
+            version = self.index.live_version()
         if version is None:
             raise Unavailable("no model version is live; promote one first")
         return version
+
+    def in_time(self) -> AbstractContextManager[None]:
+        """Let all that a block asks of Milvus end within the search timeout, together."""
+        return within(self.index.config.search_timeout_s)
+
+    def count(self) -> tuple[str, int]:
+        """Return the model version that answers, and its number of items.
+
+        Raises:
+            Unavailable: none has been promoted yet.
+        """
+        with self.in_time():
+            version = self.live_version()
+            return version, self.index.count(version)
 
     def by_content(
         self,
@@ -124,12 +141,15 @@ class Recall:
             Unavailable: no version is live.
         """
         started = time.perf_counter()
-        version = self.live_version()
-        vectors = self.index.vectors([item_id], version)
-        if item_id not in vectors:
-            raise NotFound(f"item {item_id!r} is not in version {version!r}")
         filter = filter.excluding([item_id])
-        return self._search(vectors[item_id], version, top_k=top_k, filter=filter, started=started)
+        with self.in_time():
+            version = self.live_version()
+            vectors = self.index.vectors([item_id], version)
+            if item_id not in vectors:
+                raise NotFound(f"item {item_id!r} is not in version {version!r}")
+            return self._search(
+                vectors[item_id], version, top_k=top_k, filter=filter, started=started
+            )
 
     def by_user(
         self,
@@ -175,14 +195,17 @@ class Recall:
             Unavailable: no version is live.
         """
         started = time.perf_counter()
-        version = self.live_version()
-        known, vectors = self._newest_known(history, version)
-        if not known:
-            raise NotFound(f"none of the history's {len(history)} items is in version {version!r}")
-        profile = profile_vector(np.stack(vectors), half_life=self._config.half_life)
-        if exclude_seen:
-            filter = filter.excluding(list(dict.fromkeys([*known, *history]))[:MAX_IDS])
-        return self._search(profile, version, top_k=top_k, filter=filter, started=started)
+        with self.in_time():
+            version = self.live_version()
+            known, vectors = self._newest_known(history, version)
+            if not known:
+                raise NotFound(
+                    f"none of the history's {len(history)} items is in version {version!r}"
+                )
+            profile = profile_vector(np.stack(vectors), half_life=self._config.half_life)
+            if exclude_seen:
+                filter = filter.excluding(list(dict.fromkeys([*known, *history]))[:MAX_IDS])
+            return self._search(profile, version, top_k=top_k, filter=filter, started=started)
 
     def _newest_known(
         self, history: Sequence[str], version: str
@@ -224,9 +247,10 @@ class Recall:
     ) -> Candidates:
         if not 1 <= top_k <= MAX_TOP_K:
             raise InvalidQuery(f"top_k must be in [1, {MAX_TOP_K}], got {top_k}")
-        ranked = self.index.search(
-            vector_D[None], version, limit=top_k, expression=filter.expression()
-        )
+        with self.in_time():
+            ranked = self.index.search(
+                vector_D[None], version, limit=top_k, expression=filter.expression()
+            )
         return Candidates(
             frame=ranked.drop("query_index"),
             version=version,

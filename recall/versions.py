@@ -10,6 +10,7 @@ from typing import Self
 from pymilvus import MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+from recall.client import TimedClient
 from recall.collection import IndexConfig, channel_options, collection_name, version_of
 from recall.errors import NotFound, Unavailable
 
@@ -20,7 +21,7 @@ class Versions:
     """The collections of one alias, one per model version."""
 
     def __init__(self, client: MilvusClient, config: IndexConfig) -> None:
-        self._client = client
+        self._client = TimedClient(client, timeout_s=config.call_timeout_s)
         self._loaded: set[str] = set()
         self.config = config
 

@@ -1,7 +1,7 @@
 """The HTTP service: candidates, recommendations, health and metrics.
 
-Endpoints are plain functions, so that FastAPI runs each in a thread and a slow query does not
-hold up the others.
+Queries are answered on threads, so that a slow one does not hold up the others. Health has threads
+of its own and metrics need none: both are there when every query waits for Milvus.
 """
 
 import time
@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recall.search import Recall
-from serving.errors import add_error_handlers
+from serving.errors import add_error_handlers, error_replies
 from serving.images import MAX_BASE64_CHARS
 from serving.limits import BodyLimit
 from serving.metrics import ServingMetrics, counted, timed
@@ -18,12 +18,21 @@ from serving.recall import answer
 from serving.recommend import Recommender
 from serving.replies import RecallReply, RecommendReply
 from serving.requests import RecallRequest, RecommendRequest
+from serving.workers import Workers
 
 MAX_BODY_BYTES = MAX_BASE64_CHARS + 4 * 2**20  # an image, and the longest history and filter
+BODY_TIMEOUT_S = 10.0
+QUERY_THREADS = 40
+HEALTH_THREADS = 4
 
 
 def create_app(
-    recall: Recall, recommender: Recommender | None = None, *, max_body_bytes: int = MAX_BODY_BYTES
+    recall: Recall,
+    recommender: Recommender | None = None,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+    wait_s: float = 5.0,
 ) -> FastAPI:
     """Build an app that answers from `recall`.
 
@@ -31,52 +40,60 @@ def create_app(
         recall: open for as long as the app runs; the caller closes its index.
         recommender: over the same recall; without it there is no /v1/recommend.
         max_body_bytes: the largest request, in bytes; above it the answer is 413.
+        body_timeout_s: seconds for a request to come whole; after them the answer is 408.
+        wait_s: seconds that a request waits for a thread; after them the answer is 503.
     """
     app = FastAPI(title="Ponder", version="1")
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s)
     add_error_handlers(app)
     metrics = ServingMetrics()
-    _add_recall(app, recall, metrics)
+    queries = Workers(QUERY_THREADS, wait_s=wait_s)
+    _add_recall(app, recall, metrics, queries)
     if recommender is not None:
-        _add_recommend(app, recommender, metrics)
+        _add_recommend(app, recommender, metrics, queries)
+    health = Workers(HEALTH_THREADS, wait_s=wait_s)
 
-    @app.get("/healthz")
-    def healthz() -> dict[str, str | int]:
+    @app.get("/healthz", responses=error_replies(503))
+    async def healthz() -> dict[str, str | int]:
         """Return the live version and its number of items; 503 when no version answers."""
-        version = recall.live_version()
-        return {"version": version, "rows": recall.index.count(version)}
+        version, rows = await health.run(recall.count)
+        return {"version": version, "rows": rows}
 
     @app.get("/metrics")
-    def get_metrics() -> Response:
+    async def get_metrics() -> Response:
         """Return counts and times as Prometheus reads them."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
 
 
-def _add_recall(app: FastAPI, recall: Recall, metrics: ServingMetrics) -> None:
-    @app.post("/v1/recall")
-    def post_recall(request: RecallRequest) -> RecallReply:
+def _add_recall(app: FastAPI, recall: Recall, metrics: ServingMetrics, workers: Workers) -> None:
+    @app.post("/v1/recall", responses=error_replies(404, 408, 413, 422, 500, 503))
+    async def post_recall(request: RecallRequest) -> RecallReply:
         """Find candidates for one query."""
         started = time.perf_counter()
         with counted(metrics.recall_answers, request.kind):
-            candidates = answer(recall, request)
+            candidates = await workers.run(lambda: answer(recall, request))
         metrics.recall_seconds.labels(request.kind, candidates.action or "none").observe(
             time.perf_counter() - started
         )
         return RecallReply.of(candidates)
 
 
-def _add_recommend(app: FastAPI, recommender: Recommender, metrics: ServingMetrics) -> None:
-    @app.post("/v1/recommend")
-    def post_recommend(request: RecommendRequest) -> RecommendReply:
+def _add_recommend(
+    app: FastAPI, recommender: Recommender, metrics: ServingMetrics, workers: Workers
+) -> None:
+    @app.post("/v1/recommend", responses=error_replies(404, 408, 409, 413, 422, 500, 503))
+    async def post_recommend(request: RecommendRequest) -> RecommendReply:
         """Recommend items to one user, in the ranker's order.
 
         409 when the ranker was trained on other features or on another version than the live one,
         503 when none was trained.
         """
         with counted(metrics.recommend_answers), timed(metrics.recommend_seconds):
-            found = recommender.recommend(
-                request.user_id, top_k=request.top_k, filter=request.filter
+            found = await workers.run(
+                lambda: recommender.recommend(
+                    request.user_id, top_k=request.top_k, filter=request.filter
+                )
             )
         return RecommendReply.of(found)

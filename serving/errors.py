@@ -1,16 +1,22 @@
 """What goes wrong while answering, and how HTTP tells of it: a status, a type and a sentence."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
 
 from recall.errors import IndexFailed, InvalidQuery, NotFound, Unavailable
 
 logger = logging.getLogger(__name__)
+
+MAX_FIELDS = 20
+MAX_FIELD_CHARS = 100
 
 
 class RankerMismatch(RuntimeError):
@@ -29,7 +35,65 @@ ANSWERS: dict[type[Exception], Answer] = {
     NotFound: Answer(404, "not_found"),
     RankerMismatch: Answer(409, "ranker_mismatch"),
     Unavailable: Answer(503, "unavailable"),
+    IndexFailed: Answer(503, "unavailable"),
 }
+
+HTTP_NAMES = {408: "timeout", 413: "too_large", 503: "unavailable"}
+"""Types of errors by status, where the type is not the status's own name."""
+
+
+class WrongField(BaseModel):
+    """A field that was refused."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    field: str
+    """Where it stands, e.g. `body.filter.category_in`."""
+
+    message: str
+    """What it must be."""
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """For programs: one of the types listed in docs/serving.md."""
+
+    message: str
+    """For people: what must hold, and what was got."""
+
+    fields: list[WrongField] = []
+    """The first fields that were refused; only with `invalid_request`."""
+
+
+class ErrorReply(BaseModel):
+    """The one form of every error, whatever the address and the status."""
+
+    error: ErrorDetail
+
+
+def error_replies(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Return the OpenAPI entry of answers with these statuses."""
+    return {
+        status: {"model": ErrorReply, "description": HTTPStatus(status).phrase}
+        for status in statuses
+    }
+
+
+def error_response(
+    status: int,
+    name: str,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **details: object,
+) -> JSONResponse:
+    """Return an error in the one form that all have."""
+    error = {"type": name, "message": message, **details}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -37,36 +101,51 @@ def add_error_handlers(app: FastAPI) -> None:
     for kind, answer in ANSWERS.items():
         app.add_exception_handler(kind, _handler(answer))
     app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(IndexFailed, _index_failed)
     app.add_exception_handler(Exception, _unexpected)
 
 
 def _handler(answer: Answer) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, error: Exception) -> Response:
-        return _error(answer.status, answer.name, str(error))
+        return error_response(answer.status, answer.name, _shown(str(error)))
 
     return handle
 
 
 def _invalid_request(request: Request, error: Exception) -> Response:
-    # What was sent is not sent back: it may be an image of megabytes.
+    # What was sent is not sent back: it may be an image of megabytes, or ten thousand wrong ids.
+    wrong = error.errors()  # type: ignore[attr-defined]
     fields = [
-        {"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]}
-        for e in error.errors()  # type: ignore[attr-defined]
+        {"field": _shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS]}
+        | {"message": _shown(e["msg"])}
+        for e in wrong[:MAX_FIELDS]
     ]
     message = "; ".join(f"{f['field']}: {f['message']}" for f in fields)
-    return _error(422, "invalid_request", message, fields=fields)
+    if len(wrong) > MAX_FIELDS:
+        message += f"; and {len(wrong) - MAX_FIELDS} more"
+    return error_response(422, "invalid_request", message, fields=fields)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # FastAPI's word for a body that its JSON reader gives up on
+        return error_response(422, "invalid_request", "the body must be JSON that can be read")
+    status = HTTPStatus(error.status_code)
+    name = HTTP_NAMES.get(status) or status.phrase.lower().replace(" ", "_").replace("-", "_")
+    message = f"{status.phrase}: {request.method} {_shown(request.url.path)[:MAX_FIELD_CHARS]}"
+    return error_response(status, name, message, headers=error.headers)
 
 
 def _index_failed(request: Request, error: Exception) -> Response:
     logger.error("Milvus failed: %s", error)
-    return _error(503, "unavailable", "the index cannot answer now; try again later")
+    return error_response(503, "unavailable", "the index cannot answer now; try again later")
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    return _error(500, "internal", "something went wrong here; the log says what")
+    return error_response(500, "internal", "something went wrong here; the log says what")
 
 
-def _error(status: int, name: str, message: str, **details: object) -> JSONResponse:
-    error = {"type": name, "message": message, **details}
-    return JSONResponse({"error": error}, status_code=status)
+def _shown(text: str) -> str:
+    """Return text that UTF-8 can write: half a surrogate pair is told by its number."""
+    return text.encode("utf-8", "backslashreplace").decode()

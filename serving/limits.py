@@ -1,29 +1,50 @@
-"""How much a client may send."""
+"""How much a client may send, and how long it may take."""
 
-from starlette.responses import JSONResponse
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors import error_response
+
+
+class _TooLarge(Exception):
+    """The body has more bytes than a request may have."""
+
+
+class _ClientGone(Exception):
+    """The client hung up before its body was there."""
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to a body above a limit.
+    """ASGI middleware that answers 413 to a body above a limit, and 408 to one that does not come.
 
     The bytes are counted as they come, since a chunked request announces no length.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
+        """Pass on to `app` what has at most `max_bytes` and is there within `timeout_s`."""
         self._app = app
         self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await self._body(receive)
-        if body is None:
+        try:
+            body = await asyncio.wait_for(self._body(receive), self._timeout_s)
+        except _ClientGone:
+            return  # nobody is there to be answered
+        except _TooLarge:
             message = f"a request must have at most {self._max_bytes} bytes"
-            error = {"type": "too_large", "message": message}
-            await JSONResponse({"error": error}, status_code=413)(scope, receive, send)
+            await error_response(413, "too_large", message)(scope, receive, send)
+            return
+        except TimeoutError:
+            message = f"a request must be there whole within {self._timeout_s:g} s"
+            # Else the connection would wait for the rest of this body before the next request.
+            refusal = error_response(408, "timeout", message, headers={"connection": "close"})
+            await refusal(scope, receive, send)
             return
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -32,12 +53,14 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _body(self, receive: Receive) -> bytes:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGone
             body += message.get("body", b"")
             if len(body) > self._max_bytes:
-                return None
-            if not message.get("more_body", False):  # the end, or the client has gone
+                raise _TooLarge
+            if not message.get("more_body", False):
                 return bytes(body)

@@ -51,7 +51,7 @@ def counted(answers: Counter, *labels: str) -> Iterator[None]:
         yield
         outcome = "ok"
     except tuple(ANSWERS) as error:
-        outcome = ANSWERS[type(error)].name
+        outcome = next(answer.name for kind, answer in ANSWERS.items() if isinstance(error, kind))
         raise
     finally:
         answers.labels(*labels, outcome).inc()

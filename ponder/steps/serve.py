@@ -8,12 +8,11 @@ from ponder.wiring.stores import open_index
 
 def serve(settings: Settings, *, host: str, port: int) -> None:
     """Answer over HTTP until stopped; the model is loaded before the service listens."""
-    import uvicorn
-
     from serving.app import create_app
+    from serving.server import run
 
     open_encoder(settings)
     with open_index(settings) as milvus:
         recall = open_recall(settings, milvus)
         app = create_app(recall, open_recommender(settings, recall))
-        uvicorn.run(app, host=host, port=port, log_level="warning")
+        run(app, host=host, port=port)

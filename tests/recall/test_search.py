@@ -6,6 +6,7 @@ import pytest
 
 from embedder.content import Content
 from features.profile import ProfileConfig
+from recall.collection import IndexConfig
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
@@ -159,6 +160,8 @@ def test_a_promotion_in_the_middle_of_a_request_does_not_mix_versions(index, row
 
 def test_no_live_version_is_unavailable(index, encoder):
     class Dark:
+        config = IndexConfig(uri="dark.db")
+
         def live_version(self):
             return None
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from recall.collection import IndexConfig
 from recall.search import Recall
 from serving.app import create_app
 from serving.requests import MAX_TEXT_CHARS
@@ -149,6 +150,8 @@ def test_health_names_the_version_and_counts_its_rows(client):
 
 def test_without_a_live_version_health_and_queries_are_unavailable(recall):
     class Dark:
+        config = IndexConfig(uri="dark.db")
+
         def live_version(self):
             return None
 

@@ -1,0 +1,65 @@
+"""A Milvus client whose every call ends in time, and fails in one way.
+
+pymilvus waits for ever for a server that has stopped answering unless each call is given a time,
+and tells of one that ran out of it by an error of gRPC's and not by one of its own.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from pymilvus import MilvusClient
+
+from recall.errors import IndexFailed
+
+_DEADLINE: ContextVar[float | None] = ContextVar("_DEADLINE", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Give all calls of the block `seconds` together; of nested blocks the earlier end holds."""
+    outer, deadline = _DEADLINE.get(), time.monotonic() + seconds
+    token = _DEADLINE.set(deadline if outer is None else min(outer, deadline))
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(token)
+
+
+class TimedClient:
+    """A MilvusClient, called by the same names.
+
+    A call outside of any block of `within` may take `timeout_s`. One that is out of time, or cannot
+    reach the server, raises IndexFailed.
+    """
+
+    def __init__(self, client: MilvusClient, *, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._client.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        @functools.wraps(method)
+        def call(*args: Any, **options: Any) -> Any:
+            left = self._left()
+            if left <= 0:
+                raise IndexFailed(message=f"no time was left for {name}")
+            try:
+                return method(*args, timeout=left, **options)
+            except grpc.RpcError as error:
+                raise IndexFailed(message=f"{name}: {error.code().name}") from error
+
+        return call
+
+    def _left(self) -> float:
+        deadline = _DEADLINE.get()
+        return self._timeout_s if deadline is None else deadline - time.monotonic()

@@ -1,0 +1,79 @@
+"""Tests for serving/server.py: no client keeps a service from stopping."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+SERVICE = """
+import sys
+from serving.app import create_app
+from serving.server import run
+
+class Silent:
+    pass
+
+app = create_app(Silent(), body_timeout_s=float(sys.argv[2]))
+run(app, host="127.0.0.1", port=int(sys.argv[1]), grace_s=1)
+"""
+HEAD = b"POST /v1/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+
+
+def started(body_timeout_s):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(port), str(body_timeout_s)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return service, port
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    service.kill()
+    raise TimeoutError("the service does not listen")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        HEAD,
+        HEAD + b"content-length: 100\r\n\r\n{",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n",
+    ],
+    ids=["nothing", "half-a-head", "half-a-body", "no-chunk"],
+)
+def test_a_half_sent_request_does_not_hold_up_the_end(sent):
+    service, port = started(body_timeout_s=60)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(sent)
+        time.sleep(0.3)
+        asked = time.monotonic()
+        service.send_signal(signal.SIGTERM)
+        _, said = service.communicate(timeout=30)
+        assert time.monotonic() - asked < 8
+    assert "Traceback" not in said
+
+
+def test_a_half_sent_body_is_answered_and_its_connection_closed():
+    service, port = started(body_timeout_s=0.5)
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.settimeout(20)
+            client.sendall(HEAD + b"content-length: 100\r\n\r\n{")
+            reply = b"".join(iter(lambda: client.recv(4096), b""))  # until it is closed
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert json.loads(body)["error"]["type"] == "timeout"
+    finally:
+        service.kill()
+        service.communicate()
