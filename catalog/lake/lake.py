@@ -21,7 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
-from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, TABLES, Table
+from catalog.lake.tables import DEAD_LETTERS, EVENT_CORRECTIONS, EVENTS, ITEMS, TABLES, Table
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
 from catalog.lake.upsert import Upsert, UpsertCounts, plan_events, plan_upsert
 
@@ -147,7 +147,8 @@ class Lake:
         """Upsert events: the newest form of each is stored. Return what became of them.
 
         An event that comes again changes nothing. Should its id come with another content, the
-        later `ts` wins, whatever order they come in; ties are settled in `catalog.lake.upsert`.
+        later `ts` wins, whatever order they come in; ties are settled in `catalog.lake.upsert`. A
+        form that somebody dropped or corrected (`catalog.lake.event_corrections`) stays out.
 
         Args:
             rows: in the columns of `events`; one event may occur many times.
@@ -156,6 +157,11 @@ class Lake:
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
+        corrected = self.read(EVENT_CORRECTIONS, EVENTS.schema.names())
+        if len(corrected):
+            rows = rows.join(
+                corrected, on=corrected.columns, how="anti", nulls_equal=True, maintain_order="left"
+            )
         return self._upsert(EVENTS, rows, plan_events, transactions)
 
     def insert_new(self, table: Table, rows: pl.DataFrame) -> int:

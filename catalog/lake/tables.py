@@ -72,6 +72,18 @@ EVENTS = Table(
     },
 )
 
+EVENT_CORRECTIONS = Table(
+    name="event_corrections",
+    key=("event_id", "corrected_at"),
+    columns={
+        **EVENTS.columns,  # the event as it was
+        "corrected_at": TIME,
+        "corrected_by": pl.String,
+        "reason": pl.String,
+        "became": pl.String,  # JSON of the event as it is now; null: it was dropped
+    },
+)
+
 MEDIA = Table(
     name="media",
     key=("hash",),
@@ -140,5 +152,14 @@ EMBEDDINGS = Table(
 
 TABLES = {
     table.name: table
-    for table in (ITEMS, EVENTS, MEDIA, DEAD_LETTERS, RATIONALES, GENERATED_RATIONALES, EMBEDDINGS)
+    for table in (
+        ITEMS,
+        EVENTS,
+        EVENT_CORRECTIONS,
+        MEDIA,
+        DEAD_LETTERS,
+        RATIONALES,
+        GENERATED_RATIONALES,
+        EMBEDDINGS,
+    )
 }

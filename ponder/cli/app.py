@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ponder.cli import config, dead_letters, embedder, lake, models
+from ponder.cli import config, dead_letters, embedder, events, lake, models
 from ponder.cli.bazaar import bazaar
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
 app.add_typer(lake.app, name="lake")
 app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")

@@ -61,7 +61,7 @@ def test_a_table_nobody_wrote_reads_as_empty(lake):
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_rows_come_back_with_the_types_they_went_in_with(lake, table):
     nulls = pl.DataFrame({name: [None] for name in table.schema}, schema=table.schema)
-    row = nulls.with_columns(pl.lit("1").cast(table.schema[name]).alias(name) for name in table.key)
+    row = nulls.with_columns(pl.lit(1).cast(table.schema[name]).alias(name) for name in table.key)
     assert lake.insert_new(table, row) == 1
     assert_frame_equal(lake.read(table), row)
 
