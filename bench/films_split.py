@@ -24,6 +24,9 @@ from bench.films_data import Films
 from evaluation.leave_last_out import leave_last_out
 from features.histories import HistoryConfig, positive_events
 
+ANY_RATING = HistoryConfig(min_rating=0.0)
+"""The floors of the data set hold out the last film that was rated, liked or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:
@@ -80,7 +83,9 @@ def split(films: Films, events: pl.DataFrame, *, share: float = 0.9) -> Split:
         share: of the likes in `events` that come before `at`.
     """
     at = likes(events)["ts"].sort()[int(share * len(likes(events)))]
-    rated, held_out = leave_last_out(events, candidate_items=films.ids("poster"))
+    rated, held_out = leave_last_out(
+        events, candidate_items=films.ids("poster"), history=ANY_RATING
+    )
     return Split(
         at=at,
         known=rated.filter(pl.col("ts") < at),

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 ITEM_INDEX = Asset("item_index")
 MATCH_FEATURES = Asset("match_features")
@@ -95,9 +96,12 @@ def nightly():
     def features():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
-        from ponder.steps.features import export_features
+        from ponder.steps.features import NothingToLearn, export_features
 
-        return json_form(export_features(load_settings()))
+        try:
+            return json_form(export_features(load_settings()))
+        except NothingToLearn as nothing:
+            raise AirflowSkipException(str(nothing)) from nothing
 
     @task
     def ranker():

@@ -57,7 +57,12 @@ class PageCounts:
     """Left out: pages of more items than a ranker can take."""
 
     def oddities(self) -> dict[str, int]:
-        """Return what was left out or mended, by reason, without reasons that never occurred."""
+        """Return what was left out or mended, by reason, without reasons that never occurred.
+
+        A log that shows nothing at all, such as one of ratings, has nothing odd about it.
+        """
+        if not (self.pages or self.oversized_pages or self.impressions_without_request):
+            return {}
         right = ("pages", "impressions", "liked")
         counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: count for name, count in counts.items() if count and name not in right}

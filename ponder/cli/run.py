@@ -67,9 +67,8 @@ def _run(
 
 def _rank(settings: Settings) -> dict[str, Any]:
     """Export features and train the ranker; only say so where there is nothing to learn from."""
-    from ponder.steps.features import export_features
+    from ponder.steps.features import NothingToLearn, export_features
     from ponder.steps.rank import train_ranker
-    from ranker.training_table import NothingToLearn
 
     try:
         with bar("features"):

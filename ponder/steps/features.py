@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from features.pages import PageCounts
 from ponder.settings import Settings
 from ponder.steps.rank import read_log
-from ranker.training_table import Protocol, training_table
+from ranker.training_table import NothingToLearn, Protocol, training_table
+
+__all__ = ["ExportedFeatures", "NothingToLearn", "export_features"]
 
 logger = logging.getLogger(__name__)
 

@@ -191,6 +191,19 @@ def test_landing_says_so_when_there_is_nothing_to_land(nightly, monkeypatch):
         nightly.get_task("land").python_callable(params={"data": ""})
 
 
+def test_a_night_without_anything_to_rank_skips_the_ranker(nightly, monkeypatch):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from ranker.training_table import NothingToLearn
+
+    def export(settings):
+        raise NothingToLearn("the lake's events hold no requests to learn from")
+
+    monkeypatch.setattr("ponder.steps.features.export_features", export)
+    with pytest.raises(AirflowSkipException, match="no requests to learn from"):
+        nightly.get_task("features").python_callable()
+
+
 def rows(settings, table) -> pl.DataFrame:
     frame = open_lake(settings).read(table).sort(table.key)
     return frame.drop("failed_at", strict=False)  # the clock of the landing

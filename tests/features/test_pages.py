@@ -88,6 +88,10 @@ def test_a_page_that_is_right_counts_nothing_odd():
     assert (made.pages, made.impressions, made.liked) == (1, 2, 1)
 
 
+def test_a_log_that_shows_nothing_counts_nothing_odd():
+    assert counts((None, "a", "rating", 0), ("r", "b", "click", 1)) == {}
+
+
 @pytest.mark.parametrize("blank", [None, "", " ", "\t\n"])
 def test_a_blank_request_is_absent_and_its_impressions_are_counted(blank):
     rows = [*shown(blank, "ab", 0), *shown(blank, "c", 600, "v"), *shown("r", "a", 5)]

@@ -1,6 +1,7 @@
 """Tests for ponder/cli/app.py: exit codes, JSON, and that every command explains itself."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -79,3 +80,15 @@ def test_run_goes_from_a_folder_to_a_report_and_a_second_run_embeds_nothing(tmp_
     second = json.loads(runner.invoke(app, arguments).stdout)
     assert second["embed"] == {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
     assert second["rank"] == first["rank"]
+
+
+def test_run_without_anything_to_rank_goes_live_and_says_so(tmp_path, bazaar):
+    shutil.copytree(bazaar, tmp_path / "data")
+    (tmp_path / "data" / "events.jsonl").unlink()
+    arguments = ["--home", str(tmp_path / "home"), "run", "--data", str(tmp_path / "data")]
+    result = runner.invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0
+    done = json.loads(result.stdout)
+    assert "no requests to learn from" in done["rank"]["nothing to rank"]
+    assert "promote" in done
+    assert (tmp_path / "home" / "reports" / "report.html").exists()

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from polars.testing import assert_frame_equal
 
 from catalog.images.addresses import parse_networks
 from catalog.images.image import ImageConfig
@@ -16,6 +17,7 @@ from catalog.ingest.rows import hash_image, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TIME
 from catalog.records import Item
 from features.centred_embeddings import CentredEmbeddings
+from features.export import read_export
 from features.table import build_features
 from ponder.reports.run.page import write_html
 from ponder.settings import Settings
@@ -248,6 +250,37 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     recommended = {found.item_id: found.recall_score for found in for_user.candidates}
     assert recommended == {found.item_id: found.score for found in by_recall}
     _is_ordered_by_the_whole_log(settings, user, for_user)
+
+
+def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, night, caplog):
+    night(settings, folder)
+    before = export_features(settings)
+    exported = read_export(settings.features_folder).frame
+    shown = next(row for row in rows(folder / "events.jsonl") if row["action"] == "impression")
+    odd = [
+        shown | {"event_id": "odd1", "user_id": "another"},
+        shown | {"event_id": "odd2", "request_id": ""},
+        shown | {"event_id": "odd3", "action": "click", "ts": "2020-01-01T00:00:00Z"},
+    ]
+    append(folder / "events.jsonl", *odd)
+    night(settings, folder)
+    after = export_features(settings)
+    assert (before.protocol, after.protocol) == ("impressions", "impressions")
+    assert after.num_rows == before.num_rows + 1
+    assert after.pages.oddities() == before.pages.oddities() | {
+        "shared_requests": 1,
+        "impressions_without_request": 1,
+        "events_before_page": 1,
+    }
+    assert "shared_requests=1" in " ".join(caplog.text.split())
+    keys = ["request_id", "user_id", "item_id", "ts"]
+    kept = read_export(settings.features_folder).frame.join(exported, on=keys, how="semi")
+    others = pl.col("request_id") != shown["request_id"]
+    assert_frame_equal(
+        kept.filter(others).select(*keys, "relevance").sort(keys),
+        exported.filter(others).select(*keys, "relevance").sort(keys),
+    )
+    train_ranker(settings)
 
 
 def _is_ordered_by_the_whole_log(settings, user, answer):
