@@ -15,6 +15,7 @@ IndexType = Literal["FLAT", "HNSW", "AUTOINDEX"]
 
 MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
 MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
+MAX_TAGS = 4_096  # the longest ARRAY of a server
 MAX_NAME_CHARS = 255
 NEVER_MS = 2**31 - 1  # how gRPC spells it
 
@@ -159,7 +160,7 @@ def item_schema(dim: int) -> CollectionSchema:
         DataType.ARRAY,
         element_type=DataType.VARCHAR,
         max_length=MAX_STRING_BYTES,
-        max_capacity=4096,
+        max_capacity=MAX_TAGS,
     )
     schema.add_field("attributes", DataType.JSON)
     schema.add_field("created_at", DataType.INT64)  # microseconds since 1970, UTC

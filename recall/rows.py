@@ -6,13 +6,14 @@ Shape legend: N = rows, D = embedding dimension.
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from recall.collection import MAX_STRING_BYTES
+from recall.collection import MAX_STRING_BYTES, MAX_TAGS
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,9 @@ def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
     """Return rows that Milvus will take, each with the hash that tells whether it has changed.
 
     What Milvus could not hold is left out rather than cut short, because a filter on half a value
-    would lie: an over-long tag is dropped, an over-long category becomes null, an over-large set
-    of attributes becomes empty. Their number is logged.
+    would lie: an over-long tag is dropped, and tags beyond 4,096; an over-long category becomes
+    null; an over-large set of attributes keeps those that a filter can ask for, the smallest first.
+    The items are logged, the first of them by id.
 
     Args:
         rows: one row per item.
@@ -90,20 +92,52 @@ def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
     vector_matrix(rows["vector"], dim=dim)
     kept = rows.select("item_id", "vector", *METADATA).with_columns(
         pl.when(pl.col("category").str.len_bytes() <= MAX_STRING_BYTES).then("category"),
-        pl.col("tags").list.eval(
-            pl.element().filter(pl.element().str.len_bytes() <= MAX_STRING_BYTES)
-        ),
-        pl.when(pl.col("attributes").str.len_bytes() <= MAX_STRING_BYTES)
-        .then("attributes")
-        .otherwise(pl.lit("{}"))
-        .alias("attributes"),
+        pl.col("tags")
+        .list.eval(pl.element().filter(pl.element().str.len_bytes() <= MAX_STRING_BYTES))
+        .list.head(MAX_TAGS),
+        pl.Series("attributes", map(filterable, rows["attributes"]), dtype=pl.String),
         pl.col("created_at").dt.epoch("us"),
     )
     trimmed = [rows[name].ne_missing(kept[name]) for name in ("category", "tags", "attributes")]
-    if num_trimmed := (trimmed[0] | trimmed[1] | trimmed[2]).sum():
-        logger.warning("metadata too large for the index: items=%d", num_trimmed)
+    if ids := rows["item_id"].filter(trimmed[0] | trimmed[1] | trimmed[2]).sort().to_list():
+        logger.warning("metadata too large for the index: items=%d first=%s", len(ids), ids[:5])
     hashes = [_row_hash(row) for row in kept.select(METADATA).iter_rows()]
     return kept.with_columns(pl.Series("row_hash", hashes, dtype=pl.String))
+
+
+def filterable(attributes: str) -> str:
+    """Return a JSON object as the index can hold it: what is too large keeps what filters ask for.
+
+    A filter compares texts, numbers and truth values; a list or an object within the attributes
+    meets no condition. Of those the smallest are kept, ties in order of their names, until the next
+    one would not fit.
+
+    Example:
+        >>> large = json.dumps({"price": 3, "story": "x" * 70_000, "parts": [1, 2]})
+        >>> filterable(large), filterable('{"parts": [1, 2]}')
+        ('{"price": 3}', '{"parts": [1, 2]}')
+    """
+    if len(attributes.encode()) <= MAX_STRING_BYTES:
+        return attributes
+    # Read as Milvus will be given it, and measured as it will be sent.
+    values = json.loads(attributes, parse_int=_json_integer)
+    scalars = {name: value for name, value in values.items() if _can_be_asked_for(value)}
+    size_of = {name: len(_json({name: value}).encode()) for name, value in scalars.items()}
+    kept, room = {}, MAX_STRING_BYTES
+    for name in sorted(scalars, key=lambda name: (size_of[name], name)):
+        room -= size_of[name]
+        if room < 0:
+            break
+        kept[name] = scalars[name]
+    return _json(kept)
+
+
+def _can_be_asked_for(value: Any) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)
 
 
 def _row_hash(values: tuple[Any, ...]) -> str:

@@ -64,7 +64,45 @@ def test_metadata_too_large_for_milvus_is_left_out_and_counted(rows, caplog):
     assert kept["category"].to_list() == [None, "books"]
     assert kept["tags"].to_list() == [["ok"], ["ok"]]
     assert kept["attributes"].to_list() == ["{}", '{"k": 1}']
-    assert "items=1" in caplog.text
+    assert "items=1 first=['a']" in caplog.text
+
+
+STORY = "x" * 80_000
+AS_LARGE = {f"k{n}": "x" * 1_000 for n in range(80)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kept"),
+    [
+        ({"price": 3, "story": STORY}, {"price": 3}),
+        ({"brand": "é", "parts": [STORY], "more": {"a": STORY}}, {"brand": "é"}),
+        ({"is_new": True, "none": None, "rate": 0.5, STORY: 1}, {"is_new": True, "rate": 0.5}),
+        ({"parts": [1] * 40_000}, {}),
+        ({"year": 1999} | AS_LARGE, {"year": 1999} | {f"k{n}": "x" * 1_000 for n in range(64)}),
+        ({"big": 10**400, "large": 10**20, "story": STORY}, {"large": 1e20}),
+    ],
+    ids=["text", "nested", "scalars", "lists-alone", "many", "huge-number"],
+)
+def test_of_attributes_too_large_the_filterable_are_kept_smallest_first(
+    rows, attributes, kept, caplog
+):
+    # {"year": 1999} has 14 bytes, {"k0": "x..."} 1,010 and {"k10": "x..."} 1,011: beside the year
+    # and k0 to k9 there is room in 65,535 for 54 more, k10 to k63.
+    frame = rows(a=[1, 0], b=[0, 1]).with_columns(
+        attributes=pl.Series([json.dumps(attributes, ensure_ascii=False), '{"fine": [1]}'])
+    )
+    held = index_rows(frame, dim=2)["attributes"]
+    assert held[1] == '{"fine": [1]}'
+    assert json.loads(held[0]) == kept
+    assert len(held[0].encode()) <= MAX_STRING_BYTES
+    assert "first=['a']" in caplog.text
+
+
+def test_tags_beyond_what_milvus_holds_are_left_out_and_the_item_named(rows, caplog):
+    tags = [f"t{n:05d}" for n in range(5_000)]
+    kept = index_rows(rows(a=[1, 0]).with_columns(tags=pl.Series([tags])), dim=2)
+    assert kept["tags"].to_list() == [tags[:4_096]]
+    assert "first=['a']" in caplog.text
 
 
 def test_writes_are_cut_by_bytes_and_lose_nothing(rows):
