@@ -1,6 +1,6 @@
 """Leave-last-out: each user's newest liked item is to be found among all items they have not seen.
 
-The protocol of data sets without impressions (MovieLens). Everything that `train` events hold is
+The protocol of logs without pages (MovieLens). Everything that `train` events hold is
 known to the ranker; the held-out event is the one relevant candidate of its user's request.
 """
 

@@ -1,6 +1,6 @@
 """Rankers with and without match features on each user's left-out last item.
 
-The test of logs without impressions: the item is to be found among everything that its user has not
+The test of logs without pages: the item is to be found among everything that its user has not
 seen (`evaluation.leave_last_out`).
 
 Shape legend: U = users, N = rows.
