@@ -1,7 +1,7 @@
 """Leave-last-out: each user's newest liked item is to be found among all items they have not seen.
 
-The protocol of logs without pages (MovieLens). Everything that `train` events hold is
-known to the ranker; the held-out event is the one relevant candidate of its user's request.
+The protocol of logs without pages (MovieLens). Everything that `train` events hold is known to the
+ranker; the held-out event is the one relevant candidate of its user's request.
 """
 
 import numpy as np
