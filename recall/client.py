@@ -37,9 +37,13 @@ class TimedClient:
     reach the server, raises IndexFailed.
     """
 
-    def __init__(self, client: MilvusClient, *, timeout_s: float) -> None:
+    def __init__(
+        self, client: MilvusClient, *, timeout_s: float, on_failure: Callable[[], None]
+    ) -> None:
+        """Call `client`, and `on_failure` when a call fails: the server may have started anew."""
         self._client = client
         self._timeout_s = timeout_s
+        self._on_failure = on_failure
 
     def close(self) -> None:
         """Give back the connection."""
@@ -55,7 +59,11 @@ class TimedClient:
                 raise IndexFailed(message=f"no time was left for {name}")
             try:
                 return method(*args, timeout=left, **options)
+            except IndexFailed:
+                self._on_failure()
+                raise
             except grpc.RpcError as error:
+                self._on_failure()
                 raise IndexFailed(message=f"{name}: {error.code().name}") from error
 
         return call

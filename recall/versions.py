@@ -21,8 +21,11 @@ class Versions:
     """The collections of one alias, one per model version."""
 
     def __init__(self, client: MilvusClient, config: IndexConfig) -> None:
-        self._client = TimedClient(client, timeout_s=config.call_timeout_s)
         self._loaded: set[str] = set()
+        # A server that has started anew has nothing in memory.
+        self._client = TimedClient(
+            client, timeout_s=config.call_timeout_s, on_failure=self._loaded.clear
+        )
         self.config = config
 
     @classmethod

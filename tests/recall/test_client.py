@@ -114,7 +114,7 @@ class Recorder:
 
 
 def test_the_calls_of_a_block_share_its_time_and_a_nested_block_cannot_have_more():
-    client = TimedClient(Recorder(), timeout_s=100)
+    client = TimedClient(Recorder(), timeout_s=100, on_failure=list)
     assert client.ask() == 100
     with within(10):
         assert 9 < client.ask() <= 10
@@ -125,3 +125,14 @@ def test_the_calls_of_a_block_share_its_time_and_a_nested_block_cannot_have_more
         assert client.ask() > 1
     with within(0), pytest.raises(IndexFailed, match="no time was left for ask"):
         client.ask()
+
+
+def test_an_index_that_lost_its_memory_answers_again_after_one_failure(tmp_path, rows):
+    with ItemIndex.open(IndexConfig(uri=str(tmp_path / "x.db"))) as index:
+        index.sync("v1", rows(a=[1, 0]), dim=2)
+        query = np.ones((1, 2), dtype=np.float32)
+        assert index.search(query, "v1", limit=1)["item_id"].to_list() == ["a"]
+        index._client.release_collection("items_v1")  # as a server that was started anew
+        with pytest.raises(IndexFailed):
+            index.search(query, "v1", limit=1)
+        assert index.search(query, "v1", limit=1)["item_id"].to_list() == ["a"]
