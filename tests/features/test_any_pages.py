@@ -19,7 +19,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 WORTH = {"view": 1, "click": 1, "like": 2, "purchase": 2, "rating": 2}
 MAX_ITEMS = 3
-EXAMPLES = int(os.environ.get("PONDER_PROPERTY_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "150"))
 
 ROWS = st.lists(
     st.fixed_dictionaries(

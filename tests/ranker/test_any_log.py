@@ -15,7 +15,7 @@ from ranker.training import train
 from ranker.training_table import NothingToLearn, training_table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-EXAMPLES = int(os.environ.get("PONDER_PROPERTY_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))
 TREES = RankerConfig(num_rounds=2, early_stopping_rounds=1)
 ROWS = st.lists(
     st.tuples(
