@@ -1,0 +1,48 @@
+"""docs/results.json: each number that the docs claim, with what made it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = json.loads((ROOT / "docs" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_says_how_it_was_made(name):
+    assert re.fullmatch(r"[a-z]+/[a-z0-9_@]+", name)
+    result = RESULTS[name]
+    assert set(result) == {"value", "interval", "command", "commit", "machine"}
+    assert result["command"]
+    assert result["machine"]
+    assert re.fullmatch(r"[0-9a-f]{7,40}", result["commit"])
+    low, high = result["interval"] or (result["value"], result["value"])
+    assert low <= result["value"] <= high
+
+
+def readme_table():
+    """The first two columns of the results in README, for what is found by a name."""
+    rows = (ROOT / "README.md").read_text().split("## Results")[1].split("\n\n")[2].splitlines()
+    return {cells[1].strip(): cells[2].strip() for row in rows[2:] if (cells := row.split("|"))}
+
+
+@pytest.mark.parametrize(
+    ("row", "names"),
+    [
+        ("questions to images", ["bazaar/never_held_out_hit@1"]),
+        ("ranking with match", ["bazaar/ranker_match_gain_ndcg@10"]),
+        ("MovieLens leave-last-out", ["movielens/ranker_without_match_hit@10"]),
+        ("the same with match", ["movielens/ranker_with_match_hit@10"]),
+        ("MovieLens by", ["movielens/next_item_hit@10"]),
+        ("riddles", ["reasoning/adaptive_overall_hit@1", "reasoning/adaptive_composed_hit@1"]),
+    ],
+)
+def test_readme_says_what_was_measured(row, names):
+    (said,) = [value for key, value in readme_table().items() if key.startswith(row)]
+    numbers = [float(text) for text in re.findall(r"\.\d+", said)]
+    expected = []
+    for name in names:
+        expected += [RESULTS[name]["value"], *(RESULTS[name]["interval"] or ())]
+    assert numbers == pytest.approx(expected, abs=5.1e-4)
