@@ -53,8 +53,9 @@ class LocalConfig:
 class EndpointConfig:
     """Which endpoint reasons, and how much patience it gets."""
 
-    base_url: str
-    """Up to and including the API version, e.g. http://vllm:8000/v1."""
+    base_url: str = field(repr=False)
+    """Up to and including the API version, e.g. http://vllm:8000/v1. It may hold a password, so
+    neither the configuration's text nor an error shows it."""
 
     model: str
     """The model's name at the endpoint."""
@@ -92,7 +93,8 @@ class EndpointConfig:
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url must be http:// or https://, got {self.base_url!r}")
+            host = self.base_url.rpartition("@")[2]
+            raise ValueError(f"base_url must be http:// or https://, got {host!r}")
         if not self.model:
             raise ValueError("model must name the endpoint's model, got an empty name")
         for name in ("max_tokens", "concurrency", "max_attempts", "max_failures"):

@@ -264,3 +264,11 @@ def test_an_endpoint_that_draws_is_told_its_seed(serve):
 def test_where_nobody_waits_a_query_is_asked_again(serve):
     server = serve(lambda _, number: GOOD if number == 2 else (503, {}, b""))
     assert reasoner(server, repeat_queries=True).reason(texts("mugs"), "query") == [WRITTEN]
+
+
+def test_a_password_in_the_address_is_shown_nowhere():
+    config = EndpointConfig(base_url="http://root:s3cret@host/v1", model="m", key="s3cret")
+    assert "s3cret" not in repr(config)
+    with pytest.raises(ValueError, match="got 'host/v1'") as refusal:
+        EndpointConfig(base_url="root:s3cret@host/v1", model="m")
+    assert "s3cret" not in str(refusal.value)
