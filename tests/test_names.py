@@ -5,6 +5,7 @@ Which word stands for which, and why, is in docs/architecture.md (Words).
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,27 +61,37 @@ def names(tree):
                 yield from (node.asname or node.name).split(".")
 
 
-def files():
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+@cache
+def trees():
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {path: ast.parse(path.read_text()) for path in paths}
+
+
+@cache
+def places_by_name():
+    """The files that give or use each name, the files' own names among them."""
+    found = {}
+    for path, tree in trees().items():
+        for name in {*names(tree), path.stem}:
+            found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    return found
 
 
 @pytest.mark.parametrize("pattern", INSTEAD)
 def test_a_word_that_was_given_up_does_not_return(pattern):
-    found = set()
-    for path in files():
-        place = str(path.relative_to(ROOT))
-        found |= {
-            f"{place}: {name}"
-            for name in {*names(ast.parse(path.read_text())), *path.with_suffix("").parts[-1:]}
-            if re.search(pattern, name, re.IGNORECASE if pattern.islower() else 0)
-            and place not in ALLOWED.get(name, ())
-        }
+    flags = re.IGNORECASE if pattern.islower() else 0
+    found = {
+        f"{place}: {name}"
+        for name, places in places_by_name().items()
+        if re.search(pattern, name, flags)
+        for place in places - ALLOWED.get(name, set())
+    }
     assert not found, f"say {INSTEAD[pattern]} for {sorted(found)}"
 
 
 def test_a_random_generator_is_no_source():
-    for path in files():
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.arg) and node.arg == "source" and node.annotation:
                 assert "Random" not in ast.unparse(node.annotation), f"{path}: call it rng"
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "source":
