@@ -17,9 +17,9 @@ demo: $(VENV)/.ponder ## the whole pipeline on a generated catalogue; ends with 
 	$(BIN)/ponder --home $(DEMO_HOME) demo
 
 test: $(VENV)/.dev ## the fast tests, doctests included
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
-test-all: $(VENV)/.dev ## also the tests that need services or a GPU
+test-all: $(VENV)/.dev ## also the slow tests and those that need services, a browser or a GPU
 	$(BIN)/python -m pytest -q -m ""
 
 lint: $(VENV)/.dev ## style and types
