@@ -21,6 +21,7 @@ class BaseEncoder(ABC):
         *,
         policy: Policy | None,
         deadline: float | None,
+        max_new_tokens: int | None,
     ) -> Iterator[tuple[int, Answer]]:
         """Yield the number of each content, from 0, with its answer, as soon as it is there.
 
@@ -30,6 +31,7 @@ class BaseEncoder(ABC):
             policy: overrules the configured one; None: the configured one.
             deadline: a moment of `time.monotonic`; what still reasons then is answered directly,
                 and its `fallback` says so. None: no deadline.
+            max_new_tokens: of a rationale, where that is less than the version's own limit.
         """
 
     def encode_query(
@@ -38,6 +40,7 @@ class BaseEncoder(ABC):
         *,
         policy: Policy | None = None,
         deadline_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[Encoding]:
         """Return the encodings of queries, in order.
 
@@ -46,12 +49,17 @@ class BaseEncoder(ABC):
             policy: overrules the configured one for this call.
             deadline_s: so many seconds from now, what still reasons is answered with its direct
                 vector, and `fallback` says so. That vector is computed however late it is.
+            max_new_tokens: tokens after which a rationale is closed by force, where that is fewer
+                than the version's own limit; >= 1.
 
         Raises:
             Exception: that of the first query that cannot be embedded, such as an `ImageError`.
         """
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        return _in_order(self._answers(queries, "query", policy=policy, deadline=deadline))
+        answers = self._answers(
+            queries, "query", policy=policy, deadline=deadline, max_new_tokens=max_new_tokens
+        )
+        return _in_order(answers)
 
     def encode_items(
         self,
@@ -76,13 +84,13 @@ class BaseEncoder(ABC):
         Raises:
             embedder.reasoners.reasoner.ReasonerOutage: who writes the rationales answers nobody.
         """
-        return self._answers(items, "item", policy=policy, deadline=None)
+        return self._answers(items, "item", policy=policy, deadline=None, max_new_tokens=None)
 
     def stream_queries(
         self, queries: Iterable[Content], *, policy: Policy | None = None
     ) -> Iterator[tuple[int, Answer]]:
         """Yield as `stream_items` does, of queries; an outage is no error here, but a fallback."""
-        return self._answers(queries, "query", policy=policy, deadline=None)
+        return self._answers(queries, "query", policy=policy, deadline=None, max_new_tokens=None)
 
 
 def _in_order(

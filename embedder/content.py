@@ -53,6 +53,9 @@ class Encoding:
     fallback: str = ""
     """Why this is a direct embedding although the input was to be reasoned about; else empty."""
 
+    out_of_time: bool = False
+    """Whether `fallback` is the deadline's doing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -126,11 +129,13 @@ class Encoder(Protocol):
         *,
         policy: Policy | None = None,
         deadline_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[Encoding]:
         """Return the encodings of queries, in order; `policy` overrules the version's own.
 
         Those that still reason `deadline_s` seconds from now are answered directly, and their
-        `fallback` says so.
+        `fallback` says so. A rationale has at most `max_new_tokens` tokens where that is less than
+        the version's own limit.
         """
         ...
 

@@ -142,9 +142,10 @@ class MMEmbR1(BaseEncoder):
         *,
         policy: Policy | None,
         deadline: float | None,
+        max_new_tokens: int | None,
     ) -> Iterator[tuple[int, Answer]]:
         instruction = self._checkpoint.manifest.instruction(side)
-        task = Task(side, instruction, policy or self._config.policy, deadline)
+        task = Task(side, instruction, policy or self._config.policy, deadline, max_new_tokens)
         return self._engine.answers(contents, task)
 
 

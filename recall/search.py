@@ -127,7 +127,7 @@ class Recall:
         if not content.text.strip() and content.image is None:
             raise InvalidQuery("a query must have a text or an image, got neither")
         version = self.live_version()
-        encoding = self._encode(content, version, policy=policy, deadline_s=deadline_s)
+        encoding = self.encode(content, version, policy=policy, deadline_s=deadline_s)
         return self._search(
             encoding.vector, version, top_k=top_k, filter=filter, started=started, encoding=encoding
         )
@@ -222,14 +222,31 @@ class Recall:
             begin, width = begin + width, min(2 * width, MAX_IDS)
         return known, vectors
 
-    def _encode(
-        self, content: Content, version: str, *, policy: Policy, deadline_s: float | None
+    def encode(
+        self,
+        content: Content,
+        version: str,
+        *,
+        policy: Policy = "auto",
+        deadline_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> Encoding:
+        """Return the encoding of a query by a version's encoder; see `embedder.content.Encoder`.
+
+        Raises:
+            InvalidQuery: the content is unreadable.
+            Unavailable: the version's encoder cannot be had.
+        """
         try:
             # One at a time: a model shares its cache and its cores between calls.
             with self._encoder_lock:
                 encoder = self._encoder_of(version)
-                return encoder.encode_query([content], policy=policy, deadline_s=deadline_s)[0]
+                return encoder.encode_query(
+                    [content],
+                    policy=policy,
+                    deadline_s=deadline_s,
+                    max_new_tokens=max_new_tokens,
+                )[0]
         except LookupError as error:
             raise Unavailable(f"no encoder for the live version {version!r}: {error}") from error
         except ValueError as error:

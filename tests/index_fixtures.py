@@ -33,11 +33,14 @@ class FakeEncoder:
         *,
         policy: Policy = "auto",
         deadline_s: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[Encoding]:
         in_time = deadline_s is None or deadline_s >= REASONING_S
         encodings = [self._encoding(query, policy if in_time else "never") for query in queries]
         late = policy == "always" and not in_time
-        return [replace(e, fallback="too late") for e in encodings] if late else encodings
+        if late:
+            return [replace(e, fallback="too late", out_of_time=True) for e in encodings]
+        return [_cut(e, max_new_tokens) for e in encodings]
 
     encode_items = encode_query
 
@@ -53,6 +56,11 @@ class FakeEncoder:
             gate_probability=0.5,
             rationale="because" if reason else "",
         )
+
+
+def _cut(encoding: Encoding, max_new_tokens: int | None) -> Encoding:
+    """A letter counts as a token."""
+    return replace(encoding, rationale=encoding.rationale[:max_new_tokens])
 
 
 def build_rows(**vectors: Sequence[float]) -> pl.DataFrame:

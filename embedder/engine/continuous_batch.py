@@ -41,6 +41,9 @@ class ActiveRationale:
     tokens: list[int] = field(default_factory=list)
     """Generated so far, behind the gate token; the last one has not been read yet."""
 
+    max_new_tokens: int | None = None
+    """Its own limit, where that is less than the batch's."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedRationale:
@@ -150,7 +153,11 @@ class ContinuousBatch:
 
     def _room(self, rationale: ActiveRationale) -> int:
         """Count the tokens that may still be read, the gate token included."""
-        return self._max_new_tokens + self._reads_end - len(rationale.tokens)
+        return self._limit(rationale) + self._reads_end - len(rationale.tokens)
+
+    def _limit(self, rationale: ActiveRationale) -> int:
+        own = rationale.max_new_tokens
+        return self._max_new_tokens if own is None else min(own, self._max_new_tokens)
 
     def _step(self) -> torch.Tensor:
         """Return [R, H] states of the newest token of each active rationale."""
@@ -170,7 +177,7 @@ class ContinuousBatch:
             rationale = self._active[slot]
             has_read_end = self._has_ended(rationale)
             if not has_read_end:
-                is_last = len(rationale.tokens) >= self._max_new_tokens - 1
+                is_last = len(rationale.tokens) >= self._limit(rationale) - 1
                 rationale.tokens.append(self._inputs.emb_id if is_last else chosen[slot])
             if has_read_end or (not self._reads_end and self._has_ended(rationale)):
                 state_H = states_RH[slot] if has_read_end else None

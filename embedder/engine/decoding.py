@@ -60,7 +60,11 @@ class SelfDecoder:
                 continue
             assert isinstance(one.answer, Encoding)
             direct[one.row] = one.answer
-            batch.wait(ActiveRationale(one.row, one.past_Y2KLD, one.position))
+            batch.wait(
+                ActiveRationale(
+                    one.row, one.past_Y2KLD, one.position, max_new_tokens=task.max_new_tokens
+                )
+            )
             while batch.num_waiting > self._max_waiting:
                 yield from self._advance(batch, direct, task.deadline)
         while batch.is_busy:
@@ -84,7 +88,7 @@ class SelfDecoder:
         """Decodes one more token of each, or gives all up once the deadline has come."""
         if deadline is not None and time.monotonic() >= deadline:
             for row in batch.abandon():
-                yield row, replace(direct.pop(row), fallback=NO_TIME_LEFT)
+                yield row, replace(direct.pop(row), fallback=NO_TIME_LEFT, out_of_time=True)
             return
         for finished in batch.advance():
             yield finished.number, self._answer(direct.pop(finished.number), finished)

@@ -59,6 +59,9 @@ class Task:
     """A moment of `time.monotonic`: what still reasons then is answered directly, and its encoding
     says so. None: no deadline."""
 
+    max_new_tokens: int | None = None
+    """Of a rationale, where that is less than the version's own limit."""
+
 
 class Decoder(Protocol):
     """Reasons about the contents that the gate sends to it: the model itself, or another one."""

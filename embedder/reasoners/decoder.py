@@ -67,12 +67,14 @@ class ReasonerDecoder:
             if isinstance(outcome, Rationale):
                 readable.append((one, outcome))
             else:
-                yield one.row, replace(_direct(one), fallback=outcome.reason)
+                late = outcome.reason == TOO_LATE
+                yield one.row, replace(_direct(one), fallback=outcome.reason, out_of_time=late)
         vectors = encode_with_rationales(
             self._checkpoint,
             [one.content for one, _ in readable],
             [rationale for _, rationale in readable],
             side=task.side,
+            max_new_tokens=task.max_new_tokens,
         )
         for vector, (one, rationale) in zip(vectors, readable, strict=True):
             yield (

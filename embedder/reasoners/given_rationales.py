@@ -27,6 +27,7 @@ def encode_with_rationales(
     rationales: Sequence[Rationale],
     *,
     side: Side,
+    max_new_tokens: int | None = None,
     batch_size: int = 16,
 ) -> np.ndarray:
     """Encode contents together with rationales: [N, H] float32, L2-normalised.
@@ -36,6 +37,7 @@ def encode_with_rationales(
         contents: queries or items.
         rationales: one each; cut to the version's `max_new_tokens`, the summary last.
         side: whose instruction of the version they are read with.
+        max_new_tokens: cuts them shorter than the version would.
         batch_size: sequences of one forward; those of like length go together.
 
     Raises:
@@ -43,6 +45,8 @@ def encode_with_rationales(
     """
     inputs, backbone = checkpoint.inputs, checkpoint.backbone
     limit = checkpoint.manifest.max_new_tokens
+    if max_new_tokens is not None:
+        limit = min(limit, max_new_tokens)
     instruction = checkpoint.manifest.instruction(side)
     answers = [
         rationale_answer(inputs, rationale.text, rationale.summary, max_new_tokens=limit)

@@ -94,11 +94,12 @@ class SentenceEncoder(BaseEncoder):
         *,
         policy: Policy | None,
         deadline: float | None,
+        max_new_tokens: int | None,
     ) -> Iterator[tuple[int, Answer]]:
         """See `BaseEncoder`; the prompt is the model's own for queries or for documents.
 
         `always` reasons as little as the other policies; the encodings say so. With no reasoning to
-        cut short, the deadline changes nothing.
+        cut short, deadline and token limit change nothing.
         """
         numbered = enumerate(contents)
         while chunk := list(islice(numbered, CHUNK)):

@@ -15,7 +15,7 @@ class Lengths(BaseEncoder):
     def __init__(self):
         self.calls = []
 
-    def _answers(self, contents, side, *, policy, deadline):
+    def _answers(self, contents, side, *, policy, deadline, max_new_tokens):
         self.calls.append((side, policy, deadline))
         for number, content in reversed(list(enumerate(contents))):
             if content.text:

@@ -117,8 +117,18 @@ def test_a_query_whose_deadline_has_passed_is_answered_directly_and_says_so(chec
     (encoding,) = model.encode_query([Content("mugs")], deadline_s=0.0)
     assert encoding.action == "direct"
     assert encoding.fallback
+    assert encoding.out_of_time
+    assert not expected.out_of_time
     np.testing.assert_allclose(encoding.vector, expected.vector, atol=1e-5)
     assert not expected.fallback
+
+
+def test_the_token_budget_of_a_query_reaches_the_decoder(checkpoint):
+    model = encoder(checkpoint, policy="always")
+    (short,) = model.encode_query([Content("mugs")], max_new_tokens=2)
+    (long,) = model.encode_query([Content("mugs")])
+    assert (short.rationale_tokens, short.action) == (1, "reason")  # and the embedding token
+    assert long.rationale_tokens > 1
 
 
 def test_another_decoder_answers_for_what_the_gate_sends_to_it(checkpoint):

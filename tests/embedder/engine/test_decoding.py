@@ -70,6 +70,19 @@ def assert_same(found, expected):
         np.testing.assert_allclose(found[row].vector, answer.vector, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("budget", [1, 3, 8])
+def test_a_call_may_allow_fewer_tokens_than_the_version_does(nano, questions, budget):
+    """The same as a version whose limit is the budget; a larger budget than the limit is none."""
+    gated = decided(nano.backbone, nano.inputs, questions)
+    shorter = answers(nano, gated, max_new_tokens=budget)
+    decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=64)
+    cut = dict(decoder.decode(gated, replace(TASK, max_new_tokens=budget)))
+    assert max(answer.rationale_tokens for answer in cut.values()) == budget - 1
+    assert_same(cut, shorter)
+    decoder = SelfDecoder(nano.backbone, nano.inputs, max_new_tokens=budget)
+    assert_same(dict(decoder.decode(gated, replace(TASK, max_new_tokens=1_000))), shorter)
+
+
 def test_reasoned_vectors_equal_greedy_steps_with_a_full_forward_each(
     checkpoint, prompts, plain_forward
 ):

@@ -140,6 +140,7 @@ def test_a_reasoner_that_is_too_late_is_not_waited_for_and_one_in_time_is(checkp
     direct = model.encode_query(CONTENTS, policy="never")
     for one, other, reasoned in zip(late, direct, in_time, strict=True):
         assert "deadline" in one.fallback
+        assert one.out_of_time
         assert one.action == "direct"
         np.testing.assert_allclose(one.vector, other.vector, atol=1e-5)
         assert (reasoned.action, reasoned.fallback) == ("reason", "")
