@@ -1,4 +1,4 @@
-"""The HTTP service: candidates, recommendations, health and metrics.
+"""The HTTP service: candidates, recommendations, the console, health and metrics.
 
 Queries are answered on threads, so that a slow one does not hold up the others. Health has threads
 of its own and metrics need none: both are there when every query waits for Milvus.
@@ -10,6 +10,9 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recall.search import Recall
+from serving.browsing import add_browsing
+from serving.catalogue import Catalogue
+from serving.console.page import add_console
 from serving.errors import add_error_handlers, error_replies
 from serving.images import MAX_BASE64_CHARS
 from serving.limits import BodyLimit
@@ -18,6 +21,7 @@ from serving.recall import answer
 from serving.recommend import Recommender
 from serving.replies import RecallReply, RecommendReply
 from serving.requests import RecallRequest, RecommendRequest
+from serving.state import State
 from serving.workers import Workers
 
 MAX_BODY_BYTES = MAX_BASE64_CHARS + 4 * 2**20  # an image, and the longest history and filter
@@ -30,6 +34,8 @@ def create_app(
     recall: Recall,
     recommender: Recommender | None = None,
     *,
+    catalogue: Catalogue | None = None,
+    state: State | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
     wait_s: float = 5.0,
@@ -39,6 +45,9 @@ def create_app(
     Args:
         recall: open for as long as the app runs; the caller closes its index.
         recommender: over the same recall; without it there is no /v1/recommend.
+        catalogue: the items and users to look at; with `state`, for the console, which is left
+            out without them.
+        state: versions, freshness and drift.
         max_body_bytes: the largest request, in bytes; above it the answer is 413.
         body_timeout_s: seconds for a request to come whole; after them the answer is 408.
         wait_s: seconds that a request waits for a thread; after them the answer is 503.
@@ -51,6 +60,9 @@ def create_app(
     _add_recall(app, recall, metrics, queries)
     if recommender is not None:
         _add_recommend(app, recommender, metrics, queries)
+    if catalogue is not None and state is not None:
+        add_browsing(app, catalogue, state, wait_s=wait_s)
+        add_console(app)
     health = Workers(HEALTH_THREADS, wait_s=wait_s)
 
     @app.get("/healthz", responses=error_replies(503))

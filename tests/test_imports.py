@@ -97,6 +97,7 @@ TORCH_FREE = (
     "embedder.base_encoder",
     "embedder.version",
     "embedder.prompting.template",
+    "embedder.prompting.images",
     "embedder.plan",
     "embedder.reasoners.reasoner",
     "embedder.finetune.gate.config",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recall.index import ItemIndex
     from recall.search import Recall
     from serving.recommend import LogOf, Recommender
+    from serving.state import State
 
 
 def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
@@ -56,6 +57,20 @@ def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
 
     saved = SavedRanker(settings.ranker_folder)
     return Recommender(recall, saved.latest, log_reader(open_lake(settings)))
+
+
+def open_state(settings: Settings, recall: "Recall") -> "State":
+    """Open the state of the deployment: its lake's tables, and the version that recall answers."""
+    from recall.errors import IndexFailed, Unavailable
+    from serving.state import State
+
+    def live_version() -> str | None:
+        try:
+            return recall.live_version()
+        except (IndexFailed, Unavailable):
+            return None
+
+    return State(open_lake(settings), live_version)
 
 
 def history_reader(lake: Lake) -> Callable[[str], list[str]]:

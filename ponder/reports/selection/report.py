@@ -13,7 +13,7 @@ import polars as pl
 
 from embedder.finetune.data.pairs import Pair
 from evaluation.metrics import auc
-from ponder.reports.html.gallery import thumbnail
+from ponder.reports.html.gallery import thumbnail_uri
 
 IDENTITY = ("key", "side", "worker", "prompt_version")
 GROUP = ("worker", "source", "side")
@@ -293,5 +293,5 @@ def _sample(why: str, row: Mapping[str, Any], pairs: Mapping[str, Pair]) -> Samp
         **told,
         query=pair.query.text,
         target=pair.target.text,
-        image=None if pair.target.image is None else thumbnail(pair.target.image),
+        image=None if pair.target.image is None else thumbnail_uri(pair.target.image),
     )

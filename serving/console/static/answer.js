@@ -1,0 +1,99 @@
+// What came back for a query: how it was answered, and the items found.
+
+import { grid } from "./cards.js";
+import { bar, el, milliseconds } from "./dom.js";
+
+const HOW = { direct: "embedded directly", reason: "reasoned first" };
+
+/** Sentences and meters on how one reply came about. */
+function summary(reply) {
+  const parts = [];
+  if (reply.action) parts.push(el("span", { class: `how ${reply.action}` }, HOW[reply.action] ?? reply.action));
+  if (typeof reply.gate_probability === "number") {
+    const told = `gate ${reply.gate_probability.toFixed(2)}`;
+    parts.push(el("span", { class: "gate", title: "Probability that reasoning pays, by the model’s own gate" }, told, bar(reply.gate_probability, "warm")));
+  }
+  parts.push(el("span", {}, milliseconds(reply.took_ms)));
+  parts.push(el("code", { title: "The model version that answered" }, reply.version));
+  const notes = [];
+  if (reply.fallback) notes.push(el("p", { class: "note", dir: "auto" }, reply.fallback));
+  if (reply.rationale) {
+    notes.push(
+      el("figure", { class: "rationale" }, el("figcaption", {}, "What the model reasoned"), el("blockquote", { dir: "auto" }, reply.rationale)),
+    );
+  }
+  return [el("p", { class: "summary" }, parts), ...notes, timings(reply.timings)];
+}
+
+/** One bar of all stages, with their names below it; nothing where the reply has no times. */
+function timings(stages) {
+  const shown = Object.entries(stages ?? {}).filter(([, ms]) => ms > 0);
+  if (!shown.length) return null;
+  const total = shown.reduce((sum, [, ms]) => sum + ms, 0);
+  const pieces = shown.map(([, ms], n) => {
+    const piece = el("span", { class: `stage stage-${n % 4}` });
+    piece.style.flexGrow = String(ms / total);
+    return piece;
+  });
+  const names = shown.map(([name, ms], n) => el("li", { class: `stage-${n % 4}` }, `${name.replace(/_ms$/, "").replaceAll("_", " ")} ${milliseconds(ms)}`));
+  return el("details", { class: "timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names));
+}
+
+/** Where an item stands compared with the other column. */
+function moved(rank, other) {
+  if (other === undefined) return { kind: "new", sign: "new", told: "only in this column" };
+  if (other === rank) return { kind: "same", sign: "=", told: "at the same place" };
+  const steps = Math.abs(other - rank);
+  return rank < other
+    ? { kind: "up", sign: `▲ ${steps}`, told: `${steps} higher than in the other column` }
+    : { kind: "down", sign: `▼ ${steps}`, told: `${steps} lower than in the other column` };
+}
+
+const channelOf = (candidate) => {
+  const channel = candidate.channel ?? candidate.channels;
+  return Array.isArray(channel) ? channel.join(" + ") : channel;
+};
+
+/** The cards of a reply; `ranks` are those of the reply beside it. */
+function candidates(reply, items, ranks) {
+  const scores = reply.candidates.map((each) => each.score);
+  const [least, most] = [Math.min(...scores, 0), Math.max(...scores, 0)];
+  const entries = reply.candidates.map((each) => ({
+    item_id: each.item_id,
+    rank: each.rank,
+    score: each.score,
+    share: most > least ? (each.score - least) / (most - least) : 0,
+    channel: channelOf(each),
+    moved: ranks && moved(each.rank, ranks.get(each.item_id)),
+  }));
+  return grid(entries, items, "Items found, best first");
+}
+
+const NOTHING = "Nothing meets this. Loosen the filters, or ask for something else.";
+
+/** One reply as a column; `ranks` are those of the reply beside it, null where there is none. */
+export function column(reply, items, told, ranks) {
+  return el(
+    "section",
+    { class: "column", "aria-label": told },
+    ranks ? el("h2", {}, told) : null,
+    summary(reply),
+    reply.candidates.length ? candidates(reply, items, ranks) : el("p", { class: "note" }, NOTHING),
+  );
+}
+
+export const ranksOf = (reply) => new Map(reply.candidates.map((each) => [each.item_id, each.rank]));
+
+/** How much two replies have in common, in a sentence. */
+export function agreement(left, right) {
+  const ranks = ranksOf(left);
+  const common = right.candidates.filter((each) => ranks.has(each.item_id)).length;
+  const most = Math.max(left.candidates.length, right.candidates.length);
+  return `${common} of ${most} items are in both columns. Scores of different models are not comparable; places are.`;
+}
+
+/** What went wrong, in the service's own words. */
+export function failure(error) {
+  const named = error.status ? `${error.status} ${error.type}` : error.type ?? error.name;
+  return el("div", { class: "failure", role: "alert" }, el("b", {}, named), el("p", { dir: "auto" }, error.message));
+}

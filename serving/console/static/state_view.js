@@ -1,0 +1,89 @@
+// The state view: which versions live, how fresh everything is, and whether the gate has drifted.
+
+import { getJson } from "./api.js";
+import { failure } from "./answer.js";
+import { ago, bar, byId, count, el, percent } from "./dom.js";
+
+const EVERY_MS = 10_000;
+let timer;
+
+const tile = (name, value, small) => el("div", {}, el("dt", {}, name), el("dd", {}, value, small ? el("small", {}, small) : null));
+
+function tiles(state) {
+  const live = state.versions.find((version) => version.is_live);
+  return el(
+    "dl",
+    { class: "tiles" },
+    tile("Live version", state.live ? el("code", {}, state.live) : "none yet"),
+    tile("Items", count(state.num_items), live ? `${count(live.num_waiting)} wait to be embedded` : null),
+    tile("Newest item", ago(state.newest_item_at), "by its source’s clock"),
+    tile("Newest event", ago(state.newest_event_at), "by its source’s clock"),
+  );
+}
+
+const share = (value, kind) => (value === null ? "–" : el("span", { class: "metered" }, percent(value), bar(value, kind)));
+
+function table(head, rows) {
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": head[0] },
+    el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, n) => el(n ? "td" : "th", n ? {} : { scope: "row" }, cell))))),
+    ),
+  );
+}
+
+function versions(state) {
+  if (!state.versions.length) return el("p", { class: "note" }, "No version has embedded anything yet. Run ponder embed and ponder index.");
+  const rows = state.versions.map((version) => [
+    [el("code", {}, version.version), version.is_live ? el("span", { class: "badge" }, "live") : null].filter(Boolean),
+    count(version.num_items),
+    version.num_waiting ? el("span", { class: "waits" }, count(version.num_waiting)) : "0",
+    share(version.reasoned_share, "warm"),
+    version.mean_gate_probability === null ? "–" : version.mean_gate_probability.toFixed(3),
+  ]);
+  return table(["Version", "Embedded", "Waiting", "Reasoned", "Mean gate"], rows);
+}
+
+const tables = (state) =>
+  table(["Table", "Rows", "Last changed"], state.tables.map((each) => [el("code", {}, each.name), count(each.num_rows), ago(each.changed_at)]));
+
+async function health() {
+  const asked = async (path) => getJson(path).then(() => true, () => false);
+  const ready = await asked("/healthz");
+  return el("p", { class: ready ? "health good" : "health bad" }, ready ? "The service answers from its live version." : "The service cannot answer queries now.");
+}
+
+async function refresh() {
+  const view = byId("state-view");
+  try {
+    const [state, healthy] = await Promise.all([getJson("/v1/state"), health()]);
+    if (view.hidden) return;
+    view.replaceChildren(
+      el("h1", {}, "State"),
+      healthy,
+      tiles(state),
+      el("h2", {}, "Versions"),
+      el("p", { class: "quiet" }, "Each version has vectors of its own; one of them is live. A share of reasoned items, or a mean of the gate, that moves without a new model means that the catalogue has."),
+      versions(state),
+      el("h2", {}, "Freshness"),
+      tables(state),
+      el("p", { class: "quiet" }, "Read ", ago(state.read_at), "; read again every ten seconds."),
+    );
+  } catch (error) {
+    view.replaceChildren(el("h1", {}, "State"), failure(error));
+  }
+}
+
+export function showState() {
+  hideState();
+  refresh();
+  timer = setInterval(() => document.hidden || refresh(), EVERY_MS);
+}
+
+export function hideState() {
+  clearInterval(timer);
+}

@@ -1,0 +1,73 @@
+"""What the service says of the deployment's state: versions, freshness and drift."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class VersionState(BaseModel):
+    """One model version and what it has embedded."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    version: str
+    """Id of the model version."""
+
+    is_live: bool
+    """Whether queries are answered from it."""
+
+    num_items: int
+    """Items whose present content it has embedded."""
+
+    num_waiting: int
+    """Items whose present content it has not embedded; they keep an earlier vector if they have
+    one."""
+
+    reasoned_share: float | None
+    """Share of what it embedded that its gate sent to reason, in [0, 1]; null when it embedded
+    nothing."""
+
+    mean_gate_probability: float | None
+    """Mean probability of reasoning, in [0, 1]; a shift between versions or weeks is drift."""
+
+
+class TableState(BaseModel):
+    """One table of the lake."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    """Name of the table."""
+
+    num_rows: int
+    """Rows now, tombstones among them."""
+
+    changed_at: datetime | None
+    """When rows were last written or deleted; null before the first."""
+
+
+class StateReply(BaseModel):
+    """The deployment as it is now."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    live: str | None
+    """The version that answers; null while none does."""
+
+    num_items: int
+    """Items that are not deleted."""
+
+    newest_item_at: datetime | None
+    """The latest `updated_at` of an item."""
+
+    newest_event_at: datetime | None
+    """The latest `ts` of an event."""
+
+    versions: list[VersionState]
+    """The live one first, then by name."""
+
+    tables: list[TableState]
+    """In order of the pipeline."""
+
+    read_at: datetime
+    """When this was read; a reply may be some seconds old."""

@@ -1,0 +1,54 @@
+"""Tests for serving/state.py, on a lake written by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from catalog.lake.lake import Lake
+from catalog.lake.maintenance import compact
+from serving.state import State
+from tests.serving.shop import START, write_shop
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    return write_shop(tmp_path_factory.mktemp("lake"))
+
+
+def test_a_version_has_embedded_what_it_holds_of_present_contents_alone(lake):
+    live, other = State(lake, lambda: "v1").read().versions
+    assert (live.version, live.is_live, live.num_items, live.num_waiting) == ("v1", True, 2, 1)
+    assert (live.reasoned_share, live.mean_gate_probability) == (0.5, 0.5)
+    assert (other.version, other.is_live, other.num_items, other.num_waiting) == ("v2", False, 1, 2)
+
+
+def test_freshness_is_that_of_the_newest_living_item_and_event(lake):
+    state = State(lake, lambda: None).read()
+    assert (state.live, state.num_items) == (None, 3)
+    assert state.newest_item_at == START + timedelta(days=3)
+    assert state.newest_event_at == START + timedelta(hours=5)
+
+
+def test_a_table_changes_when_rows_are_written_and_not_when_files_are_merged(tmp_path):
+    lake = write_shop(tmp_path)
+    before = State(lake, lambda: None).read().tables
+    assert {table.name: table.num_rows for table in before} == {
+        "items": 4,
+        "events": 5,
+        "embeddings": 5,
+        "rationales": 0,
+        "dead_letters": 0,
+    }
+    assert [table.changed_at is None for table in before] == [False, False, False, True, True]
+    compact(lake)
+    assert State(lake, lambda: None).read().tables == before
+
+
+def test_a_state_says_when_it_was_read(lake):
+    at = datetime(2026, 2, 3, tzinfo=UTC)
+    assert State(lake, lambda: None, now=lambda: at).read().read_at == at
+
+
+def test_an_empty_lake_has_a_state(tmp_path):
+    state = State(Lake(str(tmp_path)), lambda: None).read()
+    assert (state.num_items, state.newest_item_at, state.versions) == (0, None, [])
