@@ -32,10 +32,15 @@ def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFr
 
     This is what *liked* means everywhere. Events without the column `value` hold no ratings.
     """
-    speaks = pl.col("action").is_in(config.positive_actions)
     if "value" in events.columns:
-        speaks |= (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
-    return events.filter(speaks)
+        return events.filter(is_positive(config))
+    return events.filter(pl.col("action").is_in(config.positive_actions))
+
+
+def is_positive(config: HistoryConfig) -> pl.Expr:
+    """Return the rule of `positive_events`, for events with the columns `action` and `value`."""
+    is_high = (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
+    return pl.col("action").is_in(config.positive_actions) | is_high.fill_null(False)
 
 
 def liked_items(events: pl.DataFrame, *, config: HistoryConfig | None = None) -> list[str]:

@@ -141,6 +141,10 @@ class Settings(BaseSettings):
     shard_size: int = Field(default=512, ge=1)
     """Items that one embedding task takes."""
 
+    history_items: int = Field(default=1_000, ge=1)
+    """Items of a user that the service remembers: the newest that were liked, as many that were
+    acted upon otherwise, and as many that were shown."""
+
     promotion: PromotionConfig = PromotionConfig()
     """What a fine-tuned version must reach to become the champion. In a file a table, in a variable
     a JSON object, or a variable for each threshold, e.g. `PONDER_PROMOTION__MAX_LOSS`."""

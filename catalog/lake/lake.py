@@ -91,6 +91,22 @@ class Lake:
             rewind(delta, as_of)
         return self._scan(delta, table)
 
+    def scan_files(self, table: Table, files: Sequence[str]) -> pl.LazyFrame:
+        """Scan files of a table by their addresses, those that are no longer part of it too.
+
+        Raises:
+            FileNotFoundError: at `collect`; a vacuum has removed one.
+        """
+        if not files:
+            return table.empty().lazy()
+        return pl.scan_parquet(
+            list(files),
+            schema=table.schema,
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=self._storage_options,
+        )
+
     def delta(self, table: Table) -> DeltaTable | None:
         """Open the Delta table itself, for its upkeep; None when it does not exist yet."""
         return self._open(table)

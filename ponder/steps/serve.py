@@ -2,19 +2,30 @@
 
 from ponder.settings import Settings
 from ponder.wiring.encoder import open_encoder
-from ponder.wiring.service import open_recall, open_recommender, open_state
+from ponder.wiring.service import (
+    open_history_store,
+    open_recall,
+    open_recommender,
+    open_state,
+)
 from ponder.wiring.stores import open_index, open_lake
+
+REFRESH_S = 1.0
+"""Seconds after which what the service keeps in memory is brought in step with the lake."""
 
 
 def serve(settings: Settings, *, host: str, port: int) -> None:
     """Answer over HTTP until stopped; the model is loaded before the service listens."""
     from serving.app import create_app
     from serving.catalogue import Catalogue
+    from serving.refreshing import refreshed
     from serving.server import run
 
     open_encoder(settings)
-    with open_index(settings) as milvus:
-        recall = open_recall(settings, milvus)
+    histories = open_history_store(settings)
+    refreshes = {"histories": histories.refresh}
+    with open_index(settings) as milvus, refreshed(refreshes, every_s=REFRESH_S):
+        recall = open_recall(settings, milvus, histories)
         app = create_app(
             recall,
             open_recommender(settings, recall),

@@ -1,12 +1,18 @@
 """Open what answers requests: recall and recommendations over the deployment's own data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS
+from features.history_store import (
+    Histories,
+    HistoryStore,
+    HistoryStoreConfig,
+    ScannedHistories,
+)
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version, open_encoder
@@ -21,9 +27,19 @@ if TYPE_CHECKING:
     from serving.state import State
 
 
-def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
-    """Open recall over an index, with the configured encoder and the lake's histories."""
+def open_recall(
+    settings: Settings, index: "ItemIndex", histories: Histories | None = None
+) -> "Recall":
+    """Open recall over an index, with the configured encoder.
+
+    Args:
+        settings: the deployment.
+        index: where the vectors are.
+        histories: of the users; None reads the lake's events with every question.
+    """
     from recall.search import Recall
+
+    users = histories or ScannedHistories(open_lake(settings), history_config(settings))
 
     def encoder_of(version: str) -> "CatalogueEncoder":
         encoder = open_encoder(settings.replace(model=_model_of(settings, version)))
@@ -34,7 +50,19 @@ def open_recall(settings: Settings, index: "ItemIndex") -> "Recall":
             )
         return encoder
 
-    return Recall(index, encoder_of, history_reader(open_lake(settings)))
+    return Recall(index, encoder_of, lambda user_id: users.of(user_id).liked)
+
+
+def history_config(settings: Settings) -> HistoryStoreConfig:
+    """Return how much of every user's history is kept."""
+    return HistoryStoreConfig(max_items=settings.history_items)
+
+
+def open_history_store(settings: Settings) -> HistoryStore:
+    """Open the users' histories in memory, read once; `refresh` keeps them in step."""
+    store = HistoryStore(open_lake(settings), history_config(settings))
+    store.refresh()
+    return store
 
 
 def _model_of(settings: Settings, version: str) -> str:
@@ -71,17 +99,6 @@ def open_state(settings: Settings, recall: "Recall") -> "State":
             return None
 
     return State(open_lake(settings), live_version)
-
-
-def history_reader(lake: Lake) -> Callable[[str], list[str]]:
-    """Return a function that gives the ids of a user's liked items, newest first."""
-    from features.histories import liked_items
-
-    def history_of(user_id: str) -> list[str]:
-        events = lake.scan(EVENTS).filter(pl.col("user_id") == user_id).collect()
-        return liked_items(events)
-
-    return history_of
 
 
 def log_reader(lake: Lake) -> "LogOf":
