@@ -92,7 +92,7 @@ class Page:
         self.until("document.readyState === 'complete'")
 
     def press(self, key):
-        code, text = KEYS.get(key, (ord(key.upper()), key))
+        code, text = KEYS[key] if key in KEYS else (ord(key.upper()), key)
         down = {"key": key, "windowsVirtualKeyCode": code} | ({"text": text} if text else {})
         self.call("Input.dispatchKeyEvent", type="keyDown", **down)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)

@@ -1,0 +1,205 @@
+"""The console in a real browser, in front of a service that answers from Milvus Lite."""
+
+import threading
+import time
+
+import pytest
+import uvicorn
+
+from recall.search import Recall
+from serving.app import create_app
+from serving.catalogue import Catalogue
+from serving.state import State
+from tests.index_fixtures import encoder, index, rows  # noqa: F401
+from tests.serving.console.browser import opened
+from tests.serving.shop import HOSTILE, IMAGE, write_shop
+
+pytestmark = pytest.mark.integration
+
+VECTORS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0.8, 0, 0.6, 0]}
+CARDS = "[...document.querySelectorAll('#results .card')].map((card) => card.dataset.id)"
+FOCUSED = "document.activeElement.dataset?.id ?? document.activeElement.id"
+WAITS = "document.querySelector('#results[aria-busy]') === null"
+
+
+@pytest.fixture(scope="module")
+def address(index, rows, encoder, tmp_path_factory):  # noqa: F811
+    lake = write_shop(tmp_path_factory.mktemp("lake"))
+    for version in ("v1", "v2"):
+        index.sync(version, rows(**VECTORS), dim=4)
+    index.promote("v1")
+    recall = Recall(index, lambda version: encoder, lambda user_id: ["rose"])
+    app = create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with opened(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab, address):
+    """The page as somebody finds it, who must have nothing to complain about afterwards."""
+    tab.size(1280, 900)
+    tab.open("about:blank")
+    tab.open(f"{address}/")
+    tab.until(f"{CARDS}.length === 3")
+    yield tab
+    assert tab.complaints == []
+
+
+def ask(page, query, cards):
+    page.js(f"void (location.hash = '#/search?{query}')")
+    page.until(f"{CARDS}.join() === '{cards}' && {WAITS}")
+
+
+def test_a_person_searches_by_words_and_walks_the_results_by_keys(page):
+    page.press("/")
+    assert page.js(FOCUSED) == "text"
+    page.type("red")
+    page.press("Enter")
+    page.until(f"{CARDS}.join() === 'rose,sky,leaf' && {WAITS}")
+    assert "3 items found" in page.js("document.getElementById('told').textContent")
+    page.js("document.querySelector('#results .card').focus()")
+    page.press("ArrowRight")
+    assert page.js(FOCUSED) == "sky"
+    page.press("Enter")
+    page.until("document.getElementById('details').open")
+    page.press("Escape")
+    page.until("!document.getElementById('details').open")
+    assert page.js(FOCUSED) == "sky"
+
+
+def test_what_senders_wrote_is_shown_as_text(page):
+    assert page.js("document.querySelector('[data-id=sky] .title').textContent") == HOSTILE
+    page.js("document.querySelector('[data-id=sky]').click()")
+    page.until("document.getElementById('details').open")
+    assert page.js("document.querySelector('#details .words').textContent") == HOSTILE
+    assert page.js("document.querySelector('img[src=x]')") is None
+    assert page.js("document.title") == "Ponder"
+
+
+def test_the_policy_lets_no_text_become_html(page):
+    refused = "try { document.body.innerHTML = '<b>x</b>'; false } catch { true }"
+    assert page.js(refused)
+    page.js("new Promise((done) => setTimeout(done, 100))")
+    page.complaints.clear()  # the browser says so, too
+
+
+def test_an_image_is_searched_for_and_shown(page, tmp_path):
+    file = tmp_path / "query.png"
+    file.write_bytes(IMAGE)
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    chooser = page.call("DOM.querySelector", nodeId=root, selector="#image")["nodeId"]
+    page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=chooser)
+    page.until(f"{CARDS}[0] === 'sky' && {WAITS}")  # the fake takes any image for blue
+    assert page.js("document.getElementById('image-preview').naturalWidth") == 400
+    page.js("document.getElementById('remove-image').click()")
+    assert page.js("document.getElementById('chosen-image').hidden")
+
+
+def test_images_of_items_are_shown(page):
+    page.until("document.querySelector('[data-id=rose] img').naturalWidth === 320")
+
+
+def test_an_item_leads_to_items_like_it(page):
+    page.js("document.querySelector('[data-id=rose]').click()")
+    page.until("document.getElementById('details').open")
+    page.js("document.querySelector('#details .go').click()")
+    page.until(f"{CARDS}.join() === 'sky,leaf' && {WAITS}")
+    assert page.js("document.getElementById('item').value") == "rose"
+    assert "a rose" in page.js("document.querySelector('.about').textContent")
+
+
+def test_a_user_is_shown_with_their_history(page):
+    ask(page, "mode=user&user=ann", "sky,leaf")
+    titles = "[...document.querySelectorAll('.history .small')].map((small) => small.title).join()"
+    assert page.js(titles) == "a rose,a leaf"
+    ask(page, "mode=user&user=ann&seen=1", "rose,sky,leaf")
+
+
+def test_filters_narrow_what_is_found_and_stand_in_the_address(page):
+    page.js("document.getElementById('filters').open = true")
+    page.js("document.getElementById('created_before').focus()")
+    page.js(
+        "for (const [id, value] of [['created_before', '1970-01-02'], ['text', 'red']])"
+        "  document.getElementById(id).value = value"
+    )
+    page.js("document.getElementById('search').requestSubmit()")
+    page.until(f"{CARDS}.join() === 'rose' && {WAITS}")
+    assert "created_before" in page.js("decodeURIComponent(location.hash)")
+    page.open("about:blank")
+    page.call("Page.navigateToHistoryEntry", entryId=last_entry(page))
+    page.until(f"{CARDS}.join() === 'rose'")
+    assert page.js("document.getElementById('created_before').value") == "1970-01-02"
+
+
+def last_entry(page):
+    history = page.call("Page.getNavigationHistory")
+    return history["entries"][history["currentIndex"] - 1]["id"]
+
+
+def test_two_answers_stand_side_by_side(page):
+    compared = "text=red&reasoning=never&compare=reasoning:always"
+    ask(page, compared, "rose,sky,leaf,rose,sky,leaf")
+    heads = "[...document.querySelectorAll('.column h2')].map((head) => head.textContent).join()"
+    assert page.js(heads) == "Never reasoning,Always reasoning"
+    assert page.js("document.querySelector('.rationale blockquote').textContent") == "because"
+    assert "3 of 3" in page.js("document.querySelector('.agreement').textContent")
+    assert page.js("document.querySelectorAll('.moved.same').length") == 6
+
+
+def test_what_the_service_refuses_is_told_in_its_own_words(page):
+    page.js("void (location.hash = '#/search?text=pink')")
+    told = page.until("document.querySelector('.failure')?.textContent")
+    assert "422 invalid_query" in told
+    assert "unknown words" in told
+    page.complaints.clear()  # a browser logs every reply above 400
+
+
+def test_the_state_tells_versions_and_freshness(page):
+    page.js("void (location.hash = '#/state')")
+    told = page.until("document.querySelector('#state-view table') && document.body.innerText")
+    assert "The service answers from its live version." in told
+    for version in ("v1", "v2"):
+        assert version in told
+    assert "1 wait to be embedded" in told
+
+
+def test_every_control_has_a_name(page):
+    page.js("document.getElementById('filters').open = true")
+    page.js("document.querySelector('.field.wide > .plain').click()")
+    page.call("Accessibility.enable")
+    nameless = [
+        node["role"]["value"]
+        for node in page.call("Accessibility.getFullAXTree")["nodes"]
+        if node["role"]["value"] in ("button", "textbox", "searchbox", "combobox", "link", "radio")
+        and not node.get("name", {}).get("value")
+    ]
+    assert nameless == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone(page, scheme, tmp_path):
+    page.scheme(scheme)
+    page.size(360, 740)
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    for view in ("#/search?mode=user", "#/search?text=red&compare=reasoning:always", "#/state"):
+        page.js(f"void (location.hash = '{view}')")
+        page.js("new Promise((done) => setTimeout(done, 300))")
+        assert not page.js(wide), view
+    page.js("void (location.hash = '#/search?text=red')")
+    page.until("!document.getElementById('search-view').hidden")
+    page.js("document.getElementById('filters').open = true")
+    page.js("document.querySelector('.field.wide > .plain').click()")
+    assert not page.js(wide)
+    page.scheme("")
