@@ -1,12 +1,14 @@
 """What the service answers."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from embedder.content import Action
-from recall.search import Candidates
-from serving.recommend import Recommendations
+
+if TYPE_CHECKING:  # the client reads these replies without an index or a ranker
+    from recall.search import Candidates
+    from serving.recommend import Recommendations
 
 
 class Candidate(BaseModel):
@@ -48,7 +50,7 @@ class RecallReply(BaseModel):
     """Milliseconds from the query to the candidates."""
 
     @classmethod
-    def of(cls, candidates: Candidates) -> Self:
+    def of(cls, candidates: "Candidates") -> Self:
         """Return the reply that carries these candidates."""
         rows = candidates.frame.select("item_id", "recall_score", "recall_rank").iter_rows()
         return cls(
@@ -94,7 +96,7 @@ class RecommendReply(BaseModel):
     """Milliseconds, recall and ranking together."""
 
     @classmethod
-    def of(cls, recommendations: Recommendations) -> Self:
+    def of(cls, recommendations: "Recommendations") -> Self:
         """Return the reply that carries these recommendations."""
         rows = recommendations.frame.iter_rows(named=True)
         return cls(

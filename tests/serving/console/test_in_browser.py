@@ -1,10 +1,6 @@
 """The console in a real browser, in front of a service that answers from Milvus Lite."""
 
-import threading
-import time
-
 import pytest
-import uvicorn
 
 from recall.search import Recall
 from serving.app import create_app
@@ -12,6 +8,7 @@ from serving.catalogue import Catalogue
 from serving.state import State
 from tests.index_fixtures import encoder, index, rows  # noqa: F401
 from tests.serving.console.browser import opened
+from tests.serving.running import running
 from tests.serving.shop import HOSTILE, IMAGE, write_shop
 
 pytestmark = pytest.mark.integration
@@ -30,14 +27,8 @@ def address(index, rows, encoder, tmp_path_factory):  # noqa: F811
     index.promote("v1")
     recall = Recall(index, lambda version: encoder, lambda user_id: ["rose"])
     app = create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with running(app) as listening:
+        yield listening
 
 
 @pytest.fixture(scope="module")
