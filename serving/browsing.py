@@ -23,7 +23,7 @@ WEBP: dict[str, object] = {"content": {"image/webp": {}}}
 
 Ids = Annotated[
     list[Annotated[str, Query(min_length=1, max_length=256)]],
-    Query(min_length=1, max_length=MAX_ITEMS),
+    Query(default_factory=list, max_length=MAX_ITEMS),
 ]
 
 

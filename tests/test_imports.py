@@ -81,7 +81,7 @@ OWNER = {
     "tokenizers": {"embedder", "bench"},
     "safetensors": {"embedder", "bench"},
     "sentence_transformers": {"embedder.sentence", "bench"},
-    "httpx2": {"embedder.reasoners"},
+    "httpx2": {"embedder.reasoners", "serving.client"},
     "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall"},
     "fastapi": {"serving"},

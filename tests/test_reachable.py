@@ -26,10 +26,12 @@ WORLD = "catalog/bazaar"
 ENTRIES = {
     "ponder.__main__",  # python -m ponder, torchrun --module ponder
     "embedder.nano.training",  # python -m embedder.nano.training
+    "serving.client",  # imported by those who ask the service
 }
 CALLED_FROM_OUTSIDE = {
     "app",  # the entry point that pyproject.toml names
     "main",  # of a module that is a command
+    *("Client", "AsyncClient"),  # of serving.client
 }
 
 

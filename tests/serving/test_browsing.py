@@ -26,8 +26,12 @@ def test_items_are_asked_for_many_at_a_time(client):
     assert [item["item_id"] for item in reply["items"]] == ["leaf", "rose"]
 
 
-@pytest.mark.parametrize("ids", [[], ["x"] * (MAX_ITEMS + 1), ["x" * 257], [""]])
-def test_too_few_or_too_many_items_are_refused(client, ids):
+def test_no_items_are_none(client):
+    assert client.get("/v1/items").json() == {"items": []}
+
+
+@pytest.mark.parametrize("ids", [["x"] * (MAX_ITEMS + 1), ["x" * 257], [""]])
+def test_too_many_items_or_ids_that_are_none_are_refused(client, ids):
     reply = client.get("/v1/items", params={"item_id": ids})
     assert (reply.status_code, reply.json()["error"]["type"]) == (422, "invalid_request")
 
