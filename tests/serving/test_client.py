@@ -234,24 +234,30 @@ def test_every_route_of_the_service_has_a_call(app):
     assert asked - routes == {("POST", "/v1/recommend")}  # not in this app, which has no ranker
 
 
-def test_the_service_answers_both_clients_alike(address):
-    with Client(address) as one:
-        other = Waiting(AsyncClient(address))
-        for client in (one, other):
-            reply = client.recall(text="red", top_k=2, policy="always")
-            assert [candidate.item_id for candidate in reply.candidates] == ["rose", "sky"]
-            assert (reply.version, reply.rationale) == ("v1", "because")
-            if client is other:
-                continue  # a connection belongs to the loop that opened it
-            assert client.recall(image=IMAGE, top_k=1).candidates[0].item_id == "sky"
-            assert client.item("leaf").attributes == {"price": 3, "brand": "acme"}
-            assert client.image(client.item("rose").image)[8:12] == b"WEBP"
-            assert client.user("ann").num_events == 4
-            assert client.state().live == "v1"
-            with pytest.raises(ServiceError) as caught:
-                client.recall(text="red", top_k=0)
-            assert caught.value.type == "invalid_request"
-            assert caught.value.fields[0]["field"] == "body.top_k"
+def test_the_service_answers_a_client(address):
+    with Client(address) as client:
+        reply = client.recall(text="red", top_k=2, policy="always")
+        assert [candidate.item_id for candidate in reply.candidates] == ["rose", "sky"]
+        assert (reply.version, reply.rationale) == ("v1", "because")
+        assert client.recall(image=IMAGE, top_k=1).candidates[0].item_id == "sky"
+        assert client.item("leaf").attributes == {"price": 3, "brand": "acme"}
+        assert client.image(client.item("rose").image)[8:12] == b"WEBP"
+        assert client.user("ann").num_events == 4
+        assert client.state().live == "v1"
+        with pytest.raises(ServiceError) as caught:
+            client.recall(text="red", top_k=0)
+        assert caught.value.type == "invalid_request"
+        assert caught.value.fields[0]["field"] == "body.top_k"
+
+
+def test_the_service_answers_an_async_client_many_queries_at_once(address):
+    async def ask():
+        async with AsyncClient(address) as client:
+            texts = ("red", "green", "red blue")
+            return await asyncio.gather(*(client.recall(text=text, top_k=1) for text in texts))
+
+    found = [reply.candidates[0].item_id for reply in asyncio.run(ask())]
+    assert found == ["rose", "leaf", "sky"]
 
 
 def examples():
