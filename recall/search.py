@@ -5,6 +5,7 @@ encoder, the vectors fetched and the collection searched are all that version's,
 promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 """
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,17 +74,33 @@ class Recall:
         self._history_of = history_of
         self._config = config or ProfileConfig()
         self._encoder_lock = threading.Lock()
+        self._pinned: str | None = None
+
+    def pinned(self, version: str) -> "Recall":
+        """Return recall that answers from a version, live or not; the same in all else."""
+        pinned = copy.copy(self)
+        pinned._pinned = version
+        return pinned
 
     def live_version(self) -> str:
         """Return the model version that answers.
 
         Raises:
             Unavailable: none has been promoted yet.
+            NotFound: it is a pinned one, and has no collection.
         """
         with self.in_time():
+            if self._pinned is not None:
+                return self._held(self._pinned)
             version = self.index.live_version()
         if version is None:
             raise Unavailable("no model version is live; promote one first")
+        return version
+
+    def _held(self, version: str) -> str:
+        held = self.index.versions()
+        if version not in held:
+            raise NotFound(f"version {version!r} is not in the index, which holds {held}")
         return version
 
     def in_time(self) -> AbstractContextManager[None]:
@@ -248,7 +265,7 @@ class Recall:
                     max_new_tokens=max_new_tokens,
                 )[0]
         except LookupError as error:
-            raise Unavailable(f"no encoder for the live version {version!r}: {error}") from error
+            raise Unavailable(f"no encoder for version {version!r}: {error}") from error
         except ValueError as error:
             raise InvalidQuery(f"the query cannot be read: {error}") from error
 

@@ -37,6 +37,7 @@ class RecallQuery(TypedDict, total=False):
     policy: Policy
     deadline_ms: int
     exclude_seen: bool
+    version: str
 
 
 class RecommendQuery(TypedDict, total=False):

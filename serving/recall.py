@@ -10,6 +10,8 @@ def answer(recall: Recall, request: RecallRequest) -> Candidates:
     Raises:
         InvalidQuery, NotFound, Unavailable: as the methods of `Recall` say.
     """
+    if request.version is not None:
+        recall = recall.pinned(request.version)
     top_k, filter, exclude_seen = request.top_k, request.filter, request.exclude_seen
     if request.item_id is not None:
         return recall.by_item(request.item_id, top_k=top_k, filter=filter)

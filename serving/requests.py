@@ -53,6 +53,10 @@ class RecallRequest(BaseModel):
     exclude_seen: bool = True
     """Leave the history's own items out; for a user or a history."""
 
+    version: str | None = Field(default=None, min_length=1, max_length=256)
+    """Answer from this model version, to compare it; null: from the live one. A text or an image
+    takes a version whose model is registered, and the time to load it."""
+
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
         if len(self._kinds()) != 1:

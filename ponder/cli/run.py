@@ -1,5 +1,7 @@
 """`ponder run`, `demo` and `report`: the whole pipeline on a folder, and the page about it."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +12,7 @@ from ponder.cli import evaluate as evaluate_cli
 from ponder.cli import rank as rank_cli
 from ponder.cli.embed import embed_all
 from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, SnapshotOption
-from ponder.cli.terminal import bar, failures, out, show
+from ponder.cli.terminal import bar, failures, line, show
 from ponder.settings import Settings
 from ponder.steps.evaluate import evaluate
 from ponder.steps.index import index, promote, validate
@@ -29,7 +31,23 @@ def run(
         result = _run(context.obj, data, snapshot=snapshot, max_delete_share=max_delete_share)
     show(result, as_json)
     if not as_json:
-        out.print(f"\nOpen [bold]{result['report']}[/bold] in a browser.")
+        line("\nLook at what it did, in a browser:")
+        line(f"  {result['report']}")
+        line("Search it yourself, at the address that this prints:")
+        line(f"  {serve_command(context.obj.home, program=sys.argv[0])}")
+
+
+def serve_command(home: Path, *, program: str) -> str:
+    """Return the command that serves a home, as somebody types it who has just run `program`.
+
+    Example:
+        >>> serve_command(Path(".ponder/demo"), program=".venv/bin/ponder")
+        '.venv/bin/ponder --home .ponder/demo serve'
+        >>> serve_command(Path("my home"), program="/x/ponder/__main__.py")
+        "ponder --home 'my home' serve"
+    """
+    typed = program if Path(program).name == "ponder" else "ponder"
+    return shlex.join([typed, "--home", str(home), "serve"])
 
 
 def _run(

@@ -53,6 +53,19 @@ def test_the_policy_reaches_the_encoder_and_its_rationale_comes_back(recall):
     assert (found.action, found.rationale) == ("reason", "because")
 
 
+def test_a_pinned_version_answers_beside_the_live_one(recall, rows):
+    recall.index.sync("v2", rows(rose=[0, 1, 0, 0], leaf=[1, 0, 0, 0]), dim=4)
+    pinned = recall.pinned("v2")
+    found = pinned.by_user("ann", exclude_seen=False)
+    assert (found.version, ids(found)) == ("v2", ["rose", "leaf"])
+    assert recall.by_item("rose").version == "v1"
+    with pytest.raises(Unavailable, match="no encoder for version 'v2'"):
+        pinned.by_content(Content("red"))
+    with pytest.raises(NotFound, match=r"'v3' is not in the index, which holds \['v1', 'v2'\]"):
+        recall.pinned("v3").by_content(Content("red"))
+    recall.index.drop("v2")
+
+
 def test_an_item_finds_its_neighbours_and_not_itself(recall):
     found = recall.by_item("rose", top_k=2)
     assert ids(found) == ["plum", "leaf"]
@@ -137,7 +150,7 @@ def test_a_query_that_cannot_be_answered_says_why(recall, ask, error, match):
 
 def test_no_encoder_for_the_live_version_is_unavailable(index, recall):
     stranger = Recall(index, {}.__getitem__, HISTORIES.__getitem__)
-    with pytest.raises(Unavailable, match="no encoder for the live version 'v1'"):
+    with pytest.raises(Unavailable, match="no encoder for version 'v1'"):
         stranger.by_content(Content("red"))
 
 

@@ -93,6 +93,7 @@ def test_every_kind_of_query_is_answered(client, query, expected):
         ({"text": "pink"}, 422, "invalid_query", "unknown words"),
         ({"image_base64": "%%%"}, 422, "invalid_query", "must be base64"),
         ({"image_base64": "aGVsbG8="}, 422, "invalid_query", "must be a whole PNG"),
+        ({"text": "red", "version": "v9"}, 404, "not_found", "'v9' is not in the index"),
         ({"item_id": "gone"}, 404, "not_found", "item 'gone'"),
         ({"user_id": "eve"}, 404, "not_found", "user 'eve'"),
     ],

@@ -22,8 +22,8 @@ WAITS = "document.querySelector('#results[aria-busy]') === null"
 @pytest.fixture(scope="module")
 def address(index, rows, encoder, tmp_path_factory):  # noqa: F811
     lake = write_shop(tmp_path_factory.mktemp("lake"))
-    for version in ("v1", "v2"):
-        index.sync(version, rows(**VECTORS), dim=4)
+    index.sync("v1", rows(**VECTORS), dim=4)
+    index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
     recall = Recall(index, lambda version: encoder, lambda user_id: ["rose"])
     app = create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
@@ -92,8 +92,9 @@ def test_an_image_is_searched_for_and_shown(page, tmp_path):
     root = page.call("DOM.getDocument")["root"]["nodeId"]
     chooser = page.call("DOM.querySelector", nodeId=root, selector="#image")["nodeId"]
     page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=chooser)
-    page.until(f"{CARDS}[0] === 'sky' && {WAITS}")  # the fake takes any image for blue
-    assert page.js("document.getElementById('image-preview').naturalWidth") == 400
+    page.until("document.getElementById('told').textContent.includes('3 items found')")
+    assert page.js(CARDS) == ["sky", "leaf", "rose"]  # the fake takes any image for blue
+    page.until("document.getElementById('image-preview').naturalWidth === 400")
     page.js("document.getElementById('remove-image').click()")
     assert page.js("document.getElementById('chosen-image').hidden")
 
@@ -147,6 +148,15 @@ def test_two_answers_stand_side_by_side(page):
     assert page.js("document.querySelector('.rationale blockquote').textContent") == "because"
     assert "3 of 3" in page.js("document.querySelector('.agreement').textContent")
     assert page.js("document.querySelectorAll('.moved.same').length") == 6
+
+
+def test_two_versions_stand_side_by_side(page):
+    offered = "[...document.getElementById('compare').options].map((option) => option.value)"
+    assert "version:v2" in page.until(f"{offered}.length > 3 && {offered}")
+    ask(page, "mode=item&item=rose&compare=version:v2", "sky,leaf,leaf,sky")
+    moved = "[...document.querySelectorAll('.moved')].map((each) => each.classList[1]).join()"
+    assert page.js(moved) == "up,down,up,down"
+    assert page.js("document.querySelectorAll('.summary code')[1].textContent") == "v2"
 
 
 def test_what_the_service_refuses_is_told_in_its_own_words(page):
