@@ -84,12 +84,17 @@ export function column(reply, items, told, ranks) {
 
 export const ranksOf = (reply) => new Map(reply.candidates.map((each) => [each.item_id, each.rank]));
 
-/** How much two replies have in common, in a sentence. */
-export function agreement(left, right) {
+const SCORES = {
+  version: "Scores of two models are not comparable; places are.",
+  order: "The ranker’s scores are no cosines; compare places.",
+};
+
+/** How much two replies have in common, in a sentence; `kind` is what they differ in. */
+export function agreement(left, right, kind) {
   const ranks = ranksOf(left);
   const common = right.candidates.filter((each) => ranks.has(each.item_id)).length;
   const most = Math.max(left.candidates.length, right.candidates.length);
-  return `${common} of ${most} items are in both columns. Scores of different models are not comparable; places are.`;
+  return `${common} of ${most} items are in both columns. ${SCORES[kind] ?? ""}`;
 }
 
 /** What went wrong, in the service's own words. */

@@ -100,7 +100,7 @@ async function showAnswers(query, signal) {
   results.replaceChildren(
     ...[
       about,
-      replies.length === 2 ? el("p", { class: "agreement" }, agreement(...replies)) : null,
+      replies.length === 2 ? el("p", { class: "agreement" }, agreement(...replies, query.compare.split(":")[0])) : null,
       el("div", { class: columns.length === 2 ? "columns two" : "columns" }, columns),
     ].filter(Boolean),
   );

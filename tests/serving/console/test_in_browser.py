@@ -46,6 +46,7 @@ def page(tab, address):
     tab.until(f"{CARDS}.length === 3")
     yield tab
     assert tab.complaints == []
+    assert "[object" not in tab.js("document.body.textContent")
 
 
 def ask(page, query, cards):
@@ -76,6 +77,8 @@ def test_what_senders_wrote_is_shown_as_text(page):
     page.until("document.getElementById('details').open")
     assert page.js("document.querySelector('#details .words').textContent") == HOSTILE
     assert page.js("document.querySelector('img[src=x]')") is None
+    facts = "[...document.querySelectorAll('#details dt')].map((name) => name.textContent).join()"
+    assert page.js(facts) == "Id,Category,Created,Changed"
     assert page.js("document.title") == "Ponder"
 
 
