@@ -1,4 +1,4 @@
-"""The figures of a run's page: what the gate decided, and what a ranker looks at."""
+"""The figures of a run's page: what the gate decided, what match features gain, what is used."""
 
 from collections.abc import Mapping, Sequence
 
@@ -42,6 +42,35 @@ def gate_histogram(probabilities: Mapping[str, np.ndarray], *, theta: float) -> 
         )
         axes.tick_params(axis="y", length=0)
         return inline_svg(figure)
+
+
+def difference_intervals(differences: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return SVG with a dot and its interval for each difference, one below another.
+
+    An interval that excludes zero is in the warm colour. A difference that is not known keeps its
+    row, without a dot.
+
+    Args:
+        differences: name -> `mean`, `low` and `high`; None or NaN where there is none.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 0.6 + 0.22 * len(differences)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=QUIET, linewidth=0.8, linestyle=(0, (3, 3)))
+        for row, interval in enumerate(differences.values()):
+            mean, low, high = (_number(interval[end]) for end in ("mean", "low", "high"))
+            colour = WARM if low > 0 or high < 0 else COOL
+            axes.plot([low, high], [row, row], color=colour, linewidth=1.6)
+            axes.plot([mean], [row], "o", color=colour, markersize=4.5)
+        axes.set_yticks(range(len(differences)), list(differences))
+        axes.set_ylim(len(differences) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("difference in ndcg@10")
+        return inline_svg(figure)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def importance_bars(shares: Mapping[str, float], *, warm: Sequence[str]) -> str:

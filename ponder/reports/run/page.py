@@ -112,12 +112,25 @@ def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
     schema = {feature.name: feature for feature in feature_schema()}
     match = [name for name, feature in schema.items() if feature.group == "match"]
     bars = {name: shares[name] for name in best}
+    gains = _gains(ranking)
     return {
         "ranking": ranking,
         "evaluation": ranking.get("overall", ranking),
+        "difference_figure": Markup(figures.difference_intervals(gains)) if gains else None,
         "importances": [(name, shares[name], schema.get(name)) for name in best],
         "importance_figure": Markup(figures.importance_bars(bars, warm=match)) if bars else None,
     }
+
+
+def _gains(ranking: Mapping[str, Any]) -> dict[str, Mapping[str, float | None]]:
+    """What the first comparison gains in ndcg@10: on the whole test, then on each of its parts."""
+    if not ranking.get("slices"):
+        return {}
+    parts = {"all": ranking["overall"]}
+    for slicing, found in ranking["slices"].items():
+        parts |= {f"{slicing.replace('_', ' ')}: {name}": part for name, part in found.items()}
+    compared = {name: next(iter(part["differences"].values())) for name, part in parts.items()}
+    return {name: metrics["ndcg@10"] for name, metrics in compared.items()}
 
 
 def _letters(held: DeploymentSnapshot) -> dict[str, Any]:

@@ -5,7 +5,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ponder.reports.run.figures import gate_histogram, importance_bars
+from ponder.reports.run.figures import (
+    difference_intervals,
+    gate_histogram,
+    importance_bars,
+)
 
 
 def texts(svg):
@@ -39,6 +43,18 @@ def test_bars_are_in_the_colour_of_their_group():
     assert svg.count("fill: var(--cool)") == 1
     assert {"75.0", "25.0"} <= set(texts(svg))
     assert svg.index("match_max") < svg.index("item_rate")
+
+
+def test_an_interval_that_excludes_zero_is_warm_and_an_unknown_one_keeps_its_row():
+    sure = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    unsure = {"mean": 0.2, "low": -0.1, "high": 0.5}
+    unknown = {"mean": None, "low": float("nan"), "high": None}
+    svg = difference_intervals({"all": sure, "age: < 24 h": unsure, "none": unknown})
+    assert {"all", "age: < 24 h", "none"} <= set(texts(svg))
+    for colour in ("warm", "cool"):
+        assert len(re.findall(rf"stroke: var\(--{colour}\)", svg)) >= 1
+    assert "stroke: var(--warm)" not in difference_intervals({"all": unsure})
+    assert "stroke: var(--cool)" not in difference_intervals({"all": sure})
 
 
 def test_figures_take_every_colour_from_the_page():
