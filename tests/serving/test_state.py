@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from catalog.lake.lake import Lake
 from catalog.lake.maintenance import compact
+from catalog.lake.tables import ITEMS
 from serving.state import State
-from tests.serving.shop import START, write_shop
+from tests.serving.shop import START, item, write_shop
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,9 @@ def test_a_table_changes_when_rows_are_written_and_not_when_files_are_merged(tmp
         "dead_letters": 0,
     }
     assert [table.changed_at is None for table in before] == [False, False, False, True, True]
-    compact(lake)
+    lake.upsert_items(pl.DataFrame([item("moss", 5)], schema=ITEMS.schema))  # a second file
+    before = State(lake, lambda: None).read().tables
+    assert compact(lake)["items"].removed == 2
     assert State(lake, lambda: None).read().tables == before
 
 
