@@ -22,7 +22,7 @@ function summary(reply) {
       el("figure", { class: "rationale" }, el("figcaption", {}, "What the model reasoned"), el("blockquote", { dir: "auto" }, reply.rationale)),
     );
   }
-  return [el("p", { class: "summary" }, parts), ...notes, timings(reply.timings)];
+  return [el("p", { class: "summary" }, parts), ...notes];
 }
 
 /** One bar of all stages, with their names below it; nothing where the reply has no times. */
@@ -36,7 +36,14 @@ function timings(stages) {
     return piece;
   });
   const names = shown.map(([name, ms], n) => el("li", { class: `stage-${n % 4}` }, `${name.replace(/_ms$/, "").replaceAll("_", " ")} ${milliseconds(ms)}`));
-  return el("details", { class: "timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names));
+  return el("details", { class: "more timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names));
+}
+
+/** What the service was asked, to be asked again by a program; an image is left out. */
+function request({ path, body }) {
+  const shown = body.image_base64 ? { ...body, image_base64: "…" } : body;
+  const text = `POST ${path}\n${JSON.stringify(shown, null, 2)}`;
+  return el("details", { class: "more" }, el("summary", {}, "The request"), el("pre", { dir: "ltr", tabindex: "0" }, text));
 }
 
 /** Where an item stands compared with the other column. */
@@ -71,13 +78,20 @@ function candidates(reply, items, ranks) {
 
 const NOTHING = "Nothing meets this. Loosen the filters, or ask for something else.";
 
-/** One reply as a column; `ranks` are those of the reply beside it, null where there is none. */
-export function column(reply, items, told, ranks) {
+/**
+ * One reply as a column.
+ *
+ * @param asked { path, body, told } as `requests` makes it
+ * @param ranks those of the reply beside it; null where there is none
+ */
+export function column(reply, items, asked, ranks) {
+  const { told } = asked;
   return el(
     "section",
     { class: "column", "aria-label": told },
     ranks ? el("h2", {}, told) : null,
     summary(reply),
+    el("div", { class: "mores" }, timings(reply.timings), request(asked)),
     reply.candidates.length ? candidates(reply, items, ranks) : el("p", { class: "note" }, NOTHING),
   );
 }

@@ -2,6 +2,7 @@
 
 const KEY = "ponder-key";
 const MAX_ITEMS = 100; // ids in one request
+const MAX_IMAGES = 500; // kept for a page whose images need a key
 
 /** What the service refused: `status`, `type` and the sentence it said. */
 export class Refused extends Error {
@@ -57,6 +58,12 @@ export async function getItems(ids, signal) {
 
 const images = new Map();
 
+function forgetOldest() {
+  const [path, address] = images.entries().next().value;
+  images.delete(path);
+  address.then(URL.revokeObjectURL, () => {});
+}
+
 /** Where an `img` finds an image: its path, or a blob when only a request with a key gets it. */
 export function imageAddress(path) {
   if (!apiKey()) return Promise.resolve(path);
@@ -64,6 +71,7 @@ export function imageAddress(path) {
     const fetched = ask(path).then((reply) => reply.blob()).then((blob) => URL.createObjectURL(blob));
     images.set(path, fetched);
     fetched.catch(() => images.delete(path));
+    if (images.size > MAX_IMAGES) forgetOldest();
   }
   return images.get(path);
 }

@@ -13,7 +13,8 @@ function showView() {
   byId("search-view").hidden = isState;
   byId("state-view").hidden = !isState;
   document.querySelector(".skip").href = isState ? "#state-view" : "#main";
-  document.title = isState ? "Ponder · state" : "Ponder";
+  const words = new URLSearchParams(parameters ?? "").get("text");
+  document.title = isState ? "State · Ponder" : words ? `${words} · Ponder` : "Ponder";
   for (const link of document.querySelectorAll("nav a")) {
     const isHere = link.getAttribute("href") === (isState ? "#/state" : "#/search");
     if (isHere) link.setAttribute("aria-current", "page");

@@ -95,7 +95,7 @@ async function showAnswers(query, signal) {
   const columns = settled.map(({ status, value, reason }, n) => {
     if (status === "rejected") return el("section", { class: "column" }, el("h2", {}, asked[n].told), failure(reason));
     const other = replies.length === 2 ? replies[1 - n] : null;
-    return column(value, items, asked[n].told, settled.length === 2 ? ranksOf(other ?? value) : null);
+    return column(value, items, asked[n], settled.length === 2 ? ranksOf(other ?? value) : null);
   });
   results.replaceChildren(
     ...[

@@ -61,6 +61,7 @@ def test_a_person_searches_by_words_and_walks_the_results_by_keys(page):
     page.press("Enter")
     page.until(f"{CARDS}.join() === 'rose,sky,leaf' && {WAITS}")
     assert "3 items found" in page.js("document.getElementById('told').textContent")
+    assert '"text": "red"' in page.js("document.querySelector('.more pre').textContent")
     page.js("document.querySelector('#results .card').focus()")
     page.press("ArrowRight")
     assert page.js(FOCUSED) == "sky"
