@@ -8,7 +8,8 @@ const HOW = { direct: "embedded directly", reason: "reasoned first" };
 /** Sentences and meters on how one reply came about. */
 function summary(reply) {
   const parts = [];
-  if (reply.action) parts.push(el("span", { class: `how ${reply.action}` }, HOW[reply.action] ?? reply.action));
+  const how = reply.action === "reason" && !reply.rationale ? "reasoned first, and had nothing to say" : HOW[reply.action];
+  if (reply.action) parts.push(el("span", { class: `how ${reply.action}` }, how ?? reply.action));
   if (typeof reply.gate_probability === "number") {
     const told = `gate ${reply.gate_probability.toFixed(2)}`;
     parts.push(el("span", { class: "gate", title: "Probability that reasoning pays, by the model’s own gate" }, told, bar(reply.gate_probability, "warm")));
