@@ -22,7 +22,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from bench.data_folder import Example, write_data
 from bench.fashion_ridge import ridge_vectors
 from bench.run_folder import check_settings
 from embedder.content import Content, Encoding
@@ -30,6 +29,7 @@ from embedder.finetune.data.pairs import Pair
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from evaluation.metrics import means, measure
 from evaluation.rankings import Rankings
+from ponder.finetuning.data_folder import Example, write_data
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
 from ponder.finetuning.short_options import short_changes

@@ -49,7 +49,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gate-steps", type=int, help="of every gate's training; likewise")
     parser.add_argument("--num-pairs", type=int, default=6_000)
     parser.add_argument("--num-candidates", type=int, default=2_000)
-    parser.add_argument("--num-questions", type=int, default=400, help="of each tier")
+    parser.add_argument(
+        "--num-questions", type=int, default=300, help="of each tier; composed: twice"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch")
     parser.add_argument("--device", default="cpu", help="a torch device")
     parser.add_argument("--table", action="store_true", help="of what is finished; trains nothing")

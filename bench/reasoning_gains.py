@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 
 from bench.reasoning_outcomes import first_ranks
-from bench.reasoning_world import Asked, World
-from embedder.content import Content
+from bench.reasoning_world import World
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import Rationale
+from ponder.nano.riddle_pairs import Asked
 
 
 def gains(
@@ -39,8 +39,8 @@ def gains(
         checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
     )
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
-    questions = [asked[pair_id].riddle.question for pair_id in judged["pair_id"]]
-    contents = [Content(question.text) for question in questions]
+    riddles = [asked[pair_id] for pair_id in judged["pair_id"]]
+    contents = [riddle.pair.query for riddle in riddles]
     told = zip(judged["text"], judged["summary"], strict=True)
     given_OD = encode_with_rationales(
         checkpoint,
@@ -49,11 +49,11 @@ def gains(
         side="query",
     )
     direct_OD = np.stack([one.vector for one in encoder.encode_query(contents)])
-    fits_ON = np.array([[q.fits(product) for product in world.products] for q in questions])
+    fits_ON = np.array([[r.fits(product) for product in world.products] for r in riddles])
     return (
         judged.select("gain", "kept")
         .with_columns(
-            tier=pl.Series([question.tier for question in questions]),
+            tier=pl.Series([riddle.question and riddle.question.tier for riddle in riddles]),
             rank_direct=first_ranks(direct_OD @ items_ND.T, fits_ON),
             rank_given=first_ranks(given_OD @ items_ND.T, fits_ON),
         )

@@ -3,6 +3,7 @@
 Shape legend: Q = questions, N = candidates, D = embedding dimension
 """
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from bench.reasoning_variants import Asking
 from bench.reasoning_world import World
+from catalog.bazaar.rationales import right_rationale
 from embedder.content import Content, Encoding, Policy, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
@@ -37,11 +39,12 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
     questions = [riddle.question for riddle in world.questions]
     contents = [Content(question.text) for question in questions]
+    rng = random.Random("given")
     encodings, seconds = _timed(encoder, contents)
     given_QD = encode_with_rationales(
         checkpoint,
         contents,
-        [Rationale(question.rationale, question.summary) for question in questions],
+        [Rationale(right_rationale(q, rng), q.summary) for q in questions],
         side="query",
     )
     fits_QN = np.array([[q.fits(product) for product in world.products] for q in questions])

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from catalog.bazaar.questions import TIERS
+from catalog.bazaar.riddles import TIERS
 
 LABELLED = (0.5,)  # thetas
 OFFSET = {"textcoords": "offset points", "fontsize": 8}

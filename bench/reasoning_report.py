@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from bench.reasoning_cells import cell_of
 from bench.reasoning_outcomes import Outcome, is_reasoned, rank
 from bench.reasoning_variants import VARIANTS, Asking
-from catalog.bazaar.questions import TIERS
+from catalog.bazaar.riddles import TIERS
 
 HEADLINE = "medium"
 GROUPS = (*TIERS, "overall")

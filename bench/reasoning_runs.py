@@ -11,13 +11,14 @@ from pathlib import Path
 
 import polars as pl
 
-from bench.reasoning_rationales import write_riddles
-from bench.reasoning_school import write_school
 from bench.reasoning_variants import TRAININGS
-from bench.reasoning_world import Asked, WorldSize, paired, world
+from bench.reasoning_world import WorldSize, world
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
+from ponder.nano.riddle_pairs import Asked, paired
+from ponder.nano.school import write_school
+from ponder.nano.writers import write_riddles
 from ponder.settings import Settings
 
 DATA = {"pairs.sources": ("given",), "rationales.num_drawn": 0}

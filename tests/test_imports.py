@@ -67,6 +67,7 @@ FLOORS = {
         "ponder.steps",
         "ponder.reports",
         "ponder.finetuning",
+        "ponder.nano",
         "ponder.cli",
         "ponder.__main__",
     ),

@@ -21,7 +21,9 @@ from catalog.bazaar.world import (
     plural,
 )
 
-Tier = Literal["literal", "indirect", "composed"]
+Tier = Literal["literal", "everyday", "indirect", "composed"]
+"""`everyday` is what `riddles` calls the indirect and composed questions of this file."""
+
 TIERS: tuple[Tier, ...] = ("literal", "indirect", "composed")
 
 

@@ -1,9 +1,12 @@
 """A scripted writer of rationales whose worth is known, to test whatever chooses among them.
 
-right       what follows from the question, in the shortest words
+A rationale describes what is seen, infers, and sums up; how long it is does not depend on how hard
+its question is (`observations`). What it is worth is its kind:
+
+right       what follows from the question
 wrong       the same, with one value inferred wrongly, and an outcome that goes with it
 irrelevant  the right rationale of another question
-empty       sounds like thinking and says nothing
+empty       sounds like reasoning and says nothing
 leak        tells the answer's brand, id or title, which the question alone cannot give
 
 A real worker sees one side and cannot leak. The scripted one can, so that leaks can be looked for.
@@ -14,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from catalog.bazaar import observations
 from catalog.bazaar.questions import Question, summary
 from catalog.bazaar.world import COLOURS, COUNTS, PATTERNS, Product
 
@@ -33,11 +37,7 @@ MIXES: Mapping[str, Mapping[Kind, float]] = {
 }
 """Share of each kind; the faults of a mix have equal shares."""
 
-EMPTY_FORMS = (
-    "let us think step by step. first the question is read, then each word of it is considered",
-    "there are several things to keep in mind here. taking all of them together gives the answer",
-    "the user asks for something. to find it, one has to understand what is asked for",
-)
+NOTHING_TO_INFER = "nothing has to be inferred"
 EMPTY_SUMMARY = "the thing that is asked for"
 
 VALUES: dict[str, tuple[str | int, ...]] = {
@@ -90,12 +90,18 @@ def about_question(
     if kind == "wrong":
         return _wrong(question, rng)
     if kind == "irrelevant":
-        return Script(kind, other.rationale, other.summary)
+        return Script(kind, right_rationale(other, rng), other.summary)
     if kind == "empty":
-        return Script(kind, rng.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+        return _empty(rng)
     if kind == "leak":
-        return Script(kind, _leaked(answer, rng), question.wanted.name)
-    return Script(kind, question.rationale, question.summary)
+        told = _told(question, _leaked(answer, rng), rng)
+        return Script(kind, told, question.wanted.name)
+    return Script(kind, right_rationale(question, rng), question.summary)
+
+
+def right_rationale(question: Question, rng: random.Random) -> str:
+    """What an honest writer says about a question, summary left out."""
+    return _told(question, question.rationale or NOTHING_TO_INFER, rng)
 
 
 def about_item(
@@ -110,19 +116,32 @@ def about_item(
         asked: the question that a leak gives away.
         rng: of chance.
     """
-    if kind == "wrong":
-        return Script(kind, _label(product), _changed(product, rng.choice([*VALUES]), rng).name)
-    if kind == "irrelevant":
-        return Script(kind, _label(other), other.name)
     if kind == "empty":
-        return Script(kind, rng.choice(EMPTY_FORMS), EMPTY_SUMMARY)
+        return _empty(rng)
     if kind == "leak":
-        return Script(kind, f"somebody asks for {asked}", product.name)
-    return Script(kind, _label(product), product.name)
+        return Script(kind, _seen(product, f"somebody asks for {asked}", rng), product.name)
+    seen = product
+    if kind == "wrong":
+        seen = _changed(product, rng.choice([*VALUES]), rng)
+    if kind == "irrelevant":
+        seen = other
+    return Script(kind, _seen(seen, f"the label says {seen.brand.lower()}", rng), seen.name)
 
 
-def _label(product: Product) -> str:
-    return f"the label says {product.brand.lower()}"
+def _told(question: Question, inference: str, rng: random.Random) -> str:
+    room = observations.num_words(rng) - len(inference.split())
+    return f"{observations.of_question(question, num_words=room)}. {inference}"
+
+
+def _seen(product: Product, inference: str, rng: random.Random) -> str:
+    room = observations.num_words(rng) - len(inference.split())
+    return f"{observations.of_product(product, num_words=room)}. {inference}"
+
+
+def _empty(rng: random.Random) -> Script:
+    sentences = rng.sample(observations.EMPTY, len(observations.EMPTY))
+    text = observations.within(sentences, num_words=observations.num_words(rng))
+    return Script("empty", text, EMPTY_SUMMARY)
 
 
 def _leaked(answer: Answer, rng: random.Random) -> str:
@@ -141,10 +160,10 @@ def _wrong(question: Question, rng: random.Random) -> Script:
     inferred = [n for n in told if _conclusion(question.rationale, n, question.wanted)]
     field = rng.choice(inferred or told)
     wrong = _changed(question.wanted, field, rng)
-    text = question.rationale
+    inference = question.rationale or NOTHING_TO_INFER
     if inferred:
-        text = _with_conclusion(text, field, question.wanted, wrong)
-    return Script("wrong", text, summary(wrong, question.asked))
+        inference = _with_conclusion(inference, field, question.wanted, wrong)
+    return Script("wrong", _told(question, inference, rng), summary(wrong, question.asked))
 
 
 def _changed(product: Product, field: str, rng: random.Random) -> Product:

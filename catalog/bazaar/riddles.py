@@ -1,8 +1,9 @@
 """Harder questions than `questions`: more facts, chains of them, sums and differences.
 
-They are for measuring when thinking pays. The tiers have the same names:
+They are for measuring when reasoning pays. The tiers:
 
 literal   names the values
+everyday  the indirect and composed questions of `questions`, whose few facts nano grew up with
 indirect  one value through one fact: "mugs in the colour of a brick"
 composed  the count by arithmetic over three facts, and mostly a colour or pattern besides, the
           colour perhaps by a chain: "as many mugs as a cat has legs without the wings of a fly with
@@ -14,8 +15,8 @@ answer has to be worked out and cannot be remembered.
 
 import hashlib
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from catalog.bazaar import questions
 from catalog.bazaar.questions import Question, Tier, summary
@@ -68,6 +69,10 @@ EATERS: Mapping[str, str] = {
 """Who eats what; each food has a colour above, so a colour can be two facts away."""
 
 HELD_OUT_SHARE = 1 / 4
+
+TIERS: tuple[Tier, ...] = ("literal", "everyday", "indirect", "composed")
+TEST_SHARES: Mapping[Tier, int] = {"literal": 1, "everyday": 1, "indirect": 1, "composed": 2}
+"""Of every five test questions two are composed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +144,22 @@ def ask(product: Product, tier: Tier, random: random.Random) -> Riddle:
     """A riddle of the given tier to which the product is an answer."""
     if tier == "literal":
         return Riddle(questions.ask(product, "literal", random), ())
+    if tier == "everyday":
+        question = questions.ask(product, random.choice(("indirect", "composed")), random)
+        return Riddle(replace(question, tier="everyday"), ())
     if tier == "indirect":
         hidden = {random.choice(("colour", "count", "pattern"))}
         return _compose(product, tier, hidden, random)
     others = random.choice(((), ("colour",), ("pattern",), ("colour",)))
     return _compose(product, tier, {"count", *others}, random)
+
+
+def ask_for_test(products: Sequence[Product], tier: Tier, random: random.Random) -> Riddle:
+    """A riddle about one of the products; a composed one of a held-out combination of facts."""
+    while True:
+        riddle = ask(random.choice(products), tier, random)
+        if tier != "composed" or riddle.is_held_out:
+            return riddle
 
 
 def _compose(product: Product, tier: Tier, hidden: set[str], random: random.Random) -> Riddle:

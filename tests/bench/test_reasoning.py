@@ -5,11 +5,11 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from bench.reasoning_rationales import NUM_WORKERS, scripted, scripted_kinds, write_riddles
 
 from bench import reasoning_report
 from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
 from bench.reasoning_outcomes import first_ranks
-from bench.reasoning_rationales import NUM_WORKERS, scripted, scripted_kinds, write_riddles
 from bench.reasoning_runs import DATA, shuffled
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, with_near_misses, world

@@ -1,21 +1,23 @@
 """What nano is taught before it meets the riddles, as a data folder for the recipe `school`.
 
-Nano has never met most words of the riddles. A large model knows words, facts and sums before it is
-fine-tuned; so that the variants differ in how they reason and not in who learns to spell first,
-nano is taught these once: its vocabulary is extended, and it answers lists of single facts ("the
-wings of a fly, 4 with 2"). It sees no riddle and nothing that is inferred from two facts.
+Nano grew up without most words of the riddles. A large model knows words, facts and sums before it
+is fine-tuned; so nano is taught these once: its vocabulary is extended, and it answers lists of
+single facts ("the wings of a fly, 4 with 2"). It goes on with the curriculum's questions, whose
+rationales now have the form that it will meet: observation, inference, summary. It sees no riddle
+and nothing that is inferred from two of the new facts.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.data_folder import Example, write_data
-from catalog.bazaar import riddles
+from catalog.bazaar import observations, riddles
+from catalog.bazaar.rationales import about_item, right_rationale
 from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
-from embedder.nano import curriculum
+from embedder.nano.curriculum import CurriculumPair, curriculum_pairs
 from embedder.reasoners.reasoner import Rationale
+from ponder.finetuning.data_folder import Example, write_data
 
 NUM_EXERCISES = 20_000
 NUM_SHOP_EXAMPLES = 4_000
@@ -58,9 +60,10 @@ def exercises(num_exercises: int, *, seed: int) -> list[Example]:
 
 
 def shop_examples(num_examples: int, *, seed: int) -> list[Example]:
-    """Return what nano was trained on, so that it goes on knowing it."""
+    """Return what nano grew up with, so that it goes on knowing it."""
+    rng = random.Random(f"shop/{seed}")
     examples = []
-    for number, one in enumerate(curriculum.curriculum_pairs(num_examples, seed=seed, step=0)):
+    for number, one in enumerate(curriculum_pairs(num_examples, seed=seed, step=0)):
         pair = Pair(
             one.query,
             one.item,
@@ -69,13 +72,20 @@ def shop_examples(num_examples: int, *, seed: int) -> list[Example]:
             source="shop",
             pair_id=f"shop{number:05d}",
         )
-        rationale = Rationale(one.query_rationale, one.query_summary)
-        examples.append(Example(pair, {WORKER: rationale}))
+        examples.append(Example(pair, {WORKER: _rationale(one, rng)}))
     return examples
 
 
+def _rationale(one: CurriculumPair, rng: random.Random) -> Rationale:
+    """Return what an honest writer says about the query."""
+    if one.question is not None:
+        return Rationale(right_rationale(one.question, rng), one.query_summary)
+    script = about_item(one.product, "right", other=one.product, asked="", rng=rng)
+    return Rationale(script.text, script.summary)
+
+
 def sentences(*, seed: int) -> Iterator[str]:
-    """Yield texts that have every word of the riddles' facts, as it stands behind another one."""
-    told: Sequence[Example] = exercises(2_000, seed=seed)
-    for exercise in told:
-        yield f"{exercise.pair.query.text}. {exercise.rationales[WORKER].text}"
+    """Yield texts that have every word of riddles and rationales, as it stands behind another."""
+    for example in (*exercises(2_000, seed=seed), *shop_examples(500, seed=seed)):
+        yield f"{example.pair.query.text}. {example.rationales[WORKER].text}"
+    yield f"so {'. '.join(observations.EMPTY)}"

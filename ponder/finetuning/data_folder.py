@@ -1,4 +1,4 @@
-"""Pairs that a benchmark makes, as a data folder that `ponder finetune` takes."""
+"""Writes pairs as a data folder that `ponder finetune` takes: what `given` reads."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +19,16 @@ UPDATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A pair, and what was written about its query."""
+    """A pair, and what was written about its sides."""
 
     pair: Pair
     """Its hard negatives are for the judge; its answers are all there are."""
 
     rationales: Mapping[str, Rationale] = field(default_factory=dict)
-    """By worker."""
+    """About the query, by worker."""
+
+    item_rationales: Mapping[str, Rationale] = field(default_factory=dict)
+    """About the target, by worker."""
 
     brand: str = ""
     """Of the target; a rationale that tells it is a leak."""
@@ -101,11 +104,15 @@ def _rationale_rows(examples: Sequence[Example]) -> Iterator[dict[str, str]]:
     for one in examples:
         asks = _asks_by(one.pair)
         about = {"item_id": asks["query_item"]} if "query_item" in asks else asks
-        for worker, said in one.rationales.items():
-            yield {"worker": worker, "side": "query", **about} | {
-                "text": said.text,
-                "summary": said.summary,
-            }
+        yield from _said("query", about, one.rationales)
+        yield from _said("item", {"item_id": one.pair.pair_id}, one.item_rationales)
+
+
+def _said(
+    side: str, about: Mapping[str, str], rationales: Mapping[str, Rationale]
+) -> Iterator[dict[str, str]]:
+    for worker, said in rationales.items():
+        yield {"worker": worker, "side": side, **about, "text": said.text, "summary": said.summary}
 
 
 def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

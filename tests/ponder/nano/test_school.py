@@ -1,6 +1,7 @@
 """Tests for bench/reasoning_school.py: what school teaches, and what it leaves as it was."""
 
 from bench.reasoning_school import WORKER, exercises, sentences, shop_examples
+
 from bench.reasoning_world import WorldSize, world
 from catalog.bazaar import riddles
 from embedder.finetune.training.vocabulary import with_vocabulary
