@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from catalog.bazaar.questions import Question
 from catalog.bazaar.world import NUMBER_WORDS, Product, plural
 
-NUM_WORDS = (40, 52)
+LENGTHS = (40, 52)
 """Least and most words of a rationale without its summary; what is inferred is never cut."""
 
 FIELDS = {"count": "number", "colour": "colour", "pattern": "pattern"}
@@ -46,17 +46,17 @@ EMPTY = (
 """Sounds like reasoning and says nothing."""
 
 
-def num_words(rng: random.Random) -> int:
+def draw_length(rng: random.Random) -> int:
     """Draw how many words a rationale is to have; nothing about its question is asked."""
-    return rng.randint(*NUM_WORDS)
+    return rng.randint(*LENGTHS)
 
 
-def of_question(question: Question, *, num_words: int) -> str:
+def of_question(question: Question, *, room: int) -> str:
     """Describe a question: what it asks for and by which ways, without inferring anything.
 
     Args:
         question: of any tier.
-        num_words: room that there is; the first sentence is told in any case.
+        room: number of words that fit; the first sentence is told in any case.
     """
     wanted, told = question.wanted, set(question.text.split())
     nouns = plural(wanted.noun, 2)
@@ -71,15 +71,15 @@ def of_question(question: Question, *, num_words: int) -> str:
             sentences.append(f"the {name} is named outright")
         else:
             sentences.append(f"the {name} is told by a comparison")
-    return within([*sentences, *ABOUT_ANY_QUESTION], num_words=num_words)
+    return within([*sentences, *ABOUT_ANY_QUESTION], room=room)
 
 
-def of_product(product: Product, *, num_words: int) -> str:
+def of_product(product: Product, *, room: int) -> str:
     """Describe an image of a product, all of whose values can be seen but the maker's.
 
     Args:
         product: what the image shows.
-        num_words: room that there is; the first sentence is told in any case.
+        room: number of words that fit; the first sentence is told in any case.
     """
     sentences = (
         f"the image shows {plural(product.noun, 2)}",
@@ -88,13 +88,12 @@ def of_product(product: Product, *, num_words: int) -> str:
         f"their pattern is {product.pattern}",
         f"they stand on the {product.category} shelf",
     )
-    return within([*sentences, *ABOUT_ANY_IMAGE], num_words=num_words)
+    return within([*sentences, *ABOUT_ANY_IMAGE], room=room)
 
 
-def within(sentences: Iterable[str], *, num_words: int) -> str:
+def within(sentences: Iterable[str], *, room: int) -> str:
     """Return the first sentences that fit into so many words, at least one."""
     told: list[str] = []
-    room = num_words
     for sentence in sentences:
         room -= len(sentence.split())
         if told and room < 0:

@@ -129,18 +129,18 @@ def about_item(
 
 
 def _told(question: Question, inference: str, rng: random.Random) -> str:
-    room = observations.num_words(rng) - len(inference.split())
-    return f"{observations.of_question(question, num_words=room)}. {inference}"
+    room = observations.draw_length(rng) - len(inference.split())
+    return f"{observations.of_question(question, room=room)}. {inference}"
 
 
 def _seen(product: Product, inference: str, rng: random.Random) -> str:
-    room = observations.num_words(rng) - len(inference.split())
-    return f"{observations.of_product(product, num_words=room)}. {inference}"
+    room = observations.draw_length(rng) - len(inference.split())
+    return f"{observations.of_product(product, room=room)}. {inference}"
 
 
 def _empty(rng: random.Random) -> Script:
     sentences = rng.sample(observations.EMPTY, len(observations.EMPTY))
-    text = observations.within(sentences, num_words=observations.num_words(rng))
+    text = observations.within(sentences, room=observations.draw_length(rng))
     return Script("empty", text, EMPTY_SUMMARY)
 
 

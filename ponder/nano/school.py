@@ -88,4 +88,9 @@ def sentences(*, seed: int) -> Iterator[str]:
     """Yield texts that have every word of riddles and rationales, as it stands behind another."""
     for example in (*exercises(2_000, seed=seed), *shop_examples(500, seed=seed)):
         yield f"{example.pair.query.text}. {example.rationales[WORKER].text}"
-    yield f"so {'. '.join(observations.EMPTY)}"
+    for form in (
+        observations.ABOUT_ANY_QUESTION,
+        observations.ABOUT_ANY_IMAGE,
+        observations.EMPTY,
+    ):
+        yield f"so {'. '.join(form)}"

@@ -5,22 +5,23 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from bench.reasoning_rationales import NUM_WORKERS, scripted, scripted_kinds, write_riddles
 
 from bench import reasoning_report
 from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
 from bench.reasoning_outcomes import first_ranks
 from bench.reasoning_runs import DATA, shuffled
 from bench.reasoning_variants import TRAININGS
-from bench.reasoning_world import WorldSize, with_near_misses, world
+from bench.reasoning_world import WorldSize, world
 from bench.run_folder import check_settings
-from catalog.bazaar.questions import TIERS
+from catalog.bazaar.riddles import TEST_SHARES
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.options import flattened
 from ponder.finetuning.rationales import written_rationales
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import run_stage
+from ponder.nano.riddle_pairs import with_near_misses
+from ponder.nano.writers import scripted, write_riddles
 from ponder.settings import Settings
 
 SIZE = WorldSize(num_pairs=150, num_candidates=40, num_questions=15)
@@ -31,24 +32,25 @@ def small():
     return world(3, SIZE)
 
 
-def combinations(riddles):
-    return {frozenset(riddle.clues) for riddle in riddles if len(riddle.clues) > 1}
+def combinations(asked):
+    return {frozenset(one.clues) for one in asked if len(one.clues) > 1}
 
 
 def test_no_combination_of_facts_that_is_tested_is_learned(small):
     composed = [riddle for riddle in small.questions if riddle.question.tier == "composed"]
-    learned = combinations(one.riddle for one in small.asked)
+    learned = combinations(small.asked)
     assert learned
     assert not learned & combinations(composed)
     assert all(riddle.is_held_out for riddle in composed)
-    assert not any(one.riddle.is_held_out for one in small.asked)
-    assert not any(one.riddle.question.wanted.is_held_out for one in small.asked)
+    assert not any(one.product.is_held_out for one in small.asked)
 
 
 def test_the_world_has_its_size_and_every_question_an_answer(small):
-    assert len(small.asked) == 150
+    assert [one.pair.source for one in small.asked] == ["riddles"] * 150 + ["shop"] * 15
     assert len({product.name for product in small.products}) == len(small.items) == 40
-    assert [r.question.tier for r in small.questions] == [t for t in TIERS for _ in range(15)]
+    assert [riddle.question.tier for riddle in small.questions] == [
+        tier for tier, share in TEST_SHARES.items() for _ in range(15 * share)
+    ]
     assert all(riddle.question.answers(small.products) for riddle in small.questions)
 
 
@@ -58,30 +60,6 @@ def test_a_seed_decides_the_world_and_another_one_makes_another(small):
     assert again.items == small.items
     assert {one.pair.query.text for one in other.asked} != {
         one.pair.query.text for one in small.asked
-    }
-
-
-def test_near_misses_do_not_answer_the_query(small):
-    for one, pair in zip(small.asked, with_near_misses(small.asked, seed=3), strict=True):
-        question = one.riddle.question
-        names = {product.name for product in small.products if question.fits(product)}
-        assert len(pair.negatives) == 3
-        assert not names & {negative.key for negative in pair.negatives}
-
-
-def test_half_of_a_medium_mix_is_right_and_workers_draw_apart(small):
-    kinds = scripted_kinds(small.asked, "medium", seed=3)
-    drawn = [kind for by_worker in kinds.values() for kind in by_worker]
-    # Three deviations of a binomial of 450 halves are 0.07.
-    assert drawn.count("right") / len(drawn) == pytest.approx(0.5, abs=0.07)
-    assert len({tuple(by_worker) for by_worker in kinds.values()}) == NUM_WORKERS
-
-
-def test_a_worker_says_the_same_of_a_query_however_many_ask_it(small):
-    said = scripted(small.asked, "medium", seed=3)
-    assert scripted(small.asked, "medium", seed=3) == said
-    assert {frozenset(of_pair) for of_pair in said} == {
-        frozenset(f"writer-{number}" for number in range(NUM_WORKERS))
     }
 
 
@@ -119,7 +97,11 @@ def test_riddles_are_a_folder_that_a_fine_tune_takes(small, tmp_path):
     for found, pair in zip(hardened(run, "negatives"), expected, strict=True):
         assert (found.query, found.query_key) == (pair.query, pair.query_key)
         assert (found.target.text, found.target.image) == (pair.target.text, pair.target.image)
-        assert (found.target_key, found.source, found.answers) == (pair.target_key, "", frozenset())
+        assert (found.target_key, found.source, found.answers) == (
+            pair.target_key,
+            pair.source,
+            frozenset(),
+        )
         assert [n.key for n in found.negatives] == [n.key for n in pair.negatives]
         assert [n.content.image for n in found.negatives] == [
             n.content.image for n in pair.negatives

@@ -1,12 +1,11 @@
-"""Tests for bench/reasoning_school.py: what school teaches, and what it leaves as it was."""
+"""Tests for ponder/nano/school.py: what school teaches, and what it leaves as it was."""
 
-from bench.reasoning_school import WORKER, exercises, sentences, shop_examples
-
-from bench.reasoning_world import WorldSize, world
-from catalog.bazaar import riddles
+from catalog.bazaar import observations, riddles
 from embedder.finetune.training.vocabulary import with_vocabulary
 from embedder.model.checkpoint import load
+from embedder.nano.evaluation import heldout_products
 from ponder.finetuning.recipes import configured
+from ponder.nano.school import WORKER, exercises, sentences, shop_examples
 
 
 def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
@@ -18,10 +17,7 @@ def test_an_exercise_asks_for_single_facts_and_tells_each_of_them():
 
 
 def test_the_shop_goes_on_without_products_that_are_held_out():
-    names = {
-        product.name for product in world(0, WorldSize(num_pairs=1)).products if product.is_held_out
-    }
-    assert names
+    names = {product.name for product in heldout_products(200, seed=0)}
     assert not names & {example.pair.target_key for example in shop_examples(200, seed=0)}
 
 
@@ -33,7 +29,8 @@ def test_every_word_of_a_fact_is_one_token_behind_another_word():
         num_tokens=school.vocabulary.num_tokens,
         min_count=school.vocabulary.min_count,
     ).inputs.tokenizer
-    for fact in riddles.facts():
-        for word in fact.sentence.split():
+    told = [fact.sentence for fact in riddles.facts()]
+    for sentence in (*told, *observations.ABOUT_ANY_QUESTION, *observations.EMPTY):
+        for word in sentence.split():
             if not word.isdigit():  # digits stand apart from the space before them
                 assert len(extended.tokenize(f" {word}")) == 1, word
