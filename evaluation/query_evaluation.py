@@ -22,6 +22,7 @@ from evaluation.query_sets import (
     slices,
 )
 
+NUM_WARMING = 8  # queries that are encoded before time is taken
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
 RECALL_METRICS = tuple(f"{metric}@{k}" for metric in ("hit", "recall", "ndcg") for k in (1, 10))
 
@@ -42,7 +43,7 @@ class PolicyEvaluation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnsweredQuery:
-    """How the gate's choice read a query, and what it found."""
+    """How the gate's choice read a query, and what it found with and without reasoning."""
 
     query_id: str
     text: str
@@ -54,6 +55,9 @@ class AnsweredQuery:
     summary: str
     found: list[str]
     """Ids, best first."""
+
+    found_direct: list[str]
+    """The same without reasoning."""
 
     relevant: list[str]
 
@@ -106,12 +110,14 @@ def evaluate_queries(
     policies: dict[Policy, PolicyEvaluation] = {}
     prefixes: dict[str, dict[str, float]] = {}
     examples: list[AnsweredQuery] = []
+    found: dict[Policy, Sequence[list[str]]] = {}
+    encoder.encode_query(contents[:NUM_WARMING], policy="always")
     for policy in POLICIES:
         started = time.perf_counter()
         encodings = encoder.encode_query(contents, policy=policy)
         seconds = time.perf_counter() - started
         vectors_QD = np.stack([encoding.vector for encoding in encodings])
-        ranked = rank_for(asked, vectors_QD, catalogue)
+        ranked = found[policy] = rank_for(asked, vectors_QD, catalogue)
         policies[policy] = PolicyEvaluation(
             reason_rate=float(np.mean([e.action == "reason" for e in encodings])),
             seconds=seconds,
@@ -119,7 +125,7 @@ def evaluate_queries(
         )
         if policy == "auto":
             prefixes = _by_prefix(asked, vectors_QD, catalogue, dims)
-            examples = _examples(asked, encodings, ranked)
+            examples = _examples(asked, encodings, ranked, found["never"])
         progress(len(asked))
     return QueryEvaluation(
         num_queries=len(asked),
@@ -155,7 +161,10 @@ def _by_slice(asked: Sequence[Query], scores: Scores) -> dict[str, dict[str, flo
 
 
 def _examples(
-    asked: Sequence[Query], encodings: Sequence[Encoding], ranked: Sequence[list[str]]
+    asked: Sequence[Query],
+    encodings: Sequence[Encoding],
+    ranked: Sequence[list[str]],
+    directly: Sequence[list[str]],
 ) -> list[AnsweredQuery]:
     return [
         AnsweredQuery(
@@ -168,7 +177,10 @@ def _examples(
             rationale=encoding.rationale,
             summary=encoding.summary,
             found=found,
+            found_direct=found_direct,
             relevant=query.relevant,
         )
-        for query, encoding, found in zip(asked, encodings, ranked, strict=True)
+        for query, encoding, found, found_direct in zip(
+            asked, encodings, ranked, directly, strict=True
+        )
     ]

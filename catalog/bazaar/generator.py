@@ -2,7 +2,7 @@
 
     items.jsonl      every listing, then every later change, with images in images/
     events.jsonl     impressions, clicks and purchases in the order of time
-    queries.jsonl    shoppers' questions with the items that answer them, for evaluation
+    queries.jsonl    shoppers' questions and riddles, with the items that answer them
     truth.jsonl      the product behind each item: what tests may know and models may not
 
 The same arguments give the same bytes.
@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.bazaar import questions, shoppers
+from catalog.bazaar import riddles, shoppers
 from catalog.bazaar.catalogue import Offer, changes, offers
 from catalog.bazaar.drawing import draw, png
 
@@ -38,7 +38,7 @@ class BazaarConfig:
     """Mean number of pages a shopper opens."""
 
     num_queries: int = 300
-    """Evaluation questions, a third of each tier."""
+    """Evaluation questions, of each tier as many as `riddles.TEST_SHARES` says."""
 
     seed: int = 7
     """Decides everything."""
@@ -107,18 +107,19 @@ def query_records(
 ) -> Iterable[dict[str, Any]]:
     """Questions made from random items on the shelf, with every item that answers them.
 
-    Half of the questions are about combinations that nano never saw in training, which `held_out`
-    marks.
+    Half of the questions are about products that nano never saw in training, which `held_out`
+    marks; of the composed ones nano never saw the combination of facts.
     """
     products = [offer.product for offer in living]
     pools = [
         [product for product in products if product.is_held_out is held_out]
         for held_out in (True, False)
     ]
+    tiers = [tier for tier, share in riddles.TEST_SHARES.items() for _ in range(share)]
     for number in range(num_queries):
         pool = pools[number % 2] or products
-        tier = questions.TIERS[number % 3]
-        question = questions.ask(rng.choice(pool), tier, rng)
+        tier = tiers[number % len(tiers)]
+        question = riddles.ask_for_test(pool, tier, rng).question
         yield {
             "query_id": f"q{number:04d}",
             "text": question.text,

@@ -72,6 +72,7 @@ def test_examples_tell_what_was_found_and_what_was_right():
     report = evaluate_queries([query("grass", "g1")], CATALOGUE, WordEncoder())
     (example,) = report.examples
     assert (example.action, example.found[0], example.relevant) == ("reason", "g1", ["g1"])
+    assert example.found_direct == ["b1", "g1", "r1"]  # not understood: all tie, by id
 
 
 def test_a_query_that_asks_with_an_item_needs_its_content():

@@ -17,6 +17,7 @@ from ponder.reports.run.deployment_snapshot import DeploymentSnapshot, deploymen
 from ponder.reports.run.examples import first_right, worth_seeing
 from ponder.reports.run.gate import probabilities, reasoned_items
 from ponder.reports.run.neighbours import neighbourhoods
+from ponder.reports.run.reasoning import account
 from ponder.settings import Settings
 
 NUM_FOUND = 6  # images shown of what a query found
@@ -77,15 +78,22 @@ def _images(held: DeploymentSnapshot, queries: Mapping[str, Any] | None) -> dict
     """Everything that is shown item by item, and the gate's figure."""
     asked = queries["examples"] if queries else []
     examples = worth_seeing(asked)
+    worth = account(queries)
     near = neighbourhoods(held.living)
     reasoned = reasoned_items(held.embeddings, held.rationales).to_dicts()
     shown = {n.item_id for n in near} | {item_id for n in near for item_id, _ in n.nearest}
-    shown |= {item_id for example in examples for item_id in example["found"][:NUM_FOUND]}
+    shown |= {
+        item_id
+        for example in (*examples, *worth["turned"], *worth["unturned"])
+        for ids in (example["found"], example["found_direct"])
+        for item_id in ids[:NUM_FOUND]
+    }
     shown |= {row["item_id"] for row in reasoned}
     gate = probabilities(held.embeddings, asked)
     return {
         "neighbourhoods": near,
         "examples": examples,
+        "worth": worth,
         "num_found": NUM_FOUND,
         "first_right": first_right,
         "reasoned": reasoned,

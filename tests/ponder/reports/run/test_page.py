@@ -160,6 +160,7 @@ def example(query_id, found, relevant, **fields):
         "rationale": "",
         "summary": "",
         "found": found,
+        "found_direct": found,
         "relevant": relevant,
     } | fields
 
@@ -219,6 +220,7 @@ RANKING = {
 def test_every_section_says_so_when_there_is_nothing_to_show(settings):
     page = page_of(settings)
     expected = {
+        "reasoning": "No queries have been asked yet",
         "neighbours": "Nothing is embedded",
         "queries": "No queries have been evaluated yet",
         "gate": "has decided nothing yet",
