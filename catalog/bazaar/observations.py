@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from catalog.bazaar.questions import Question
 from catalog.bazaar.world import NUMBER_WORDS, Product, plural
 
-LENGTHS = (40, 52)
+LENGTHS = (38, 48)
 """Least and most words of a rationale without its summary; what is inferred is never cut."""
 
 FIELDS = {"count": "number", "colour": "colour", "pattern": "pattern"}

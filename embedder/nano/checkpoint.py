@@ -19,7 +19,7 @@ MANIFEST = {
     "theta": 0.5,
     "max_text_tokens": 256,
     "max_image_tokens": 16,
-    "max_new_tokens": 64,
+    "max_new_tokens": 96,
 }
 
 
