@@ -95,7 +95,7 @@ def test_how_long_a_rationale_is_does_not_tell_how_hard_its_question_is():
     lengths = {tier: [] for tier in riddles.TIERS}
     for tier in riddles.TIERS * 300:
         question = riddles.ask(random_product(rng), tier, rng).question
-        for kind in KINDS:
+        for kind in KINDS if question.summary != OTHER.summary else ():
             script = about_question(question, kind, other=OTHER, answer=ANSWER, rng=rng)
             lengths[tier].append(len(script.text.split()))
     means = {tier: sum(found) / len(found) for tier, found in lengths.items()}
