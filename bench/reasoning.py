@@ -44,7 +44,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--mixes", nargs="+", default=["medium"], choices=list(MIXES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--school-steps", type=int, help="of the base; without: the recipe's")
     parser.add_argument("--steps", type=int, help="of every stage 1; without: the recipe's")
     parser.add_argument("--gate-steps", type=int, help="of every gate's training; likewise")
     parser.add_argument("--num-pairs", type=int, default=6_000)
@@ -65,7 +64,6 @@ def command(args: argparse.Namespace) -> str:
         "variants": " ".join(args.variants),
         "mixes": " ".join(args.mixes),
         "seeds": " ".join(map(str, args.seeds)),
-        "school-steps": args.school_steps,
         "steps": args.steps,
         "gate-steps": args.gate_steps,
     }
@@ -127,11 +125,8 @@ def main() -> None:
         num_questions=args.num_questions,
     )
     changes = short_changes({"steps": args.steps, "gate_steps": args.gate_steps})
-    school_changes = short_changes({"steps": args.school_steps})
-    check_settings(
-        args.out, {"size": asdict(size), "changes": changes, "school_changes": school_changes}
-    )
-    runs = Runs(args.out, size, changes=changes, school_changes=school_changes, device=args.device)
+    check_settings(args.out, {"size": asdict(size), "changes": changes})
+    runs = Runs(args.out, size, changes=changes, device=args.device)
     cells = [
         cell_of(VARIANTS[variant].training, mix, seed)
         for seed in args.seeds

@@ -16,13 +16,10 @@ from bench.reasoning_world import WorldSize, world
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import STAGES, run_stage
+from ponder.nano.making import BASE, GIVEN_ALONE
 from ponder.nano.riddle_pairs import Asked, paired
-from ponder.nano.school import write_school
 from ponder.nano.writers import write_riddles
 from ponder.settings import Settings
-
-DATA = {"pairs.sources": ("given",), "rationales.num_drawn": 0}
-"""What is learned from and who writes: the folder's own pairs and rationales, and nothing else."""
 
 
 class Runs:
@@ -34,7 +31,6 @@ class Runs:
         size: WorldSize,
         *,
         changes: Mapping[str, object],
-        school_changes: Mapping[str, object],
         device: str,
     ) -> None:
         """Load nothing yet.
@@ -43,10 +39,9 @@ class Runs:
             folder: of the benchmark.
             size: of the world.
             changes: of the recipe `reasoning`, for all trainings.
-            school_changes: of the recipe `school`, for the base.
             device: a torch device.
         """
-        self._folder, self._changes, self._school_changes = folder, changes, school_changes
+        self._folder, self._changes = folder, changes
         self._settings = Settings(home=folder, device=device)
         self.world = cache(lambda seed: world(seed, size))
 
@@ -96,23 +91,9 @@ class Runs:
         return run
 
     def _run(self, folder: Path, data: Path, seed: int, changes: Mapping[str, object]) -> Run:
-        told = {"base": str(self._base), "data": str(data), "seed": seed}
-        config = configured({**DATA, **self._changes, **told, **changes})
+        told = {"base": BASE, "data": str(data), "seed": seed}
+        config = configured({**GIVEN_ALONE, **self._changes, **told, **changes})
         return Run.open(self._settings, config, folder)
-
-    @property
-    def _base(self) -> Path:
-        """The version that every training starts from: nano after school."""
-        data = self._folder / "data" / "school"
-        if not (data / "items.parquet").exists():
-            write_school(data)
-        told = {"data": str(data), "name": "schooled"}
-        config = configured(
-            {"pairs.sources": ("given",), **self._school_changes, **told}, recipe="school"
-        )
-        run = Run.open(self._settings, config, self._folder / "base")
-        _run_to(run, "joint")
-        return run.version("joint")
 
 
 def _run_to(run: Run, last: str) -> None:

@@ -11,7 +11,7 @@ from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from transformers import AutoProcessor, ProcessorMixin, Qwen3VLConfig, Qwen3VLProcessor
 
-from embedder.version import NANO, read_manifest
+from embedder.version import SHIPPED, read_manifest
 
 # The prompt of `embedder.prompting.template` with the direct answer behind it, for items.
 CHAT_TEMPLATE = """\
@@ -47,8 +47,8 @@ class ImageProcessor(Qwen3VLProcessor):
 def sentence_nano(folder: Path) -> SentenceTransformer:
     """Write the shipped model to `folder`, and return it as loaded from there."""
     AutoProcessor.register(Qwen3VLConfig, ImageProcessor, exist_ok=True)
-    shutil.copytree(NANO, folder, dirs_exist_ok=True)
-    manifest = read_manifest(NANO)
+    shutil.copytree(SHIPPED["nano"], folder, dirs_exist_ok=True)
+    manifest = read_manifest(SHIPPED["nano"])
     template = CHAT_TEMPLATE.replace("INSTRUCTION", manifest.item_instruction)
     (folder / "chat_template.jinja").write_text(template)
     settings = json.loads((folder / "tokenizer_config.json").read_text())

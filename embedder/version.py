@@ -15,8 +15,11 @@ from typing import Any
 from embedder.content import Policy, Side
 from embedder.prompting.template import TEMPLATE_VERSION
 
-NANO = Path(__file__).parent / "nano" / "checkpoint"
-"""The model version that ships with the project."""
+SHIPPED = {
+    "nano": Path(__file__).parent / "nano" / "checkpoint",
+    "nano-base": Path(__file__).parent / "nano" / "base",
+}
+"""The model versions that ship with the project: nano, and what it was fine-tuned from."""
 
 ENGINE_VERSION = 2
 """Part of every model version's identity: raise it whenever a change of the code changes a vector
@@ -81,13 +84,13 @@ class Manifest:
 
 
 def resolve(model: str) -> Path:
-    """Return the folder of a model: `nano`, an existing one, or a hub id, then downloaded.
+    """Return the folder of a model: a shipped one, an existing one, or a hub id, then downloaded.
 
     Raises:
         FileNotFoundError: the folder holds no safetensors weights. Pickled weights are refused:
             reading them can run code.
     """
-    folder = NANO if model == "nano" else fetched_folder(model)
+    folder = SHIPPED.get(model) or fetched_folder(model)
     if not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(
             f"{folder} must hold *.safetensors weights; convert other formats first, they are "

@@ -38,6 +38,7 @@ FLOORS = {
     ),
     "embedder": (
         "embedder.content",
+        "embedder.reasoning_budget",
         "embedder.base_encoder",
         "embedder.prompting",
         "embedder.version",
@@ -96,6 +97,7 @@ OWNER = {
 TORCH_FREE = (
     "embedder.content",
     "embedder.base_encoder",
+    "embedder.reasoning_budget",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.prompting.images",

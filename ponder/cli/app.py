@@ -16,6 +16,7 @@ from ponder.cli.evaluate import evaluate
 from ponder.cli.finetune import finetune
 from ponder.cli.index import drop, index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
+from ponder.cli.nano import nano
 from ponder.cli.rank import features, rank
 from ponder.cli.recall import recall, serve
 from ponder.cli.recommend import recommend
@@ -37,7 +38,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 
 COMMANDS = (
-    *(bazaar, land, publish, plan, embed, encode, finetune),
+    *(bazaar, land, publish, plan, embed, encode, finetune, nano),
     *(index, validate, promote, rollback, drop),
     *(features, rank, evaluate, recall, recommend, serve),
     *(backfill, audit, status, run, demo, report),

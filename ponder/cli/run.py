@@ -12,9 +12,9 @@ from ponder.cli import evaluate as evaluate_cli
 from ponder.cli import rank as rank_cli
 from ponder.cli.embed import embed_all
 from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, SnapshotOption
-from ponder.cli.terminal import bar, failures, line, show
+from ponder.cli.terminal import bar, failures, line, out, show
 from ponder.settings import Settings
-from ponder.steps.evaluate import evaluate
+from ponder.steps.evaluate import RecallEvaluation, evaluate
 from ponder.steps.index import index, promote, validate
 from ponder.steps.land import land_folder
 
@@ -28,9 +28,13 @@ def run(
 ) -> None:
     """Run the whole pipeline on a folder: land, embed, index, promote, evaluate, rank, report."""
     with failures():
-        result = _run(context.obj, data, snapshot=snapshot, max_delete_share=max_delete_share)
+        result, recall = _run(
+            context.obj, data, snapshot=snapshot, max_delete_share=max_delete_share
+        )
     show(result, as_json)
     if not as_json:
+        if recall.queries:
+            out.print(evaluate_cli.reasoning_table(recall.queries))
         line("\nLook at what it did, in a browser:")
         line(f"  {result['report']}")
         line("Search it yourself, at the address that this prints:")
@@ -52,7 +56,8 @@ def serve_command(home: Path, *, program: str) -> str:
 
 def _run(
     settings: Settings, data: Path, *, snapshot: bool, max_delete_share: float
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], RecallEvaluation]:
+    """Return what every step had to say, and the evaluation of recall in full."""
     from ponder.reports.run.page import write_html
 
     result: dict[str, Any] = {}
@@ -80,7 +85,7 @@ def _run(
     result |= _rank(settings)
     with bar("report"):
         result["report"] = str(write_html(settings))
-    return result
+    return result, recall
 
 
 def _rank(settings: Settings) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImag
 from embedder.content import Content
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
-from embedder.version import NANO
+from embedder.version import SHIPPED
 
 FILE = Path(__file__).parent / "golden.json"
 QUERIES = ["3 red mugs", "as many hats as a bicycle has wheels"]
@@ -31,10 +31,12 @@ class Plain:
     """The checkpoint by transformers' own classes."""
 
     def __init__(self):
-        self.tokenizer = AutoTokenizer.from_pretrained(NANO)
-        self.images = Qwen2VLImageProcessorPil.from_pretrained(NANO)
-        self.model = AutoModelForImageTextToText.from_pretrained(NANO, dtype=torch.float32).eval()
-        self.manifest = json.loads((NANO / "manifest.json").read_text())
+        self.tokenizer = AutoTokenizer.from_pretrained(SHIPPED["nano"])
+        self.images = Qwen2VLImageProcessorPil.from_pretrained(SHIPPED["nano"])
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            SHIPPED["nano"], dtype=torch.float32
+        ).eval()
+        self.manifest = json.loads((SHIPPED["nano"] / "manifest.json").read_text())
 
     def prompt(self, instruction, text, image=None):
         processed, pad = {}, ""

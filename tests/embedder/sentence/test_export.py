@@ -21,7 +21,7 @@ from embedder.prompting.image_processor import register
 from embedder.prompting.images import open_image
 from embedder.prompting.template import PONDER_TOKENS, neutraliser, prompt
 from embedder.sentence.export import chat_template, export
-from embedder.version import NANO
+from embedder.version import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_an_input_alone_has_the_same_vector(exported, nano, contents):
 
 def test_the_versions_limit_on_images_holds_in_the_exported_folder(contents, tmp_path):
     copy = tmp_path / "small"
-    shutil.copytree(NANO, copy)
+    shutil.copytree(SHIPPED["nano"], copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"max_image_tokens": 6}))
     export(str(copy), tmp_path / "out")
