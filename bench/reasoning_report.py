@@ -171,9 +171,9 @@ def table_lines(made: Mapping[str, Any]) -> list[str]:
     """Return the report as Markdown."""
     lines = []
     for mix, of_mix in made["mixes"].items():
-        lines += [f"**{mix}**", "", "| variant | literal | indirect | composed | overall "]
+        lines += [f"**{mix}**", "", f"| variant | {' | '.join(GROUPS)} "]
         lines[-1] += "| reasons (literal, composed) | seconds | seeds |"
-        lines.append("|---|---|---|---|---|---|---|---|")
+        lines.append("|---" * (len(GROUPS) + 4) + "|")
         for name, one in of_mix["variants"].items():
             hits = " | ".join(_hit(one[group]["hit@1"]) for group in GROUPS)
             rates = [one["reason_rate"]] + [one[g]["reason_rate"] for g in ("literal", "composed")]

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ponder.nano.writers import FIRST_WORKER
-
 Asking = Literal["direct", "reasoned", "auto", "better", "given"]
 """direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:
 per question whichever of both finds the answer (an oracle). given: the right rationale is handed
@@ -52,7 +50,7 @@ TRAININGS: Mapping[str, Training] = {
         changes={"joint.loss.reason_direct": 0.0, "joint.loss.direct_reason": 0.0},
     ),
     "one_worker": Training(
-        parent="selected", shared="judging", changes={"selection.workers": (FIRST_WORKER,)}
+        parent="selected", shared="judging", changes={"selection.workers": ("writer-0",)}
     ),
     "shuffled_control": Training(parent="selected", shared="selection", is_shuffled=True),
     "plain_delta": Training(

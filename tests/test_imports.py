@@ -38,7 +38,6 @@ FLOORS = {
     ),
     "embedder": (
         "embedder.content",
-        "embedder.reasoning_budget",
         "embedder.base_encoder",
         "embedder.prompting",
         "embedder.version",
@@ -97,7 +96,6 @@ OWNER = {
 TORCH_FREE = (
     "embedder.content",
     "embedder.base_encoder",
-    "embedder.reasoning_budget",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.prompting.images",

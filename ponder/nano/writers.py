@@ -13,7 +13,6 @@ from ponder.finetuning.data_folder import Example, write_data
 from ponder.nano.riddle_pairs import Asked, with_near_misses
 
 NUM_WORKERS = 3
-FIRST_WORKER = "writer-0"
 
 
 def write_riddles(folder: Path, asked: Sequence[Asked], mix: str | None, *, seed: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bench import reasoning_report
 from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
 from bench.reasoning_outcomes import first_ranks
-from bench.reasoning_runs import DATA, shuffled
+from bench.reasoning_runs import shuffled
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
 from bench.run_folder import check_settings
@@ -20,6 +20,7 @@ from ponder.finetuning.rationales import written_rationales
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.run import Run
 from ponder.finetuning.stages import run_stage
+from ponder.nano.making import GIVEN_ALONE
 from ponder.nano.riddle_pairs import with_near_misses
 from ponder.nano.writers import scripted, write_riddles
 from ponder.settings import Settings
@@ -89,7 +90,7 @@ def test_a_variant_is_the_default_recipe_with_named_values_changed():
 def test_riddles_are_a_folder_that_a_fine_tune_takes(small, tmp_path):
     asked = small.asked[:70]
     write_riddles(tmp_path / "data", asked, "mild", seed=3)
-    changes = {**DATA, "data": str(tmp_path / "data"), "seed": 3}
+    changes = {**GIVEN_ALONE, "data": str(tmp_path / "data"), "seed": 3}
     run = Run.open(Settings(home=tmp_path), configured(changes), tmp_path / "run")
     for stage in ("pairs", "vocabulary", "negatives", "behaviour", "rationales"):
         run_stage(run, stage)
@@ -131,6 +132,7 @@ RESULT = {
     "gains": [],
     "outcomes": [
         outcome("literal", 0.1, 1, 2, 1),
+        outcome("everyday", 0.5, 3, 1, 1),
         outcome("indirect", 0.5, 3, 1, 1),
         outcome("composed", 0.9, 4, 1, 1),
         outcome("composed", 0.2, 9, 1, 7),
@@ -141,11 +143,11 @@ RESULT = {
 @pytest.mark.parametrize(
     ("asking", "literal", "composed", "overall", "rate", "seconds"),
     [
-        ("direct", 1.0, 0.0, 1 / 4, 0.0, 1.0),
-        ("reasoned", 0.0, 1.0, 3 / 4, 1.0, 4.0),
-        ("auto", 1.0, 1 / 2, 3 / 4, 1 / 2, 2.0),
-        ("better", 1.0, 1.0, 1.0, 3 / 4, None),
-        ("given", 1.0, 1 / 2, 3 / 4, 1.0, None),
+        ("direct", 1.0, 0.0, 1 / 5, 0.0, 1.0),
+        ("reasoned", 0.0, 1.0, 4 / 5, 1.0, 4.0),
+        ("auto", 1.0, 1 / 2, 4 / 5, 3 / 5, 2.0),
+        ("better", 1.0, 1.0, 1.0, 4 / 5, None),
+        ("given", 1.0, 1 / 2, 4 / 5, 1.0, None),
     ],
 )
 def test_each_way_of_asking_takes_its_own_ranks(asking, literal, composed, overall, rate, seconds):
@@ -153,7 +155,7 @@ def test_each_way_of_asking_takes_its_own_ranks(asking, literal, composed, overa
     hits = [measured[group]["hit@1"] for group in ("literal", "composed", "overall")]
     assert hits == [literal, composed, overall]
     assert (measured["overall"]["reason_rate"], measured["seconds"]) == (rate, seconds)
-    assert measured["overall"]["right_summaries"] == 3 / 4
+    assert measured["overall"]["right_summaries"] == 4 / 5
 
 
 def test_deviations_are_those_of_a_sample_and_one_seed_has_none():
@@ -175,10 +177,10 @@ def test_differences_are_taken_seed_by_seed():
 
 def test_the_theta_curve_goes_from_always_to_never():
     curve = reasoning_report.theta_curve([RESULT["outcomes"]])
-    assert (curve[0]["reason_rate"], curve[0]["hit@1"]) == (1.0, 0.75)
-    assert (curve[-1]["reason_rate"], curve[-1]["hit@1"]) == (0.0, 0.25)
+    assert (curve[0]["reason_rate"], curve[0]["hit@1"]) == (1.0, 0.8)
+    assert (curve[-1]["reason_rate"], curve[-1]["hit@1"]) == (0.0, 0.2)
     at_half = next(point for point in curve if point["theta"] == 0.5)
-    assert (at_half["reason_rate"], at_half["hit@1"]) == (0.5, 0.75)
+    assert (at_half["reason_rate"], at_half["hit@1"]) == (0.6, 0.8)
 
 
 def test_kept_rationales_that_move_the_rank_are_counted():
@@ -231,6 +233,6 @@ def test_the_report_reads_what_is_finished_and_leaves_out_what_is_not(tmp_path):
     made = reasoning_report.report(tmp_path, ["direct", "always_selected"], ["medium"], [0, 1])
     assert list(made["variants"]) == ["always_selected"]
     assert made["variants"]["always_selected"]["composed"]["hit@1"] == [1.0, None]
-    assert "| always_selected | 0.000 | 1.000 | 1.000 | 0.750 |" in "\n".join(
+    assert "| always_selected | 0.000 | 1.000 | 1.000 | 1.000 | 0.800 |" in "\n".join(
         reasoning_report.table_lines(made)
     )
