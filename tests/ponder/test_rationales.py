@@ -9,7 +9,7 @@ import pytest
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.reasoners.reasoner import Rationale
-from embedder.version import NANO
+from embedder.version import SHIPPED
 from ponder.rationales import LakeRationales
 from ponder.settings import Settings
 from ponder.settings_sources import load_settings
@@ -120,7 +120,7 @@ def test_two_embedders_share_one_reasoners_rationales(tmp_path, bazaar, endpoint
 
 
 def copy_of_nano(tmp_path, *, theta):
-    folder = shutil.copytree(NANO, tmp_path / "changed")
+    folder = shutil.copytree(SHIPPED["nano"], tmp_path / "changed")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"theta": theta}))
     return folder

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from embedder.version import NANO, configured_version, read_manifest
+from embedder.version import SHIPPED, configured_version, read_manifest
 from ponder.registry import Registry
 
 
@@ -20,7 +20,7 @@ def version(tmp_path):
 
     def make(name):
         folder = tmp_path / name
-        shutil.copytree(NANO, folder)
+        shutil.copytree(SHIPPED["nano"], folder)
         manifest = json.loads((folder / "manifest.json").read_text()) | {"name": name}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return folder

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from catalog.lake.tables import GENERATED_RATIONALES, ITEMS
 from embedder.content import Content
-from embedder.version import NANO, read_manifest
+from embedder.version import SHIPPED, read_manifest
 from evaluation.bootstrap import Interval
 from evaluation.query_sets import Query
 from features.histories import HistoryConfig, positive_events
@@ -116,7 +116,7 @@ def registered(run):
 def refused(settings, tmp_path_factory):
     """A registered version whose evaluation was against it."""
     folder = tmp_path_factory.mktemp("refused") / "nano"
-    shutil.copytree(NANO, folder)
+    shutil.copytree(SHIPPED["nano"], folder)
     return settings.registry.add(folder, lineage=REFUSED)
 
 
@@ -130,7 +130,7 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
         for path in (folder, finished.folder)
     )
     assert whole == killed
-    assert whole != (NANO / "model.safetensors").read_bytes()
+    assert whole != (SHIPPED["nano"] / "model.safetensors").read_bytes()
 
 
 def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
@@ -442,7 +442,7 @@ def test_two_processes_train_what_one_does(finished, settings, tmp_path):
         for path in (
             finished.version("joint") / "model.safetensors",
             folder / "joint" / "version" / "model.safetensors",
-            NANO / "model.safetensors",
+            SHIPPED["nano"] / "model.safetensors",
         )
     )
     # Sums in another order show in the last bits, and that each had a share shows there too.
