@@ -122,14 +122,36 @@ class ItemIndex(Versions):
         )
         return int(reply[0]["count(*)"])
 
-    def vectors(self, item_ids: Sequence[str], version: str) -> dict[str, np.ndarray]:
-        """Return the [D] float32 vectors of the items that the version knows; others are absent."""
+    def vectors(
+        self, item_ids: Sequence[str], version: str, *, expression: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Return the [D] float32 vectors of the items that the version knows; others are absent.
+
+        Args:
+            item_ids: in any number.
+            version: model version.
+            expression: Milvus expression that an item must match as well; the empty one matches
+                all.
+        """
         name = self._collection(version)
+        also = f" and ({expression})" if expression else ""
         return {
             row["item_id"]: np.asarray(row["vector"], dtype=np.float32)
             for ids in self._id_batches(item_ids)
-            for row in self._client.query(name, filter=ids, output_fields=["item_id", "vector"])
+            for row in self._client.query(
+                name, filter=f"{ids}{also}", output_fields=["item_id", "vector"]
+            )
         }
+
+    @property
+    def kind(self) -> str:
+        """What is searched, as an answer names it."""
+        return f"milvus_{self.config.index_type.lower()}"
+
+    @property
+    def consistency(self) -> str:
+        """How far behind its writers a search may be."""
+        return "strong" if self.config.uri.endswith(".db") else "bounded"
 
     def _ensure(self, version: str, *, dim: int) -> str:
         name = collection_name(self.config.alias, version)

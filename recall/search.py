@@ -5,48 +5,29 @@ encoder, the vectors fetched and the collection searched are all that version's,
 promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 """
 
-import copy
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import polars as pl
 
-from embedder.content import Action, Content, Encoder, Encoding, Policy
+from embedder.content import Content, Encoder, Encoding, Policy
+from features.history_store import Histories, UserHistory
 from features.profile import ProfileConfig, profile_vector
+from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
+from recall.catalogue_store import CatalogueStore
 from recall.client import within
 from recall.errors import InvalidQuery, NotFound, Unavailable
-from recall.filters import MAX_IDS, Filter
+from recall.filters import MAX_IDS
 from recall.index import ItemIndex
+from recall.interests import interests
+from recall.popular import popular_and_fresh
+from recall.retrieval import ImageHashes, Retrieval, Seed, candidate_frame
+from recall.stages import Stages
 
-MAX_TOP_K = 1_000
-NO_FILTER = Filter()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidates:
-    """What recall answers, and how it came about."""
-
-    frame: pl.DataFrame
-    """Best first: item_id str; recall_score f32, cosine in [-1, 1]; recall_rank u32 from 1, equal
-    scores in order of item_id."""
-
-    version: str
-    """Model version of every vector involved."""
-
-    action: Action | None
-    """What the gate chose for the query; None when no model had to read it."""
-
-    rationale: str
-    """What the model reasoned; empty when it did not."""
-
-    fallback: str
-    """Why the query was not reasoned about although it should have been; else empty."""
-
-    took_ms: float
+DEFAULTS = RecallOptions()
+FALLBACK_ITEMS = 2_000
 
 
 class Recall:
@@ -56,8 +37,11 @@ class Recall:
         self,
         index: ItemIndex,
         encoder_of: Callable[[str], Encoder],
-        history_of: Callable[[str], list[str]],
+        histories: Histories,
         config: ProfileConfig | None = None,
+        *,
+        catalogue: CatalogueStore | None = None,
+        image_hashes_of: ImageHashes | None = None,
     ) -> None:
         """Answer from `index`.
 
@@ -66,41 +50,37 @@ class Recall:
             encoder_of: the encoder of a model version; called for each query with a text or a
                 image, so it should remember the one it has loaded. It raises LookupError for a
                 version that it does not have.
-            history_of: ids of the items that a user acted on, newest first; empty for a stranger.
+            histories: what users did, and what is popular.
             config: how a history becomes a vector.
+            catalogue: words, newest items and attributes; None: there is no hybrid search, nothing
+                is fresh, and attributes get no hints.
+            image_hashes_of: see `recall.retrieval.Retrieval`.
         """
         self.index = index
         self._encoder_of = encoder_of
-        self._history_of = history_of
+        self._histories = histories
         self._config = config or ProfileConfig()
+        self._catalogue = catalogue
+        self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
         self._encoder_lock = threading.Lock()
-        self._pinned: str | None = None
-
-    def pinned(self, version: str) -> "Recall":
-        """Return recall that answers from a version, live or not; the same in all else."""
-        pinned = copy.copy(self)
-        pinned._pinned = version
-        return pinned
 
     def live_version(self) -> str:
         """Return the model version that answers.
 
         Raises:
             Unavailable: none has been promoted yet.
-            NotFound: it is a pinned one, and has no collection.
         """
         with self.in_time():
-            if self._pinned is not None:
-                return self._held(self._pinned)
             version = self.index.live_version()
         if version is None:
             raise Unavailable("no model version is live; promote one first")
         return version
 
-    def _held(self, version: str) -> str:
-        held = self.index.versions()
-        if version not in held:
-            raise NotFound(f"version {version!r} is not in the index, which holds {held}")
+    def _version(self, options: RecallOptions) -> str:
+        if (version := options.version) is None:
+            return self.live_version()
+        if version not in (versions := self.index.versions()):
+            raise NotFound(f"version {version!r} is not in the index, which holds {versions}")
         return version
 
     def in_time(self) -> AbstractContextManager[None]:
@@ -117,112 +97,182 @@ class Recall:
             version = self.live_version()
             return version, self.index.count(version)
 
-    def by_content(
-        self,
-        content: Content,
-        *,
-        top_k: int = 100,
-        filter: Filter = NO_FILTER,
-        policy: Policy = "auto",
-        deadline_s: float | None = None,
-    ) -> Candidates:
+    def by_content(self, content: Content, options: RecallOptions = DEFAULTS) -> Candidates:
         """Find items that match a text, an image, or both together.
 
         Args:
             content: the query, untrusted; not empty.
-            top_k: number of candidates, in [1, 1000]. Fewer come only when fewer items match.
-            filter: what an item must meet.
-            policy: `auto` lets the gate choose whether to reason, `always` and `never` force it.
-            deadline_s: reasoning that is not done by then gives way to the direct vector, and the
-                answer's `fallback` says so; None waits for it.
+            options: how it is answered.
 
         Raises:
-            InvalidQuery: the content is empty or unreadable, or `top_k` is out of range.
-            Unavailable: no version is live, or its encoder cannot be had.
+            InvalidQuery: the content is empty or unreadable.
+            Unavailable: no version is live, or its encoder cannot be had; or hybrid search is
+                wanted, and the words have not been read yet.
         """
-        started = time.perf_counter()
+        stages = Stages()
         if not content.text.strip() and content.image is None:
             raise InvalidQuery("a query must have a text or an image, got neither")
-        version = self.live_version()
-        encoding = self.encode(content, version, policy=policy, deadline_s=deadline_s)
-        return self._search(
-            encoding.vector, version, top_k=top_k, filter=filter, started=started, encoding=encoding
+        with stages.time("version"), self.in_time():
+            version = self._version(options)
+        with stages.time("encode"):
+            encoding = self.encode(
+                content,
+                version,
+                policy=options.policy,
+                deadline_s=options.deadline_s,
+                max_new_tokens=options.max_new_tokens,
+            )
+        return self._found(
+            [Seed(encoding.vector, "content")],
+            version,
+            options,
+            stages,
+            text=content.text,
+            action=encoding.action,
+            gate_probability=encoding.gate_probability,
+            rationale=encoding.rationale,
+            direct_because=encoding.fallback,
+            is_cut_short=encoding.out_of_time,
         )
 
-    def by_item(self, item_id: str, *, top_k: int = 100, filter: Filter = NO_FILTER) -> Candidates:
+    def by_item(self, item_id: str, options: RecallOptions = DEFAULTS) -> Candidates:
         """Find items like an item, which is itself left out.
 
         Raises:
             NotFound: the live version does not hold the item.
-            InvalidQuery: `top_k` is out of range.
             Unavailable: no version is live.
         """
-        started = time.perf_counter()
-        filter = filter.excluding([item_id])
+        stages = Stages()
         with self.in_time():
-            version = self.live_version()
-            vectors = self.index.vectors([item_id], version)
+            with stages.time("version"):
+                version = self._version(options)
+            with stages.time("vectors"):
+                vectors = self.index.vectors([item_id], version)
             if item_id not in vectors:
                 raise NotFound(f"item {item_id!r} is not in version {version!r}")
-            return self._search(
-                vectors[item_id], version, top_k=top_k, filter=filter, started=started
-            )
+            seeds = [Seed(vectors[item_id], "item")]
+            return self._found(seeds, version, options, stages, excluded=[item_id])
 
-    def by_user(
-        self,
-        user_id: str,
-        *,
-        top_k: int = 100,
-        filter: Filter = NO_FILTER,
-        exclude_seen: bool = True,
-    ) -> Candidates:
-        """Find items that fit what a user did; see `by_history`.
+    def by_user(self, user_id: str, options: RecallOptions = DEFAULTS) -> Candidates:
+        """Find items that fit what a user liked; see `by_history`.
 
         Raises:
-            NotFound: the user has no history, or none of it is in the live version.
-            InvalidQuery: `top_k` is out of range.
+            NotFound: with `strict`, the user liked nothing, or nothing that the live version holds.
             Unavailable: no version is live.
         """
-        history = self._history_of(user_id)
-        if not history:
-            raise NotFound(f"user {user_id!r} has no history; ask by text or by item")
-        return self.by_history(history, top_k=top_k, filter=filter, exclude_seen=exclude_seen)
+        stages = Stages()
+        with stages.time("history"):
+            history = self._histories.of(user_id)
+        return self._by_history(history, options, stages, whose=f"user {user_id!r}")
 
-    def by_history(
-        self,
-        history: Sequence[str],
-        *,
-        top_k: int = 100,
-        filter: Filter = NO_FILTER,
-        exclude_seen: bool = True,
-    ) -> Candidates:
-        """Find items near the recency-weighted mean of a history.
+    def by_history(self, item_ids: Sequence[str], options: RecallOptions = DEFAULTS) -> Candidates:
+        """Find items near a history: near its recency-weighted mean, or near its interests.
 
         Args:
-            history: item ids, newest first. Items that the live version does not hold are passed
-                over: the newest that it holds make the profile, however many are gone.
-            top_k: number of candidates, in [1, 1000].
-            filter: what an item must meet.
-            exclude_seen: leave out what shaped the profile and the newest of the history, 10,000
-                items together.
+            item_ids: newest first. Items that the live version does not hold are passed over: the
+                newest that it holds make the profile, however many are gone.
+            options: how it is answered. `exclude_seen` leaves out what shaped the profile and the
+                newest of the history, 10,000 items together, unless it is `none`.
 
         Raises:
-            NotFound: the live version holds none of the items.
-            InvalidQuery: `top_k` is out of range.
+            NotFound: with `strict`, the live version holds none of the items.
             Unavailable: no version is live.
         """
-        started = time.perf_counter()
+        history = UserHistory(liked=list(item_ids), acted=[], shown=[])
+        return self._by_history(history, options, Stages(), whose="the history")
+
+    def _by_history(
+        self, history: UserHistory, options: RecallOptions, stages: Stages, *, whose: str
+    ) -> Candidates:
         with self.in_time():
-            version = self.live_version()
-            known, vectors = self._newest_known(history, version)
+            with stages.time("version"):
+                version = self._version(options)
+            with stages.time("vectors"):
+                known, vectors = self._newest_known(history.liked, version)
+            seen = _seen(history, options.exclude_seen, known)
             if not known:
-                raise NotFound(
-                    f"none of the history's {len(history)} items is in version {version!r}"
-                )
-            profile = profile_vector(np.stack(vectors), half_life=self._config.half_life)
-            if exclude_seen:
-                filter = filter.excluding(list(dict.fromkeys([*known, *history]))[:MAX_IDS])
-            return self._search(profile, version, top_k=top_k, filter=filter, started=started)
+                reason = f"{whose} has no history of likes"
+                if history.liked:
+                    reason = (
+                        f"none of the {len(history.liked)} items of {whose} is in version "
+                        f"{version!r}"
+                    )
+                return self._popular(reason, version, options, stages, seen)
+            seeds, found = self._seeds(known, np.stack(vectors), options)
+            return self._found(
+                seeds, version, options, stages, excluded=seen, interests=tuple(found)
+            )
+
+    def _seeds(
+        self, known: Sequence[str], vectors_HD: np.ndarray, options: RecallOptions
+    ) -> tuple[list[Seed], list[FoundInterest]]:
+        half_life = self._config.half_life
+        if options.max_interests == 1:
+            return [Seed(profile_vector(vectors_HD, half_life=half_life), "profile")], []
+        found = interests(vectors_HD, half_life=half_life, max_interests=options.max_interests)
+        seeds = [Seed(vectors_HD[i.row], "interest", i.weight, known[i.row]) for i in found]
+        return seeds, [FoundInterest(known[i.row], i.weight, i.size) for i in found]
+
+    def _popular(
+        self,
+        reason: str,
+        version: str,
+        options: RecallOptions,
+        stages: Stages,
+        seen: Sequence[str],
+    ) -> Candidates:
+        """Return what is popular and fresh instead of what suits a user, or say why not."""
+        if options.strict:
+            raise NotFound(f"{reason}; ask by text or by item, or without strict")
+        filter = options.filter.excluding(seen)
+        with stages.time("fallback"):
+            popular = self._histories.popular(FALLBACK_ITEMS)["item_id"].to_list()
+            fresh = [] if self._catalogue is None else self._catalogue.newest(FALLBACK_ITEMS)
+            found = popular_and_fresh(
+                popular,
+                fresh,
+                lambda item_ids: self._retrieval.vectors(item_ids, version, filter=filter).keys(),
+                limit=options.top_k,
+            )
+        return Candidates(
+            frame=candidate_frame(found, has_scores=False),
+            fallback=f"{reason}; these are popular and fresh items",
+            **self._told(version, options, stages),
+        )
+
+    def _found(
+        self,
+        seeds: Sequence[Seed],
+        version: str,
+        options: RecallOptions,
+        stages: Stages,
+        *,
+        excluded: Sequence[str] = (),
+        text: str = "",
+        **details: Any,
+    ) -> Candidates:
+        with self.in_time():
+            frame = self._retrieval.candidates(
+                seeds,
+                version,
+                options,
+                filter=options.filter.excluding(excluded),
+                text=text,
+                stages=stages,
+            )
+        return Candidates(frame=frame, **self._told(version, options, stages), **details)
+
+    def _told(self, version: str, options: RecallOptions, stages: Stages) -> dict[str, Any]:
+        names = options.filter.attributes.keys()
+        hints = [] if self._catalogue is None else self._catalogue.hints(names)
+        return {
+            "version": version,
+            "index_kind": self.index.kind,
+            "consistency": self.index.consistency,
+            "hints": tuple(hints),
+            "timings_ms": stages.timings_ms,
+            "took_ms": stages.took_ms,
+        }
 
     def _newest_known(
         self, history: Sequence[str], version: str
@@ -269,27 +319,13 @@ class Recall:
         except ValueError as error:
             raise InvalidQuery(f"the query cannot be read: {error}") from error
 
-    def _search(
-        self,
-        vector_D: np.ndarray,
-        version: str,
-        *,
-        top_k: int,
-        filter: Filter,
-        started: float,
-        encoding: Encoding | None = None,
-    ) -> Candidates:
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise InvalidQuery(f"top_k must be in [1, {MAX_TOP_K}], got {top_k}")
-        with self.in_time():
-            ranked = self.index.search(
-                vector_D[None], version, limit=top_k, expression=filter.expression()
-            )
-        return Candidates(
-            frame=ranked.drop("query_index"),
-            version=version,
-            action=encoding.action if encoding else None,
-            rationale=encoding.rationale if encoding else "",
-            fallback=encoding.fallback if encoding else "",
-            took_ms=1000 * (time.perf_counter() - started),
-        )
+
+def _seen(history: UserHistory, seen: Seen, known: Sequence[str]) -> list[str]:
+    """Return the items to leave out, those that shaped the profile first, 10,000 at most."""
+    lists: dict[Seen, list[list[str]]] = {
+        "none": [],
+        "liked": [[*known], history.liked],
+        "acted": [[*known], history.liked, history.acted],
+        "shown": [[*known], history.liked, history.acted, history.shown],
+    }
+    return list(dict.fromkeys(item for items in lists[seen] for item in items))[:MAX_IDS]

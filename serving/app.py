@@ -5,11 +5,14 @@ of its own and metrics need none: both are there when every query waits for Milv
 """
 
 import time
+from typing import Annotated
 
-from fastapi import FastAPI, Response
+from fastapi import Body, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from catalog.lake.item_lookup import ItemLookup
 from recall.search import Recall
+from serving.batches import add_batches
 from serving.browsing import add_browsing
 from serving.catalogue import Catalogue
 from serving.console.page import add_console
@@ -17,10 +20,10 @@ from serving.errors import add_error_handlers, error_replies
 from serving.images import MAX_BASE64_CHARS
 from serving.limits import BodyLimit
 from serving.metrics import ServingMetrics, counted, timed
-from serving.recall import answer
+from serving.recall import FetchImage, RecallService
 from serving.recommend import Recommender
 from serving.replies import RecallReply, RecommendReply
-from serving.requests import RecallRequest, RecommendRequest
+from serving.requests import EXAMPLES, RecallRequest, RecommendRequest
 from serving.state import State
 from serving.workers import Workers
 
@@ -36,6 +39,8 @@ def create_app(
     *,
     catalogue: Catalogue | None = None,
     state: State | None = None,
+    items: ItemLookup | None = None,
+    fetch_image: FetchImage | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
     wait_s: float = 5.0,
@@ -48,6 +53,8 @@ def create_app(
         catalogue: the items and users to look at; with `state`, for the console, which is left
             out without them.
         state: versions, freshness and drift.
+        items: says what candidates are; without it requests for details are refused.
+        fetch_image: the image behind an address in a query; without it they are refused.
         max_body_bytes: the largest request, in bytes; above it the answer is 413.
         body_timeout_s: seconds for a request to come whole; after them the answer is 408.
         wait_s: seconds that a request waits for a thread; after them the answer is 503.
@@ -57,7 +64,9 @@ def create_app(
     add_error_handlers(app)
     metrics = ServingMetrics()
     queries = Workers(QUERY_THREADS, wait_s=wait_s)
-    _add_recall(app, recall, metrics, queries)
+    service = RecallService(recall, items=items, fetch_image=fetch_image)
+    _add_recall(app, service, metrics, queries)
+    add_batches(app, service, metrics, queries)
     if recommender is not None:
         _add_recommend(app, recommender, metrics, queries)
     if catalogue is not None and state is not None:
@@ -79,17 +88,21 @@ def create_app(
     return app
 
 
-def _add_recall(app: FastAPI, recall: Recall, metrics: ServingMetrics, workers: Workers) -> None:
+def _add_recall(
+    app: FastAPI, service: RecallService, metrics: ServingMetrics, workers: Workers
+) -> None:
     @app.post("/v1/recall", responses=error_replies(404, 408, 413, 422, 500, 503))
-    async def post_recall(request: RecallRequest) -> RecallReply:
+    async def post_recall(
+        request: Annotated[RecallRequest, Body(openapi_examples=EXAMPLES)],
+    ) -> RecallReply:
         """Find candidates for one query."""
         started = time.perf_counter()
         with counted(metrics.recall_answers, request.kind):
-            candidates = await workers.run(lambda: answer(recall, request))
-        metrics.recall_seconds.labels(request.kind, candidates.action or "none").observe(
+            reply = await workers.run(lambda: service.answer(request))
+        metrics.recall_seconds.labels(request.kind, reply.action or "none").observe(
             time.perf_counter() - started
         )
-        return RecallReply.of(candidates)
+        return reply
 
 
 def _add_recommend(

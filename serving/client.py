@@ -25,7 +25,7 @@ from serving import client_requests
 from serving.catalogue_replies import CatalogueReply, ItemReply, UserReply
 from serving.client_requests import Call, RecallQuery, RecommendQuery
 from serving.client_retries import BUSY, Patience, Tries
-from serving.replies import RecallReply, RecommendReply
+from serving.replies import RecallBatchReply, RecallReply, RecommendReply
 from serving.state_replies import StateReply
 
 Reply = TypeVar("Reply")
@@ -116,6 +116,10 @@ class Client:
         """Find candidates for a text, an image, an item, a user or a history."""
         return self._send(client_requests.recall(**query))
 
+    def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:
+        """Find candidates for up to 100 queries, each with its reply or its own error."""
+        return self._send(client_requests.recall_batch(queries))
+
     def recommend(self, user_id: str, **query: Unpack[RecommendQuery]) -> RecommendReply:
         """Recommend items to a user, in the ranker's order."""
         return self._send(client_requests.recommend(user_id, **query))
@@ -205,6 +209,10 @@ class AsyncClient:
     async def recall(self, **query: Unpack[RecallQuery]) -> RecallReply:
         """Find candidates for a text, an image, an item, a user or a history."""
         return await self._send(client_requests.recall(**query))
+
+    async def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:
+        """Find candidates for up to 100 queries, each with its reply or its own error."""
+        return await self._send(client_requests.recall_batch(queries))
 
     async def recommend(self, user_id: str, **query: Unpack[RecommendQuery]) -> RecommendReply:
         """Recommend items to a user, in the ranker's order."""

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -12,13 +12,17 @@ from pydantic_core import to_json
 from embedder.content import Policy
 from recall.filters import Filter
 from serving.catalogue_replies import CatalogueReply, ItemReply, ItemsReply, UserReply
-from serving.replies import RecallReply, RecommendReply
+from serving.replies import RecallBatchReply, RecallReply, RecommendReply
 from serving.state_replies import StateReply
 
 IMAGES = "/v1/images/"
 
 Reply = TypeVar("Reply")
 Model = TypeVar("Model", bound=BaseModel)
+
+
+Seen = Literal["none", "liked", "acted", "shown"]
+"""Items of a user that are left out; `recall.candidates.Seen`."""
 
 
 class RecallQuery(TypedDict, total=False):
@@ -29,15 +33,24 @@ class RecallQuery(TypedDict, total=False):
     """An image file; sent as `image_base64`."""
 
     image_base64: str
+    image_url: str
     item_id: str
     user_id: str
     history: Sequence[str]
     top_k: int
     filter: Filter | Mapping[str, Any]
-    policy: Policy
-    deadline_ms: int
-    exclude_seen: bool
     version: str
+    exclude_seen: Seen
+    interests: int
+    strict: bool
+    mmr_lambda: float
+    max_similarity: float
+    hybrid: bool
+    reasoning: Policy
+    max_new_tokens: int
+    deadline_ms: int
+    explain: bool
+    details: bool
 
 
 class RecommendQuery(TypedDict, total=False):
@@ -67,6 +80,12 @@ class Call(Generic[Reply]):
 def recall(**query: Unpack[RecallQuery]) -> Call[RecallReply]:
     """Find candidates for one query."""
     return _posted("/v1/recall", _encoded(query), RecallReply)
+
+
+def recall_batch(queries: Sequence[RecallQuery]) -> Call[RecallBatchReply]:
+    """Find candidates for up to 100 queries."""
+    body = {"queries": [_encoded(query) for query in queries]}
+    return _posted("/v1/recall/batch", body, RecallBatchReply)
 
 
 def recommend(user_id: str, **query: Unpack[RecommendQuery]) -> Call[RecommendReply]:

@@ -8,13 +8,15 @@ from typing import NamedTuple
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from recall.errors import IndexFailed, InvalidQuery, NotFound, Unavailable
+from serving.error_form import ErrorDetail, ErrorReply, WrongField
 
 logger = logging.getLogger(__name__)
 
+INDEX_FAILED = "the index cannot answer now; try again later"
 MAX_FIELDS = 20
 MAX_FIELD_CHARS = 100
 
@@ -42,37 +44,16 @@ HTTP_NAMES = {408: "timeout", 413: "too_large", 503: "unavailable"}
 """Types of errors by status, where the type is not the status's own name."""
 
 
-class WrongField(BaseModel):
-    """A field that was refused."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    field: str
-    """Where it stands, e.g. `body.filter.category_in`."""
-
-    message: str
-    """What it must be."""
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    type: str
-    """For programs: one of the types listed in docs/serving.md."""
-
-    message: str
-    """For people: what must hold, and what was got."""
-
-    fields: list[WrongField] = []
-    """The first fields that were refused; only with `invalid_request`."""
-
-
-class ErrorReply(BaseModel):
-    """The one form of every error, whatever the address and the status."""
-
-    error: ErrorDetail
+def error_detail(error: Exception) -> ErrorDetail | None:
+    """Return how an error of one query among several is told; None for one that is a fault."""
+    if isinstance(error, ValidationError | RequestValidationError):
+        return _invalid_detail(error)
+    if isinstance(error, IndexFailed):
+        return ErrorDetail(type="unavailable", message=INDEX_FAILED)
+    for kind, answer in ANSWERS.items():
+        if isinstance(error, kind):
+            return ErrorDetail(type=answer.name, message=_shown(str(error)))
+    return None
 
 
 def error_replies(*statuses: int) -> dict[int | str, dict[str, object]]:
@@ -114,17 +95,26 @@ def _handler(answer: Answer) -> Callable[[Request, Exception], Response]:
 
 
 def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    detail = _invalid_detail(error)
+    fields = [field.model_dump() for field in detail.fields]
+    return error_response(422, detail.type, detail.message, fields=fields)
+
+
+def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDetail:
     # What was sent is not sent back: it may be an image of megabytes, or ten thousand wrong ids.
-    wrong = error.errors()  # type: ignore[attr-defined]
+    wrong = error.errors()
     fields = [
-        {"field": _shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS]}
-        | {"message": _shown(e["msg"])}
+        WrongField(
+            field=_shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS],
+            message=_shown(e["msg"]),
+        )
         for e in wrong[:MAX_FIELDS]
     ]
-    message = "; ".join(f"{f['field']}: {f['message']}" for f in fields)
+    message = "; ".join(f"{one.field}: {one.message}" for one in fields)
     if len(wrong) > MAX_FIELDS:
         message += f"; and {len(wrong) - MAX_FIELDS} more"
-    return error_response(422, "invalid_request", message, fields=fields)
+    return ErrorDetail(type="invalid_request", message=message, fields=fields)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -139,7 +129,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _index_failed(request: Request, error: Exception) -> Response:
     logger.error("Milvus failed: %s", error)
-    return error_response(503, "unavailable", "the index cannot answer now; try again later")
+    return error_response(503, "unavailable", INDEX_FAILED)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -16,9 +16,10 @@ from features.log import Log
 from features.schema import feature_schema, schema_hash
 from features.table import build_features
 from ranker.model import Ranker
+from recall.candidates import NO_FILTER, Candidates, RecallOptions
 from recall.errors import Unavailable
 from recall.filters import Filter
-from recall.search import NO_FILTER, Candidates, Recall
+from recall.search import Recall
 from serving.errors import RankerMismatch
 
 NUM_CANDIDATES = 200
@@ -94,7 +95,10 @@ class Recommender:
         """
         started = time.perf_counter()
         ranker = self._ranker()
-        found = self._recall.by_user(user_id, top_k=max(top_k, NUM_CANDIDATES), filter=filter)
+        options = RecallOptions(
+            top_k=max(top_k, NUM_CANDIDATES), filter=filter, exclude_seen="liked", strict=True
+        )
+        found = self._recall.by_user(user_id, options)
         try:
             ranker.check(schema_hash(feature_schema()), found.version)
         except ValueError as error:

@@ -1,14 +1,20 @@
 """What the service answers."""
 
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from embedder.content import Action
+from serving.error_form import ErrorDetail
 
 if TYPE_CHECKING:  # the client reads these replies without an index or a ranker
-    from recall.search import Candidates
+    from catalog.lake.item_lookup import ItemDetails
+    from recall.candidates import Candidates
     from serving.recommend import Recommendations
+
+Channel = Literal["content", "item", "profile", "interest", "lexical", "popular", "fresh"]
+"""How a candidate was found; `recall.candidates.Channel`, which is not there for a client."""
 
 
 class Candidate(BaseModel):
@@ -19,11 +25,48 @@ class Candidate(BaseModel):
     item_id: str
     """Id of the item."""
 
-    score: float
-    """Cosine, in [-1, 1]."""
+    score: float | None
+    """Cosine, in [-1, 1]; with several interests that with the nearest of those that found it.
+    null in a fallback, where nothing was compared."""
 
     rank: int
     """1 = best."""
+
+    fused_score: float | None = None
+    """Of hybrid search: the sum of 1 / (60 + rank) over both lists; the order goes by it."""
+
+    channels: list[Channel] | None = None
+    """With `explain`, how it was found."""
+
+    interest: str | None = None
+    """With `explain`, the item that stands for the interest that found it."""
+
+    title: str | None = None
+    """With `details`; untrusted, null when it has none."""
+
+    category: str | None = None
+    """With `details`; untrusted, null when it has none."""
+
+    image: str | None = None
+    """With `details`: path of a small image of it, null when it has none."""
+
+    image_uri: str | None = None
+    """With `details`: where its image came from; untrusted, `media:...` when it came inline."""
+
+
+class InterestReply(BaseModel):
+    """An interest that a history was searched by."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    item_id: str
+    """The item that stands for it."""
+
+    weight: float
+    """Its share of the history, recent items weighing more, in (0, 1]."""
+
+    size: int
+    """Items of the history in it."""
 
 
 class RecallReply(BaseModel):
@@ -34,33 +77,129 @@ class RecallReply(BaseModel):
     version: str
     """Model version that answered; scores of two versions must not be compared."""
 
+    index: str
+    """What was searched, e.g. `milvus_hnsw`."""
+
+    consistency: str
+    """`strong`: what was written before is found; `bounded`: it may take seconds."""
+
     candidates: list[Candidate]
     """Best first; equal scores in order of item_id."""
 
     action: Action | None
     """What the gate chose; null when no model had to read the query."""
 
-    rationale: str
-    """What the model reasoned; empty when it did not."""
+    gate_probability: float | None = None
+    """With `explain`, the gate's probability of reasoning, in [0, 1]; null when no model had to
+    read the query."""
 
-    fallback: str
+    rationale: str = ""
+    """With `explain`, what the model reasoned; empty when it did not."""
+
+    reasoning_fallback: str
     """Why there was no reasoning although there should have been; else empty."""
 
+    cut_short: bool
+    """Whether that was because of the deadline."""
+
+    fallback: str
+    """Why these are popular and fresh items, and not a user's own; else empty."""
+
+    interests: list[InterestReply] = []
+    """With `explain`, what the history was searched by, the heaviest first."""
+
+    hints: list[str]
+    """What may be wrong with the query, such as an attribute that no item has."""
+
+    timings: dict[str, float]
+    """Milliseconds by stage."""
+
     took_ms: float
-    """Milliseconds from the query to the candidates."""
+    """Milliseconds from the query to the candidates, all stages together."""
 
     @classmethod
-    def of(cls, candidates: "Candidates") -> Self:
-        """Return the reply that carries these candidates."""
-        rows = candidates.frame.select("item_id", "recall_score", "recall_rank").iter_rows()
+    def of(
+        cls,
+        found: "Candidates",
+        *,
+        explain: bool = False,
+        details: "Mapping[str, ItemDetails] | None" = None,
+    ) -> Self:
+        """Return the reply that carries candidates.
+
+        Args:
+            found: what recall answered.
+            explain: tell how it came about.
+            details: what the candidates are, by id; None leaves it out.
+        """
         return cls(
-            version=candidates.version,
-            candidates=[Candidate(item_id=i, score=s, rank=r) for i, s, r in rows],
-            action=candidates.action,
-            rationale=candidates.rationale,
-            fallback=candidates.fallback,
-            took_ms=candidates.took_ms,
+            version=found.version,
+            index=found.index_kind,
+            consistency=found.consistency,
+            candidates=_candidates(found, explain=explain, details=details),
+            action=found.action,
+            gate_probability=found.gate_probability if explain else None,
+            rationale=found.rationale if explain else "",
+            reasoning_fallback=found.direct_because,
+            cut_short=found.is_cut_short,
+            fallback=found.fallback,
+            interests=[
+                InterestReply(item_id=one.item_id, weight=one.weight, size=one.size)
+                for one in found.interests
+                if explain
+            ],
+            hints=list(found.hints),
+            timings={stage: round(ms, 3) for stage, ms in found.timings_ms.items()},
+            took_ms=round(found.took_ms, 3),
         )
+
+
+def _candidates(
+    found: "Candidates", *, explain: bool, details: "Mapping[str, ItemDetails] | None"
+) -> list[Candidate]:
+    columns = ("item_id", "recall_score", "recall_rank", "fused_score")
+    rows = found.frame.select(*columns, "channels", "interest").iter_rows()
+    candidates = []
+    for item_id, score, rank, fused, channels, interest in rows:
+        told = {"channels": channels, "interest": interest} if explain else {}
+        if details is not None and (item := details.get(item_id)) is not None:
+            told |= {
+                "title": item.title,
+                "category": item.category,
+                "image": None if item.image_hash is None else f"/v1/images/{item.image_hash}",
+                "image_uri": item.image_uri,
+            }
+        # The values are ours, and a thousand of them are checked in as many milliseconds.
+        candidates.append(
+            Candidate.model_construct(
+                item_id=item_id, score=score, rank=rank, fused_score=fused, **told
+            )
+        )
+    return candidates
+
+
+class BatchAnswer(BaseModel):
+    """What became of one query."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    reply: RecallReply | None = None
+    """As `POST /v1/recall` gives it; null when there is an error."""
+
+    error: ErrorDetail | None = None
+    """Why there is no reply; null when there is one."""
+
+
+class RecallBatchReply(BaseModel):
+    """What became of each query."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    answers: list[BatchAnswer]
+    """In the order of the queries. Each names its version: a promotion may come between two."""
+
+    took_ms: float
+    """Milliseconds for all of them."""
 
 
 class Recommendation(BaseModel):

@@ -1,20 +1,75 @@
-"""What the service is asked, checked at the door."""
+"""What the service is asked, checked at the door.
+
+An option that says nothing about the query it comes with is refused: whoever sends it expects
+something of it.
+"""
 
 from typing import Annotated, Literal, Self
 
+from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from embedder.content import Content, Policy
+from embedder.content import Policy
+from recall.candidates import MAX_INTERESTS, MAX_TOP_K, RecallOptions, Seen
 from recall.filters import Filter
-from recall.search import MAX_TOP_K
-from serving.images import MAX_BASE64_CHARS, decode_image
+from serving.images import MAX_BASE64_CHARS
 
 MAX_TEXT_CHARS = 8_000
 MAX_HISTORY = 10_000
 MAX_DEADLINE_MS = 60_000
+MAX_NEW_TOKENS = 4_096
+MAX_URL_CHARS = 2_000
+DEFAULT_INTERESTS = 3
 
 Kind = Literal["content", "item", "user", "history"]
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
+
+APPLIES_TO: dict[str, tuple[Kind, ...]] = {
+    "reasoning": ("content",),
+    "max_new_tokens": ("content",),
+    "hybrid": ("content",),
+    "exclude_seen": ("user", "history"),
+    "interests": ("user", "history"),
+    "strict": ("user", "history"),
+}
+"""Options that say something about some kinds of query only."""
+
+NAMES: dict[Kind, str] = {
+    "content": "a text or an image",
+    "item": "item_id",
+    "user": "user_id",
+    "history": "history",
+}
+
+EXAMPLES: dict[str, Example] = {
+    "text": {
+        "summary": "Words",
+        "value": {"text": "3 red mugs", "top_k": 5, "details": True},
+    },
+    "filtered": {
+        "summary": "Words, with conditions on what is found",
+        "value": {
+            "text": "a gift for a gardener",
+            "filter": {"category_in": ["garden"], "attributes": {"price": {"max": 20}}},
+            "hybrid": True,
+            "reasoning": "auto",
+            "max_new_tokens": 64,
+            "deadline_ms": 300,
+        },
+    },
+    "item": {
+        "summary": "Items like one, none of them nearly the same",
+        "value": {"item_id": "i17", "max_similarity": 0.98, "mmr_lambda": 0.7},
+    },
+    "user": {
+        "summary": "Items for a user, by three interests",
+        "value": {"user_id": "u17", "interests": 3, "exclude_seen": "shown", "explain": True},
+    },
+    "history": {
+        "summary": "Items for a history that the service does not know",
+        "value": {"history": ["i17", "i4", "i99"], "top_k": 20},
+    },
+}
 
 
 class RecallRequest(BaseModel):
@@ -26,7 +81,11 @@ class RecallRequest(BaseModel):
     """What to look for, in words."""
 
     image_base64: str | None = Field(default=None, min_length=1, max_length=MAX_BASE64_CHARS)
-    """An image file (PNG, JPEG, WebP...), at most 8 MiB and 40 megapixels."""
+    """An image file (PNG, JPEG, WebP, GIF, BMP), at most 8 MiB and 40 megapixels."""
+
+    image_url: str | None = Field(default=None, min_length=1, max_length=MAX_URL_CHARS)
+    """Where such a file is, `http:` or `https:`, fetched within 5 s by the rules that images of
+    items are fetched by: nothing but the public internet unless `media_allow` says so."""
 
     item_id: ItemId | None = None
     """Items like this one."""
@@ -34,8 +93,8 @@ class RecallRequest(BaseModel):
     user_id: ItemId | None = None
     """Items for this user, by what they liked."""
 
-    history: list[ItemId] | None = Field(default=None, min_length=1, max_length=MAX_HISTORY)
-    """Item ids, newest first."""
+    history: list[ItemId] | None = Field(default=None, max_length=MAX_HISTORY)
+    """Items for whoever liked these, newest first."""
 
     top_k: int = Field(default=100, ge=1, le=MAX_TOP_K)
     """Candidates wanted; fewer come only when fewer items match."""
@@ -43,15 +102,45 @@ class RecallRequest(BaseModel):
     filter: Filter = Filter()
     """What a candidate must meet."""
 
-    policy: Policy = "auto"
+    exclude_seen: Seen = "acted"
+    """Items of the user that are left out: `none`, those they `liked`, those they `acted` upon in
+    any way, or those that were `shown` as well. The items of a `history` all count as liked."""
+
+    interests: int = Field(default=DEFAULT_INTERESTS, ge=1, le=MAX_INTERESTS)
+    """A history is searched by so many of its interests, each by the item that stands for it, and
+    they take turns by their weight; 1 searches once, by its recency-weighted mean."""
+
+    strict: bool = False
+    """Answer 404 for a user without a usable history, instead of popular and fresh items."""
+
+    mmr_lambda: float | None = Field(default=None, ge=0, le=1)
+    """Spread the candidates out by maximal marginal relevance: 1 looks at relevance alone, 0 at
+    diversity alone; null does neither."""
+
+    max_similarity: float | None = Field(default=None, gt=0, le=1)
+    """Leave out a candidate whose cosine with a better one is at least this, or that shows the same
+    image; null leaves none out."""
+
+    hybrid: bool = False
+    """Fuse what the text finds by its meaning with what it finds by its words (BM25), by reciprocal
+    ranks; `score` stays the cosine."""
+
+    reasoning: Policy = "auto"
     """Whether a text or image may be reasoned about: the gate's choice, always or never."""
 
-    deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
-    """Reasoning that takes longer gives way to the direct embedding, and the reply's `fallback`
-    says so; null waits for it."""
+    max_new_tokens: int | None = Field(default=None, ge=1, le=MAX_NEW_TOKENS)
+    """Tokens of the rationale; null, or more than the version allows: as many as it allows."""
 
-    exclude_seen: bool = True
-    """Leave the history's own items out; for a user or a history."""
+    deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
+    """Reasoning that takes longer gives way to the direct embedding, and the reply says so; the
+    index that takes longer for another kind of query is given up. null waits."""
+
+    explain: bool = False
+    """Say how it came about: the gate's probability, the rationale, and how each candidate was
+    found."""
+
+    details: bool = False
+    """Say what each candidate is: its title, category and image."""
 
     version: str | None = Field(default=None, min_length=1, max_length=256)
     """Answer from this model version, to compare it; null: from the live one. A text or an image
@@ -59,11 +148,27 @@ class RecallRequest(BaseModel):
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
-        if len(self._kinds()) != 1:
+        if len(self._kinds()) != 1 or (self.image_base64 and self.image_url):
+            got = [name for name in self._asking() if getattr(self, name) is not None]
             raise ValueError(
-                "a query must have exactly one of text and/or image_base64, item_id, user_id, "
-                f"history; got {self._kinds() or 'none'}"
+                "a query must have exactly one of text and/or image_base64 or image_url, item_id, "
+                f"user_id, history; got {', '.join(got) or 'none'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _options_apply(self) -> Self:
+        kind = self.kind
+        for name, kinds in APPLIES_TO.items():
+            if name in self.model_fields_set and kind not in kinds:
+                goes_with = " or ".join(NAMES[each] for each in kinds)
+                raise ValueError(
+                    f"{name} goes with {goes_with}, got it with {NAMES[kind]}; leave it out"
+                )
+        if self.hybrid and self.text is None:
+            raise ValueError("hybrid looks for the words of a text, got none; leave it out")
+        if self.max_new_tokens is not None and self.reasoning == "never":
+            raise ValueError("max_new_tokens bounds reasoning, got it with reasoning 'never'")
         return self
 
     @property
@@ -71,23 +176,35 @@ class RecallRequest(BaseModel):
         """What the query is about."""
         return self._kinds()[0]
 
+    def options(self) -> RecallOptions:
+        """Return how recall is to answer."""
+        is_history = self.kind in ("user", "history")
+        return RecallOptions(
+            top_k=self.top_k,
+            filter=self.filter,
+            version=self.version,
+            exclude_seen=self.exclude_seen,
+            max_interests=self.interests if is_history else 1,
+            strict=self.strict,
+            mmr_lambda=self.mmr_lambda,
+            max_similarity=self.max_similarity,
+            hybrid=self.hybrid,
+            policy=self.reasoning,
+            max_new_tokens=self.max_new_tokens,
+            deadline_s=None if self.deadline_ms is None else self.deadline_ms / 1000,
+        )
+
     def _kinds(self) -> list[Kind]:
         given: dict[Kind, bool] = {
-            "content": self.text is not None or self.image_base64 is not None,
+            "content": any(x is not None for x in (self.text, self.image_base64, self.image_url)),
             "item": self.item_id is not None,
             "user": self.user_id is not None,
             "history": self.history is not None,
         }
         return [kind for kind, is_given in given.items() if is_given]
 
-    def content(self) -> Content:
-        """Return the text and image as the encoder reads them.
-
-        Raises:
-            InvalidQuery: the image is not one, or is too large.
-        """
-        image = None if self.image_base64 is None else decode_image(self.image_base64)
-        return Content(text=self.text or "", image=image)
+    def _asking(self) -> tuple[str, ...]:
+        return ("text", "image_base64", "image_url", "item_id", "user_id", "history")
 
 
 class RecommendRequest(BaseModel):

@@ -1,7 +1,7 @@
 """What tests of recall and serving share: Milvus Lite, rows by hand, an encoder of few words."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from pymilvus import MilvusClient  # noqa: F401  (importing it sets up the logger silenced below)
 
 from embedder.content import Content, Encoding, Policy
+from features.history_store import UserHistory
 from recall.collection import IndexConfig
 from recall.index import ItemIndex
 
@@ -61,6 +62,29 @@ class FakeEncoder:
 def _cut(encoding: Encoding, max_new_tokens: int | None) -> Encoding:
     """A letter counts as a token."""
     return replace(encoding, rationale=encoding.rationale[:max_new_tokens])
+
+
+class KnownHistories:
+    """Histories by hand: what users liked, what else they did, and what is popular."""
+
+    def __init__(
+        self,
+        liked: Mapping[str, Sequence[str]] | None = None,
+        *,
+        acted: Mapping[str, Sequence[str]] | None = None,
+        shown: Mapping[str, Sequence[str]] | None = None,
+        popular: Sequence[str] = (),
+    ) -> None:
+        self._lists = (liked or {}, acted or {}, shown or {})
+        self._popular = popular
+
+    def of(self, user_id: str) -> UserHistory:
+        liked, acted, shown = (list(each.get(user_id, ())) for each in self._lists)
+        return UserHistory(liked=liked, acted=acted, shown=shown)
+
+    def popular(self, limit: int) -> pl.DataFrame:
+        ids = list(self._popular[:limit])
+        return pl.DataFrame({"item_id": ids, "popularity": [1.0] * len(ids)})
 
 
 def build_rows(**vectors: Sequence[float]) -> pl.DataFrame:

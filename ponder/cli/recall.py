@@ -3,55 +3,162 @@
 import base64
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, printable, show
 
+if TYPE_CHECKING:
+    from serving.replies import RecallReply
+
 
 def recall(
     context: typer.Context,
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option(help="An image to look for.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="An image to look for: a file, or its http(s) address.")
+    ] = None,
     item: Annotated[str | None, typer.Option(help="Items like this one, by id.")] = None,
     user: Annotated[str | None, typer.Option(help="Items for this user, by id.")] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(help="Items for whoever liked these, newest first; once for each."),
+    ] = None,
     top_k: Annotated[int, typer.Option(help="How many items.", min=1, max=1000)] = 10,
     conditions: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--filter",
             help='Conditions as JSON, e.g. \'{"category_in": ["toys"], '
             '"attributes": {"price": {"max": 20}}}\'.',
         ),
-    ] = "{}",
-    policy: Annotated[
-        str, typer.Option(help="auto lets the gate decide to reason; always; never.")
-    ] = "auto",
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave this item out, by id; once for each.")
+    ] = None,
+    exclude_seen: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave out a user's items: none, liked, acted or shown. [default: acted]"
+        ),
+    ] = None,
+    interests: Annotated[
+        int | None,
+        typer.Option(help="Search a history by so many interests; 1 is its mean. [default: 3]"),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail for a user without a history.")
+    ] = False,
+    mmr_lambda: Annotated[
+        float | None,
+        typer.Option("--mmr", help="Spread out: 1 is relevance alone, 0 diversity alone."),
+    ] = None,
+    max_similarity: Annotated[
+        float | None, typer.Option(help="Leave out near-duplicates from this cosine on.")
+    ] = None,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Look for the words as well (BM25).")
+    ] = False,
+    reasoning: Annotated[
+        str | None,
+        typer.Option(help="auto lets the gate decide; always; never. [default: auto]"),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Tokens that a rationale may have.")
+    ] = None,
+    deadline_ms: Annotated[
+        int | None, typer.Option(help="Give reasoning up after so many milliseconds.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Ask this model version. [default: the live one]")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the live version: by words, image, item or user."""
+    """Ask the live version: by words, image, item, user or history."""
     from ponder.steps import recall as steps
 
     with failures():
-        request = {
+        request: dict[str, Any] = {
             "text": text,
-            "image_base64": image and base64.b64encode(image.read_bytes()).decode(),
+            **_image(image),
             "item_id": item,
             "user_id": user,
+            "history": history or None,
             "top_k": top_k,
-            "filter": json.loads(conditions),
-            "policy": policy,
+            "filter": _filter(conditions, exclude or []),
+            "exclude_seen": exclude_seen,
+            "interests": interests,
+            "strict": strict or None,
+            "mmr_lambda": mmr_lambda,
+            "max_similarity": max_similarity,
+            "hybrid": hybrid or None,
+            "reasoning": reasoning,
+            "max_new_tokens": max_new_tokens,
+            "deadline_ms": deadline_ms,
+            "version": version,
+            "explain": True,
+            "details": True,
         }
-        reply = steps.recall(context.obj, request)
+        reply = steps.recall(context.obj, _given(request))
     if as_json:
-        show(reply, as_json)
+        typer.echo(reply.model_dump_json())
         return
-    how = ("version", "action", "rationale", "fallback", "took_ms")
-    show({name: getattr(reply, name) for name in how}, as_json)
+    _show(reply)
+
+
+def _given(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, so that the service's own defaults hold for the rest."""
+    given = {name: value for name, value in request.items() if value is not None}
+    if not given.keys() & {"text", "image_base64", "image_url", "item_id", "user_id", "history"}:
+        raise ValueError(
+            'say what to look for: words ("3 red mugs"), --image, --item, --user or --history'
+        )
+    return given
+
+
+def _image(image: str | None) -> dict[str, str]:
+    if image is None:
+        return {}
+    if image.startswith(("http://", "https://")):
+        return {"image_url": image}
+    return {"image_base64": base64.b64encode(Path(image).read_bytes()).decode()}
+
+
+def _filter(conditions: str | None, exclude: list[str]) -> dict[str, Any] | None:
+    """Return the filter that was written, with the excluded items.
+
+    Raises:
+        ValueError: it is no JSON object; the text shows where and what one looks like.
+    """
+    example = """write one like '{"category_in": ["toys"]}', in single quotes"""
+    filter: Any = {}
+    if conditions is not None:
+        try:
+            filter = json.loads(conditions)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"--filter must be a JSON object, got {conditions!r}: {error.msg} at character "
+                f"{error.pos + 1}; {example}"
+            ) from error
+        if not isinstance(filter, dict):
+            raise ValueError(f"--filter must be a JSON object, got {conditions!r}; {example}")
+    if exclude:
+        filter = filter | {"exclude_ids": [*filter.get("exclude_ids", []), *exclude]}
+    return filter or None
+
+
+def _show(reply: "RecallReply") -> None:
+    told = reply.model_dump(exclude={"candidates", "cut_short"})
+    show(told, False)
     for found in reply.candidates:
-        line(f"{found.rank:>4}  {found.score:.3f}  {found.item_id:<12} {printable(found.title)}")
+        score = "     " if found.score is None else f"{found.score:.3f}"
+        channels = "+".join(found.channels or [])
+        line(
+            f"{found.rank:>4}  {score}  {channels:<16} {found.item_id:<12} "
+            f"{printable(found.title or '')}"
+        )
 
 
 def serve(

@@ -1,10 +1,12 @@
 """Open what answers requests: recall and recommendations over the deployment's own data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS
 from features.history_store import (
@@ -16,19 +18,28 @@ from features.history_store import (
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version, open_encoder
-from ponder.wiring.stores import open_lake
+from ponder.wiring.stores import image_config, open_lake
 from ponder.wiring.vectors import known_vectors
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
+    from recall.catalogue_store import CatalogueStore
     from recall.index import ItemIndex
     from recall.search import Recall
     from serving.recommend import LogOf, Recommender
     from serving.state import State
 
+QUERY_IMAGE_S = 5.0
+"""Seconds that the image behind an address in a query may take."""
+
 
 def open_recall(
-    settings: Settings, index: "ItemIndex", histories: Histories | None = None
+    settings: Settings,
+    index: "ItemIndex",
+    histories: Histories | None = None,
+    *,
+    catalogue: "CatalogueStore | None" = None,
+    items: ItemLookup | None = None,
 ) -> "Recall":
     """Open recall over an index, with the configured encoder.
 
@@ -36,6 +47,8 @@ def open_recall(
         settings: the deployment.
         index: where the vectors are.
         histories: of the users; None reads the lake's events with every question.
+        catalogue: words, newest items and attributes; see `recall.search.Recall`.
+        items: tells near-duplicates by their images; None: only by their vectors.
     """
     from recall.search import Recall
 
@@ -50,7 +63,13 @@ def open_recall(
             )
         return encoder
 
-    return Recall(index, encoder_of, lambda user_id: users.of(user_id).liked)
+    return Recall(
+        index,
+        encoder_of,
+        users,
+        catalogue=catalogue,
+        image_hashes_of=None if items is None else items.image_hashes,
+    )
 
 
 def history_config(settings: Settings) -> HistoryStoreConfig:
@@ -63,6 +82,23 @@ def open_history_store(settings: Settings) -> HistoryStore:
     store = HistoryStore(open_lake(settings), history_config(settings))
     store.refresh()
     return store
+
+
+def image_fetcher(settings: Settings) -> Callable[[str], bytes]:
+    """Return the function that fetches the image behind an address in a query.
+
+    By the rules of the landing, in one attempt and a few seconds.
+    """
+    from serving.images import MAX_IMAGE_BYTES, fetch_image
+
+    config = replace(
+        image_config(settings),
+        max_bytes=MAX_IMAGE_BYTES,
+        connect_timeout_s=QUERY_IMAGE_S,
+        read_timeout_s=QUERY_IMAGE_S,
+        total_timeout_s=QUERY_IMAGE_S,
+    )
+    return lambda url: fetch_image(url, config)
 
 
 def _model_of(settings: Settings, version: str) -> str:

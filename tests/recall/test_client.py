@@ -20,6 +20,7 @@ from recall.errors import IndexFailed
 from recall.index import ItemIndex
 from recall.search import Recall
 from serving.app import create_app
+from tests.index_fixtures import KnownHistories
 
 TIMEOUT_S = 0.6
 
@@ -91,7 +92,7 @@ QUERIES = [{"text": "red"}, {"item_id": "a"}, {"user_id": "ann"}, {"history": ["
 
 
 def test_queries_and_health_are_unavailable_in_time_and_metrics_go_on(frozen, encoder):
-    recall = Recall(frozen, lambda version: encoder, lambda user_id: ["a"])
+    recall = Recall(frozen, lambda version: encoder, KnownHistories({"ann": ["a"]}))
     with TestClient(create_app(recall, wait_s=TIMEOUT_S)) as client:
         with ThreadPoolExecutor(60) as many:
             started = time.monotonic()

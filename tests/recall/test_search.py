@@ -1,15 +1,16 @@
 """Tests for recall/search.py, on Milvus Lite. Axes: red, green, blue, grey."""
 
 import numpy as np
-import polars as pl
 import pytest
 
 from embedder.content import Content
 from features.profile import ProfileConfig
+from recall.candidates import CANDIDATES, RecallOptions
 from recall.collection import IndexConfig
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
+from tests.index_fixtures import KnownHistories
 
 ITEMS = {
     "rose": [1, 0, 0, 0],
@@ -18,6 +19,7 @@ ITEMS = {
     "plum": [0.8, 0, 0.6, 0],
     "moss": [0, 0.8, 0, 0.6],
 }
+STRICT = RecallOptions(strict=True)
 HISTORIES = {"ann": ["rose", "gone", "sky"], "bob": ["gone"]}
 
 
@@ -25,7 +27,7 @@ HISTORIES = {"ann": ["rose", "gone", "sky"], "bob": ["gone"]}
 def recall(index, rows, encoder):
     index.sync("v1", rows(**ITEMS), dim=4)
     index.promote("v1")
-    return Recall(index, {"v1": encoder}.__getitem__, lambda user_id: HISTORIES.get(user_id, []))
+    return Recall(index, {"v1": encoder}.__getitem__, KnownHistories(HISTORIES))
 
 
 def ids(candidates) -> list[str]:
@@ -33,7 +35,7 @@ def ids(candidates) -> list[str]:
 
 
 def test_a_text_finds_the_items_it_names(recall):
-    found = recall.by_content(Content("red"), top_k=3)
+    found = recall.by_content(Content("red"), RecallOptions(top_k=3))
     # rose 1.0, plum 0.8, and of the three at 0.0 the first by id.
     assert ids(found) == ["rose", "plum", "leaf"]
     np.testing.assert_allclose(found.frame["recall_score"], [1.0, 0.8, 0.0], atol=1e-6)
@@ -43,58 +45,52 @@ def test_a_text_finds_the_items_it_names(recall):
 
 
 def test_an_image_alone_and_with_a_text_is_a_query(recall):
-    assert ids(recall.by_content(Content(image=b"png"), top_k=1)) == ["sky"]
+    assert ids(recall.by_content(Content(image=b"png"), RecallOptions(top_k=1))) == ["sky"]
     # red + blue, normalised: plum 0.99, rose and sky 0.71.
-    assert ids(recall.by_content(Content("red", b"png"), top_k=3)) == ["plum", "rose", "sky"]
+    assert ids(recall.by_content(Content("red", b"png"), RecallOptions(top_k=3))) == [
+        "plum",
+        "rose",
+        "sky",
+    ]
 
 
 def test_the_policy_reaches_the_encoder_and_its_rationale_comes_back(recall):
-    found = recall.by_content(Content("red"), top_k=1, policy="always")
+    found = recall.by_content(Content("red"), RecallOptions(top_k=1, policy="always"))
     assert (found.action, found.rationale) == ("reason", "because")
 
 
-def test_a_pinned_version_answers_beside_the_live_one(recall, rows):
-    recall.index.sync("v2", rows(rose=[0, 1, 0, 0], leaf=[1, 0, 0, 0]), dim=4)
-    pinned = recall.pinned("v2")
-    found = pinned.by_user("ann", exclude_seen=False)
-    assert (found.version, ids(found)) == ("v2", ["rose", "leaf"])
-    assert recall.by_item("rose").version == "v1"
-    with pytest.raises(Unavailable, match="no encoder for version 'v2'"):
-        pinned.by_content(Content("red"))
-    with pytest.raises(NotFound, match=r"'v3' is not in the index, which holds \['v1', 'v2'\]"):
-        recall.pinned("v3").by_content(Content("red"))
-    recall.index.drop("v2")
-
-
 def test_an_item_finds_its_neighbours_and_not_itself(recall):
-    found = recall.by_item("rose", top_k=2)
+    found = recall.by_item("rose", RecallOptions(top_k=2))
     assert ids(found) == ["plum", "leaf"]
     assert found.action is None
 
 
 def test_an_item_query_keeps_the_filter_it_came_with(recall):
-    found = recall.by_item("rose", top_k=5, filter=Filter(exclude_ids=("plum",)))
+    found = recall.by_item("rose", RecallOptions(top_k=5, filter=Filter(exclude_ids=("plum",))))
     assert ids(found) == ["leaf", "moss", "sky"]
 
 
 def test_a_user_finds_what_fits_their_history_and_nothing_seen(recall):
     # Profile: rose with weight 1, sky with 2^-(1/10) (`gone` has no vector): plum leads.
-    assert ids(recall.by_user("ann", top_k=5)) == ["plum", "leaf", "moss"]
+    assert ids(recall.by_user("ann", RecallOptions(top_k=5))) == ["plum", "leaf", "moss"]
     # cos(plum) = .987 of 1, rose .731, sky .682
-    seen_too = recall.by_user("ann", top_k=3, exclude_seen=False)
+    seen_too = recall.by_user("ann", RecallOptions(top_k=3, exclude_seen="none"))
     assert ids(seen_too) == ["plum", "rose", "sky"]
 
 
 def test_only_the_newest_items_shape_a_profile_but_all_are_left_out(recall, index, encoder):
-    short = Recall(index, lambda version: encoder, lambda user_id: [], ProfileConfig(max_history=1))
-    assert ids(short.by_history(["leaf", "rose", "sky"], top_k=5)) == ["moss", "plum"]
+    short = Recall(index, lambda version: encoder, KnownHistories(), ProfileConfig(max_history=1))
+    assert ids(short.by_history(["leaf", "rose", "sky"], RecallOptions(top_k=5))) == [
+        "moss",
+        "plum",
+    ]
 
 
 @pytest.fixture
 def two(index, encoder):
     """Profiles of two items, each weighing the same."""
     config = ProfileConfig(max_history=2, half_life=1e9)
-    return Recall(index, lambda version: encoder, HISTORIES.__getitem__, config)
+    return Recall(index, lambda version: encoder, KnownHistories(HISTORIES), config)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +106,7 @@ def two(index, encoder):
 )
 def test_the_newest_items_that_still_exist_shape_the_profile(recall, two, history):
     # rose + sky: plum is at (.8 + .6) / sqrt 2 = .99, leaf and moss at a right angle.
-    found = two.by_history(history, top_k=5).frame
+    found = two.by_history(history, RecallOptions(top_k=5)).frame
     assert found["item_id"][0] == "plum"
     np.testing.assert_allclose(found["recall_score"][0], 1.4 / np.sqrt(2), atol=1e-6)
     assert not {"rose", "sky"} & set(found["item_id"])  # what shaped it is not recommended
@@ -118,9 +114,9 @@ def test_the_newest_items_that_still_exist_shape_the_profile(recall, two, histor
 
 def test_an_item_acted_on_twice_weighs_twice_whatever_is_gone_between(recall, index, encoder):
     config = ProfileConfig(max_history=3, half_life=1e9)
-    three = Recall(index, lambda version: encoder, HISTORIES.__getitem__, config)
+    three = Recall(index, lambda version: encoder, KnownHistories(HISTORIES), config)
     history = ["rose", *(f"gone{n}" for n in range(60)), "rose", "sky", "leaf"]
-    found = three.by_history(history, top_k=1, exclude_seen=False).frame
+    found = three.by_history(history, RecallOptions(top_k=1, exclude_seen="none")).frame
     # 2 rose + sky: plum at (2 * .8 + .6) / sqrt 5 = .984, rose at 2 / sqrt 5 = .894.
     assert found["item_id"][0] == "plum"
     np.testing.assert_allclose(found["recall_score"][0], 2.2 / np.sqrt(5), atol=1e-6)
@@ -128,19 +124,30 @@ def test_an_item_acted_on_twice_weighs_twice_whatever_is_gone_between(recall, in
 
 def test_every_match_comes_back_when_fewer_match_than_asked(recall):
     only = Filter(include_ids=("moss", "sky"))
-    assert ids(recall.by_content(Content("green"), top_k=10, filter=only)) == ["moss", "sky"]
+    assert ids(recall.by_content(Content("green"), RecallOptions(top_k=10, filter=only))) == [
+        "moss",
+        "sky",
+    ]
 
 
 @pytest.mark.parametrize(
     ("ask", "error", "match"),
     [
         (lambda r: r.by_item("gone"), NotFound, "item 'gone' is not in version 'v1'"),
-        (lambda r: r.by_user("eve"), NotFound, "user 'eve' has no history"),
-        (lambda r: r.by_user("bob"), NotFound, "none of the history's 1 items is in version"),
+        (lambda r: r.by_user("eve", STRICT), NotFound, "user 'eve' has no history of likes"),
+        (
+            lambda r: r.by_user("bob", STRICT),
+            NotFound,
+            "none of the 1 items of user 'bob' is in version",
+        ),
         (lambda r: r.by_content(Content(" ")), InvalidQuery, "got neither"),
         (lambda r: r.by_content(Content("pink")), InvalidQuery, r"unknown words \['pink'\]"),
-        (lambda r: r.by_content(Content("red"), top_k=0), InvalidQuery, "got 0"),
-        (lambda r: r.by_content(Content("red"), top_k=1001), InvalidQuery, "got 1001"),
+        (lambda r: r.by_content(Content("red"), RecallOptions(top_k=0)), InvalidQuery, "got 0"),
+        (
+            lambda r: r.by_content(Content("red"), RecallOptions(top_k=1001)),
+            InvalidQuery,
+            "got 1001",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_answered_says_why(recall, ask, error, match):
@@ -149,7 +156,7 @@ def test_a_query_that_cannot_be_answered_says_why(recall, ask, error, match):
 
 
 def test_no_encoder_for_the_live_version_is_unavailable(index, recall):
-    stranger = Recall(index, {}.__getitem__, HISTORIES.__getitem__)
+    stranger = Recall(index, {}.__getitem__, KnownHistories(HISTORIES))
     with pytest.raises(Unavailable, match="no encoder for version 'v1'"):
         stranger.by_content(Content("red"))
 
@@ -164,7 +171,7 @@ def test_a_promotion_in_the_middle_of_a_request_does_not_mix_versions(index, row
         index.promote("new")
         return encoder
 
-    found = Recall(index, promote_while_loading, lambda user_id: []).by_content(Content("red"))
+    found = Recall(index, promote_while_loading, KnownHistories()).by_content(Content("red"))
     assert found.version == "old"
     assert ids(found) == ["rose", "leaf"]
     assert index.live_version() == "new"
@@ -179,12 +186,24 @@ def test_no_live_version_is_unavailable(index, encoder):
             return None
 
     with pytest.raises(Unavailable, match="no model version is live"):
-        Recall(Dark(), lambda version: encoder, lambda user_id: []).by_content(Content("red"))
+        Recall(Dark(), lambda version: encoder, KnownHistories()).by_content(Content("red"))
 
 
-def test_candidates_have_the_columns_that_the_features_expect(recall):
-    assert recall.by_content(Content("red"), top_k=1).frame.schema == {
-        "item_id": pl.String,
-        "recall_score": pl.Float32,
-        "recall_rank": pl.UInt32,
-    }
+def test_candidates_have_the_columns_that_are_told_and_say_how_they_came_about(recall):
+    found = recall.by_content(Content("red"), RecallOptions(top_k=1))
+    assert found.frame.schema == CANDIDATES
+    assert found.frame["channels"].to_list() == [["content"]]
+    assert (found.index_kind, found.consistency) == ("milvus_hnsw", "strong")
+    assert list(found.timings_ms) == ["version", "encode", "search"]
+    assert sum(found.timings_ms.values()) <= found.took_ms
+
+
+def test_another_version_than_the_live_one_answers_when_it_is_asked(index, rows, recall, encoder):
+    index.sync("v2", rows(rose=[0, 1, 0, 0], leaf=[1, 0, 0, 0]), dim=4)
+    both = Recall(index, {"v1": encoder, "v2": encoder}.__getitem__, KnownHistories())
+    found = both.by_content(Content("red"), RecallOptions(version="v2"))
+    assert (found.version, ids(found)) == ("v2", ["leaf", "rose"])
+    assert both.by_content(Content("red")).version == "v1"
+    for ask in (lambda o: both.by_item("rose", o), lambda o: both.by_content(Content("red"), o)):
+        with pytest.raises(NotFound, match="version 'v9' is not in the index, which holds"):
+            ask(RecallOptions(version="v9"))

@@ -7,10 +7,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from catalog.lake.item_lookup import ItemLookup
 from recall.collection import IndexConfig
 from recall.search import Recall
 from serving.app import create_app
 from serving.requests import MAX_TEXT_CHARS
+from tests.index_fixtures import KnownHistories
+from tests.serving.shop import IMAGE_HASH, write_shop
 
 ITEMS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0, 0, 1, 0], "plum": [0.8, 0, 0.6, 0]}
 
@@ -19,8 +22,7 @@ ITEMS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0, 0, 1, 0], "plum"
 def recall(index, rows, encoder):
     index.sync("v1", rows(**ITEMS), dim=4)
     index.promote("v1")
-    histories = {"ann": ["rose"]}
-    return Recall(index, lambda version: encoder, lambda user_id: histories.get(user_id, []))
+    return Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +43,76 @@ def ids(reply) -> list[str]:
 
 
 def test_a_text_query_is_answered_in_full(client):
-    reply = client.post("/v1/recall", json={"text": "red", "top_k": 2, "policy": "always"}).json()
-    assert reply.pop("took_ms") > 0
+    query = {"text": "red", "top_k": 2, "reasoning": "always"}
+    reply = client.post("/v1/recall", json=query).json()
+    took_ms, timings = reply.pop("took_ms"), reply.pop("timings")
+    assert list(timings) == ["version", "encode", "search"]
+    assert 0 < sum(timings.values()) <= took_ms + 0.01  # each is rounded
     scores = [candidate.pop("score") for candidate in reply["candidates"]]
     assert scores == pytest.approx([1.0, 0.8], abs=1e-6)
+    nothing = dict.fromkeys(
+        ("fused_score", "channels", "interest", "title", "category", "image", "image_uri")
+    )
     assert reply == {
         "version": "v1",
-        "candidates": [{"item_id": "rose", "rank": 1}, {"item_id": "plum", "rank": 2}],
+        "index": "milvus_hnsw",
+        "consistency": "strong",
+        "candidates": [
+            {"item_id": "rose", "rank": 1} | nothing,
+            {"item_id": "plum", "rank": 2} | nothing,
+        ],
         "action": "reason",
-        "rationale": "because",
+        "gate_probability": None,
+        "rationale": "",
+        "reasoning_fallback": "",
+        "cut_short": False,
         "fallback": "",
+        "interests": [],
+        "hints": [],
     }
+
+
+def test_how_an_answer_came_about_is_explained_when_asked(client):
+    query = {"text": "red", "top_k": 1, "reasoning": "always", "max_new_tokens": 3}
+    reply = client.post("/v1/recall", json=query | {"explain": True}).json()
+    assert (reply["gate_probability"], reply["rationale"]) == (0.5, "bec")
+    assert reply["candidates"][0]["channels"] == ["content"]
+    query = {"history": ["rose", "sky"], "interests": 2, "explain": True, "top_k": 1}
+    reply = client.post("/v1/recall", json=query).json()
+    assert reply["gate_probability"] is None
+    weights = {one["item_id"]: one["weight"] for one in reply["interests"]}
+    share = 1 / (1 + 0.5**0.1)  # an item ten places newer weighs twice as much
+    assert weights == pytest.approx({"rose": share, "sky": 1 - share})
+    assert (
+        reply["candidates"][0] | {"item_id": "plum", "interest": "rose"} == (reply["candidates"][0])
+    )
+
+
+def test_what_candidates_are_is_told_when_asked(recall, tmp_path):
+    lake = write_shop(tmp_path / "lake")
+    with TestClient(create_app(recall, items=ItemLookup(lake))) as shop:
+        query = {"text": "red", "details": True, "top_k": 2}
+        rose, plum = shop.post("/v1/recall", json=query).json()["candidates"]
+    assert (rose["title"], rose["category"]) == ("a rose", "garden")
+    assert rose["image"] == f"/v1/images/{IMAGE_HASH}"
+    assert (plum["title"], plum["image"]) == (None, None)  # the index has it, the lake does not
+
+
+def test_a_cold_user_gets_a_fallback_and_a_strict_query_none(client):
+    reply = client.post("/v1/recall", json={"user_id": "eve"}).json()
+    assert reply["fallback"].startswith("user 'eve' has no history of likes")
+    assert reply["candidates"] == []  # nothing is popular here
+    assert client.post("/v1/recall", json={"user_id": "eve", "strict": True}).status_code == 404
 
 
 @pytest.mark.parametrize(("deadline_ms", "action"), [(499, "direct"), (500, "reason")])
 def test_a_deadline_that_reasoning_would_miss_is_kept_and_the_reply_says_so(
     client, deadline_ms, action
 ):
-    query = {"text": "red", "policy": "always", "deadline_ms": deadline_ms}
+    query = {"text": "red", "reasoning": "always", "deadline_ms": deadline_ms}
     reply = client.post("/v1/recall", json=query).json()
     assert reply["action"] == action
-    assert bool(reply["fallback"]) == (action == "direct")
+    assert bool(reply["reasoning_fallback"]) == reply["cut_short"] == (action == "direct")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +123,7 @@ def test_a_deadline_that_reasoning_would_miss_is_kept_and_the_reply_says_so(
         ({"item_id": "rose"}, ["plum", "leaf"]),
         ({"user_id": "ann"}, ["plum", "leaf"]),
         ({"history": ["sky"]}, ["plum", "leaf"]),
-        ({"history": ["sky"], "exclude_seen": False}, ["sky", "plum"]),
+        ({"history": ["sky"], "exclude_seen": "none"}, ["sky", "plum"]),
         ({"text": "red", "filter": {"exclude_ids": ["rose"]}}, ["plum", "leaf"]),
         ({"text": "red", "filter": {"created_after": "1970-01-03T00:00:00Z"}}, ["plum", "sky"]),
     ],
@@ -95,7 +146,9 @@ def test_every_kind_of_query_is_answered(client, query, expected):
         ({"image_base64": "aGVsbG8="}, 422, "invalid_query", "must be a whole PNG"),
         ({"text": "red", "version": "v9"}, 404, "not_found", "'v9' is not in the index"),
         ({"item_id": "gone"}, 404, "not_found", "item 'gone'"),
-        ({"user_id": "eve"}, 404, "not_found", "user 'eve'"),
+        ({"user_id": "eve", "strict": True}, 404, "not_found", "user 'eve'"),
+        ({"text": "red", "details": True}, 422, "invalid_query", "details must be left out"),
+        ({"image_url": "http://x/"}, 422, "invalid_query", "image_url must be left out"),
     ],
 )
 def test_a_wrong_query_is_refused_in_words(client, query, status, kind, words):
@@ -156,7 +209,7 @@ def test_without_a_live_version_health_and_queries_are_unavailable(recall):
         def live_version(self):
             return None
 
-    dark = Recall(Dark(), lambda version: None, lambda user_id: ["rose"])
+    dark = Recall(Dark(), lambda version: None, KnownHistories({"ann": ["rose"]}))
     with TestClient(create_app(dark)) as opened:
         for reply in (
             opened.get("/healthz"),
@@ -168,10 +221,11 @@ def test_without_a_live_version_health_and_queries_are_unavailable(recall):
 
 
 def test_an_unforeseen_error_is_a_json_answer_that_gives_nothing_away(recall):
-    def fails(user_id):
-        raise RuntimeError("password=hunter2")
+    class Failing:
+        def of(self, user_id):
+            raise RuntimeError("password=hunter2")
 
-    broken = Recall(recall.index, lambda version: None, fails)
+    broken = Recall(recall.index, lambda version: None, Failing())
     with TestClient(create_app(broken), raise_server_exceptions=False) as opened:
         reply = opened.post("/v1/recall", json={"user_id": "ann"})
         assert reply.status_code == 500

@@ -21,11 +21,23 @@ from serving.client_requests import RecallQuery, RecommendQuery
 from serving.client_retries import Patience
 from serving.requests import RecallRequest, RecommendRequest
 from serving.state import State
+from tests.index_fixtures import KnownHistories
 from tests.serving.running import running
 from tests.serving.shop import IMAGE, write_shop
 
 VECTORS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0.8, 0, 0.6, 0]}
-REPLY = {"version": "v1", "candidates": [], "action": None, "rationale": "", "fallback": ""}
+REPLY = {
+    "version": "v1",
+    "index": "exact",
+    "consistency": "strong",
+    "candidates": [],
+    "action": None,
+    "reasoning_fallback": "",
+    "cut_short": False,
+    "fallback": "",
+    "hints": [],
+    "timings": {},
+}
 BUSY = {"error": {"type": "too_many_requests", "message": "try again later"}}
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -200,7 +212,7 @@ def app(index, rows, encoder, tmp_path_factory):
     lake = write_shop(tmp_path_factory.mktemp("lake"))
     index.sync("v1", rows(**VECTORS), dim=4)
     index.promote("v1")
-    recall = Recall(index, lambda version: encoder, lambda user_id: ["rose"])
+    recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
     return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
 
 
@@ -220,7 +232,11 @@ def test_every_route_of_the_service_has_a_call(app):
     client = Client("http://ponder", transport=httpx2.MockTransport(answer))
     for name in vars(Client):
         if not name.startswith("_") and name != "close":
-            arguments = {"items": [["x"]], "image": ["/v1/images/x"]}.get(name, ["x"])
+            arguments = {
+                "items": [["x"]],
+                "recall_batch": [[{"text": "x"}]],
+                "image": ["/v1/images/x"],
+            }.get(name, ["x"])
             takes = inspect.signature(getattr(client, name)).parameters.values()
             positional = [p for p in takes if p.kind is p.POSITIONAL_OR_KEYWORD]
             with pytest.raises(ServiceError):
@@ -236,9 +252,12 @@ def test_every_route_of_the_service_has_a_call(app):
 
 def test_the_service_answers_a_client(address):
     with Client(address) as client:
-        reply = client.recall(text="red", top_k=2, policy="always")
+        reply = client.recall(text="red", top_k=2, reasoning="always", explain=True)
         assert [candidate.item_id for candidate in reply.candidates] == ["rose", "sky"]
         assert (reply.version, reply.rationale) == ("v1", "because")
+        both = client.recall_batch([{"image": IMAGE, "top_k": 1}, {"item_id": "gone"}]).answers
+        assert both[0].reply.candidates[0].item_id == "sky"
+        assert both[1].error.type == "not_found"
         assert client.recall(image=IMAGE, top_k=1).candidates[0].item_id == "sky"
         assert client.item("leaf").attributes == {"price": 3, "brand": "acme"}
         assert client.image(client.item("rose").image)[8:12] == b"WEBP"

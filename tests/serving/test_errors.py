@@ -25,7 +25,7 @@ class Failing:
     def __init__(self, error):
         self.error = error
 
-    def by_item(self, item_id, **options):
+    def by_item(self, item_id, options):
         raise self.error
 
     def count(self):

@@ -18,12 +18,14 @@ from features.schema import feature_schema, schema_hash
 from features.table import build_features
 from ranker.config import RankerConfig
 from ranker.training import train
+from recall.candidates import RecallOptions
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
 from serving.app import create_app
 from serving.errors import RankerMismatch
 from serving.recommend import Recommender
+from tests.index_fixtures import KnownHistories
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NUM_ITEMS = 30
@@ -84,12 +86,10 @@ def recall(index, rows, encoder):
     index.sync("v1", rows(**dict(zip(IDS, VECTORS_ND.tolist(), strict=True))), dim=4)
     index.promote("v1")
 
-    def history_of(user_id):
-        liked = positive_events(LOG.events, config=HistoryConfig())
-        mine = liked.filter(pl.col("user_id") == user_id).sort("ts", descending=True)
-        return mine["item_id"].unique(maintain_order=True).to_list()
-
-    return Recall(index, lambda version: encoder, history_of)
+    liked = positive_events(LOG.events, config=HistoryConfig()).sort("ts", descending=True)
+    newest = liked.group_by("user_id").agg(pl.col("item_id").unique(maintain_order=True))
+    histories = KnownHistories(dict(newest.iter_rows()))
+    return Recall(index, lambda version: encoder, histories)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ class HandRanker:
 
 
 def test_items_come_in_the_rankers_order_ties_by_id(recall):
-    unseen = recall.by_user("u0", top_k=NUM_ITEMS).frame
+    unseen = recall.by_user("u0", RecallOptions(top_k=NUM_ITEMS, exclude_seen="liked")).frame
     one, two, *others = unseen["item_id"]
     by_hand = HandRanker({two: 5.0, others[-1]: 4.0, one: -1.0})
     found = recommender(recall, lambda: by_hand).recommend("u0", top_k=NUM_ITEMS).frame

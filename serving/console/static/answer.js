@@ -17,6 +17,8 @@ function summary(reply) {
   parts.push(el("span", {}, milliseconds(reply.took_ms)));
   parts.push(el("code", { title: "The model version that answered" }, reply.version));
   const notes = [];
+  if (reply.reasoning_fallback) notes.push(el("p", { class: "note", dir: "auto" }, reply.reasoning_fallback));
+  for (const hint of reply.hints ?? []) notes.push(el("p", { class: "note", dir: "auto" }, hint));
   if (reply.fallback) notes.push(el("p", { class: "note", dir: "auto" }, reply.fallback));
   if (reply.rationale) {
     notes.push(
@@ -64,13 +66,13 @@ const channelOf = (candidate) => {
 
 /** The cards of a reply; `ranks` are those of the reply beside it. */
 function candidates(reply, items, ranks) {
-  const scores = reply.candidates.map((each) => each.score);
+  const scores = reply.candidates.map((each) => each.score ?? 0);
   const [least, most] = [Math.min(...scores, 0), Math.max(...scores, 0)];
   const entries = reply.candidates.map((each) => ({
     item_id: each.item_id,
     rank: each.rank,
     score: each.score,
-    share: most > least ? (each.score - least) / (most - least) : 0,
+    share: each.score !== null && most > least ? (each.score - least) / (most - least) : 0,
     channel: channelOf(each),
     moved: ranks && moved(each.rank, ranks.get(each.item_id)),
   }));

@@ -27,7 +27,7 @@ function card(id, item, notes = {}) {
   const { rank, score, moved, channel } = notes;
   const line = [];
   if (rank !== undefined) line.push(el("span", { class: "rank" }, String(rank)));
-  if (score !== undefined) line.push(el("span", { class: "score" }, score.toFixed(3)));
+  if (score !== undefined && score !== null) line.push(el("span", { class: "score" }, score.toFixed(3)));
   if (moved) line.push(el("span", { class: `moved ${moved.kind}`, title: moved.told }, moved.sign, el("span", { class: "hidden" }, moved.told)));
   if (channel) line.push(el("span", { class: "channel" }, channel));
   const button = el(

@@ -58,12 +58,12 @@ function request(query, { reasoning, order, version }, image) {
   if (query.mode === "user") {
     body.user_id = query.user.trim();
     if (order === "ranked") return { path: "/v1/recommend", body };
-    if (query.seen) body.exclude_seen = false;
+    if (query.seen) body.exclude_seen = "none";
     return { path: "/v1/recall", body };
   }
   if (query.text.trim()) body.text = query.text.trim();
   if (image) body.image_base64 = image;
-  return { path: "/v1/recall", body: { ...body, policy: reasoning } };
+  return { path: "/v1/recall", body: { ...body, reasoning, explain: true } };
 }
 
 const REASONING = { auto: "The gate decides", never: "Never reasoning", always: "Always reasoning" };

@@ -6,7 +6,7 @@ from recall.search import Recall
 from serving.app import create_app
 from serving.catalogue import Catalogue
 from serving.state import State
-from tests.index_fixtures import encoder, index, rows  # noqa: F401
+from tests.index_fixtures import KnownHistories, encoder, index, rows  # noqa: F401
 from tests.serving.console.browser import opened
 from tests.serving.running import running
 from tests.serving.shop import HOSTILE, IMAGE, write_shop
@@ -25,7 +25,7 @@ def address(index, rows, encoder, tmp_path_factory):  # noqa: F811
     index.sync("v1", rows(**VECTORS), dim=4)
     index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
-    recall = Recall(index, lambda version: encoder, lambda user_id: ["rose"])
+    recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
     app = create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
     with running(app) as listening:
         yield listening

@@ -1,0 +1,28 @@
+"""How long each stage of an answer takes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stages:
+    """A stopwatch that starts when it is made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Add the time that a block takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_ms = 1000 * (time.perf_counter() - started)
+            self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + took_ms
+
+    @property
+    def took_ms(self) -> float:
+        """Milliseconds since the start."""
+        return 1000 * (time.perf_counter() - self._started)

@@ -1,0 +1,61 @@
+"""Several queries in one request, each with an answer or an error of its own."""
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.errors import error_detail, error_replies
+from serving.metrics import ServingMetrics, counted
+from serving.recall import RecallService
+from serving.replies import BatchAnswer, RecallBatchReply
+from serving.requests import RecallRequest
+from serving.workers import Workers
+
+MAX_BATCH = 100
+AT_ONCE = 8  # queries of one batch under way, so that it leaves threads to others
+
+
+class RecallBatch(BaseModel):
+    """Queries that are answered together."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    queries: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_BATCH)
+    """Each as `POST /v1/recall` takes it."""
+
+
+def add_batches(
+    app: FastAPI, service: RecallService, metrics: ServingMetrics, workers: Workers
+) -> None:
+    """Add the route.
+
+    Args:
+        app: whose route it becomes.
+        service: answers each query.
+        metrics: count each query as one.
+        workers: threads that queries are answered on.
+    """
+
+    @app.post("/v1/recall/batch", responses=error_replies(408, 413, 422, 500, 503))
+    async def post_recall_batch(batch: RecallBatch) -> RecallBatchReply:
+        """Find candidates for up to 100 queries; each has its reply or its own error."""
+        started = time.perf_counter()
+        turn = asyncio.Semaphore(AT_ONCE)
+
+        async def answer(query: dict[str, Any]) -> BatchAnswer:
+            try:
+                request = RecallRequest.model_validate(query)
+                async with turn:
+                    with counted(metrics.recall_answers, request.kind):
+                        return BatchAnswer(reply=await workers.run(lambda: service.answer(request)))
+            except Exception as error:
+                if (detail := error_detail(error)) is None:
+                    raise
+                return BatchAnswer(error=detail)
+
+        answers = await asyncio.gather(*map(answer, batch.queries))
+        took_ms = 1000 * (time.perf_counter() - started)
+        return RecallBatchReply(answers=list(answers), took_ms=round(took_ms, 3))
