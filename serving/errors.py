@@ -107,11 +107,11 @@ def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDet
     fields = [
         WrongField(
             field=_shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS],
-            message=_shown(e["msg"]),
+            message=_shown(e["msg"].removeprefix("Value error, ")),
         )
         for e in wrong[:MAX_FIELDS]
     ]
-    message = "; ".join(f"{one.field}: {one.message}" for one in fields)
+    message = "; ".join(": ".join(filter(None, (one.field, one.message))) for one in fields)
     if len(wrong) > MAX_FIELDS:
         message += f"; and {len(wrong) - MAX_FIELDS} more"
     return ErrorDetail(type="invalid_request", message=message, fields=fields)

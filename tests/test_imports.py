@@ -86,6 +86,7 @@ OWNER = {
     "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall"},
     "fastapi": {"serving"},
+    "tantivy": {"recall.text_index"},
     "lightgbm": {"ranker"},
     "typer": {"ponder.cli"},
     "rich": {"ponder.cli"},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.tables import ITEMS
@@ -28,10 +29,15 @@ def recall(settings: Settings, request: Mapping[str, Any]) -> "RecallReply":
         RuntimeError: no version is live, or another one than the configured model's.
     """
     from recall.catalogue_store import CatalogueStore
+    from serving.errors import error_detail
     from serving.recall import RecallService
     from serving.requests import RecallRequest
 
-    asked = RecallRequest.model_validate(request)
+    try:
+        asked = RecallRequest.model_validate(request)
+    except ValidationError as error:
+        detail = error_detail(error)
+        raise ValueError(detail.message if detail else str(error)) from error
     if asked.kind == "content":
         open_encoder(settings)  # so that `took_ms` is the query's time and not the model's loading
     lake = open_lake(settings)

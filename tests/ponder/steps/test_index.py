@@ -68,7 +68,7 @@ def contents(settings):
 
 
 def found(settings, **filter):
-    asked = {"text": "red mug", "filter": filter, "policy": "never"}
+    asked = {"text": "red mug", "filter": filter, "reasoning": "never"}
     return sorted(each.item_id for each in recall(settings, asked).candidates)
 
 
