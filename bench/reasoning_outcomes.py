@@ -13,7 +13,7 @@ import numpy as np
 from bench.reasoning_variants import Asking
 from bench.reasoning_world import World
 from catalog.bazaar.rationales import right_rationale
-from embedder.content import Content, Encoding, Policy, reasons
+from embedder.content import Action, Content, Encoding, Policy, chosen_action
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_with_rationales
@@ -21,11 +21,12 @@ from embedder.reasoners.reasoner import Rationale
 
 NUM_TIMED = 3
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
+SILENT: Policy = "silent"
 
 Outcome = Mapping[str, Any]
-"""Of one question: tier, query, wanted; gate (probability of `reason`), rank_direct, rank_reasoned
-and rank_given (of the first candidate that fits, from 1), rationale, summary, right_rationale,
-right_summary, tokens."""
+"""Of one question: tier, query, wanted; gate (probability of `reason`) and silent_gate (of
+`silent`), rank_direct, rank_reasoned, rank_given and, where the version can, rank_silent (of the
+first candidate that fits, from 1), rationale, summary, right_rationale, right_summary, tokens."""
 
 
 def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]], dict[str, float]]:
@@ -39,8 +40,10 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
     questions = [riddle.question for riddle in world.questions]
     contents = [Content(question.text) for question in questions]
+    is_silent = "silent" in checkpoint.manifest.actions("query")
+    policies = (*POLICIES, SILENT) if is_silent else POLICIES
     rng = random.Random("given")
-    encodings, seconds = _timed(encoder, contents)
+    encodings, seconds = _timed(encoder, contents, policies)
     given_QD = encode_with_rationales(
         checkpoint,
         contents,
@@ -54,11 +57,14 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
         "rank_reasoned": first_ranks(_vectors(reasoned) @ items_ND.T, fits_QN),
         "rank_given": first_ranks(given_QD @ items_ND.T, fits_QN),
     }
+    if is_silent:
+        ranks["rank_silent"] = first_ranks(_vectors(encodings[SILENT]) @ items_ND.T, fits_QN)
     found = [
         {
             "tier": question.tier,
             "query": question.text,
             "gate": one.gate_probability,
+            "silent_gate": one.silent_probability,
             "rationale": one.rationale,
             "summary": one.summary,
             "right_rationale": question.rationale,
@@ -72,12 +78,12 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
 
 
 def _timed(
-    encoder: MMEmbR1, contents: Sequence[Content]
+    encoder: MMEmbR1, contents: Sequence[Content], policies: Sequence[Policy]
 ) -> tuple[dict[Policy, list[Encoding]], dict[str, float]]:
     encodings: dict[Policy, list[Encoding]] = {}
-    seconds = dict.fromkeys(POLICIES, float("inf"))
+    seconds = dict.fromkeys(policies, float("inf"))
     for _ in range(NUM_TIMED):
-        for policy in POLICIES:
+        for policy in policies:
             started = time.perf_counter()
             encodings[policy] = encoder.encode_query(contents, policy=policy)
             seconds[policy] = min(seconds[policy], time.perf_counter() - started)
@@ -94,17 +100,20 @@ def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
     return np.take_along_axis(fits_QN, order_QN, axis=1).argmax(axis=1) + 1
 
 
-def is_reasoned(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
-    """Return whether the question is reasoned about when it is asked in this way."""
+def action(outcome: Outcome, asking: Asking, *, theta: float) -> Action:
+    """Return what is done with the question when it is asked in this way."""
     if asking == "auto":
-        return reasons(outcome["gate"], policy="auto", theta=theta)
+        gate, silent = outcome["gate"], outcome["silent_gate"]
+        return chosen_action(gate, silent, policy="auto", theta=theta)
     if asking == "better":
-        return outcome["rank_reasoned"] < outcome["rank_direct"]
-    return asking != "direct"
+        return "reason" if outcome["rank_reasoned"] < outcome["rank_direct"] else "direct"
+    forced: dict[Asking, Action] = {"direct": "direct", "silent": "silent"}
+    return forced.get(asking, "reason")
 
 
 def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
     """Return the rank that the question's answer gets when it is asked in this way."""
     if asking == "given":
         return outcome["rank_given"]
-    return outcome["rank_reasoned" if is_reasoned(outcome, asking, theta=theta) else "rank_direct"]
+    ranks = {"direct": "rank_direct", "reason": "rank_reasoned", "silent": "rank_silent"}
+    return outcome[ranks[action(outcome, asking, theta=theta)]]

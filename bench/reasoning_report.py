@@ -9,13 +9,18 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from bench.reasoning_cells import cell_of
-from bench.reasoning_outcomes import Outcome, is_reasoned, rank
+from bench.reasoning_outcomes import Outcome, action, rank
 from bench.reasoning_variants import VARIANTS, Asking
 from catalog.bazaar.riddles import TIERS
 
 HEADLINE = "medium"
 GROUPS = (*TIERS, "overall")
-SECONDS: Mapping[Asking, str] = {"direct": "never", "auto": "auto", "reasoned": "always"}
+SECONDS: Mapping[Asking, str] = {
+    "direct": "never",
+    "auto": "auto",
+    "reasoned": "always",
+    "silent": "silent",
+}
 """By asking, the policy that takes as long; oracles have no time of their own."""
 
 COMPARED = (
@@ -78,9 +83,11 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
     measured: dict[str, Any] = {"seconds": result["seconds"].get(SECONDS.get(asking))}
     for group in GROUPS:
         rows = [one for one in found if group in ("overall", one["tier"])]
+        done = [action(one, asking, theta=theta) for one in rows]
         measured[group] = {
             "hit@1": fmean(rank(one, asking, theta=theta) == 1 for one in rows),
-            "reason_rate": fmean(is_reasoned(one, asking, theta=theta) for one in rows),
+            "reason_rate": fmean(did == "reason" for did in done),
+            "silent_rate": fmean(did == "silent" for did in done),
             "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
         }
     return measured
@@ -92,6 +99,7 @@ def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         group: {
             "hit@1": mean_and_sd([one[group]["hit@1"] for one in measured]),
             "reason_rate": round(fmean(one[group]["reason_rate"] for one in measured), 4),
+            "silent_rate": round(fmean(one[group]["silent_rate"] for one in measured), 4),
             "right_summaries": round(fmean(one[group]["right_summaries"] for one in measured), 4),
         }
         for group in GROUPS
@@ -136,7 +144,9 @@ def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
     return [
         {
             "theta": theta,
-            "reason_rate": round(fmean(is_reasoned(one, "auto", theta=theta) for one in every), 4),
+            "reason_rate": round(
+                fmean(action(one, "auto", theta=theta) == "reason" for one in every), 4
+            ),
             "hit@1": round(fmean(rank(one, "auto", theta=theta) == 1 for one in every), 4),
         }
         for theta in thetas

@@ -31,6 +31,7 @@ class Runs:
         size: WorldSize,
         *,
         changes: Mapping[str, object],
+        silent_changes: Mapping[str, object],
         device: str,
     ) -> None:
         """Load nothing yet.
@@ -39,9 +40,11 @@ class Runs:
             folder: of the benchmark.
             size: of the world.
             changes: of the recipe `reasoning`, for all trainings.
+            silent_changes: the same for those that learn a silent mode.
             device: a torch device.
         """
         self._folder, self._changes = folder, changes
+        self._silent_changes = silent_changes
         self._settings = Settings(home=folder, device=device)
         self.world = cache(lambda seed: world(seed, size))
 
@@ -81,7 +84,9 @@ class Runs:
         if not (data / "items.parquet").exists():
             written = mix if which.has_rationales else None
             write_riddles(data, self.world(seed).asked, written, seed=seed)
-        run = self._run(self._folder / place / training, data, seed, which.changes)
+        is_silent = any(name.startswith("silent.") for name in which.changes)
+        changes = {**which.changes, **(self._silent_changes if is_silent else {})}
+        run = self._run(self._folder / place / training, data, seed, changes)
         if which.parent:
             parent = self._opened(which.parent, mix, seed)
             _run_to(parent, which.shared)

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Asking = Literal["direct", "reasoned", "auto", "better", "given"]
-"""direct: never reason. reasoned: always. auto: as the gate says at the version's theta. better:
-per question whichever of both finds the answer (an oracle). given: the right rationale is handed
-to the model (an oracle)."""
+Asking = Literal["direct", "reasoned", "silent", "auto", "better", "given"]
+"""direct: never reason. reasoned: always. silent: silently. auto: as the gate says at the version's
+theta. better: per question whichever of direct and reasoned finds the answer (an oracle). given:
+the right rationale is handed to the model (an oracle)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """Where a model comes from."""
 
-    last: Literal["joint", "gate"] = "joint"
+    last: Literal["joint", "silent", "gate"] = "joint"
     """The stage whose version is asked."""
 
     parent: str = ""
@@ -35,6 +35,15 @@ class Training:
 
     is_shuffled: bool = False
     """Whether the rationales that selection kept are dealt out to other pairs."""
+
+
+NUM_LATENTS = (2, 4, 8, 16)
+
+
+def _silent(way: str, num_latents: int) -> Training:
+    """Return the silent mode, learned by a joint model that is there."""
+    changes = {"silent.way": way, "silent.num_latents": num_latents}
+    return Training(last="silent", parent="selected", shared="joint", changes=changes)
 
 
 TRAININGS: Mapping[str, Training] = {
@@ -62,6 +71,17 @@ TRAININGS: Mapping[str, Training] = {
     "closed_form": Training(
         last="gate", parent="selected", shared="joint", changes={"gate.estimator": "closed_form"}
     ),
+    **{f"silent_k{k}": _silent("tokens", k) for k in NUM_LATENTS},
+    **{f"latent_k{k}": _silent("states", k) for k in NUM_LATENTS},
+    **{
+        f"readout_{where}": Training(
+            parent="selected", shared="selection", changes={"readout": where}
+        )
+        for where in ("before", "mean")
+    },
+    "trains_tokens": Training(
+        last="gate", parent="selected", shared="joint", changes={"gate.train_tokens": True}
+    ),
 }
 
 
@@ -86,5 +106,11 @@ VARIANTS: Mapping[str, Variant] = {
     "plain_delta": Variant("plain_delta", "auto"),
     "no_forced_groups": Variant("no_forced_groups", "auto"),
     "closed_form": Variant("closed_form", "auto"),
+    **{f"silent_k{k}": Variant(f"silent_k{k}", "silent") for k in NUM_LATENTS},
+    **{f"latent_k{k}": Variant(f"latent_k{k}", "silent") for k in NUM_LATENTS},
+    "readout_before": Variant("readout_before", "reasoned"),
+    "readout_mean": Variant("readout_mean", "reasoned"),
+    "trains_tokens": Variant("trains_tokens", "auto"),
 }
-"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is."""
+"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is. The
+latents of `silent_k<k>` are tokens, those of `latent_k<k>` states."""

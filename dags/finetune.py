@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 STAGES = (
     *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
-    *("joint", "fresh_negatives", "gate", "evaluate", "register"),
+    *("joint", "silent", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
 # `ponder.finetuning.short_options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.

@@ -1,8 +1,9 @@
 """The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 
@@ -35,7 +36,8 @@ class EmbedderConfig:
     """A torch device: cpu, cuda, cuda:1..."""
 
     policy: Policy = "auto"
-    """`auto` lets the gate decide, `always` reasons about every input, `never` about none."""
+    """`auto` lets the gate decide, `always` reasons about every input, `never` about none,
+    `silent` answers all silently, where the version has learnt to."""
 
     batch_tokens: int | None = None
     """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
@@ -62,8 +64,8 @@ class EmbedderConfig:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
-        if self.policy not in ("auto", "always", "never"):
-            raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
+        if self.policy not in get_args(Policy):
+            raise ValueError(f"policy must be {_named(get_args(Policy))}, got {self.policy!r}")
 
     @property
     def is_on_cpu(self) -> bool:
@@ -86,6 +88,7 @@ class MMEmbR1(BaseEncoder):
         """
         self._checkpoint = checkpoint
         self._config = config
+        self._require(config.policy)
         self._engine = _engine(checkpoint, config, decoder)
         self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
         self.dim: int = checkpoint.hidden_size
@@ -144,9 +147,23 @@ class MMEmbR1(BaseEncoder):
         deadline: float | None,
         max_new_tokens: int | None,
     ) -> Iterator[tuple[int, Answer]]:
-        instruction = self._checkpoint.manifest.instruction(side)
-        task = Task(side, instruction, policy or self._config.policy, deadline, max_new_tokens)
+        manifest = self._checkpoint.manifest
+        policy = policy or self._config.policy
+        self._require(policy)
+        may_be_silent = "silent" in manifest.actions(side)
+        if policy == "silent" and not may_be_silent:
+            policy = "never"  # the version is silent on the other side alone
+        instruction = manifest.instruction(side)
+        task = Task(side, instruction, policy, deadline, max_new_tokens, may_be_silent)
         return self._engine.answers(contents, task)
+
+    def _require(self, policy: Policy) -> None:
+        """Raise a ValueError for a policy that the version cannot follow."""
+        if policy == "silent" and self._checkpoint.manifest.silent is None:
+            raise ValueError(
+                f"policy silent needs a version with a silent mode, and {self.name} has none; "
+                "choose auto, always or never, or fine-tune with silent.num_steps"
+            )
 
 
 def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder | None) -> Engine:
@@ -167,3 +184,7 @@ def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder | N
         window=config.window,
         num_workers=num_workers if config.num_workers is None else config.num_workers,
     )
+
+
+def _named(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"

@@ -44,6 +44,9 @@ class ActiveRationale:
     max_new_tokens: int | None = None
     """Its own limit, where that is less than the batch's."""
 
+    before_end_H: torch.Tensor | None = None
+    """The state that the embedding token followed, once it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedRationale:
@@ -54,8 +57,8 @@ class FinishedRationale:
     tokens: list[int]
     """From behind the gate token to the embedding token."""
 
-    state_H: torch.Tensor | None = None
-    """Behind the embedding token; None where it is not read."""
+    states_RH: torch.Tensor | None = None
+    """What its vector is read from (`Backbone.read_back`); None where it is not read."""
 
     error: Exception | None = None
     """Why it came to no end: it fits into no memory, even alone."""
@@ -83,7 +86,7 @@ class ContinuousBatch:
             max_new_tokens: the embedding token closes a rationale by force as its token of this
                 number.
             num_slots: rationales that are decoded at once; fewer where memory runs out.
-            reads_end: whether the model also reads the embedding token, for the state behind it.
+            reads_end: whether the model also reads the embedding token, for the vector.
         """
         self._backbone, self._inputs, self._choose = backbone, inputs, choose
         self._max_new_tokens, self._num_slots = max_new_tokens, num_slots
@@ -179,11 +182,18 @@ class ContinuousBatch:
             if not has_read_end:
                 is_last = len(rationale.tokens) >= self._limit(rationale) - 1
                 rationale.tokens.append(self._inputs.emb_id if is_last else chosen[slot])
+                rationale.before_end_H = states_RH[slot]
             if has_read_end or (not self._reads_end and self._has_ended(rationale)):
-                state_H = states_RH[slot] if has_read_end else None
-                done.append(FinishedRationale(rationale.number, rationale.tokens, state_H))
+                read_RH = self._read(rationale, states_RH[slot]) if has_read_end else None
+                done.append(FinishedRationale(rationale.number, rationale.tokens, read_RH))
                 self._leave(slot)
         return done
+
+    def _read(self, rationale: ActiveRationale, end_H: torch.Tensor) -> torch.Tensor:
+        """Return [R, H] the states that the vector is read from."""
+        assert rationale.before_end_H is not None
+        states = {1: end_H, 2: rationale.before_end_H}
+        return torch.stack([states[back] for back in self._backbone.read_back])
 
     def _has_ended(self, rationale: ActiveRationale) -> bool:
         return bool(rationale.tokens) and rationale.tokens[-1] == self._inputs.emb_id

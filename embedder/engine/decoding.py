@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 
 from embedder.content import Answer, Encoding, Failure
 from embedder.engine.continuous_batch import ActiveRationale, ContinuousBatch, FinishedRationale
@@ -96,12 +95,12 @@ class SelfDecoder:
     def _answer(self, direct: Encoding, finished: FinishedRationale) -> Answer:
         if finished.error is not None:
             return Failure(finished.error)
-        assert finished.state_H is not None
+        assert finished.states_RH is not None
         token_ids = finished.tokens[:-1]  # without the embedding token
         rationale, summary = read_rationale(self._inputs, token_ids)
         return replace(
             direct,
-            vector=F.normalize(finished.state_H.float(), dim=-1).cpu().numpy(),
+            vector=self._backbone.vectors(finished.states_RH[None])[0].cpu().numpy(),
             action="reason",
             rationale=rationale,
             summary=summary,

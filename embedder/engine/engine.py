@@ -94,7 +94,12 @@ class Engine:
 
     def _bisect(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
         try:
-            return self._gate.decide(batch, policy=task.policy, keep_past=self._decoder.needs_past)
+            return self._gate.decide(
+                batch,
+                policy=task.policy,
+                keep_past=self._decoder.needs_past,
+                may_be_silent=task.may_be_silent,
+            )
         except Exception as error:
             if is_device_lost(error):
                 raise

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from embedder.content import Content, Side
 from embedder.engine.batches import longest_first
@@ -59,6 +58,5 @@ def encode_with_rationales(
     vectors_NH = np.empty((len(samples), checkpoint.hidden_size), np.float32)
     for rows in longest_first(samples, batch_size=batch_size):
         prompts = inputs.prompts([samples[row] for row in rows], device=backbone.device)
-        states = backbone.last_states(prompts).float()
-        vectors_NH[rows] = F.normalize(states, dim=-1).cpu().numpy()
+        vectors_NH[rows] = backbone.end_vectors(prompts).cpu().numpy()
     return vectors_NH

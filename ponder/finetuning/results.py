@@ -100,7 +100,7 @@ class SelectedRationales:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedTraining:
-    """Of the stages `joint` and `gate`."""
+    """Of the stages `joint`, `silent` and `gate`."""
 
     steps: int
     """0: there was nothing to train."""

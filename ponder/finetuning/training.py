@@ -1,4 +1,4 @@
-"""The stages that train: the joint model, then its gate; each leaves a version folder."""
+"""The stages that train: the joint model, its silent mode, its gate; each leaves a version."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.records import TrainingExample
-    from embedder.finetune.training.config import TrainingConfig
+    from embedder.finetune.training.config import JointConfig, TrainingConfig
     from embedder.finetune.training.image_features import ImageFeatureCache
     from embedder.finetune.training.loop import Trainer
     from embedder.model.checkpoint import Checkpoint
@@ -22,23 +22,54 @@ MAX_STEPS_LOST = 100
 
 
 def train_joint(run: Run, progress: Progress) -> FinishedTraining:
-    """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`."""
+    """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`.
+
+    A silent mode of the base goes where its training is no part of the joint one: it would rot.
+    """
+    base, config = run.load(run.base), run.config
+    manifest = base.manifest
+    if is_learnt(run):
+        manifest = offering(run, manifest)
+    manifest = replace(
+        manifest,
+        readout=config.readout or manifest.readout,
+        silent=manifest.silent if config.joint.loss.needs_silent else None,
+    )
+    return _train_examples(run, "joint", base.read_as(manifest), config.joint, progress)
+
+
+def train_silent(run: Run, progress: Progress) -> FinishedTraining:
+    """Teach the joint model to answer silently: stage `silent`; nothing is left without a recipe.
+
+    It goes on with all that joint training learns from, behaviour included.
+    """
+    from embedder.finetune.training.silent_mode import with_silent_mode
+
+    config = run.config.silent
+    if config is None:
+        return FinishedTraining(steps=0)
+    joint = run.load(run.version("joint"))
+    start = with_silent_mode(joint, config.mode, seed=config.seed)
+    return _train_examples(run, "silent", start, config, progress)
+
+
+def _train_examples(
+    run: Run, stage: str, start: "Checkpoint", config: "JointConfig", progress: Progress
+) -> FinishedTraining:
+    """Train on all examples and items of the run, and leave a version."""
     from embedder.finetune.training.joint import joint_trainer
 
-    base, config = run.load(run.base), run.config
-    if is_learnt(run):
-        base = replace(base, manifest=offering(run, base.manifest))
     examples = _examples(run, "negatives")
     trainer = joint_trainer(
-        base,
+        start,
         examples,
-        config.joint,
-        item_objectives=objectives(run, base.manifest),
-        augment=config.augmentation,
-        image_features=_image_features(run, base, config.joint),
+        config,
+        item_objectives=objectives(run, start.manifest),
+        augment=run.config.augmentation,
+        image_features=_image_features(run, start, config),
         processes=run.processes,
     )
-    _train(run, "joint", trainer, base, progress)
+    _train(run, stage, trainer, start, progress)
     return FinishedTraining(
         steps=trainer.num_steps,
         processes=1 if run.processes is None else run.processes.size,
@@ -48,26 +79,28 @@ def train_joint(run: Run, progress: Progress) -> FinishedTraining:
 
 
 def train_gate(run: Run, progress: Progress) -> FinishedTraining:
-    """Train the joint model's choice to reason: stage `gate`; nothing is left without a recipe."""
+    """Train the model's choice to reason: stage `gate`; nothing is left without a recipe."""
     from embedder.finetune.gate.objective import gate_trainer
 
     config = run.config.gate
     if config is None:
         return FinishedTraining(steps=0)
-    joint = run.load(run.version("joint"))
+    start = run.load(run.version("silent" if run.config.silent else "joint"))
     trainer = gate_trainer(
-        joint,
+        start,
         _examples(run, "fresh_negatives"),
         config,
-        image_features=_image_features(run, joint, config),
+        image_features=_image_features(run, start, config),
     )
-    _train(run, "gate", trainer, joint, progress)
+    _train(run, "gate", trainer, start, progress)
     return FinishedTraining(steps=trainer.num_steps)
 
 
 def trained(run: Run) -> str:
     """Return the last stage that leaves a version."""
-    return "joint" if run.config.gate is None else "gate"
+    if run.config.gate is not None:
+        return "gate"
+    return "joint" if run.config.silent is None else "silent"
 
 
 def _examples(run: Run, stage: str) -> "list[TrainingExample]":
@@ -88,7 +121,7 @@ def _image_features(
     """Return an empty cache, where it is allowed and features stay as they are."""
     from embedder.finetune.training.image_features import ImageFeatureCache
 
-    is_varied = config is run.config.joint and run.config.augmentation is not None
+    is_varied = config is not run.config.gate and run.config.augmentation is not None
     if not run.config.keep_image_features or config.trains_vision_encoder or is_varied:
         return None
     return ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)

@@ -112,13 +112,13 @@ class GateObjective:
         """
         config = self._config
         output = self._model.forward(rollouts.prompted, with_tokens=config.train_tokens)
-        divergence = gate_divergence(output.gate_B2, rollouts.reference_P2).mean()
+        divergence = gate_divergence(output.gate_BG[:, :2], rollouts.reference_P2).mean()
         if config.estimator == "closed_form":
-            gain = expected_gain(output.gate_B2, rollouts.utilities()).mean()
+            gain = expected_gain(output.gate_BG[:, :2], rollouts.utilities()).mean()
             return {"gate": -gain, "kl": config.kl_weight * divergence}
         advantage_PG = group_advantages(rollouts.reward_PG)
         gate_PG = clipped_gain(
-            gate_logprobs(output.gate_B2, rollouts.reasons_PG),
+            gate_logprobs(output.gate_BG[:, :2], rollouts.reasons_PG),
             rollouts.gate_logprob_PG,
             advantage_PG,
             clip_low=config.clip_low if config.clips_gate else 1.0,

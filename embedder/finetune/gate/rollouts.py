@@ -117,7 +117,7 @@ class RolloutSampler:
             half = numbers[: len(numbers) // 2]
             return [[f"{seed}/{key}/{number}" for number in half] for key in keys]
         with torch.no_grad():
-            gate_P2 = self._model.forward(bare, with_tokens=False).gate_B2
+            gate_P2 = self._model.forward(bare, with_tokens=False).gate_BG[:, :2]
         probabilities = torch.softmax(gate_P2, dim=-1)[:, 1].tolist()
         return [
             [
@@ -135,7 +135,7 @@ class RolloutSampler:
         config, with_tokens = self._config, self._config.train_tokens
         output = self._model.forward(prompted, with_tokens=with_tokens)
         before = self._reference.forward(prompted, with_tokens=with_tokens)
-        reasons_PG, answer_PG = self._groups(prompted, device=output.gate_B2.device)
+        reasons_PG, answer_PG = self._groups(prompted, device=output.gate_BG.device)
         owners = [pair for pair, one in zip(pairs, prompted, strict=True) for _ in one.answers]
         similarities = self._bank.similarities(output.vectors_NH, owners, side)
         score_N = similarities.scores(config.rewards)
@@ -145,7 +145,7 @@ class RolloutSampler:
         worth_PG = worth_PG + config.rewards.utility * self._utility(
             prompted, gain_PG, reasons_PG, answer_PG
         )
-        gate_logprob_PG = gate_logprobs(output.gate_B2, reasons_PG)
+        gate_logprob_PG = gate_logprobs(output.gate_BG[:, :2], reasons_PG)
         if config.forces_both:
             gate_logprob_PG = torch.full_like(gate_logprob_PG, math.log(0.5))
         return GateRollouts(
@@ -155,10 +155,10 @@ class RolloutSampler:
             answer_PG=answer_PG,
             reward_PG=(config.rewards.form + worth_PG) * self._has_form(prompted)[answer_PG],
             gain_PG=gain_PG,
-            gate_P2=output.gate_B2,
+            gate_P2=output.gate_BG[:, :2],
             gate_logprob_PG=gate_logprob_PG,
             token_logprob_T=token_logprobs(self._model, output, temperature=config.temperature),
-            reference_P2=before.gate_B2,
+            reference_P2=before.gate_BG[:, :2],
             reference_logprob_T=token_logprobs(
                 self._reference, before, temperature=config.temperature
             ),

@@ -38,10 +38,11 @@ def make_trainable(
         backbone.requires_grad_(True)
         backbone.model.model.visual.requires_grad_(train_vision_encoder)
     else:
-        control = [inputs.direct_id, inputs.reason_id, inputs.summary_id, inputs.emb_id]
         with torch.random.fork_rng():  # peft draws from the global source
             torch.manual_seed(seed)
-            adapted = LoraModel(backbone.model, _peft_config(backbone, lora, control), "default")
+            adapted = LoraModel(
+                backbone.model, _peft_config(backbone, lora, inputs.control_ids), "default"
+            )
     for parameter in backbone.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

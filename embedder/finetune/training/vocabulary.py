@@ -6,7 +6,6 @@ where it was left (Sennrich et al. 2016). A new token's vector starts as the mea
 joins, which is our choice.
 """
 
-import copy
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,6 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 
 Merge = tuple[str, str]
@@ -60,9 +58,8 @@ def with_vocabulary(
     description["model"]["merges"] += map(list, merges)
     network = checkpoint.backbone.model
     _add_rows(network, [(ids[left], ids[right]) for left, right in parts_of.values()])
-    inputs = copy.copy(checkpoint.inputs)
-    inputs.tokenizer = _reopened(tokenizer, description)
-    return replace(checkpoint, inputs=inputs, backbone=Backbone(network))
+    inputs = checkpoint.inputs.with_tokenizer(_reopened(tokenizer, description))
+    return replace(checkpoint, inputs=inputs)
 
 
 def spellings(tokenizer: Any, texts: Iterable[str]) -> Counter[tuple[str, ...]]:

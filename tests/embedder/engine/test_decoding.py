@@ -169,6 +169,7 @@ class ShortOfMemory:
 
     def __init__(self, backbone, most):
         self.model, self.device, self.logits = backbone.model, backbone.device, backbone.logits
+        self.read_back, self.vectors = backbone.read_back, backbone.vectors
         self.text, self._backbone, self._most = self, backbone, most
 
     def step(self, ids, positions, cache):

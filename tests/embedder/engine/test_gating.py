@@ -86,6 +86,7 @@ def test_a_vector_that_is_not_finite_is_a_failure_of_its_own_row(backbone, input
         """Gives the second prompt a state that is not a number."""
 
         device = torch.device("cpu")
+        read_back, vectors = backbone.read_back, staticmethod(backbone.vectors)
 
         def prefill(self, *args, **options):
             states = backbone.prefill(*args, **options)
