@@ -103,7 +103,7 @@ def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
 def action(outcome: Outcome, asking: Asking, *, theta: float) -> Action:
     """Return what is done with the question when it is asked in this way."""
     if asking == "auto":
-        gate, silent = outcome["gate"], outcome["silent_gate"]
+        gate, silent = outcome["gate"], outcome.get("silent_gate", 0.0)
         return chosen_action(gate, silent, policy="auto", theta=theta)
     if asking == "better":
         return "reason" if outcome["rank_reasoned"] < outcome["rank_direct"] else "direct"

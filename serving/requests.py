@@ -126,7 +126,8 @@ class RecallRequest(BaseModel):
     ranks; `score` stays the cosine."""
 
     reasoning: Policy = "auto"
-    """Whether a text or image may be reasoned about: the gate's choice, always or never."""
+    """Whether a text or image may be reasoned about: the gate's choice, always, never, or silently,
+    which needs a version with a silent mode."""
 
     max_new_tokens: int | None = Field(default=None, ge=1, le=MAX_NEW_TOKENS)
     """Tokens of the rationale; null, or more than the version allows: as many as it allows."""

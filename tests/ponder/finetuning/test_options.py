@@ -7,7 +7,13 @@ import pytest
 
 from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.gate.config import GateConfig
-from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
+from embedder.finetune.training.config import (
+    JointConfig,
+    JointLossConfig,
+    Lora,
+    SilentConfig,
+    SilentLossConfig,
+)
 from ponder.finetuning.options import assigned, flattened, merged, options, tables
 from ponder.finetuning.recipes import RECIPES, configured, read_recipe, recipe_of
 from ponder.finetuning.run_config import keep_config, read_config
@@ -16,14 +22,20 @@ from ponder.finetuning.short_options import SHORT, short_changes
 
 @pytest.mark.parametrize(
     ("section", "kind"),
-    [("joint", JointConfig), ("joint.loss", JointLossConfig), ("gate", GateConfig)],
+    [
+        *(("joint", JointConfig), ("joint.loss", JointLossConfig), ("gate", GateConfig)),
+        *(("silent", SilentConfig), ("silent.loss", SilentLossConfig)),
+    ],
 )
 def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     names = {f"{section}.{one.name}" for one in fields(kind)} - {f"{section}.seed"}
     sections = {name for name in options() for other in options() if other.startswith(f"{name}.")}
     leaves = {name for name in names if not any(o.startswith(f"{name}.") for o in options())}
     assert leaves <= options().keys()
-    assert sections == {"behaviour.places", "joint.lora", "augmentation", "gate", "gate.lora"}
+    assert sections == {
+        *("behaviour.places", "joint.lora", "augmentation", "silent", "silent.lora"),
+        *("gate", "gate.lora"),
+    }
 
 
 def test_every_option_says_what_it_means():
@@ -79,7 +91,10 @@ def test_a_text_is_read_in_the_type_of_its_option(text, value):
     ("text", "message"),
     [
         ("joint.learning_rat=1", r"no option is called .* did you mean joint.learning_rate\?"),
-        ("learning_rate=1", r"did you mean joint.learning_rate or gate.learning_rate\?"),
+        (
+            "learning_rate=1",
+            r"did you mean joint.learning_rate or silent.learning_rate or gate.learning_rate\?",
+        ),
         ("joint.num_steps=many", "joint.num_steps must be integer, got 'many'"),
         ("joint.num_steps=1.5", "joint.num_steps must be integer"),
         ("joint.rationale_choice=worst", "must be drawn or best, got 'worst'"),
