@@ -117,8 +117,8 @@ class Settings(BaseSettings):
     """Torch device of the embedder: `cpu`, `cuda`, `cuda:1`..."""
 
     policy: Literal["auto", "always", "never", "silent"] = "auto"
-    """Whether the embedder reasons: `auto` (the gate decides), `always`, `never`, or `silent`, which
-    needs a version with a silent mode."""
+    """Whether the embedder reasons: `auto` (the gate decides), `always`, `never`, or `silent`,
+    which needs a version with a silent mode."""
 
     reasoner: str = "self"
     """Who writes the rationales: `self`, the embedder; `model:` and a folder or hub id, a local
