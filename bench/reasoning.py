@@ -130,9 +130,7 @@ def main() -> None:
     silent_changes = {} if args.silent_steps is None else {"silent.num_steps": args.silent_steps}
     told = {"silent_changes": silent_changes} if silent_changes else {}
     check_settings(args.out, {"size": asdict(size), "changes": changes, **told})
-    runs = Runs(
-        args.out, size, changes=changes, silent_changes=silent_changes, device=args.device
-    )
+    runs = Runs(args.out, size, changes=changes, silent_changes=silent_changes, device=args.device)
     cells = [
         cell_of(VARIANTS[variant].training, mix, seed)
         for seed in args.seeds
