@@ -107,6 +107,29 @@ class ItemIndex(Versions):
             logger.info("removed version=%s items=%d", version, len(gone))
         return len(gone)
 
+    def put(self, version: str, rows: pl.DataFrame) -> None:
+        """Write rows into the version's collection, and leave all others as they are.
+
+        A sync that runs meanwhile may write what these items were before; the next one heals it.
+
+        Args:
+            version: model version.
+            rows: as `sync` takes them.
+
+        Raises:
+            NotFound: the version has no collection.
+            ValueError: an item is listed twice, or a vector is no good.
+        """
+        name = self._collection(version)
+        wanted = index_rows(rows, dim=self.dim(version))
+        for batch in write_batches(wanted, max_bytes=self.config.upsert_bytes):
+            self._client.upsert(name, batch)
+
+    def discard(self, item_ids: Sequence[str]) -> None:
+        """Delete items from every version's collection; unknown ones are passed over."""
+        for version in self.versions():
+            self._delete(collection_name(self.config.alias, version), item_ids)
+
     def keys(self, version: str) -> pl.DataFrame:
         """Return what the version's collection holds: item_id, content_hash, row_hash, all str."""
         pages = self._pages(version, expression="", columns=tuple(KEYS))

@@ -8,7 +8,7 @@ promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from recall.interests import interests
 from recall.popular import popular_and_fresh
 from recall.retrieval import ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
+
+T = TypeVar("T")
 
 DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
@@ -289,6 +291,20 @@ class Recall:
             begin, width = begin + width, min(2 * width, MAX_IDS)
         return known, vectors
 
+    def with_encoder(self, version: str, work: Callable[[Encoder], T]) -> T:
+        """Return what `work` makes with a version's encoder, which nobody else uses meanwhile.
+
+        Raises:
+            Unavailable: the encoder cannot be had.
+        """
+        # One at a time: a model shares its cache and its cores between calls.
+        with self._encoder_lock:
+            try:
+                encoder = self._encoder_of(version)
+            except LookupError as error:
+                raise Unavailable(f"no encoder for version {version!r}: {error}") from error
+            return work(encoder)
+
     def encode(
         self,
         content: Content,
@@ -304,18 +320,14 @@ class Recall:
             InvalidQuery: the content is unreadable.
             Unavailable: the version's encoder cannot be had.
         """
+
+        def encoded(encoder: Encoder) -> Encoding:
+            return encoder.encode_query(
+                [content], policy=policy, deadline_s=deadline_s, max_new_tokens=max_new_tokens
+            )[0]
+
         try:
-            # One at a time: a model shares its cache and its cores between calls.
-            with self._encoder_lock:
-                encoder = self._encoder_of(version)
-                return encoder.encode_query(
-                    [content],
-                    policy=policy,
-                    deadline_s=deadline_s,
-                    max_new_tokens=max_new_tokens,
-                )[0]
-        except LookupError as error:
-            raise Unavailable(f"no encoder for version {version!r}: {error}") from error
+            return self.with_encoder(version, encoded)
         except ValueError as error:
             raise InvalidQuery(f"the query cannot be read: {error}") from error
 

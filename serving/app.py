@@ -18,6 +18,7 @@ from serving.catalogue import Catalogue
 from serving.console.page import add_console
 from serving.errors import add_error_handlers, error_replies
 from serving.images import MAX_BASE64_CHARS
+from serving.item_changes import ItemWriter, add_item_changes
 from serving.limits import BodyLimit
 from serving.metrics import ServingMetrics, counted, timed
 from serving.recall import FetchImage, RecallService
@@ -41,6 +42,7 @@ def create_app(
     state: State | None = None,
     items: ItemLookup | None = None,
     fetch_image: FetchImage | None = None,
+    writer: ItemWriter | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
     wait_s: float = 5.0,
@@ -54,6 +56,7 @@ def create_app(
             out without them.
         state: versions, freshness and drift.
         items: says what candidates are; without it requests for details are refused.
+        writer: lands items that are put and deleted; without it there are no such routes.
         fetch_image: the image behind an address in a query; without it they are refused.
         max_body_bytes: the largest request, in bytes; above it the answer is 413.
         body_timeout_s: seconds for a request to come whole; after them the answer is 408.
@@ -72,6 +75,8 @@ def create_app(
     if catalogue is not None and state is not None:
         add_browsing(app, catalogue, state, wait_s=wait_s)
         add_console(app)
+    if writer is not None:
+        add_item_changes(app, writer, wait_s=wait_s)
     health = Workers(HEALTH_THREADS, wait_s=wait_s)
 
     @app.get("/healthz", responses=error_replies(503))

@@ -14,7 +14,7 @@ for good is a `ServiceError` at once.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -25,7 +25,7 @@ from serving import client_requests
 from serving.catalogue_replies import CatalogueReply, ItemReply, UserReply
 from serving.client_requests import Call, RecallQuery, RecommendQuery
 from serving.client_retries import BUSY, Patience, Tries
-from serving.replies import RecallBatchReply, RecallReply, RecommendReply
+from serving.replies import ItemChangeReply, RecallBatchReply, RecallReply, RecommendReply
 from serving.state_replies import StateReply
 
 Reply = TypeVar("Reply")
@@ -132,6 +132,14 @@ class Client:
         """Return those of up to 100 items that are there, in the order of the ids."""
         return self._send(client_requests.items(item_ids))
 
+    def put_item(self, item_id: str, fields: Mapping[str, Any]) -> ItemChangeReply:
+        """Put an item in place of what is known of it, as the landing takes it."""
+        return self._send(client_requests.put_item(item_id, fields))
+
+    def delete_item(self, item_id: str) -> ItemChangeReply:
+        """Delete an item."""
+        return self._send(client_requests.delete_item(item_id))
+
     def image(self, path: str) -> bytes:
         """Return the WebP that an item's `image` names."""
         return self._send(client_requests.image(path))
@@ -225,6 +233,14 @@ class AsyncClient:
     async def items(self, item_ids: Sequence[str]) -> list[ItemReply]:
         """Return those of up to 100 items that are there, in the order of the ids."""
         return await self._send(client_requests.items(item_ids))
+
+    async def put_item(self, item_id: str, fields: Mapping[str, Any]) -> ItemChangeReply:
+        """Put an item in place of what is known of it, as the landing takes it."""
+        return await self._send(client_requests.put_item(item_id, fields))
+
+    async def delete_item(self, item_id: str) -> ItemChangeReply:
+        """Delete an item."""
+        return await self._send(client_requests.delete_item(item_id))
 
     async def image(self, path: str) -> bytes:
         """Return the WebP that an item's `image` names."""

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from embedder.content import Policy
 from recall.filters import Filter
 from serving.catalogue_replies import CatalogueReply, ItemReply, ItemsReply, UserReply
-from serving.replies import RecallBatchReply, RecallReply, RecommendReply
+from serving.replies import ItemChangeReply, RecallBatchReply, RecallReply, RecommendReply
 from serving.state_replies import StateReply
 
 IMAGES = "/v1/images/"
@@ -104,6 +104,25 @@ def items(item_ids: Sequence[str]) -> Call[list[ItemReply]]:
         path="/v1/items",
         params={"item_id": item_ids},
         read=lambda body: ItemsReply.model_validate_json(body).items,
+    )
+
+
+def put_item(item_id: str, fields: Mapping[str, Any]) -> Call[ItemChangeReply]:
+    """Put an item in place of what is known of it."""
+    return Call(
+        method="PUT",
+        path=f"/v1/items/{quote(item_id, safe='')}",
+        body=to_json(fields),
+        read=ItemChangeReply.model_validate_json,
+    )
+
+
+def delete_item(item_id: str) -> Call[ItemChangeReply]:
+    """Delete an item."""
+    return Call(
+        method="DELETE",
+        path=f"/v1/items/{quote(item_id, safe='')}",
+        read=ItemChangeReply.model_validate_json,
     )
 
 

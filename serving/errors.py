@@ -25,6 +25,10 @@ class RankerMismatch(RuntimeError):
     """The ranker was trained on other features, or on vectors of another version than the live."""
 
 
+class InvalidItem(ValueError):
+    """An item that was put cannot be landed."""
+
+
 class Answer(NamedTuple):
     """How an error is told."""
 
@@ -34,6 +38,7 @@ class Answer(NamedTuple):
 
 ANSWERS: dict[type[Exception], Answer] = {
     InvalidQuery: Answer(422, "invalid_query"),
+    InvalidItem: Answer(422, "invalid_item"),
     NotFound: Answer(404, "not_found"),
     RankerMismatch: Answer(409, "ranker_mismatch"),
     Unavailable: Answer(503, "unavailable"),

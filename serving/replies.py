@@ -1,6 +1,7 @@
 """What the service answers."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -200,6 +201,31 @@ class RecallBatchReply(BaseModel):
 
     took_ms: float
     """Milliseconds for all of them."""
+
+
+class ItemChangeReply(BaseModel):
+    """What became of an item that was put or deleted."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    item_id: str
+    """Id of the item."""
+
+    outcome: Literal["inserted", "updated", "deleted", "unchanged", "stale"]
+    """What the lake made of it; `stale`: it holds a newer record, which stays."""
+
+    updated_at: datetime
+    """When the change was made, by which the newest record of an item is known."""
+
+    searchable: bool
+    """Whether searches find the item as it is now, or no longer after a deletion, as soon as the
+    index's consistency allows."""
+
+    version: str | None
+    """Model version that finds it: the live one. Others find it after the next `ponder index`."""
+
+    message: str
+    """Why it is not searchable, and when it will be; empty when it is."""
 
 
 class Recommendation(BaseModel):

@@ -15,7 +15,7 @@ from catalog.ingest.batch import Batch
 from catalog.ingest.intake import Intake
 from catalog.ingest.message_parsing import JSON, Decoders
 from catalog.ingest.report import LandingReport
-from catalog.lake.dead_letter_kinds import Kind, kind_of
+from catalog.lake.dead_letter_kinds import HTTP_TOPIC, Kind, kind_of
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, TABLES
 
@@ -120,7 +120,7 @@ def replay(
         lake: read and written.
         letter_filter: the letters to replay.
         base_dir: the folder that images named by a path lie in, for letters that come from files.
-            A message of Kafka never reads a file.
+            A message of Kafka or of the service never reads a file.
         item_topic: Kafka topic of items.
         event_topic: Kafka topic of events.
         decoders: of the messages of the two topics.
@@ -137,9 +137,12 @@ def replay(
     ):
         decoded = Intake(lake=lake, images=inline, decoders=decoders)
         of_files = Intake(lake=lake, images=with_files)
+        by_http = Intake(lake=lake, images=inline)
         for topic, stage in sorted(meant.select("topic", "stage").unique().rows()):
             kind = kind_of(topic, stage, item_topic=item_topic, event_topic=event_topic)
             intake = decoded if topic in (item_topic, event_topic) else of_files
+            if topic == HTTP_TOPIC:  # JSON, whatever the topics speak, and no way to our files
+                intake = by_http
             for letters in _slices(meant.filter(topic=topic, stage=stage)):
                 report += _replay_batch(intake, letters, kind=kind)
                 if progress:

@@ -53,6 +53,7 @@ def write_items(
     *,
     items: pl.DataFrame | None = None,
     transactions: Transactions = NO_TRANSACTIONS,
+    origin: str = "",
 ) -> LandingReport:
     """Write a batch of items.
 
@@ -61,6 +62,7 @@ def write_items(
         lake: written to.
         items: stands in for the items of the batch, e.g. with other times; None takes the batch's.
         transactions: recorded with the items, by one commit; see `catalog.lake.lake.Lake`.
+        origin: who sent them, kept with the commit.
     """
     started = perf_counter()
     report = LandingReport(
@@ -68,7 +70,7 @@ def write_items(
         images=lake.insert_new(MEDIA, batch.images()),
         dead_letters=lake.put_dead_letters(batch.dead_letters()),
         items=lake.upsert_items(
-            batch.items() if items is None else items, transactions=transactions
+            batch.items() if items is None else items, transactions=transactions, origin=origin
         ),
         rejected=batch.rejected,
     )

@@ -4,6 +4,9 @@ from typing import Literal
 
 Kind = Literal["items", "events", "embed"]
 
+HTTP_TOPIC = "items/http"
+"""In place of a topic, for what came through the service."""
+
 ITEM_FILES = ("items", "movies")
 EVENT_FILES = ("events", "ratings", "interactions")
 

@@ -140,7 +140,11 @@ class Lake:
         self._until_committed(table, lambda delta: self._append(delta, table.empty(), transactions))
 
     def upsert_items(
-        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
+        self,
+        rows: pl.DataFrame,
+        *,
+        transactions: Transactions = NO_TRANSACTIONS,
+        origin: str = "",
     ) -> UpsertCounts:
         """Upsert items: the newest record of each is stored. Return what became of them.
 
@@ -151,11 +155,12 @@ class Lake:
         Args:
             rows: in the columns of `items`; one item may occur many times.
             transactions: see the class.
+            origin: who sent them, kept with the commit.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
-        return self._upsert(ITEMS, rows, plan_upsert, transactions)
+        return self._upsert(ITEMS, rows, plan_upsert, transactions, origin)
 
     def upsert_events(
         self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
@@ -318,6 +323,7 @@ class Lake:
         rows: pl.DataFrame,
         plan: Callable[[pl.DataFrame, pl.DataFrame], Upsert],
         transactions: Transactions,
+        origin: str = "",
     ) -> UpsertCounts:
         if rows.is_empty() and not transactions:
             return UpsertCounts()
@@ -328,9 +334,9 @@ class Lake:
                 return UpsertCounts()
             upsert = plan(rows, self._stored_rows(delta, table, rows))
             if upsert.replaces:
-                self._merge(delta, table, upsert.rows, ahead)
+                self._merge(delta, table, upsert.rows, ahead, origin)
             else:
-                self._append(delta, upsert.rows, ahead)
+                self._append(delta, upsert.rows, ahead, origin)
             return upsert.counts
 
         return self._until_committed(table, attempt)
@@ -362,11 +368,17 @@ class Lake:
         )
         return retrying(lambda: attempt(self._open_or_create(table)))
 
-    def _append(self, delta: DeltaTable, rows: pl.DataFrame, transactions: Transactions) -> None:
+    def _append(
+        self,
+        delta: DeltaTable,
+        rows: pl.DataFrame,
+        transactions: Transactions,
+        origin: str = "",
+    ) -> None:
         if rows.is_empty() and not transactions:
             return
         write_deltalake(
-            delta, rows, mode="append", commit_properties=_commit_properties(transactions)
+            delta, rows, mode="append", commit_properties=_commit_properties(transactions, origin)
         )
 
     def _merge(
@@ -375,6 +387,7 @@ class Lake:
         table: Table,
         rows: pl.DataFrame,
         transactions: Transactions,
+        origin: str = "",
     ) -> None:
         on = " AND ".join(f'stored."{name}" = new."{name}"' for name in table.key)
         merger = delta.merge(
@@ -382,7 +395,7 @@ class Lake:
             on,
             source_alias="new",
             target_alias="stored",
-            commit_properties=_commit_properties(transactions),
+            commit_properties=_commit_properties(transactions, origin),
         )
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
@@ -402,8 +415,9 @@ def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
     }
 
 
-def _commit_properties(transactions: Transactions) -> CommitProperties:
+def _commit_properties(transactions: Transactions, origin: str) -> CommitProperties:
     return CommitProperties(
+        custom_metadata={"origin": origin} if origin else None,
         max_commit_retries=0,  # a retry inside deltalake would commit what was decided too early
         app_transactions=[Transaction(name, number) for name, number in transactions.items()],
     )

@@ -82,6 +82,9 @@ class Commit:
     deleted: int
     """Rows; 0 where none were or Delta does not say."""
 
+    origin: str = ""
+    """Who sent the rows, where the writer said so."""
+
 
 def compact(lake: Lake) -> dict[str, Compaction]:
     """Compact every table that exists; return what that did, by table name."""
@@ -189,4 +192,5 @@ def _commit(entry: Mapping[str, Any]) -> Commit:
         operation=entry["operation"],
         written=sum(metrics.get(name, 0) for name in written),
         deleted=metrics.get("num_target_rows_deleted", 0),
+        origin=entry.get("origin", ""),
     )

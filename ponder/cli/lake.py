@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ponder.cli.options import JsonOption
-from ponder.cli.terminal import failures, line, show
+from ponder.cli.terminal import failures, line, printable, show
 from ponder.json_form import json_form
 from ponder.steps import maintenance as steps
 
@@ -65,5 +65,5 @@ def history(
     for commit in commits:
         line(
             f"{commit.version:>7}  {commit.at:%Y-%m-%d %H:%M:%S}  {commit.operation:<18} "
-            f"+{commit.written} -{commit.deleted}"
+            f"+{commit.written} -{commit.deleted} {printable(commit.origin)}".rstrip()
         )

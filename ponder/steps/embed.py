@@ -119,7 +119,9 @@ def embed_shard(
     first, last = shard
     inside = pl.col("item_id").is_between(pl.lit(first), pl.lit(last))
     items = lake.scan(ITEMS).filter(inside).collect()
-    done = pl.concat([embedded_keys(lake, encoder.version), failed_keys(lake, encoder.version)])
+    done = pl.concat(
+        [embedded_keys(lake, encoder.version, where=inside), failed_keys(lake, encoder.version)]
+    )
     todo = plan(items, done, model_version=encoder.version)
     hashes = todo["image_hash"].drop_nulls().unique().to_list()
     media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()

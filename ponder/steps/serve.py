@@ -1,16 +1,25 @@
 """Run the HTTP service on the deployment's index."""
 
+from typing import TYPE_CHECKING
+
 from catalog.lake.item_lookup import ItemLookup
+from catalog.lake.lake import Lake
 from ponder.settings import Settings
+from ponder.steps.embed import embed_shard
+from ponder.steps.progress import ignore_progress
 from ponder.wiring.encoder import open_encoder
 from ponder.wiring.service import (
     image_fetcher,
     open_history_store,
+    open_item_writer,
     open_recall,
     open_recommender,
     open_state,
 )
 from ponder.wiring.stores import open_index, open_lake
+
+if TYPE_CHECKING:
+    from ponder.wiring.item_writer import Embed
 
 REFRESH_S = 1.0
 """Seconds after which what the service keeps in memory is brought in step with the lake."""
@@ -41,5 +50,13 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
             state=open_state(settings, recall),
             items=items,
             fetch_image=image_fetcher(settings),
+            writer=open_item_writer(settings, recall, _embed_one(lake)),
         )
         run(app, host=host, port=port)
+
+
+def _embed_one(lake: Lake) -> "Embed":
+    """Return the function that embeds one item, as the nightly run embeds a shard."""
+    return lambda encoder, item_id: embed_shard(
+        lake, encoder, (item_id, item_id), progress=ignore_progress
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.images.image import ImageConfig
 from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS
@@ -18,6 +19,7 @@ from features.history_store import (
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.item_writer import Embed, LakeItemWriter
 from ponder.wiring.stores import image_config, open_lake
 from ponder.wiring.vectors import known_vectors
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from serving.state import State
 
 QUERY_IMAGE_S = 5.0
-"""Seconds that the image behind an address in a query may take."""
+"""Seconds that an image may take that somebody waits for."""
 
 
 def open_recall(
@@ -91,14 +93,27 @@ def image_fetcher(settings: Settings) -> Callable[[str], bytes]:
     """
     from serving.images import MAX_IMAGE_BYTES, fetch_image
 
-    config = replace(
-        image_config(settings),
-        max_bytes=MAX_IMAGE_BYTES,
+    config = replace(_impatient(image_config(settings)), max_bytes=MAX_IMAGE_BYTES)
+    return lambda url: fetch_image(url, config)
+
+
+def open_item_writer(settings: Settings, recall: "Recall", embed: Embed) -> LakeItemWriter:
+    """Open what lands items that are put and deleted through the service.
+
+    Their images are fetched by the rules of the landing, in one attempt and a few seconds.
+    """
+    config = _impatient(image_config(settings))
+    return LakeItemWriter(open_lake(settings), recall, embed, config)
+
+
+def _impatient(config: ImageConfig) -> ImageConfig:
+    return replace(
+        config,
         connect_timeout_s=QUERY_IMAGE_S,
         read_timeout_s=QUERY_IMAGE_S,
         total_timeout_s=QUERY_IMAGE_S,
+        max_attempts=1,
     )
-    return lambda url: fetch_image(url, config)
 
 
 def _model_of(settings: Settings, version: str) -> str:

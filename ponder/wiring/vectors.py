@@ -9,9 +9,17 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 
 
-def embedded_keys(lake: Lake, version: str) -> pl.DataFrame:
-    """Return what the version has embedded, in the key columns of `embeddings`."""
+def embedded_keys(lake: Lake, version: str, *, where: pl.Expr | None = None) -> pl.DataFrame:
+    """Return what the version has embedded, in the key columns of `embeddings`.
+
+    Args:
+        lake: its tables.
+        version: model version.
+        where: only rows that meet it; None: all.
+    """
     of_version = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
+    if where is not None:
+        of_version = of_version.filter(where)
     return of_version.select(EMBEDDINGS.key).collect()
 
 
