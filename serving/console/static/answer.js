@@ -1,7 +1,7 @@
 // What came back for a query: how it was answered, and the items found.
 
 import { grid } from "./cards.js";
-import { bar, el, milliseconds } from "./dom.js";
+import { bar, el, milliseconds, percent } from "./dom.js";
 
 const HOW = { direct: "embedded directly", reason: "reasoned first" };
 
@@ -17,9 +17,8 @@ function summary(reply) {
   parts.push(el("span", {}, milliseconds(reply.took_ms)));
   parts.push(el("code", { title: "The model version that answered" }, reply.version));
   const notes = [];
-  if (reply.reasoning_fallback) notes.push(el("p", { class: "note", dir: "auto" }, reply.reasoning_fallback));
-  for (const hint of reply.hints ?? []) notes.push(el("p", { class: "note", dir: "auto" }, hint));
-  if (reply.fallback) notes.push(el("p", { class: "note", dir: "auto" }, reply.fallback));
+  const remarks = [reply.reasoning_fallback, reply.fallback, ...(reply.hints ?? [])].filter(Boolean);
+  notes.push(...remarks.map((remark) => el("p", { class: "note", dir: "auto" }, remark)));
   if (reply.rationale) {
     notes.push(
       el("figure", { class: "rationale" }, el("figcaption", {}, "What the model reasoned"), el("blockquote", { dir: "auto" }, reply.rationale)),
@@ -29,7 +28,7 @@ function summary(reply) {
 }
 
 /** One bar of all stages, with their names below it; nothing where the reply has no times. */
-function timings(stages) {
+function timings({ timings: stages, index, consistency }) {
   const shown = Object.entries(stages ?? {}).filter(([, ms]) => ms > 0);
   if (!shown.length) return null;
   const total = shown.reduce((sum, [, ms]) => sum + ms, 0);
@@ -39,7 +38,7 @@ function timings(stages) {
     return piece;
   });
   const names = shown.map(([name, ms], n) => el("li", { class: `stage-${n % 4}` }, `${name.replace(/_ms$/, "").replaceAll("_", " ")} ${milliseconds(ms)}`));
-  return el("details", { class: "more timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names));
+  return el("details", { class: "more timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names), index ? el("p", {}, `Searched: ${index}, consistency ${consistency}`) : null);
 }
 
 /** What the service was asked, to be asked again by a program; an image is left out. */
@@ -59,21 +58,44 @@ function moved(rank, other) {
     : { kind: "down", sign: `▼ ${steps}`, told: `${steps} lower than in the other column` };
 }
 
-const channelOf = (candidate) => {
-  const channel = candidate.channel ?? candidate.channels;
-  return Array.isArray(channel) ? channel.join(" + ") : channel;
+const CHANNELS = {
+  content: "by meaning",
+  item: "by likeness",
+  profile: "by the mean",
+  interest: "by interest",
+  lexical: "by words",
+  popular: "popular",
+  fresh: "fresh",
 };
+
+/** How a candidate was found, where there is more than one way; `interests` are numbered from 1. */
+function channelOf({ channels, interest }, interests) {
+  if (interest && interests.length > 1) return `interest ${1 + interests.findIndex((each) => each.item_id === interest)}`;
+  return (channels ?? []).map((channel) => CHANNELS[channel] ?? channel).join(" + ");
+}
+
+/** The interests that a history was searched by, each by the item that stands for it. */
+function interestsOf(reply, items) {
+  const interests = reply.interests ?? [];
+  if (interests.length < 2) return null;
+  const shown = interests.map((each, n) => {
+    const title = items.get(each.item_id)?.title || each.item_id;
+    return el("li", {}, el("b", {}, `${n + 1} `), el("span", { dir: "auto" }, title), ` ${percent(each.weight)}`);
+  });
+  return el("div", { class: "interests" }, "Searched by the interests", el("ol", {}, shown));
+}
 
 /** The cards of a reply; `ranks` are those of the reply beside it. */
 function candidates(reply, items, ranks) {
   const scores = reply.candidates.map((each) => each.score ?? 0);
   const [least, most] = [Math.min(...scores, 0), Math.max(...scores, 0)];
+  const isMixed = new Set(reply.candidates.map((each) => String(each.channels))).size > 1; // else it says nothing
   const entries = reply.candidates.map((each) => ({
     item_id: each.item_id,
     rank: each.rank,
     score: each.score,
     share: each.score !== null && most > least ? (each.score - least) / (most - least) : 0,
-    channel: channelOf(each),
+    channel: isMixed || reply.interests?.length > 1 ? channelOf(each, reply.interests ?? []) : "",
     moved: ranks && moved(each.rank, ranks.get(each.item_id)),
   }));
   return grid(entries, items, "Items found, best first");
@@ -94,7 +116,8 @@ export function column(reply, items, asked, ranks) {
     { class: "column", "aria-label": told },
     ranks ? el("h2", {}, told) : null,
     summary(reply),
-    el("div", { class: "mores" }, timings(reply.timings), request(asked)),
+    interestsOf(reply, items),
+    el("div", { class: "mores" }, timings(reply), request(asked)),
     reply.candidates.length ? candidates(reply, items, ranks) : el("p", { class: "note" }, NOTHING),
   );
 }

@@ -5,7 +5,7 @@ import { agreement, column, failure, ranksOf } from "./answer.js";
 import { grid, strip } from "./cards.js";
 import { ago, byId, count, el } from "./dom.js";
 import { startFilters } from "./filters.js";
-import { address, FIELDS, isEmpty, parsed, requests } from "./query.js";
+import { address, applies, FIELDS, isEmpty, OPTIONS, parsed, requests } from "./query.js";
 
 const MAX_IMAGE_BYTES = 8 * 2 ** 20;
 
@@ -29,7 +29,8 @@ function offerComparisons(shown) {
   const before = select.value;
   const offered = [["", "nothing"]];
   if (shown === "content") offered.push(["reasoning:never", "never reasoning"], ["reasoning:always", "always reasoning"]);
-  if (shown === "user") offered.push(["order:other", "the other order"]);
+  if (shown === "content") offered.push(["hybrid:other", "words or no words"]);
+  if (shown === "user") offered.push(["order:other", "the other order"], ["interests:other", "one or several interests"]);
   for (const version of versions.others) offered.push([`version:${version}`, `version ${version}`]);
   select.replaceChildren(...offered.map(([value, name]) => el("option", { value }, name)));
   select.value = offered.some(([value]) => value === before) ? before : "";
@@ -43,7 +44,7 @@ function queryOfForm() {
     image: mode() === "content" && image ? "1" : "",
     reasoning: mode() === "content" ? elements.reasoning.value : "",
     order: mode() === "user" ? elements.order.value : "",
-    seen: mode() === "user" && elements.seen.checked ? "1" : "",
+    ...Object.fromEntries(Object.keys(OPTIONS).filter((name) => applies(name, mode())).map((name) => [name, elements[name].value])),
     top_k: elements.top_k.value,
     compare: elements.compare.value,
     filter: filters.filter(),
@@ -55,9 +56,15 @@ function fillForm(query) {
   elements.mode.value = query.mode;
   showMode(query.mode);
   for (const field of Object.values(FIELDS)) byId(field).value = query[field];
-  elements.seen.checked = Boolean(query.seen);
-  for (const name of ["reasoning", "order", "top_k", "compare"]) elements[name].value = query[name];
+  for (const name of ["reasoning", "order", "top_k", "compare", ...Object.keys(OPTIONS)]) elements[name].value = query[name];
+  countOptions();
   filters.set(query.filter);
+}
+
+function countOptions() {
+  const set = Object.keys(OPTIONS).filter((name) => applies(name, mode()) && form.elements[name].value !== OPTIONS[name]);
+  byId("num-options").textContent = set.length ? ` (${set.length})` : "";
+  if (set.length) byId("more-options").open = true;
 }
 
 /** Show what the address asks for. */
@@ -89,7 +96,7 @@ async function showAnswers(query, signal) {
   const refused = settled.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
   if (!replies.length) throw refused[0];
   const [items, about] = await Promise.all([
-    getItems(replies.flatMap((reply) => reply.candidates.map((each) => each.item_id)), signal),
+    getItems(replies.flatMap((reply) => [...reply.candidates, ...(reply.interests ?? [])].map((each) => each.item_id)), signal),
     askedAbout(query, signal),
   ]);
   const columns = settled.map(({ status, value, reason }, n) => {

@@ -120,7 +120,7 @@ def test_a_user_is_shown_with_their_history(page):
     ask(page, "mode=user&user=ann", "sky,leaf")
     titles = "[...document.querySelectorAll('.history .small')].map((small) => small.title).join()"
     assert page.js(titles) == "a rose,a leaf"
-    ask(page, "mode=user&user=ann&seen=1", "rose,sky,leaf")
+    ask(page, "mode=user&user=ann&seen=none", "rose,sky,leaf")
 
 
 def test_filters_narrow_what_is_found_and_stand_in_the_address(page):
@@ -152,6 +152,31 @@ def test_two_answers_stand_side_by_side(page):
     assert page.js("document.querySelector('.rationale blockquote').textContent") == "because"
     assert "3 of 3" in page.js("document.querySelector('.agreement').textContent")
     assert page.js("document.querySelectorAll('.moved.same').length") == 6
+
+
+def test_how_an_answer_came_about_is_shown(page):
+    ask(page, "text=red", "rose,sky,leaf")
+    page.until("document.querySelector('.gate')?.textContent === 'gate 0.50'")
+    stages = page.js("document.querySelector('.timings ul').textContent")
+    assert "encode" in stages
+    assert "search" in stages
+    assert "milvus_hnsw" in page.js("document.querySelector('.timings p').textContent")
+
+
+def test_ways_to_search_are_asked_for_and_counted(page):
+    # After rose, sky is worth .4 x .8 - .6 x .8 and leaf, which is like neither, nothing.
+    ask(page, "mode=user&user=ann&interests=1&variety=0.4&seen=none", "rose,leaf,sky")
+    assert page.js("document.getElementById('num-options').textContent") == " (3)"
+    request = "JSON.parse(document.querySelector('.more pre').textContent.split(/\\n(.*)/s)[1])"
+    asked = page.js(request)
+    assert asked == {
+        "top_k": 24,
+        "mmr_lambda": 0.4,
+        "explain": True,
+        "user_id": "ann",
+        "interests": 1,
+        "exclude_seen": "none",
+    }
 
 
 def test_two_versions_stand_side_by_side(page):
