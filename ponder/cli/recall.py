@@ -166,8 +166,13 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve over HTTP: POST /v1/recall and /v1/recommend, GET /healthz, GET /metrics."""
+    """Serve over HTTP: a console at /, POST /v1/recall and /v1/recommend, and /metrics."""
     from ponder.steps import serve as steps
 
     with failures():
-        steps.serve(context.obj, host=host, port=port)
+        steps.serve(context.obj, host=host, port=port, announce=_say_where)
+
+
+def _say_where(address: str) -> None:
+    line(f"Ponder listens at {address}")
+    line("Open it in a browser for the console; programs ask POST /v1/recall. Ctrl-C stops it.")

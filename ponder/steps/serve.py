@@ -1,5 +1,6 @@
 """Run the HTTP service on the deployment's index."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from catalog.lake.item_lookup import ItemLookup
@@ -25,8 +26,21 @@ REFRESH_S = 1.0
 """Seconds after which what the service keeps in memory is brought in step with the lake."""
 
 
-def serve(settings: Settings, *, host: str, port: int) -> None:
-    """Answer over HTTP until stopped; the model is loaded before the service listens."""
+def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Answer over HTTP until stopped; the model is loaded before the service listens.
+
+    Args:
+        settings: the deployment.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        announce: called with the address once the service listens.
+    """
     from recall.catalogue_store import CatalogueStore
     from serving.app import create_app
     from serving.catalogue import Catalogue
@@ -52,7 +66,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
             fetch_image=image_fetcher(settings),
             writer=open_item_writer(settings, recall, _embed_one(lake)),
         )
-        run(app, host=host, port=port)
+        run(app, host=host, port=port, announce=announce)
 
 
 def _embed_one(lake: Lake) -> "Embed":

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,29 +18,22 @@ from serving.server import run
 class Silent:
     pass
 
-app = create_app(Silent(), body_timeout_s=float(sys.argv[2]))
-run(app, host="127.0.0.1", port=int(sys.argv[1]), grace_s=1)
+app = create_app(Silent(), body_timeout_s=float(sys.argv[1]))
+run(app, host="127.0.0.1", port=0, grace_s=1, announce=lambda address: print(address, flush=True))
 """
 HEAD = b"POST /v1/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
 
 def started(body_timeout_s):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     service = subprocess.Popen(
-        [sys.executable, "-c", SERVICE, str(port), str(body_timeout_s)],
+        [sys.executable, "-c", SERVICE, str(body_timeout_s)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return service, port
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-    service.kill()
-    raise TimeoutError("the service does not listen")
+    address = urlsplit(service.stdout.readline().strip())  # announced once it listens
+    assert address.hostname == "127.0.0.1", service.communicate()
+    return service, address.port
 
 
 @pytest.mark.parametrize(
