@@ -16,18 +16,27 @@ from serving.batches import add_batches
 from serving.browsing import add_browsing
 from serving.catalogue import Catalogue
 from serving.console.page import add_console
-from serving.errors import add_error_handlers, error_replies
+from serving.errors import QUERY_ERRORS, add_error_handlers, error_replies
+from serving.examples import RECALL_REPLY, RECALL_REQUESTS
 from serving.images import MAX_BASE64_CHARS
 from serving.item_changes import ItemWriter, add_item_changes
 from serving.limits import BodyLimit
 from serving.metrics import ServingMetrics, counted, timed
 from serving.recall import FetchImage, RecallService
 from serving.recommend import Recommender
+from serving.reference import add_reference
 from serving.replies import RecallReply, RecommendReply
-from serving.requests import EXAMPLES, RecallRequest, RecommendRequest
+from serving.requests import RecallRequest, RecommendRequest
 from serving.state import State
 from serving.workers import Workers
 
+DESCRIPTION = """
+Candidates for a text, an image, an item, a user or a history; recommendations; items that cannot
+wait.
+
+Bodies are JSON, with `content-type: application/json`. Every error has one form, `ErrorReply`: a
+type for programs, and a sentence for people that says what to do.
+"""
 MAX_BODY_BYTES = MAX_BASE64_CHARS + 4 * 2**20  # an image, and the longest history and filter
 BODY_TIMEOUT_S = 10.0
 QUERY_THREADS = 40
@@ -62,7 +71,9 @@ def create_app(
         body_timeout_s: seconds for a request to come whole; after them the answer is 408.
         wait_s: seconds that a request waits for a thread; after them the answer is 503.
     """
-    app = FastAPI(title="Ponder", version="1")
+    app = FastAPI(
+        title="Ponder", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
+    )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s)
     add_error_handlers(app)
     metrics = ServingMetrics()
@@ -77,6 +88,7 @@ def create_app(
         add_console(app)
     if writer is not None:
         add_item_changes(app, writer, wait_s=wait_s)
+    add_reference(app)
     health = Workers(HEALTH_THREADS, wait_s=wait_s)
 
     @app.get("/healthz", responses=error_replies(503))
@@ -85,7 +97,7 @@ def create_app(
         version, rows = await health.run(recall.count)
         return {"version": version, "rows": rows}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics() -> Response:
         """Return counts and times as Prometheus reads them."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -96,9 +108,9 @@ def create_app(
 def _add_recall(
     app: FastAPI, service: RecallService, metrics: ServingMetrics, workers: Workers
 ) -> None:
-    @app.post("/v1/recall", responses=error_replies(404, 408, 413, 422, 500, 503))
+    @app.post("/v1/recall", responses={200: RECALL_REPLY, **error_replies(404, *QUERY_ERRORS)})
     async def post_recall(
-        request: Annotated[RecallRequest, Body(openapi_examples=EXAMPLES)],
+        request: Annotated[RecallRequest, Body(openapi_examples=RECALL_REQUESTS)],
     ) -> RecallReply:
         """Find candidates for one query."""
         started = time.perf_counter()
@@ -113,7 +125,7 @@ def _add_recall(
 def _add_recommend(
     app: FastAPI, recommender: Recommender, metrics: ServingMetrics, workers: Workers
 ) -> None:
-    @app.post("/v1/recommend", responses=error_replies(404, 408, 409, 413, 422, 500, 503))
+    @app.post("/v1/recommend", responses=error_replies(404, 409, *QUERY_ERRORS))
     async def post_recommend(request: RecommendRequest) -> RecommendReply:
         """Recommend items to one user, in the ranker's order.
 

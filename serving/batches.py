@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Body, FastAPI
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from serving.errors import error_detail, error_replies
+from serving.errors import QUERY_ERRORS, error_detail, error_replies
+from serving.examples import BATCH
 from serving.metrics import ServingMetrics, counted
 from serving.recall import RecallService
 from serving.replies import BatchAnswer, RecallBatchReply
@@ -18,12 +19,18 @@ MAX_BATCH = 100
 AT_ONCE = 8  # queries of one batch under way, so that it leaves threads to others
 
 
+AS_RECALL_REQUEST = WithJsonSchema({"$ref": "#/components/schemas/RecallRequest"})
+"""Each is checked by itself, so that one that is wrong stops no other."""
+
+
 class RecallBatch(BaseModel):
     """Queries that are answered together."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    queries: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_BATCH)
+    queries: list[Annotated[dict[str, Any], AS_RECALL_REQUEST]] = Field(
+        min_length=1, max_length=MAX_BATCH
+    )
     """Each as `POST /v1/recall` takes it."""
 
 
@@ -39,8 +46,10 @@ def add_batches(
         workers: threads that queries are answered on.
     """
 
-    @app.post("/v1/recall/batch", responses=error_replies(408, 413, 422, 500, 503))
-    async def post_recall_batch(batch: RecallBatch) -> RecallBatchReply:
+    @app.post("/v1/recall/batch", responses=error_replies(*QUERY_ERRORS))
+    async def post_recall_batch(
+        batch: Annotated[RecallBatch, Body(openapi_examples=BATCH)],
+    ) -> RecallBatchReply:
         """Find candidates for up to 100 queries; each has its reply or its own error."""
         started = time.perf_counter()
         turn = asyncio.Semaphore(AT_ONCE)

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Query, Response
 
 from serving.catalogue import Catalogue
 from serving.catalogue_replies import CatalogueReply, ItemReply, ItemsReply, UserReply
-from serving.errors import error_replies
+from serving.errors import READ_ERRORS, error_replies
 from serving.state import State
 from serving.state_replies import StateReply
 from serving.workers import Workers
@@ -38,12 +38,12 @@ def add_browsing(app: FastAPI, catalogue: Catalogue, state: State, *, wait_s: fl
     """
     workers = Workers(BROWSING_THREADS, wait_s=wait_s)
 
-    @app.get("/v1/items", responses=error_replies(422, 500, 503))
+    @app.get("/v1/items", responses=error_replies(*READ_ERRORS))
     async def get_items(item_id: Ids) -> ItemsReply:
         """Return those of the items that are there, in the order of the ids; at most 100."""
         return ItemsReply(items=await workers.run(lambda: catalogue.items(item_id)))
 
-    @app.get("/v1/items/{item_id:path}", responses=error_replies(404, 422, 500, 503))
+    @app.get("/v1/items/{item_id:path}", responses=error_replies(404, *READ_ERRORS))
     async def get_item(item_id: str) -> ItemReply:
         """Return one item; 404 for one that is not there or deleted."""
         return await workers.run(lambda: catalogue.item(item_id))
@@ -51,24 +51,24 @@ def add_browsing(app: FastAPI, catalogue: Catalogue, state: State, *, wait_s: fl
     @app.get(
         "/v1/images/{image_hash}",
         response_class=Response,
-        responses={200: WEBP, **error_replies(404, 422, 500, 503)},
+        responses={200: WEBP, **error_replies(404, *READ_ERRORS)},
     )
     async def get_image(image_hash: str) -> Response:
         """Return an image as WebP of at most 320 pixels a side, encoded anew."""
         image = await workers.run(lambda: catalogue.image(image_hash))
         return Response(image, media_type="image/webp", headers=IMAGE_HEADERS)
 
-    @app.get("/v1/users/{user_id:path}", responses=error_replies(422, 500, 503))
+    @app.get("/v1/users/{user_id:path}", responses=error_replies(404, *READ_ERRORS))
     async def get_user(user_id: str) -> UserReply:
         """Return what a user did; a stranger did nothing."""
         return await workers.run(lambda: catalogue.user(user_id))
 
-    @app.get("/v1/catalogue", responses=error_replies(500, 503))
+    @app.get("/v1/catalogue", responses=error_replies(*READ_ERRORS))
     async def get_catalogue() -> CatalogueReply:
         """Return what there is to look for: newest items, categories, tags, active users."""
         return await workers.run(catalogue.overview)
 
-    @app.get("/v1/state", responses=error_replies(500, 503))
+    @app.get("/v1/state", responses=error_replies(*READ_ERRORS))
     async def get_state() -> StateReply:
         """Return versions, freshness and drift, as they were at most ten seconds ago."""
         return await workers.run(state.read)

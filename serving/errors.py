@@ -45,6 +45,27 @@ ANSWERS: dict[type[Exception], Answer] = {
     IndexFailed: Answer(503, "unavailable"),
 }
 
+QUERY_ERRORS = (401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+"""Statuses that any request with a body may be answered with."""
+
+READ_ERRORS = (401, 403, 422, 429, 500, 503)
+"""Statuses that any request without a body may be answered with."""
+
+MEANINGS = {
+    401: "The service wants an API key, and there is none, or not one it knows.",
+    403: "The API key does not allow this.",
+    404: "There is no such item, version or address.",
+    408: "The request was not there whole in time.",
+    409: "The ranker fits other features, or another version than the live one.",
+    413: "The request has too many bytes.",
+    415: "The body is not announced as `content-type: application/json`.",
+    422: "A field is wrong, or what it holds cannot be read.",
+    429: "Too many requests wait; `retry-after` says when to come again.",
+    500: "A fault of the service.",
+    503: "There is no index, version, encoder or ranker to answer with now.",
+    504: "It could not be answered within the deadline.",
+}
+
 HTTP_NAMES = {408: "timeout", 413: "too_large", 503: "unavailable"}
 """Types of errors by status, where the type is not the status's own name."""
 
@@ -63,10 +84,7 @@ def error_detail(error: Exception) -> ErrorDetail | None:
 
 def error_replies(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Return the OpenAPI entry of answers with these statuses."""
-    return {
-        status: {"model": ErrorReply, "description": HTTPStatus(status).phrase}
-        for status in statuses
-    }
+    return {status: {"model": ErrorReply, "description": MEANINGS[status]} for status in statuses}
 
 
 def error_response(
@@ -101,9 +119,21 @@ def _handler(answer: Answer) -> Callable[[Request, Exception], Response]:
 
 def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if request.method in ("POST", "PUT") and not _is_json(request):
+        got = request.headers.get("content-type", "none")
+        message = (
+            "a body must be announced by the header `content-type: application/json`, "
+            f"got {_shown(got)[:MAX_FIELD_CHARS]}"
+        )
+        return error_response(415, "unsupported_media_type", message)
     detail = _invalid_detail(error)
     fields = [field.model_dump() for field in detail.fields]
     return error_response(422, detail.type, detail.message, fields=fields)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and "+json" in kind)
 
 
 def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDetail:

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.record_parsing import MAX_ID_CHARS, MAX_TAGS, MAX_TEXT_CHARS
-from serving.errors import error_replies
+from serving.errors import QUERY_ERRORS, error_replies
 from serving.replies import ItemChangeReply
 from serving.workers import Workers
 
@@ -93,7 +93,7 @@ def add_item_changes(app: FastAPI, writer: ItemWriter, *, wait_s: float) -> None
 
     @app.put(
         "/v1/items/{item_id:path}",
-        responses=error_replies(408, 413, 422, 500, 503),
+        responses=error_replies(404, *QUERY_ERRORS),
         openapi_extra={"requestBody": body},
     )
     async def put_item(item_id: ItemIdInPath, request: Request) -> ItemChangeReply:
@@ -105,7 +105,7 @@ def add_item_changes(app: FastAPI, writer: ItemWriter, *, wait_s: float) -> None
         content = await request.body()
         return await workers.run(lambda: writer.put(item_id, content))
 
-    @app.delete("/v1/items/{item_id:path}", responses=error_replies(408, 413, 422, 500, 503))
+    @app.delete("/v1/items/{item_id:path}", responses=error_replies(404, *QUERY_ERRORS))
     async def delete_item(item_id: ItemIdInPath) -> ItemChangeReply:
         """Delete an item; one that was never there stays dead for older records under way."""
         return await workers.run(lambda: writer.delete(item_id))

@@ -6,7 +6,6 @@ something of it.
 
 from typing import Annotated, Literal, Self
 
-from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embedder.content import Policy
@@ -39,36 +38,6 @@ NAMES: dict[Kind, str] = {
     "item": "item_id",
     "user": "user_id",
     "history": "history",
-}
-
-EXAMPLES: dict[str, Example] = {
-    "text": {
-        "summary": "Words",
-        "value": {"text": "3 red mugs", "top_k": 5, "details": True},
-    },
-    "filtered": {
-        "summary": "Words, with conditions on what is found",
-        "value": {
-            "text": "a gift for a gardener",
-            "filter": {"category_in": ["garden"], "attributes": {"price": {"max": 20}}},
-            "hybrid": True,
-            "reasoning": "auto",
-            "max_new_tokens": 64,
-            "deadline_ms": 300,
-        },
-    },
-    "item": {
-        "summary": "Items like one, none of them nearly the same",
-        "value": {"item_id": "i17", "max_similarity": 0.98, "mmr_lambda": 0.7},
-    },
-    "user": {
-        "summary": "Items for a user, by three interests",
-        "value": {"user_id": "u17", "interests": 3, "exclude_seen": "shown", "explain": True},
-    },
-    "history": {
-        "summary": "Items for a history that the service does not know",
-        "value": {"history": ["i17", "i4", "i99"], "top_k": 20},
-    },
 }
 
 

@@ -15,6 +15,7 @@ from serving.requests import MAX_TEXT_CHARS
 from tests.index_fixtures import KnownHistories
 from tests.serving.shop import IMAGE_HASH, write_shop
 
+JSON = {"content-type": "application/json"}
 ITEMS = {"rose": [1, 0, 0, 0], "leaf": [0, 1, 0, 0], "sky": [0, 0, 1, 0], "plum": [0.8, 0, 0.6, 0]}
 
 
@@ -160,7 +161,7 @@ def test_a_wrong_query_is_refused_in_words(client, query, status, kind, words):
 
 
 def test_what_is_not_json_is_refused_without_sending_it_back(client):
-    reply = client.post("/v1/recall", content=b"{secret")
+    reply = client.post("/v1/recall", content=b"{secret", headers=JSON)
     assert reply.status_code == 422
     assert reply.json()["error"]["type"] == "invalid_request"
     assert "secret" not in reply.text
@@ -177,7 +178,7 @@ def test_what_is_not_json_is_refused_without_sending_it_back(client):
     ],
 )
 def test_half_a_character_is_refused(client, query):
-    assert client.post("/v1/recall", content=query).status_code == 422
+    assert client.post("/v1/recall", content=query, headers=JSON).status_code == 422
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(client):

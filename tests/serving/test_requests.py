@@ -4,7 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from recall.candidates import RecallOptions
-from serving.requests import APPLIES_TO, EXAMPLES, RecallRequest
+from serving.batches import RecallBatch
+from serving.examples import BATCH, RECALL_REPLY, RECALL_REQUESTS
+from serving.replies import RecallReply
+from serving.requests import APPLIES_TO, RecallRequest
 
 QUERIES = {
     "content": {"text": "red"},
@@ -51,9 +54,17 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(query, words):
         RecallRequest.model_validate(query)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", RECALL_REQUESTS)
 def test_the_examples_of_the_reference_are_requests(name):
-    RecallRequest.model_validate(EXAMPLES[name]["value"])
+    RecallRequest.model_validate(RECALL_REQUESTS[name]["value"])
+
+
+def test_the_other_examples_are_what_they_stand_for():
+    batch = RecallBatch.model_validate(BATCH["two"]["value"])
+    assert all(RecallRequest.model_validate(query) for query in batch.queries)
+    example = RECALL_REPLY["content"]["application/json"]["example"]
+    reply = RecallReply.model_validate(example, extra="forbid")
+    assert reply.model_fields_set == RecallReply.model_fields.keys()
 
 
 def test_a_request_becomes_the_options_of_recall():
