@@ -66,8 +66,8 @@ class Settings(BaseSettings):
     )
 
     home: Path = Path(".ponder")
-    """Folder of whatever is not given an address of its own: lake, Milvus Lite, features, ranker,
-    reports, fine-tunes, registered versions, evaluation sets."""
+    """Folder of whatever is not given an address of its own: lake, Milvus Lite, vectors for exact
+    search, features, ranker, reports, fine-tunes, registered versions, evaluation sets."""
 
     lake: str = ""
     """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
@@ -77,10 +77,31 @@ class Settings(BaseSettings):
     In a variable a JSON object."""
 
     milvus: str = ""
-    """Milvus address, e.g. `http://milvus:19530`; empty: Milvus Lite in `milvus.db` in the home."""
+    """Milvus address, e.g. `http://milvus:19530`; empty: Milvus Lite in `milvus.db` in the home.
+    With Milvus Lite queries are answered by exact search over the lake's vectors."""
 
     milvus_token: SecretStr = SecretStr("")
     """`user:password` or an API key of the Milvus server. Secret."""
+
+    index_type: Literal["FLAT", "HNSW", "AUTOINDEX"] = "HNSW"
+    """How a Milvus server indexes the vectors of a new collection: `HNSW` is approximate and fast,
+    `FLAT` exact and slow, `AUTOINDEX` the server's own choice."""
+
+    index_m: int = Field(default=16, ge=2, le=2_048)
+    """HNSW: links of a vector. More cost memory and find more."""
+
+    index_ef_construction: int = Field(default=200, ge=8, le=32_768)
+    """HNSW: vectors looked at while one is linked. More cost time and find more."""
+
+    index_ef: int = Field(default=256, ge=1, le=32_768)
+    """HNSW: vectors looked at by a search, or as many as it asks for where that is more."""
+
+    search_timeout_s: float = Field(default=5.0, gt=0)
+    """What one query asks of Milvus, all calls together, may take so many seconds."""
+
+    index_timeout_s: float = Field(default=300.0, gt=0)
+    """A call of Milvus that no query waits for, such as one of `ponder index`, may take so many
+    seconds."""
 
     kafka: str = ""
     """Brokers, e.g. `kafka-1:9092,kafka-2:9092`; empty: there is no Kafka, items come from
@@ -229,6 +250,16 @@ class Settings(BaseSettings):
     def milvus_uri(self) -> str:
         """Where the index is."""
         return self.milvus or str(self.home / "milvus.db")
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the index is a Milvus Lite folder, which one process at a time may open."""
+        return self.milvus_uri.endswith(".db")
+
+    @property
+    def vectors_folder(self) -> Path:
+        """Where exact search keeps the lake's vectors."""
+        return self.home / "vectors"
 
 
 SETTINGS = tuple(Settings.model_fields)

@@ -105,6 +105,12 @@ class Filter(BaseModel):
             update={"exclude_ids": tuple(dict.fromkeys([*self.exclude_ids, *item_ids]))}
         )
 
+    @property
+    def asks_columns(self) -> bool:
+        """Whether there is a condition on anything but the item's id."""
+        columns = ("category_in", "tags_any", "tags_all", "created_after", "created_before")
+        return bool(self.attributes) or any(getattr(self, name) is not None for name in columns)
+
     def expression(self) -> str:
         r"""Return the conditions as a Milvus boolean expression; empty when there are none.
 
@@ -120,9 +126,9 @@ class Filter(BaseModel):
         if self.tags_all is not None:
             terms.append(f"array_contains_all(tags, {_strings(self.tags_all)})")
         if self.created_after is not None:
-            terms.append(f"created_at >= {_microseconds(self.created_after)}")
+            terms.append(f"created_at >= {microseconds(self.created_after)}")
         if self.created_before is not None:
-            terms.append(f"created_at < {_microseconds(self.created_before)}")
+            terms.append(f"created_at < {microseconds(self.created_before)}")
         terms += [f"({_attribute(name, c)})" for name, c in self.attributes.items()]
         if self.include_ids is not None:
             terms.append(ids_in(self.include_ids))
@@ -163,5 +169,6 @@ def _literal(value: bool | int | float | str) -> str:
     return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Return a moment as the index holds it: microseconds since 1970, UTC."""
     return (moment - EPOCH) // timedelta(microseconds=1)

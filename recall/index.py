@@ -6,6 +6,7 @@ Shape legend: Q = queries, N = items of a page, D = embedding dimension.
 import heapq
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import polars as pl
 from pymilvus.client.types import ConsistencyLevel
 
+from evaluation.exact_ranking import SCORE_DECIMALS
+from recall.client import within
 from recall.collection import (
     MAX_LIMIT,
     collection_name,
@@ -20,24 +23,15 @@ from recall.collection import (
     search_params,
     vector_index,
 )
-from recall.filters import ids_in, quoted
+from recall.filters import Filter, ids_in, quoted
 from recall.rows import check_vectors, index_rows, write_batches
+from recall.vector_search import NO_FILTER, RANKED
 from recall.versions import Versions
 
 logger = logging.getLogger(__name__)
 
-SCORE_DECIMALS = 6  # float32 holds no more of a cosine, and equal items must tie exactly
 TIE_ROOM = 16  # rows fetched beyond the limit, so that a tie at its edge is settled by id
 KEYS = pl.Schema({"item_id": pl.String, "content_hash": pl.String, "row_hash": pl.String})
-RANKED = pl.Schema(
-    {
-        "query_index": pl.UInt32,
-        "item_id": pl.String,
-        "recall_score": pl.Float32,
-        "recall_rank": pl.UInt32,
-    }
-)
-
 Scores = list[tuple[str, float]]  # item_id and cosine
 
 
@@ -135,28 +129,21 @@ class ItemIndex(Versions):
         pages = self._pages(version, expression="", columns=tuple(KEYS))
         return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
 
-    def count(self, version: str, *, expression: str = "") -> int:
-        """Count the items that match a Milvus expression, the empty one matching all."""
+    def count(self, version: str, *, filter: Filter = NO_FILTER) -> int:
+        """Count the items that match, what was written just now included."""
         reply = self._client.query(
             self._collection(version),
-            filter=expression,
+            filter=filter.expression(),
             output_fields=["count(*)"],
             consistency_level="Strong",
         )
         return int(reply[0]["count(*)"])
 
     def vectors(
-        self, item_ids: Sequence[str], version: str, *, expression: str = ""
+        self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER
     ) -> dict[str, np.ndarray]:
-        """Return the [D] float32 vectors of the items that the version knows; others are absent.
-
-        Args:
-            item_ids: in any number.
-            version: model version.
-            expression: Milvus expression that an item must match as well; the empty one matches
-                all.
-        """
-        name = self._collection(version)
+        """Return the [D] float32 vectors of the items; see `recall.vector_search.VectorSearch`."""
+        name, expression = self._collection(version), filter.expression()
         also = f" and ({expression})" if expression else ""
         return {
             row["item_id"]: np.asarray(row["vector"], dtype=np.float32)
@@ -165,6 +152,14 @@ class ItemIndex(Versions):
                 name, filter=f"{ids}{also}", output_fields=["item_id", "vector"]
             )
         }
+
+    def refresh(self) -> bool:
+        """Return that there is nothing to do: Milvus itself takes in what is written to it."""
+        return False
+
+    def request(self) -> AbstractContextManager[None]:
+        """Let all that a block asks end within the search timeout, together."""
+        return within(self.config.search_timeout_s)
 
     @property
     def kind(self) -> str:
@@ -201,18 +196,19 @@ class ItemIndex(Versions):
             yield ids_in(item_ids[start : start + self.config.page_rows])
 
     def _pages(
-        self, version: str, *, expression: str, columns: Sequence[str]
+        self, version: str, *, expression: str, columns: Sequence[str], is_strong: bool = True
     ) -> Iterator[list[dict[str, Any]]]:
         # Not pymilvus's query_iterator, nor its reads and deletes by id: they paste ids between
         # quotes as they are, and an id with a quote in it then breaks out of the expression.
         name, after = self._collection(version), ""
+        level = ConsistencyLevel.Strong if is_strong else ConsistencyLevel.Bounded
         matching = [f"({expression})"] if expression else []
         while page := self._client.query(
             name,
             filter=" and ".join([*matching, *([after] if after else [])]),
             output_fields=list(columns),
             limit=self.config.page_rows,
-            consistency_level=ConsistencyLevel.Strong,
+            consistency_level=level,
             iterator="True",  # in order of item_id, as the next page needs it
             reduce_stop_for_best="True",
         ):
@@ -225,41 +221,25 @@ class ItemIndex(Versions):
         version: str,
         *,
         limit: int,
-        expression: str = "",
+        filter: Filter = NO_FILTER,
     ) -> pl.DataFrame:
-        """Find the items nearest to each query, by cosine.
+        """Find the items nearest to each query; see `recall.vector_search.VectorSearch`.
 
-        Never fewer than `limit` when that many items match: an approximate index under a selective
-        filter may find too few, and such a query is answered exactly.
-
-        Args:
-            query_vectors_QD: finite and not zero; need not be normalised.
-            version: model version that the queries were embedded with.
-            limit: items per query, in [1, 16384].
-            expression: Milvus expression that an item must match; see `recall.filters`.
-
-        Returns:
-            Best first, query by query.
-                query_index  u32  row of `query_vectors_QD`
-                item_id      str
-                recall_score f32  cosine, in [-1, 1], rounded to 6 decimals
-                recall_rank  u32  1 = best; equal scores in order of item_id
-
-        Raises:
-            NotFound: the version has no collection.
-            ValueError: a query vector is no good, or the limit is out of range.
+        An approximate index under a selective filter may find too few, and such a query is answered
+        from all that match: nobody has to count them, and where they are few it is one call.
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
         check_vectors(query_vectors_QD, dim=self.dim(version))
+        expression = filter.expression()
         found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
-        if any(len(scores) < limit for scores in found):
-            wanted = min(limit, self.count(version, expression=expression))
-            for q, scores in enumerate(found):
-                if len(scores) < wanted:
-                    found[q] = self._exact(
-                        query_vectors_QD[q], version, limit=limit, expression=expression
-                    )
+        short = [q for q, scores in enumerate(found) if len(scores) < limit]
+        if short:
+            exact = self._exact(
+                query_vectors_QD[short], version, limit=limit, expression=expression
+            )
+            for q, scores in zip(short, exact, strict=True):
+                found[q] = scores
         return _ranked(found, limit=limit)
 
     def _approximate(
@@ -278,16 +258,19 @@ class ItemIndex(Versions):
         return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
 
     def _exact(
-        self, query_vector_D: np.ndarray, version: str, *, limit: int, expression: str
-    ) -> Scores:
-        best: Scores = []
-        query_D = query_vector_D / np.linalg.norm(query_vector_D)
-        pages = self._pages(version, expression=expression, columns=("item_id", "vector"))
+        self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str
+    ) -> list[Scores]:
+        best: list[Scores] = [[] for _ in query_vectors_QD]
+        norm_Q1 = np.linalg.norm(query_vectors_QD, axis=1, keepdims=True)
+        query_DQ = (query_vectors_QD / norm_Q1).T
+        columns = ("item_id", "vector")
+        pages = self._pages(version, expression=expression, columns=columns, is_strong=False)
         for page in pages:
             page_ND = np.asarray([row["vector"] for row in page], dtype=np.float32)
-            score_N = page_ND @ query_D / np.linalg.norm(page_ND, axis=1)
-            best += [(row["item_id"], float(s)) for row, s in zip(page, score_N, strict=True)]
-            best = heapq.nsmallest(limit, best, key=_best_first)
+            score_QN = (page_ND @ query_DQ / np.linalg.norm(page_ND, axis=1, keepdims=True)).T
+            for q, score_N in enumerate(score_QN):
+                best[q] += [(r["item_id"], float(s)) for r, s in zip(page, score_N, strict=True)]
+                best[q] = heapq.nsmallest(limit, best[q], key=_best_first)
         return best
 
 

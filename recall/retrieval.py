@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.candidates import CANDIDATES, Channel, RecallOptions
 from recall.catalogue_store import CatalogueStore
 from recall.diversity import distinct, mmr
 from recall.errors import Unavailable
 from recall.filters import Filter
 from recall.fusion import interleaved, reciprocal_rank_fusion
-from recall.index import SCORE_DECIMALS, ItemIndex
 from recall.stages import Stages
+from recall.vector_search import NO_FILTER, VectorSearch
 
 MIN_POOL = 100
 MAX_POOL = 4_000
@@ -56,7 +57,7 @@ class Retrieval:
 
     def __init__(
         self,
-        index: ItemIndex,
+        index: VectorSearch,
         *,
         catalogue: CatalogueStore | None = None,
         image_hashes_of: ImageHashes | None = None,
@@ -113,7 +114,7 @@ class Retrieval:
     ) -> pl.DataFrame:
         with stages.time("search"):
             ranked = self._index.search(
-                seed.vector_D[None], version, limit=options.top_k, expression=filter.expression()
+                seed.vector_D[None], version, limit=options.top_k, filter=filter
             )
         return ranked.select(
             "item_id",
@@ -138,7 +139,7 @@ class Retrieval:
                 np.stack([seed.vector_D for seed in seeds]),
                 version,
                 limit=depth,
-                expression=filter.expression(),
+                filter=filter,
             )
         lists: list[list[str]] = [[] for _ in seeds]
         scores: dict[str, float] = {}
@@ -212,17 +213,16 @@ class Retrieval:
             return pool
 
     def vectors(
-        self, item_ids: Sequence[str], version: str, *, filter: Filter | None = None
+        self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER
     ) -> dict[str, np.ndarray]:
         """Return the [D] unit vectors of the items that the version holds and the filter lets pass.
 
         Args:
             item_ids: in any number.
             version: model version.
-            filter: what an item must meet; None: nothing.
+            filter: what an item must meet.
         """
-        expression = "" if filter is None else filter.expression()
-        found = self._index.vectors(item_ids, version, expression=expression)
+        found = self._index.vectors(item_ids, version, filter=filter)
         return {item_id: vector / np.linalg.norm(vector) for item_id, vector in found.items()}
 
 

@@ -120,7 +120,7 @@ def filterable(attributes: str) -> str:
     if len(attributes.encode()) <= MAX_STRING_BYTES:
         return attributes
     # Read as Milvus will be given it, and measured as it will be sent.
-    values = json.loads(attributes, parse_int=_json_integer)
+    values = json.loads(attributes, parse_int=json_integer)
     scalars = {name: value for name, value in values.items() if _can_be_asked_for(value)}
     size_of = {name: len(_json({name: value}).encode()) for name, value in scalars.items()}
     kept, room = {}, MAX_STRING_BYTES
@@ -159,11 +159,12 @@ def write_batches(rows: pl.DataFrame, *, max_bytes: int) -> Iterator[list[dict[s
 
 
 def _entity(row: dict[str, Any]) -> dict[str, Any]:
-    attributes = json.loads(row["attributes"], parse_int=_json_integer)
+    attributes = json.loads(row["attributes"], parse_int=json_integer)
     return row | {"attributes": attributes, "category": row["category"] or ""}
 
 
-def _json_integer(digits: str) -> int | float:
+def json_integer(digits: str) -> int | float:
+    """Return a JSON integer as Milvus can hold it: one beyond 64 bits as a float."""
     number = float(digits)
     if abs(number) >= 1e19:  # Milvus's JSON has 64-bit integers; nor are long texts for int()
         return number

@@ -17,14 +17,13 @@ from features.history_store import Histories, UserHistory
 from features.profile import ProfileConfig, profile_vector
 from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
 from recall.catalogue_store import CatalogueStore
-from recall.client import within
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS
-from recall.index import ItemIndex
 from recall.interests import interests
 from recall.popular import popular_and_fresh
 from recall.retrieval import ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
+from recall.vector_search import VectorSearch
 
 T = TypeVar("T")
 
@@ -37,7 +36,7 @@ class Recall:
 
     def __init__(
         self,
-        index: ItemIndex,
+        index: VectorSearch,
         encoder_of: Callable[[str], Encoder],
         histories: Histories,
         config: ProfileConfig | None = None,
@@ -86,8 +85,8 @@ class Recall:
         return version
 
     def in_time(self) -> AbstractContextManager[None]:
-        """Let all that a block asks of Milvus end within the search timeout, together."""
-        return within(self.index.config.search_timeout_s)
+        """Let all that a block asks of the index end in time, and see one state of it."""
+        return self.index.request()
 
     def count(self) -> tuple[str, int]:
         """Return the model version that answers, and its number of items.

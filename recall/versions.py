@@ -4,6 +4,7 @@ A new version is filled beside the old one, and then an alias moves: queries see
 """
 
 import logging
+import time
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from recall.client import TimedClient
 from recall.collection import IndexConfig, channel_options, collection_name, version_of
 from recall.errors import NotFound, Unavailable
 
+LIVE_MAX_AGE_S = 1.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -21,11 +24,9 @@ class Versions:
     """The collections of one alias, one per model version."""
 
     def __init__(self, client: MilvusClient, config: IndexConfig) -> None:
-        self._loaded: set[str] = set()
-        # A server that has started anew has nothing in memory.
-        self._client = TimedClient(
-            client, timeout_s=config.call_timeout_s, on_failure=self._loaded.clear
-        )
+        self._dims: dict[str, int] = {}  # D of collections that are in Milvus's memory, by name
+        self._live: tuple[float, str | None] | None = None
+        self._client = TimedClient(client, timeout_s=config.call_timeout_s, on_failure=self._forget)
         self.config = config
 
     @classmethod
@@ -50,6 +51,11 @@ class Versions:
             said = str(error).replace(config.uri, config.shown_uri)
             raise Unavailable(f"Milvus at {config.shown_uri!r} does not answer: {said}") from error
 
+    def _forget(self) -> None:
+        """Ask Milvus again: one that has started anew has nothing in memory."""
+        self._dims.clear()
+        self._live = None
+
     def close(self) -> None:
         """Give back the connection, and a Milvus Lite folder with it."""
         self._client.close()
@@ -71,13 +77,19 @@ class Versions:
         return sorted(v for name in names if (v := version_of(self.config.alias, name)) is not None)
 
     def live_version(self) -> str | None:
-        """Return the version that queries are answered from; None before the first promotion."""
-        return self._version_behind(self.config.alias)
+        """Return the version that queries are answered from; None before the first promotion.
+
+        Asked of Milvus once a second at most, and after every switch by this process.
+        """
+        now, known = time.monotonic(), self._live
+        if known is None or now - known[0] > LIVE_MAX_AGE_S:
+            known = self._live = now, self._version_behind(self.config.alias)
+        return known[1]
 
     def previous_version(self) -> str | None:
         """Return the model version that a rollback leads to; None when there is none."""
         version = self._version_behind(self.config.previous_alias)
-        return None if version == self.live_version() else version
+        return None if version == self._version_behind(self.config.alias) else version
 
     def promote(self, version: str) -> None:
         """Answer queries from `version`, and remember the version before it.
@@ -90,7 +102,7 @@ class Versions:
             RuntimeError: Milvus took the switch but does not answer from the version.
         """
         self._collection(version)  # in memory before the alias leads to it
-        live = self.live_version()
+        live = self._version_behind(self.config.alias)
         if live == version:
             return
         if live is not None:
@@ -107,7 +119,7 @@ class Versions:
         Raises:
             Unavailable: no earlier version is remembered.
         """
-        live, previous = self.live_version(), self.previous_version()
+        live, previous = self._version_behind(self.config.alias), self.previous_version()
         if live is None or previous is None:
             raise Unavailable(
                 f"a rollback needs a version that was live before {live!r}, got none; "
@@ -128,14 +140,14 @@ class Versions:
             ValueError: the version is live.
         """
         self.dim(version)
-        if version == self.live_version():
+        if version == self._version_behind(self.config.alias):
             raise ValueError(f"version {version!r} is live; promote another one before dropping it")
         # A server refuses to drop what an alias names, Milvus Lite loses the alias.
         if version == self._version_behind(self.config.previous_alias):
             self._client.drop_alias(self.config.previous_alias)
         name = collection_name(self.config.alias, version)
         self._client.drop_collection(name)
-        self._loaded.discard(name)
+        self._dims.pop(name, None)
 
     def dim(self, version: str) -> int:
         """Return D, the length of the version's vectors.
@@ -143,19 +155,25 @@ class Versions:
         Raises:
             NotFound: the version has no collection.
         """
-        fields = self._client.describe_collection(self._collection(version))["fields"]
-        return next(int(f["params"]["dim"]) for f in fields if f["name"] == "vector")
+        name = self._collection(version)
+        return self._dims.get(name) or self._described_dim(name)
 
     def _collection(self, version: str) -> str:
+        """Return the name of the version's collection, which is in memory from then on."""
         name = collection_name(self.config.alias, version)
+        if name in self._dims:
+            return name
         if not self._client.has_collection(name):
             raise NotFound(
                 f"version {version!r} must have a collection, got {self.versions()}; sync it first"
             )
-        if name not in self._loaded:
-            self._client.load_collection(name)  # Milvus Lite has none in memory when it is opened
-            self._loaded.add(name)
+        self._client.load_collection(name)  # Milvus Lite has none in memory when it is opened
+        self._dims[name] = self._described_dim(name)
         return name
+
+    def _described_dim(self, name: str) -> int:
+        fields = self._client.describe_collection(name)["fields"]
+        return next(int(f["params"]["dim"]) for f in fields if f["name"] == "vector")
 
     def _version_behind(self, alias: str) -> str | None:
         if not self._client.has_collection(alias):
@@ -169,9 +187,10 @@ class Versions:
             self._client.alter_alias(name, alias)
         else:
             self._client.create_alias(name, alias)
+        self._live = None
 
     def _verify_live(self, version: str) -> None:
-        live = self.live_version()
+        live = self._version_behind(self.config.alias)
         if live != version:
             raise RuntimeError(
                 f"alias {self.config.alias!r} must lead to version {version!r} after the switch, "

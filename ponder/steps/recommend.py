@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ponder.settings import Settings
 from ponder.steps.recall import titles_of
 from ponder.wiring.service import open_recall, open_recommender
-from ponder.wiring.stores import open_index
+from ponder.wiring.stores import open_search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +47,8 @@ def recommend(settings: Settings, user_id: str, *, top_k: int = 20) -> Recommend
         RuntimeError: no version is live, no ranker is trained, or the ranker fits other features
             or another version than the live one.
     """
-    with open_index(settings) as milvus:
-        recommender = open_recommender(settings, open_recall(settings, milvus))
+    with open_search(settings) as index:
+        recommender = open_recommender(settings, open_recall(settings, index))
         found = recommender.recommend(user_id, top_k=top_k)
     titles = titles_of(settings, found.frame["item_id"].to_list())
     return RecommendAnswer(

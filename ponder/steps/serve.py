@@ -17,7 +17,7 @@ from ponder.wiring.service import (
     open_recommender,
     open_state,
 )
-from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.stores import open_lake, open_search
 
 if TYPE_CHECKING:
     from ponder.wiring.item_writer import Embed
@@ -55,8 +55,11 @@ def serve(
         "items": items.refresh,
         "catalogue": catalogue.refresh,
     }
-    with open_index(settings) as milvus, refreshed(refreshes, every_s=REFRESH_S):
-        recall = open_recall(settings, milvus, histories, catalogue=catalogue, items=items)
+    with (
+        open_search(settings) as index,
+        refreshed({"vectors": index.refresh, **refreshes}, every_s=REFRESH_S),
+    ):
+        recall = open_recall(settings, index, histories, catalogue=catalogue, items=items)
         app = create_app(
             recall,
             open_recommender(settings, recall),

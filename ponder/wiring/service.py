@@ -26,8 +26,8 @@ from ponder.wiring.vectors import known_vectors
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
     from recall.catalogue_store import CatalogueStore
-    from recall.index import ItemIndex
     from recall.search import Recall
+    from recall.vector_search import VectorSearch
     from serving.recommend import LogOf, Recommender
     from serving.state import State
 
@@ -37,7 +37,7 @@ QUERY_IMAGE_S = 5.0
 
 def open_recall(
     settings: Settings,
-    index: "ItemIndex",
+    index: "VectorSearch",
     histories: Histories | None = None,
     *,
     catalogue: "CatalogueStore | None" = None,

@@ -1,7 +1,9 @@
 """Open where a deployment's data lies: lake, index, topics, and where images may come from."""
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import Secret
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from catalog.ingest.message_parsing import Decoder, Decoders
     from catalog.kafka.config import KafkaConfig
     from recall.index import ItemIndex
+    from recall.vector_search import VectorSearch
 
 T = TypeVar("T")
 
@@ -35,8 +38,41 @@ def open_index(settings: Settings) -> "ItemIndex":
 
     if not settings.milvus:
         settings.home.mkdir(parents=True, exist_ok=True)
-    token = settings.milvus_token.get_secret_value()
-    return ItemIndex.open(IndexConfig(uri=settings.milvus_uri, token=token))
+    config = IndexConfig(
+        uri=settings.milvus_uri,
+        token=settings.milvus_token.get_secret_value(),
+        index_type=settings.index_type,
+        m=settings.index_m,
+        ef_construction=settings.index_ef_construction,
+        ef=settings.index_ef,
+        search_timeout_s=settings.search_timeout_s,
+        call_timeout_s=settings.index_timeout_s,
+    )
+    return ItemIndex.open(config)
+
+
+@contextmanager
+def open_search(settings: Settings) -> "Iterator[VectorSearch]":
+    """Open what answers queries: the Milvus server, or exact search where there is none.
+
+    Exact search leaves the Milvus Lite folder alone, so that queries are answered while another
+    process fills it.
+    """
+    if not settings.is_embedded:
+        with open_index(settings) as index:
+            yield index
+        return
+    from recall.exact import ExactIndex
+
+    live = _live_version(settings)
+    yield ExactIndex(open_lake(settings), settings.vectors_folder, lambda: live)
+
+
+def _live_version(settings: Settings) -> str | None:
+    if not Path(settings.milvus_uri).exists():
+        return None
+    with open_index(settings) as index:
+        return index.live_version()
 
 
 def image_config(settings: Settings) -> ImageConfig:

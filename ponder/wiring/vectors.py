@@ -6,6 +6,7 @@ import polars as pl
 
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.lake import Lake
+from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, living_keys
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 
 
@@ -51,27 +52,11 @@ def living_vectors(lake: Lake, version: str, *, held: pl.DataFrame | None = None
             vector             list[f32]
             awaits_embedding   bool, true where that is an earlier content
     """
-    living = lake.scan(ITEMS).filter(~pl.col("deleted"))
-    embedded = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
-    keys = ["item_id", "content_hash"]
-    held_keys = EMBEDDINGS.empty().select(keys) if held is None else held.select(keys)
-    chosen = (
-        embedded.select(keys)
-        .join(living.select("item_id", present_hash="content_hash"), on="item_id")
-        .join(held_keys.lazy().with_columns(is_held=True), on=keys, how="left")
-        .with_columns(awaits_embedding=pl.col("content_hash") != pl.col("present_hash"))
-        .sort(
-            ["item_id", "awaits_embedding", "is_held", "content_hash"],
-            descending=[False, False, True, True],
-            nulls_last=True,
-        )
-        .unique("item_id", keep="first", maintain_order=True)
-        .select(*keys, "awaits_embedding")
-    )
-    vectors = embedded.select(*keys, "vector").join(chosen, on=keys)
+    vectors = embeddings_of(lake, version).select(*KEYS, "vector")
     return (
-        living.drop("content_hash")
-        .join(vectors, on="item_id")
+        living_items(lake)
+        .drop("content_hash")
+        .join(living_keys(lake, version, held=held).join(vectors, on=KEYS), on="item_id")
         .select(*ITEMS.schema.names(), "vector", "awaits_embedding")
         .sort("item_id")
         .collect()

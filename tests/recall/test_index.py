@@ -8,7 +8,8 @@ from polars.testing import assert_frame_equal
 from recall.collection import IndexConfig
 from recall.errors import NotFound
 from recall.filters import Filter
-from recall.index import RANKED, ItemIndex, SyncReport
+from recall.index import ItemIndex, SyncReport
+from recall.vector_search import RANKED
 
 QUERY = np.array([[1.0, 0.0]], dtype=np.float32)
 
@@ -42,8 +43,7 @@ def test_sync_notices_metadata_that_changed_without_the_content(index, rows):
     index.sync("meta", frame, dim=2)
     moved = frame.with_columns(category=pl.Series(["books", None]))
     assert index.sync("meta", moved, dim=2) == report(upserted=1, unchanged=1)
-    expression = Filter(category_in=("books",)).expression()
-    assert index.count("meta", expression=expression) == 1
+    assert index.count("meta", filter=Filter(category_in=("books",))) == 1
 
 
 def test_an_empty_sync_does_not_wipe_the_collection(index, rows):
@@ -118,18 +118,18 @@ def test_a_search_that_finds_too_few_is_answered_exactly(tmp_path, index, rows):
     index.sync("blind", frame, dim=2)
     blind = BlindIndex.open(IndexConfig(uri=str(tmp_path / "blind.db"), page_rows=2))
     blind.sync("blind", frame, dim=2)
-    expression = Filter(category_in=("y",)).expression()
+    only = Filter(category_in=("y",))
     for limit in (2, 3, 10):
         assert_frame_equal(
-            blind.search(QUERY, "blind", limit=limit, expression=expression),
-            index.search(QUERY, "blind", limit=limit, expression=expression),
+            blind.search(QUERY, "blind", limit=limit, filter=only),
+            index.search(QUERY, "blind", limit=limit, filter=only),
         )
-    assert ranked(blind.search(QUERY, "blind", limit=2, expression=expression)) == [
+    assert ranked(blind.search(QUERY, "blind", limit=2, filter=only)) == [
         ("c", 1),
         ("b", 2),
     ]
-    nothing = Filter(category_in=("z",)).expression()
-    assert blind.search(QUERY, "blind", limit=2, expression=nothing).is_empty()
+    nothing = Filter(category_in=("z",))
+    assert blind.search(QUERY, "blind", limit=2, filter=nothing).is_empty()
     blind.close()
 
 

@@ -1,12 +1,13 @@
 """Tests for recall/search.py, on Milvus Lite. Axes: red, green, blue, grey."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 from embedder.content import Content
 from features.profile import ProfileConfig
 from recall.candidates import CANDIDATES, RecallOptions
-from recall.collection import IndexConfig
 from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
@@ -180,7 +181,8 @@ def test_a_promotion_in_the_middle_of_a_request_does_not_mix_versions(index, row
 
 def test_no_live_version_is_unavailable(index, encoder):
     class Dark:
-        config = IndexConfig(uri="dark.db")
+        def request(self):
+            return nullcontext()
 
         def live_version(self):
             return None

@@ -93,8 +93,8 @@ def test_filtered_searches_on_a_server_equal_brute_force(server):
         (pl.col("category") == "c1")
         & pl.col("attributes").str.json_path_match("$.price").cast(pl.Int64).le(60)
     )
-    found = server.search(query_D[None], "v1", limit=5, expression=cheap.expression())
+    found = server.search(query_D[None], "v1", limit=5, filter=cheap)
     assert found["item_id"].to_list() == expected["item_id"].head(5).to_list()
     quoted = Filter(tags_all=("a", 'b"'), exclude_ids=(rows["item_id"][0],))
-    found = server.search(query_D[None], "v1", limit=200, expression=quoted.expression())
+    found = server.search(query_D[None], "v1", limit=200, filter=quoted)
     assert set(found["item_id"]) == set(rows["item_id"][::2]) - {rows["item_id"][0]}

@@ -1,0 +1,296 @@
+"""Tests for recall/exact.py and what it is made of: files of a lake's vectors, searched exactly."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import EMBEDDINGS, ITEMS
+from recall import lake_vectors
+from recall.blocks import BlockFolder
+from recall.errors import NotFound
+from recall.exact import ExactIndex
+from recall.filters import Filter
+from recall.lake_vectors import LakeVectors
+from tests.recall.filter_cases import CASES, filters, meets
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+QUERY = np.array([[1.0, 0.0]])
+
+
+def land(lake, *, at=0, deleted=False, content="c", version="v1", **vectors):
+    """Land items of the given vectors as of minute `at`, embedded unless the vector is None."""
+    items = pl.DataFrame(
+        [
+            {
+                "item_id": item_id,
+                "tags": [],
+                "attributes": "{}",
+                "created_at": DAY,
+                "updated_at": DAY + timedelta(minutes=at),
+                "deleted": deleted,
+                "content_hash": f"{content}-{item_id}",
+            }
+            for item_id in vectors
+        ],
+        schema=ITEMS.schema,
+    )
+    lake.upsert_items(items)
+    embed(
+        lake,
+        version=version,
+        **{f"{content}-{i}": (i, v) for i, v in vectors.items() if v is not None},
+    )
+
+
+def embed(lake, *, version="v1", **vectors):
+    rows = [
+        {
+            "item_id": item_id,
+            "content_hash": content_hash,
+            "model_version": version,
+            "vector": list(map(float, vector)),
+            "action": "direct",
+            "gate_probability": 0.0,
+            "rationale_tokens": 0,
+        }
+        for content_hash, (item_id, vector) in vectors.items()
+    ]
+    lake.insert_new(EMBEDDINGS, pl.DataFrame(rows, schema=EMBEDDINGS.schema))
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def opened(lake, tmp_path, live="v1"):
+    return ExactIndex(lake, tmp_path / "vectors", lambda: live)
+
+
+def ranked(frame):
+    return [(i, round(s, 4)) for i, s in frame.select("item_id", "recall_score").iter_rows()]
+
+
+def test_the_best_come_first_and_ties_in_order_of_id(lake, tmp_path):
+    land(lake, d=[0, 2], c=[0.6, 0.8], b=[3, 0], a=[1, 0], e=[-1, 0])
+    index = opened(lake, tmp_path)
+    both = index.search(np.array([[2.0, 0.0], [0.0, 1.0]]), "v1", limit=4)
+    assert both["query_index"].to_list() == [0] * 4 + [1] * 4
+    assert both["item_id"].to_list() == ["a", "b", "c", "d", "d", "c", "a", "b"]
+    assert both["recall_rank"].to_list() == [1, 2, 3, 4] * 2
+    np.testing.assert_allclose(both["recall_score"], [1, 1, 0.6, 0, 1, 0.8, 0, 0], atol=1e-6)
+
+
+def test_what_happens_to_an_item_is_followed(lake, tmp_path):
+    land(lake, a=[1, 0], b=[0, 1])
+    index = opened(lake, tmp_path)
+    assert ranked(index.search(QUERY, "v1", limit=9)) == [("a", 1), ("b", 0)]
+    assert not index.refresh()
+
+    land(lake, at=1, c=[0.6, 0.8])
+    land(lake, at=1, deleted=True, b=None)
+    assert index.refresh()
+    assert ranked(index.search(QUERY, "v1", limit=9)) == [("a", 1), ("c", 0.6)]
+
+    land(lake, at=2, content="edited", a=None)  # its vector stays until the new one is there
+    index.refresh()
+    assert ranked(index.search(QUERY, "v1", limit=1)) == [("a", 1)]
+    embed(lake, **{"edited-a": ("a", [0.8, 0.6])})
+    index.refresh()
+    assert ranked(index.search(QUERY, "v1", limit=1)) == [("a", 0.8)]
+
+    land(lake, at=3, b=[0, 1])  # landed again
+    index.refresh()
+    assert index.count("v1") == 3
+    assert set(index.vectors(["a", "b", "never"], "v1")) == {"a", "b"}
+
+
+def test_changed_metadata_is_followed_without_a_new_vector(lake, tmp_path):
+    land(lake, a=[1, 0], b=[0, 1])
+    index = opened(lake, tmp_path)
+    books = Filter(category_in=("books",))
+    assert index.search(QUERY, "v1", limit=9, filter=books).is_empty()
+    row = lake.read(ITEMS).filter(item_id="b").with_columns(category=pl.lit("books"))
+    lake.upsert_items(row.with_columns(updated_at=pl.col("updated_at") + timedelta(1)))
+    index.refresh()
+    assert ranked(index.search(QUERY, "v1", limit=9, filter=books)) == [("b", 0)]
+
+
+def test_a_request_sees_one_state_while_the_lake_moves_on(lake, tmp_path):
+    land(lake, a=[1, 0])
+    index = opened(lake, tmp_path)
+    with index.request():
+        assert index.count("v1") == 1
+        land(lake, at=1, b=[0, 1])
+        writer = threading.Thread(target=index.refresh)
+        writer.start()
+        writer.join()
+        assert index.count("v1") == 1
+    assert index.count("v1") == 2
+
+
+def test_a_second_process_reads_what_the_first_has_written(lake, tmp_path):
+    land(lake, a=[1, 0])
+    first, second = opened(lake, tmp_path), opened(lake, tmp_path)
+    first.count("v1")
+    folder = BlockFolder(tmp_path / "vectors" / "vectors_v1")
+    blocks = folder.state().blocks
+    assert second.count("v1") == 1
+    assert folder.state().blocks == blocks
+    land(lake, at=1, b=[0, 1])
+    first.refresh()
+    assert second.count("v1") == 1
+    assert second.refresh()
+    assert second.count("v1") == 2
+
+
+def test_who_finds_another_writer_at_work_leaves_it_alone(lake, tmp_path):
+    land(lake, a=[1, 0])
+    folder = BlockFolder(tmp_path / "vectors")
+    with folder.writing(wait=False) as is_ours:
+        assert is_ours
+        assert not LakeVectors(lake, folder, "v1").refresh()
+    assert LakeVectors(lake, folder, "v1").refresh()
+
+
+def test_a_version_that_embedded_nothing_is_not_found(lake, tmp_path):
+    land(lake, a=[1, 0])
+    with pytest.raises(NotFound, match=r"version 'v2' has embedded nothing; .* holds \['v1'\]"):
+        opened(lake, tmp_path).count("v2")
+
+
+def test_a_version_whose_items_are_all_deleted_is_empty(lake, tmp_path):
+    land(lake, a=[1, 0])
+    index, only = opened(lake, tmp_path), Filter(tags_any=("x",), exclude_ids=("a",))
+    assert index.count("v1") == 1
+    land(lake, at=1, deleted=True, a=None)
+    for each in (index, opened(lake, tmp_path), ExactIndex(lake, tmp_path / "new", lambda: "v1")):
+        each.refresh()
+        assert each.count("v1") == 0
+        assert each.search(QUERY, "v1", limit=3, filter=only).is_empty()
+        assert each.vectors(["a"], "v1") == {}
+
+
+@pytest.mark.parametrize("limit", [0, 16_385])
+def test_a_limit_out_of_range_is_refused(lake, tmp_path, limit):
+    land(lake, a=[1, 0])
+    with pytest.raises(ValueError, match="limit must be in"):
+        opened(lake, tmp_path).search(QUERY, "v1", limit=limit)
+
+
+def test_a_query_of_another_dim_is_refused(lake, tmp_path):
+    land(lake, a=[1, 0])
+    with pytest.raises(ValueError, match=r"shape \(N, 2\), got \(1, 3\)"):
+        opened(lake, tmp_path).search(np.ones((1, 3)), "v1", limit=1)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """3,000 items in clusters, a tenth of them with a vector that others have too."""
+    rng = np.random.default_rng(0)
+    vectors_ND = rng.normal(size=(3_000, 8)).astype(np.float32)
+    vectors_ND[rng.choice(3_000, 300)] = vectors_ND[:3].repeat(100, axis=0)
+    vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    folder = tmp_path_factory.mktemp("many")
+    names = [f"i{n:04d}" for n in rng.permutation(3_000)]
+    lake = Lake(str(folder / "lake"))
+    land(lake, **dict(zip(names, vectors_ND.tolist(), strict=True)))
+    return opened(lake, folder), names, vectors_ND
+
+
+def brute_force(names, vectors_ND, query_D, *, limit, allowed=None):
+    query_D = query_D.astype(np.float64) / np.linalg.norm(query_D)
+    scores = np.round(vectors_ND.astype(np.float64) @ query_D, 6)
+    best = sorted(
+        (-score, name)
+        for score, name in zip(scores, names, strict=True)
+        if allowed is None or name in allowed
+    )
+    return [name for _, name in best[:limit]]
+
+
+@pytest.mark.parametrize("num_queries", [1, 7])
+@pytest.mark.parametrize("limit", [1, 10, 250, 4_000])
+def test_search_equals_brute_force(many, monkeypatch, num_queries, limit):
+    monkeypatch.setattr("recall.snapshot.MIN_CHUNK", 128)
+    monkeypatch.setattr("recall.snapshot.MAX_CHUNK", 512)
+    index, names, vectors_ND = many
+    queries = np.concatenate(
+        [vectors_ND[:1], np.random.default_rng(1).normal(size=(num_queries, 8))]
+    )[:num_queries]
+    found = index.search(queries, "v1", limit=limit)
+    for q, query_D in enumerate(queries):
+        expected = brute_force(names, vectors_ND, query_D, limit=limit)
+        assert found.filter(query_index=q)["item_id"].to_list() == expected
+
+
+@pytest.mark.parametrize("num_allowed", [0, 5, 200, 2_000])
+def test_a_filtered_search_equals_brute_force(many, num_allowed):
+    index, names, vectors_ND = many
+    query = np.random.default_rng(2).normal(size=(1, 8))
+    only = Filter(include_ids=tuple(names[:num_allowed]), exclude_ids=(names[1], "unknown"))
+    found = index.search(query, "v1", limit=50, filter=only)
+    allowed = {*names[:num_allowed]} - {names[1]}
+    expected = brute_force(names, vectors_ND, query[0], limit=50, allowed=allowed)
+    assert found["item_id"].to_list() == expected
+
+
+def test_a_score_does_not_depend_on_its_batch(many):
+    index, _, _ = many
+    queries = np.random.default_rng(3).normal(size=(32, 8))
+    together = index.search(queries, "v1", limit=20)
+    for q in (0, 13, 31):
+        alone = index.search(queries[q : q + 1], "v1", limit=20).drop("query_index")
+        assert together.filter(query_index=q).drop("query_index").equals(alone)
+
+
+@pytest.fixture(scope="module")
+def filtered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filtered")
+    lake = Lake(str(folder / "lake"))
+    columns = ("item_id", "category", "tags", "created_at")
+    told = [
+        {name: case[name] for name in columns} | {"attributes": json.dumps(case["attributes"])}
+        for case in CASES
+    ]
+    rest = {"updated_at": DAY, "deleted": False, "content_hash": "c"}
+    lake.upsert_items(pl.DataFrame([case | rest for case in told], schema=ITEMS.schema))
+    ids = [case["item_id"] for case in CASES]
+    embedded = pl.DataFrame({"item_id": ids, "vector": [[1.0, 0.0]] * len(ids)})
+    described = embedded.with_columns(content_hash=pl.lit("c"), model_version=pl.lit("v1"))
+    lake.insert_new(EMBEDDINGS, pl.DataFrame(described.to_dicts(), schema=EMBEDDINGS.schema))
+    return opened(lake, folder)
+
+
+@settings(deadline=None, max_examples=200)
+@given(filters)
+def test_any_filter_finds_what_its_conditions_say(filtered, condition):
+    found = filtered.search(QUERY, "v1", limit=100, filter=condition)
+    expected = {case["item_id"] for case in CASES if meets(case, condition, is_true_one=False)}
+    assert set(found["item_id"]) == expected
+
+
+def test_many_refreshes_leave_few_files_and_the_same_rows(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr(lake_vectors, "ROWS_AT_ONCE", 3)
+    rng = np.random.default_rng(0)
+    living: dict[str, np.ndarray] = {}
+    index = None
+    for night in range(14):
+        new = {f"i{n}": rng.normal(size=2) for n in rng.integers(0, 40, size=5)}
+        land(lake, at=night, content=f"n{night}", **new)
+        gone = sorted(living)[:1]
+        land(lake, at=night + 0.5, deleted=True, **dict.fromkeys(gone))
+        living = {k: v for k, v in (living | new).items() if k not in gone}
+        index = index or opened(lake, tmp_path)
+        index.refresh()
+        found = index.search(QUERY, "v1", limit=100)
+        names, vectors = list(living), np.stack(list(living.values()))
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        assert found["item_id"].to_list() == brute_force(names, vectors, QUERY[0], limit=100)
+    assert len(list((tmp_path / "vectors" / "vectors_v1").glob("*.vectors"))) <= 8
