@@ -5,6 +5,7 @@ import pytest
 from recall.search import Recall
 from serving.app import create_app
 from serving.catalogue import Catalogue
+from serving.errors import error_response
 from serving.state import State
 from tests.index_fixtures import KnownHistories, encoder, index, rows  # noqa: F401
 from tests.serving.console.browser import opened
@@ -20,13 +21,17 @@ WAITS = "document.querySelector('#results[aria-busy]') === null"
 
 
 @pytest.fixture(scope="module")
-def address(index, rows, encoder, tmp_path_factory):  # noqa: F811
+def app(index, rows, encoder, tmp_path_factory):  # noqa: F811
     lake = write_shop(tmp_path_factory.mktemp("lake"))
     index.sync("v1", rows(**VECTORS), dim=4)
     index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
     recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
-    app = create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
+    return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
+
+
+@pytest.fixture(scope="module")
+def address(app):
     with running(app) as listening:
         yield listening
 
@@ -233,3 +238,36 @@ def test_the_page_fits_a_phone(page, scheme, tmp_path):
     page.js("document.querySelector('.field.wide > .plain').click()")
     assert not page.js(wide)
     page.scheme("")
+
+
+def behind_a_key(app, key):
+    """The app, whose API answers 401 without the key."""
+
+    async def guarded(scope, receive, send):
+        is_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        if not is_api or (b"authorization", f"Bearer {key}".encode()) in scope["headers"]:
+            await app(scope, receive, send)
+        else:
+            refusal = error_response(401, "unauthorized", "this needs an API key")
+            await refusal(scope, receive, send)
+
+    return guarded
+
+
+def test_a_service_that_wants_a_key_is_given_the_one_that_is_typed_in(tab, app):
+    with running(behind_a_key(app, "k1")) as address:
+        tab.open(f"{address}/")
+        tab.until("document.getElementById('key-dialog').open")
+        assert "this needs an API key" in tab.js("document.getElementById('key-why').textContent")
+        tab.js("document.getElementById('key').focus()")
+        tab.type("k1")
+        tab.press("Enter")
+        tab.until(f"{CARDS}.length === 3")
+        tab.until("document.querySelector('[data-id=rose] img').naturalWidth === 320")
+        assert tab.js("document.querySelector('[data-id=rose] img').src").startswith("blob:")
+        assert tab.js("localStorage.length") == 0  # gone with the tab
+        tab.open("about:blank")
+        tab.open(f"{address}/")  # the same tab still has it
+        tab.until(f"{CARDS}.length === 3")
+        tab.open("about:blank")
+    tab.complaints.clear()  # a browser logs every reply above 400
