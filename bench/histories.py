@@ -12,7 +12,9 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +53,7 @@ def memory_bytes() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def median_ms(call, arguments) -> float:
+def median_ms(call: Callable[[Any], object], arguments: Iterable[Any]) -> float:
     """Return the median time of calls, in ms."""
     times = []
     for argument in arguments:

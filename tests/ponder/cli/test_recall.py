@@ -30,7 +30,10 @@ from ponder.steps.index import index, promote
         (["--item", "a", "--reasoning", "never"], "reasoning goes with a text or an image"),
         (["--item", "a", "--hybrid"], "hybrid goes with a text or an image, got it with item_id"),
         (["mug", "--interests", "2"], "interests goes with user_id or history"),
-        (["mug", "--reasoning", "perhaps"], "reasoning: Input should be 'auto', 'always' or"),
+        (
+            ["mug", "--reasoning", "perhaps"],
+            "reasoning: Input should be 'auto', 'always', 'never' or",
+        ),
         (["mug", "--mmr", "2"], "mmr_lambda: Input should be less than or equal to 1"),
         (["--image", "nowhere.png"], "nowhere.png"),
     ],

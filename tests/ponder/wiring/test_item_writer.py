@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from contextlib import nullcontext
 
 import pytest
 from fastapi.testclient import TestClient
@@ -20,7 +21,7 @@ from ponder.steps.embed import embed, embed_shard, plan
 from ponder.steps.index import index, promote
 from ponder.steps.progress import ignore_progress
 from ponder.wiring.service import open_item_writer, open_recall
-from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.stores import open_index, open_lake, open_search
 from recall.errors import IndexFailed
 from serving.app import create_app
 
@@ -43,15 +44,15 @@ def settings(tmp_path_factory):
     return settings
 
 
-@pytest.fixture(scope="module")
-def opened(settings):
+@pytest.fixture(scope="module", params=[open_index, open_search], ids=["milvus", "exact"])
+def opened(request, settings):
     lake = open_lake(settings)
 
     def embed_one(encoder, item_id):
         embed_shard(lake, encoder, (item_id, item_id), progress=ignore_progress)
 
-    with open_index(settings) as milvus:
-        recall = open_recall(settings, milvus)
+    with request.param(settings) as index:
+        recall = open_recall(settings, index)
         writer = open_item_writer(settings, recall, embed_one)
         with TestClient(create_app(recall, writer=writer)) as client:
             yield client, recall, lake
@@ -82,16 +83,18 @@ def letters(lake):
     return lake.read(DEAD_LETTERS).filter(topic="items/http")
 
 
-def test_an_item_that_is_put_is_found_at_once_and_says_where_it_came_from(client, lake):
+def test_an_item_that_is_put_is_found_at_once_and_says_where_it_came_from(opened):
+    client, recall, lake = opened
+    kite = f"kite/{recall.index.kind}"  # an id may have any characters
     body = {"title": "a blue kite", "category": "toys", "attributes": {"price": 3}}
-    reply = client.put("/v1/items/k/1", json=body).json()  # an id may have any characters
-    assert (reply["item_id"], reply["outcome"], reply["searchable"]) == ("k/1", "inserted", True)
+    reply = client.put(f"/v1/items/{kite}", json=body).json()
+    assert (reply["item_id"], reply["outcome"], reply["searchable"]) == (kite, "inserted", True)
     assert reply["version"] == lake.read(EMBEDDINGS)["model_version"][0]
     assert reply["message"] == ""
-    assert "k/1" in found(client, "a blue kite", attributes={"price": 3})
-    assert stored(lake, "k/1")["title"] == "a blue kite"
+    assert kite in found(client, "a blue kite", attributes={"price": 3})
+    assert stored(lake, kite)["title"] == "a blue kite"
     assert history(lake, ITEMS, limit=1)[0].origin == "http"
-    again = client.put("/v1/items/k/1", json=body | {"updated_at": reply["updated_at"]}).json()
+    again = client.put(f"/v1/items/{kite}", json=body | {"updated_at": reply["updated_at"]}).json()
     assert (again["outcome"], again["searchable"]) == ("unchanged", True)
 
 
@@ -175,7 +178,8 @@ def test_a_change_that_the_index_cannot_take_now_is_landed_all_the_same(opened):
     client, recall, lake = opened
 
     class Frozen:
-        config = recall.index.config
+        def request(self):
+            return nullcontext()
 
         def live_version(self):
             raise IndexFailed(message="frozen")
@@ -183,13 +187,14 @@ def test_a_change_that_the_index_cannot_take_now_is_landed_all_the_same(opened):
         def discard(self, item_ids):
             raise IndexFailed(message="frozen")
 
+    kept = f"kept-{recall.index.kind}"
     index, recall.index = recall.index, Frozen()
     try:
-        put = client.put("/v1/items/kept", json={"title": "a rope"}).json()
-        deleted = client.delete("/v1/items/kept").json()
+        put = client.put(f"/v1/items/{kept}", json={"title": "a rope"}).json()
+        deleted = client.delete(f"/v1/items/{kept}").json()
     finally:
         recall.index = index
     assert (put["outcome"], put["searchable"], put["version"]) == ("inserted", False, None)
     assert "searchable after the next ponder index" in put["message"]
     assert (deleted["outcome"], deleted["searchable"]) == ("deleted", False)
-    assert stored(lake, "kept")["deleted"]
+    assert stored(lake, kept)["deleted"]
