@@ -85,7 +85,9 @@ class Runs:
             written = mix if which.has_rationales else None
             write_riddles(data, self.world(seed).asked, written, seed=seed)
         is_silent = any(name.startswith("silent.") for name in which.changes)
-        changes = {**which.changes, **(self._silent_changes if is_silent else {})}
+        # Whoever names no silent mode has none, whatever the recipe does.
+        silent_changes = self._silent_changes if is_silent else {"silent": None}
+        changes = {**silent_changes, **which.changes}
         run = self._run(self._folder / place / training, data, seed, changes)
         if which.parent:
             parent = self._opened(which.parent, mix, seed)

@@ -38,6 +38,7 @@ class Training:
 
 
 NUM_LATENTS = (2, 4, 8, 16)
+CHOSEN_LATENTS = 4  # of the gate that chooses among three actions
 
 
 def _silent(way: str, num_latents: int) -> Training:
@@ -79,6 +80,12 @@ TRAININGS: Mapping[str, Training] = {
         )
         for where in ("before", "mean")
     },
+    "adaptive3": Training(
+        last="gate",
+        parent=f"silent_k{CHOSEN_LATENTS}",
+        shared="silent",
+        changes=_silent("tokens", CHOSEN_LATENTS).changes,
+    ),
     "trains_tokens": Training(
         last="gate", parent="selected", shared="joint", changes={"gate.train_tokens": True}
     ),
@@ -110,6 +117,7 @@ VARIANTS: Mapping[str, Variant] = {
     **{f"latent_k{k}": Variant(f"latent_k{k}", "silent") for k in NUM_LATENTS},
     "readout_before": Variant("readout_before", "reasoned"),
     "readout_mean": Variant("readout_mean", "reasoned"),
+    "adaptive3": Variant("adaptive3", "auto"),
     "trains_tokens": Variant("trains_tokens", "auto"),
 }
 """Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is. The

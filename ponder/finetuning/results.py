@@ -110,6 +110,9 @@ class FinishedTraining:
     reasoned: int = 0
     """Examples that have a rationale."""
 
+    silent_tokens: float | None = None
+    """What a silent answer cost the gate, in tokens of a rationale; None where it has no such."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionScores:

@@ -1,16 +1,20 @@
 """The stages that train: the joint model, its silent mode, its gate; each leaves a version."""
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.atomic_file import write_atomically
 from ponder.finetuning.behaviour import is_learnt, objectives, offering
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.results import FinishedTraining
 from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
+    from embedder.content import Side
+    from embedder.finetune.gate.config import GateConfig
     from embedder.finetune.records import TrainingExample
     from embedder.finetune.training.config import JointConfig, TrainingConfig
     from embedder.finetune.training.image_features import ImageFeatureCache
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_STEPS_LOST = 100
 """A kill costs at most so many steps."""
+
+NUM_TIMED = 64
+"""Contents on which the cost of a silent answer is measured."""
 
 
 def train_joint(run: Run, progress: Progress) -> FinishedTraining:
@@ -86,14 +93,39 @@ def train_gate(run: Run, progress: Progress) -> FinishedTraining:
     if config is None:
         return FinishedTraining(steps=0)
     start = run.load(run.version("silent" if run.config.silent else "joint"))
+    features = _image_features(run, start, config)
+    config = _priced(run, start, config)
     trainer = gate_trainer(
-        start,
-        _examples(run, "fresh_negatives"),
-        config,
-        image_features=_image_features(run, start, config),
+        start, _examples(run, "fresh_negatives"), config, image_features=features
     )
     _train(run, "gate", trainer, start, progress)
-    return FinishedTraining(steps=trainer.num_steps)
+    return FinishedTraining(steps=trainer.num_steps, silent_tokens=config.rewards.silent_tokens)
+
+
+def _priced(run: Run, start: "Checkpoint", config: "GateConfig") -> "GateConfig":
+    """Return the configuration with what a silent answer costs, measured once where it is open.
+
+    What was measured is kept in `costs.json`, so that a training that was killed goes on with it.
+    """
+    sides = [side for side in config.sides if "silent" in start.manifest.actions(side)]
+    if not sides or config.rewards.silent_tokens is not None:
+        return config
+    path = run.folder / "gate" / "costs.json"
+    if not path.exists():
+        measured = {"silent_tokens": round(_silent_tokens(run, start, sides[0]), 2)}
+        write_atomically(path, json.dumps(measured) + "\n")
+    rewards = replace(config.rewards, **json.loads(path.read_text()))
+    return replace(config, rewards=rewards)
+
+
+def _silent_tokens(run: Run, start: "Checkpoint", side: "Side") -> float:
+    from embedder.finetune.gate.costs import silent_tokens
+    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+
+    contents = [pair.query if side == "query" else pair.target for pair in run.pairs[:NUM_TIMED]]
+    encoder = MMEmbR1(start, EmbedderConfig(device=run.settings.device))
+    encode = encoder.encode_query if side == "query" else encoder.encode_items
+    return silent_tokens(lambda policy: encode(contents, policy=policy))
 
 
 def trained(run: Run) -> str:
