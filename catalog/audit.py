@@ -1,7 +1,7 @@
 """Whether the lake agrees with itself and with its sources, by key and hash and not by count."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -35,6 +35,11 @@ class Finding:
 
     is_fault: bool = True
     """False for what is worth knowing while nothing is wrong."""
+
+    def __add__(self, later: "Finding") -> "Finding":
+        """Return both, of two parts of one place; the ids of `later` come after these."""
+        first = (*self.first, *later.first)[:NUM_FIRST]
+        return replace(self, count=self.count + later.count, first=first)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,8 +93,9 @@ class Settings(BaseSettings):
     index_ef_construction: int = Field(default=200, ge=8, le=32_768)
     """HNSW: vectors looked at while one is linked. More cost time and find more."""
 
-    index_ef: int = Field(default=256, ge=1, le=32_768)
-    """HNSW: vectors looked at by a search, or as many as it asks for where that is more."""
+    index_ef: int = Field(default=512, ge=1, le=32_768)
+    """HNSW: vectors looked at by a search, or four times as many as it asks for where that is more.
+    More cost time and find more."""
 
     search_timeout_s: float = Field(default=5.0, gt=0)
     """What one query asks of Milvus, all calls together, may take so many seconds."""

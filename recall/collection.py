@@ -17,6 +17,8 @@ MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
 MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
 MAX_TAGS = 4_096  # the longest ARRAY of a server
 MAX_NAME_CHARS = 255
+MAX_EF = 32_768  # of a server
+EF_PER_ROW = 4
 NEVER_MS = 2**31 - 1  # how gRPC spells it
 
 
@@ -45,8 +47,9 @@ class IndexConfig:
     ef_construction: int = 200
     """HNSW: candidates looked at while building."""
 
-    ef: int = 128
-    """HNSW: candidates looked at in a search; raised to the number asked for when that is more."""
+    ef: int = 512
+    """HNSW: candidates looked at in a search, or four times as many as are asked for where that is
+    more."""
 
     search_timeout_s: float = 5.0
     """Give up on what one query asks of Milvus, all calls together, after this many seconds."""
@@ -181,6 +184,10 @@ def vector_index(config: IndexConfig) -> IndexParams:
 
 
 def search_params(config: IndexConfig, *, depth: int) -> dict[str, object]:
-    """Return how to search for `depth` rows: HNSW returns hardly more rows than its `ef`."""
-    params = {"ef": max(config.ef, depth)} if config.index_type == "HNSW" else {}
+    """Return how to search for `depth` rows.
+
+    HNSW returns no more rows than its `ef`, and finds the last of those badly: see docs/scale.md.
+    """
+    ef = min(max(config.ef, EF_PER_ROW * depth), MAX_EF)
+    params = {"ef": ef} if config.index_type == "HNSW" else {}
     return {"metric_type": "COSINE", "params": params}

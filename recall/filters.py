@@ -161,6 +161,18 @@ def ids_in(item_ids: Iterable[str]) -> str:
     return f"item_id in {_strings(item_ids)}"
 
 
+def ids_between(begin: str, end: str | None) -> str:
+    """Return the Milvus expression that holds for the items from `begin` to before `end`.
+
+    Example:
+        >>> ids_between("a", "m"), ids_between("", None)
+        ('item_id >= "a" and item_id < "m"', '')
+    """
+    terms = [f"item_id >= {quoted(begin)}"] if begin else []
+    terms += [] if end is None else [f"item_id < {quoted(end)}"]
+    return " and ".join(terms)
+
+
 def _strings(values: Iterable[str]) -> str:
     return f"[{', '.join(quoted(value) for value in values)}]"
 

@@ -5,7 +5,7 @@ Shape legend: Q = queries, N = items of a page, D = embedding dimension.
 
 import heapq
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from pymilvus.client.types import ConsistencyLevel
 
+from catalog.lake.living_parts import IdRange, LivingPart
 from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.client import within
 from recall.collection import (
@@ -23,7 +24,8 @@ from recall.collection import (
     search_params,
     vector_index,
 )
-from recall.filters import Filter, ids_in, quoted
+from recall.filters import Filter, ids_between, ids_in, quoted
+from recall.readiness import wait_until_indexed
 from recall.rows import check_vectors, index_rows, write_batches
 from recall.vector_search import NO_FILTER, RANKED
 from recall.versions import Versions
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 TIE_ROOM = 16  # rows fetched beyond the limit, so that a tie at its edge is settled by id
 KEYS = pl.Schema({"item_id": pl.String, "content_hash": pl.String, "row_hash": pl.String})
+EVERY_ID = IdRange("", None)
+
 Scores = list[tuple[str, float]]  # item_id and cosine
 
 
@@ -39,9 +43,16 @@ Scores = list[tuple[str, float]]  # item_id and cosine
 class SyncReport:
     """What a sync did to a collection."""
 
-    upserted: int
-    deleted: int
-    unchanged: int
+    upserted: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: "SyncReport") -> "SyncReport":
+        return SyncReport(
+            upserted=self.upserted + other.upserted,
+            deleted=self.deleted + other.deleted,
+            unchanged=self.unchanged + other.unchanged,
+        )
 
 
 class ItemIndex(Versions):
@@ -70,21 +81,44 @@ class ItemIndex(Versions):
             raise ValueError(
                 f"rows of version {version!r} must not be empty; to remove a version, drop it"
             )
-        wanted = index_rows(rows, dim=dim)
-        name = self._ensure(version, dim=dim)
-        present = self.keys(version)
-        changed = wanted.join(present, on=["item_id", "row_hash"], how="anti")
-        gone = present.join(wanted, on="item_id", how="anti")["item_id"].to_list()
-        for batch in write_batches(changed, max_bytes=self.config.upsert_bytes):
-            self._client.upsert(name, batch)
-        self._delete(name, gone)
-        if len(changed) or gone:
-            self._client.flush(name)  # sealed rows get an index; unsealed ones are scanned
-        report = SyncReport(
-            upserted=len(changed), deleted=len(gone), unchanged=len(wanted) - len(changed)
-        )
+        held = self.keys(version) if version in self.versions() else KEYS.to_frame()
+        return self.sync_parts(version, [LivingPart(EVERY_ID, held, rows)], dim=dim)
+
+    def sync_parts(self, version: str, parts: Iterable[LivingPart], *, dim: int) -> SyncReport:
+        """Make the collection hold exactly the rows of all parts; see `sync`.
+
+        One part at a time is in memory.
+
+        Args:
+            version: model version; its collection is made when it is missing.
+            parts: ranges of ids that together cover all of them, with what `keys` says of each.
+            dim: D of the model version.
+        """
+        name, report = self._ensure(version, dim=dim), SyncReport()
+        for part in parts:
+            report += self._sync_part(name, part, dim=dim)
+        if report.upserted or report.deleted:
+            self._client.flush(name)
+            self._wait_until_indexed(version)
         logger.info("synced version=%s %s", version, report)
         return report
+
+    def _sync_part(self, name: str, part: LivingPart, *, dim: int) -> SyncReport:
+        wanted = index_rows(part.rows, dim=dim) if len(part.rows) else KEYS.to_frame()
+        gone = part.held.join(wanted, on="item_id", how="anti")["item_id"].to_list()
+        self._delete(name, gone)
+        changed = wanted.join(part.held, on=["item_id", "row_hash"], how="anti")
+        if len(changed):
+            for batch in write_batches(changed, max_bytes=self.config.upsert_bytes):
+                self._client.upsert(name, batch)
+        return SyncReport(
+            upserted=len(changed), deleted=len(gone), unchanged=len(wanted) - len(changed)
+        )
+
+    def _wait_until_indexed(self, version: str) -> None:
+        if not self.config.uri.endswith(".db"):  # Milvus Lite builds its index with the flush
+            name = self._collection(version)  # a new one is not loaded before
+            wait_until_indexed(self._client, name, timeout_s=self.config.call_timeout_s)
 
     def remove(self, version: str, item_ids: pl.Series) -> int:
         """Delete those of the items that the version's collection holds; return how many.
@@ -92,14 +126,25 @@ class ItemIndex(Versions):
         Raises:
             NotFound: the version has no collection.
         """
-        present = self.keys(version)["item_id"]
-        gone = present.filter(present.is_in(item_ids.implode())).to_list()
+        name = self._collection(version)
+        gone = self.held(version, item_ids).to_list()
         if gone:
-            name = collection_name(self.config.alias, version)
             self._delete(name, gone)
             self._client.flush(name)
             logger.info("removed version=%s items=%d", version, len(gone))
         return len(gone)
+
+    def held(self, version: str, item_ids: pl.Series) -> pl.Series:
+        """Return those of the items that the version's collection holds."""
+        name = self._collection(version)
+        found = [
+            row["item_id"]
+            for ids in self._id_batches(item_ids.to_list())
+            for row in self._client.query(
+                name, filter=ids, output_fields=["item_id"], consistency_level="Strong"
+            )
+        ]
+        return pl.Series("item_id", found, dtype=pl.String)
 
     def put(self, version: str, rows: pl.DataFrame) -> None:
         """Write rows into the version's collection, and leave all others as they are.
@@ -124,9 +169,14 @@ class ItemIndex(Versions):
         for version in self.versions():
             self._delete(collection_name(self.config.alias, version), item_ids)
 
-    def keys(self, version: str) -> pl.DataFrame:
-        """Return what the version's collection holds: item_id, content_hash, row_hash, all str."""
-        pages = self._pages(version, expression="", columns=tuple(KEYS))
+    def keys(self, version: str, ids: IdRange = EVERY_ID) -> pl.DataFrame:
+        """Return what the version's collection holds: item_id, content_hash, row_hash, all str.
+
+        Only of a range of ids, when one is given.
+        """
+        pages = self._pages(
+            version, expression=ids_between(ids.begin, ids.end), columns=tuple(KEYS)
+        )
         return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
 
     def count(self, version: str, *, filter: Filter = NO_FILTER) -> int:

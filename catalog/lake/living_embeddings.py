@@ -23,11 +23,19 @@ def living_items(lake: Lake) -> pl.LazyFrame:
 
 
 def living_keys(lake: Lake, version: str, *, held: pl.DataFrame | None = None) -> pl.LazyFrame:
-    """Return which contents' vectors stand for the living items, one row each, without the vectors.
+    """Return which contents' vectors stand for the living items; see `present_keys`."""
+    living = living_items(lake).select("item_id", present_hash="content_hash")
+    return present_keys(embeddings_of(lake, version).select(KEYS), living, held=held)
+
+
+def present_keys(
+    embedded: pl.LazyFrame, living: pl.LazyFrame, *, held: pl.DataFrame | None
+) -> pl.LazyFrame:
+    """Return which contents' vectors stand for items, one row each, without the vectors.
 
     Args:
-        lake: its tables.
-        version: model version.
+        embedded: item_id and content_hash of what the version has embedded.
+        living: item_id and present_hash, the hash of the present content, of the living items.
         held: item_id and content_hash of what is held already. Of several earlier contents the one
             in it is kept; any of them, the same each time, when it is None.
 
@@ -39,9 +47,7 @@ def living_keys(lake: Lake, version: str, *, held: pl.DataFrame | None = None) -
     """
     held_keys = EMBEDDINGS.empty().select(KEYS) if held is None else held.select(KEYS)
     return (
-        embeddings_of(lake, version)
-        .select(KEYS)
-        .join(living_items(lake).select("item_id", present_hash="content_hash"), on="item_id")
+        embedded.join(living, on="item_id")
         .join(held_keys.lazy().with_columns(is_held=True), on=KEYS, how="left")
         .with_columns(awaits_embedding=pl.col("content_hash") != pl.col("present_hash"))
         .sort(

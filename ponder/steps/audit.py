@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,13 +12,14 @@ import polars as pl
 from catalog.audit import Finding, audit_lake, found, orphaned_embeddings
 from catalog.lake.duplicates import merge_duplicates
 from catalog.lake.lake import Lake
+from catalog.lake.living_parts import LivingPart
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
 from ponder.steps.index import remove_deleted, sync_collection
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import kafka_config, open_index, open_lake
-from ponder.wiring.vectors import deleted_items, living_vectors
+from ponder.wiring.vectors import deleted_items, index_parts
 
 if TYPE_CHECKING:
     from recall.index import ItemIndex
@@ -63,8 +66,8 @@ def audit(settings: Settings) -> Audit:
         for each in compared:
             findings += _audit_index(index, each, lake)
         for each in sorted(set(index.versions()) - set(compared)):
-            kept = index.keys(each).join(deleted_items(lake).to_frame(), on="item_id", how="semi")
-            findings.append(found("index_orphaned", each, kept.select("item_id")))
+            kept = index.held(each, deleted_items(lake))
+            findings.append(found("index_orphaned", each, kept.to_frame()))
     logger.info("audited looked_for=%d", len(findings))
     return Audit(findings=findings)
 
@@ -106,12 +109,17 @@ def _compared_versions(index: "ItemIndex", configured: str) -> list[str]:
 
 
 def _audit_index(index: "ItemIndex", version: str, lake: Lake) -> list[Finding]:
+    """Compare a version's collection with the lake, a range of ids at a time."""
+    parts = [_differences(part, version) for part in index_parts(lake, index, version)]
+    return [reduce(add, findings) for findings in zip(*parts, strict=True)]
+
+
+def _differences(part: LivingPart, version: str) -> list[Finding]:
     from recall.index import KEYS
     from recall.rows import index_rows
 
-    present = index.keys(version) if version in index.versions() else KEYS.to_frame()
-    rows = living_vectors(lake, version, held=present)
-    once = rows.unique("item_id", keep="first", maintain_order=True)
+    present = part.held
+    once = part.rows.unique("item_id", keep="first", maintain_order=True)
     wanted = KEYS.to_frame()
     if len(once):
         wanted = index_rows(once, dim=len(once["vector"][0])).select(KEYS.names())

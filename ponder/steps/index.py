@@ -9,7 +9,7 @@ from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
-from ponder.wiring.vectors import deleted_items, living_vectors
+from ponder.wiring.vectors import deleted_items, embedded_dim, index_parts, living_vectors
 
 if TYPE_CHECKING:
     from catalog.lake.lake import Lake
@@ -95,9 +95,10 @@ def sync_collection(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncRep
 
     Returns None, and leaves the collection as it is, when the version has embedded no living item.
     """
-    held = milvus.keys(version) if version in milvus.versions() else None
-    rows = living_vectors(lake, version, held=held)
-    return None if rows.is_empty() else milvus.sync(version, rows, dim=len(rows["vector"][0]))
+    dim = embedded_dim(lake, version)
+    if dim is None:
+        return None
+    return milvus.sync_parts(version, index_parts(lake, milvus, version), dim=dim)
 
 
 def _is_all_deleted(lake: "Lake") -> bool:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS
+import polars as pl
+
+from catalog.lake.lake import Lake
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, Table
 from ponder.settings import Settings
 from ponder.steps.embed import plan
 from ponder.wiring.stores import open_index, open_lake
@@ -36,18 +39,24 @@ class Status:
 def status(settings: Settings) -> Status:
     """Count what the deployment holds."""
     lake = open_lake(settings)
-    is_deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
+    items, deleted_items = (
+        lake.scan(ITEMS).select(pl.len(), pl.col("deleted").sum()).collect().row(0)
+    )
     with open_index(settings) as milvus:
         versions = {version: milvus.count(version) for version in milvus.versions()}
         live, previous = milvus.live_version(), milvus.previous_version()
     return Status(
-        items=is_deleted.count(False),
-        deleted_items=is_deleted.count(True),
-        events=len(lake.read(EVENTS, ["event_id"])),
-        dead_letters=len(lake.read(DEAD_LETTERS, ["topic"])),
-        embeddings=len(lake.read(EMBEDDINGS, ["item_id"])),
+        items=items - deleted_items,
+        deleted_items=deleted_items,
+        events=_count(lake, EVENTS),
+        dead_letters=_count(lake, DEAD_LETTERS),
+        embeddings=_count(lake, EMBEDDINGS),
         left_to_embed=plan(settings).num_items,
         indexed=versions,
         live=live,
         previous=previous,
     )
+
+
+def _count(lake: Lake, table: Table) -> int:
+    return int(lake.scan(table).select(pl.len()).collect().item())

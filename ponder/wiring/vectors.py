@@ -1,13 +1,18 @@
 """What a model version has embedded, read from the lake."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, living_keys
+from catalog.lake.living_parts import LivingPart, living_parts
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+
+if TYPE_CHECKING:
+    from recall.index import ItemIndex
 
 
 def embedded_keys(lake: Lake, version: str, *, where: pl.Expr | None = None) -> pl.DataFrame:
@@ -60,6 +65,30 @@ def living_vectors(lake: Lake, version: str, *, held: pl.DataFrame | None = None
         .select(*ITEMS.schema.names(), "vector", "awaits_embedding")
         .sort("item_id")
         .collect()
+    )
+
+
+def embedded_dim(lake: Lake, version: str) -> int | None:
+    """Return D of a version; None when it has embedded no living item."""
+    embedded = embeddings_of(lake, version)
+    living = living_items(lake).select("item_id")
+    for ids in embedded.select("item_id").collect_batches(lazy=True):  # the first one will do
+        if len(living.join(ids.lazy(), on="item_id", how="semi").head(1).collect()):
+            return int(embedded.select(pl.col("vector").list.len()).head(1).collect().item())
+    return None
+
+
+def index_parts(lake: Lake, index: "ItemIndex", version: str) -> Iterator[LivingPart]:
+    """Yield what the version's collection should hold and what it holds, a range at a time."""
+    from recall.index import KEYS
+    from recall.rows import METADATA
+
+    is_there = version in index.versions()
+    return living_parts(
+        lake,
+        version,
+        columns=[name for name in METADATA if name != "content_hash"],
+        held_of=lambda ids: index.keys(version, ids) if is_there else KEYS.to_frame(),
     )
 
 

@@ -40,7 +40,9 @@ def test_a_wrong_setting_is_refused(setting, match):
         IndexConfig(uri="x.db", **setting)
 
 
-def test_a_deep_search_looks_at_as_many_candidates_as_it_returns():
-    config = IndexConfig(uri="x.db", ef=100)
-    assert search_params(config, depth=10)["params"] == {"ef": 100}
-    assert search_params(config, depth=5_000)["params"] == {"ef": 5_000}
+@pytest.mark.parametrize(
+    ("depth", "ef"), [(10, 512), (128, 512), (129, 516), (1_000, 4_000), (16_384, 32_768)]
+)
+def test_a_deeper_search_looks_at_four_times_as_many_as_it_asks_for(depth, ef):
+    params = search_params(IndexConfig(uri="x.db", ef=512), depth=depth)
+    assert params == {"metric_type": "COSINE", "params": {"ef": ef}}

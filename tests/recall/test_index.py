@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from catalog.lake.living_parts import IdRange, LivingPart
 from recall.collection import IndexConfig
 from recall.errors import NotFound
 from recall.filters import Filter
@@ -158,3 +159,27 @@ def test_no_id_can_break_out_of_an_expression(tmp_path, rows):
         kept = rows(**{name: [1, n] for n, name in enumerate(names[:1])})
         assert opened.sync("v", kept, dim=2) == report(deleted=7, unchanged=1)
         assert opened.keys("v")["item_id"].to_list() == ["a'b"]
+
+
+def test_parts_of_a_catalogue_are_synced_as_the_whole(index, rows):
+    names = [f"i{n:02d}'" for n in range(20)]
+    vectors = {name: [1, n] for n, name in enumerate(names)}
+    index.sync("parts", rows(**vectors, zz=[1, 0]), dim=2)
+    kept = rows(**{name: vectors[name] for name in names[5:]}).with_columns(
+        content_hash=pl.when(pl.col("item_id") == names[7])
+        .then(pl.lit("new"))
+        .otherwise("content_hash")
+    )
+
+    def parts():
+        for begin, end in (("", names[6]), (names[6], "m"), ("m", None)):
+            ids = IdRange(begin, end)
+            is_before_end = pl.lit(True) if end is None else pl.col("item_id") < end
+            inside = kept.filter(pl.col("item_id") >= begin, is_before_end)
+            yield LivingPart(ids, index.keys("parts", ids), inside)
+
+    assert index.sync_parts("parts", parts(), dim=2) == report(upserted=1, deleted=6, unchanged=14)
+    assert index.keys("parts")["item_id"].to_list() == names[5:]
+    assert index.keys("parts", IdRange(names[8], names[10]))["item_id"].to_list() == names[8:10]
+    assert index.remove("parts", pl.Series([names[9], "unknown", names[10]])) == 2
+    assert index.held("parts", pl.Series([*names[8:12], "zz"])).to_list() == [names[8], names[11]]

@@ -1,0 +1,140 @@
+"""What a model version has embedded of the living items, a range of ids at a time.
+
+Ten million vectors are more than a machine's memory. They lie in the lake in the order in which
+they were made, so both tables are read once and laid out on disk by ranges of ids, as many vectors
+in each as fit; then each range is joined by itself. A catalogue of one range needs no disk.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from catalog.lake.lake import Lake
+from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, present_keys
+
+PART_ROWS = 16_384  # with vectors of 1,024 dims 64 MB
+MAX_PARTS = 400  # a file of each is open while both tables are laid out
+SAMPLES_PER_PART = 64
+BATCH_ROWS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class IdRange:
+    """The ids from `begin` to before `end`."""
+
+    begin: str
+    """"" is before every id."""
+
+    end: str | None
+    """None is after every id."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivingPart:
+    """The items of a range."""
+
+    ids: IdRange
+
+    held: pl.DataFrame
+    """What is held already of the range; as `held_of` gave it."""
+
+    rows: pl.DataFrame
+    """In order of item_id: the asked columns of `items`, and
+    content_hash       str, of the content that the vector was made of
+    vector             list[f32]
+    awaits_embedding   bool, true where that is an earlier content
+    """
+
+
+def living_parts(
+    lake: Lake,
+    version: str,
+    *,
+    columns: Sequence[str],
+    held_of: Callable[[IdRange], pl.DataFrame],
+    part_rows: int = PART_ROWS,
+) -> Iterator[LivingPart]:
+    """Yield the living items that the version has embedded, in order of their ids.
+
+    Which vector stands for an item is told in `catalog.lake.living_embeddings`. The ranges cover
+    all ids, also where nothing lives; so whoever compares sees what is held and should not be.
+
+    Args:
+        lake: its tables.
+        version: model version.
+        columns: of `items`, item_id and content_hash apart.
+        held_of: item_id and content_hash, among others, of what is held of a range of ids. Of
+            several earlier contents the held one is kept.
+        part_rows: items of a range, about.
+    """
+    items = living_items(lake).select("item_id", *columns, present_hash="content_hash")
+    embedded = embeddings_of(lake, version).select(*KEYS, "vector")
+    ranges = _ranges(items, part_rows=part_rows)
+    if len(ranges) == 1:
+        yield _part(ranges[0], items, embedded, held_of)
+        return
+    begins = pl.Series([ids.begin for ids in ranges[1:]])
+    with tempfile.TemporaryDirectory(prefix="ponder-") as folder:
+        laid_items = _laid_out(items, begins, Path(folder) / "items")
+        laid_embedded = _laid_out(embedded, begins, Path(folder) / "embedded")
+        for number, ids in enumerate(ranges):
+            yield _part(ids, laid_items(number), laid_embedded(number), held_of)
+
+
+def _ranges(items: pl.LazyFrame, *, part_rows: int) -> list[IdRange]:
+    """Return ranges of about as many items each, told by a sample of the ids."""
+    num_items = items.select(pl.len()).collect().item()
+    num_parts = min(-(-num_items // part_rows), MAX_PARTS)
+    begins: list[str] = []
+    if num_parts > 1:
+        every = max(num_items // (num_parts * SAMPLES_PER_PART), 1)
+        is_sampled = pl.col("item_id").hash() % every == 0
+        sample = items.select("item_id").filter(is_sampled).collect(engine="streaming")
+        ids = sample["item_id"].unique().sort()
+        begins = [ids[len(ids) * part // num_parts] for part in range(1, num_parts)]
+    begins = list(dict.fromkeys(begins))
+    ends: list[str | None] = [*begins, None]
+    return [IdRange(begin, end) for begin, end in zip(["", *begins], ends, strict=True)]
+
+
+def _laid_out(
+    frame: pl.LazyFrame, begins: pl.Series, folder: Path
+) -> Callable[[int], pl.LazyFrame]:
+    """Write a frame's rows by range of item_id; return what reads the rows of one."""
+    folder.mkdir()
+    schema = frame.collect_schema().to_frame().to_arrow().schema
+    with ExitStack() as files:
+        writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=False):
+            number = begins.search_sorted(batch["item_id"], side="right").alias("number")
+            for rows in batch.with_columns(number).partition_by("number"):
+                at = rows["number"][0]
+                if at not in writers:
+                    path = str(folder / str(at))
+                    writers[at] = files.enter_context(pa.ipc.new_stream(path, schema))
+                writers[at].write_table(rows.drop("number").to_arrow().cast(schema))
+
+    def read(number: int) -> pl.LazyFrame:
+        path = folder / str(number)
+        rows = pl.read_ipc_stream(path) if path.exists() else frame.collect_schema().to_frame()
+        path.unlink(missing_ok=True)
+        return rows.lazy()
+
+    return read
+
+
+def _part(
+    ids: IdRange,
+    items: pl.LazyFrame,
+    embedded: pl.LazyFrame,
+    held_of: Callable[[IdRange], pl.DataFrame],
+) -> LivingPart:
+    held = held_of(ids)
+    keys = present_keys(embedded.select(KEYS), items.select("item_id", "present_hash"), held=held)
+    rows = keys.join(embedded, on=KEYS).join(items.drop("present_hash"), on="item_id")
+    return LivingPart(ids, held, rows.sort("item_id").collect())
