@@ -1,7 +1,7 @@
 """The state of a deployment as its lake tells it: versions, freshness, drift."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from serving.state_replies import StateReply, TableState, VersionState
 SHOWN_TABLES = (ITEMS, EVENTS, EMBEDDINGS, RATIONALES, DEAD_LETTERS)
 ROW_OPERATIONS = ("WRITE", "MERGE", "DELETE", "UPDATE")
 """Delta's names of what changes rows; a compaction or a vacuum changes none."""
+
+RECENT = timedelta(days=7)
+"""Before the newest item: whose catalogue stands still has recent items all the same."""
 
 NUM_COMMITS = 20  # looked back through for one that changed rows
 MAX_AGE_S = 10.0
@@ -57,25 +60,30 @@ class State:
             num_items=num_items,
             newest_item_at=newest_item_at,
             newest_event_at=newest_event_at,
-            versions=self._versions(living, num_items, live),
+            versions=self._versions(living, num_items, newest_item_at, live),
             tables=[self._table(table) for table in SHOWN_TABLES],
             read_at=self._now(),
         )
 
     def _versions(
-        self, living: pl.LazyFrame, num_items: int, live: str | None
+        self, living: pl.LazyFrame, num_items: int, newest: datetime | None, live: str | None
     ) -> list[VersionState]:
         """Compare contents by a hash of their keys: ten million of them take some 100 MB."""
+        if newest is None:
+            return []
+        gate, is_recent = pl.col("gate_probability"), pl.col("is_recent")
         key = pl.struct("item_id", "content_hash").hash().alias("key")
         embedded = (
             self._lake.scan(EMBEDDINGS)
             .select("model_version", "action", "gate_probability", key)
-            .join(living.select(key), on="key", how="semi")
+            .join(living.select(key, is_recent=pl.col("updated_at") > newest - RECENT), on="key")
             .group_by("model_version")
             .agg(
                 num_items=pl.len(),
                 reasoned_share=(pl.col("action") == "reason").mean(),
-                mean_gate_probability=pl.col("gate_probability").mean(),
+                mean_gate_probability=gate.mean(),
+                num_recent=is_recent.sum(),
+                recent_gate_probability=gate.filter(is_recent).mean(),
             )
             .collect(engine="streaming")
         )
@@ -87,6 +95,8 @@ class State:
                 num_waiting=num_items - row["num_items"],
                 reasoned_share=row["reasoned_share"],
                 mean_gate_probability=row["mean_gate_probability"],
+                num_recent=row["num_recent"],
+                recent_gate_probability=row["recent_gate_probability"],
             )
             for row in embedded.iter_rows(named=True)
         ]

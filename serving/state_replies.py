@@ -28,7 +28,14 @@ class VersionState(BaseModel):
     nothing."""
 
     mean_gate_probability: float | None
-    """Mean probability of reasoning, in [0, 1]; a shift between versions or weeks is drift."""
+    """Mean probability of reasoning, in [0, 1]; null when it embedded nothing."""
+
+    num_recent: int
+    """Those of its items that changed in the seven days up to the newest one."""
+
+    recent_gate_probability: float | None
+    """The mean over these; far from the mean over all, the catalogue drifts. null when there are
+    none."""
 
 
 class TableState(BaseModel):

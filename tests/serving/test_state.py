@@ -7,9 +7,9 @@ import pytest
 
 from catalog.lake.lake import Lake
 from catalog.lake.maintenance import compact
-from catalog.lake.tables import ITEMS
+from catalog.lake.tables import EMBEDDINGS, ITEMS
 from serving.state import State
-from tests.serving.shop import START, item, write_shop
+from tests.serving.shop import START, embedding, item, write_shop
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,20 @@ def test_a_version_has_embedded_what_it_holds_of_present_contents_alone(lake):
     assert (live.version, live.is_live, live.num_items, live.num_waiting) == ("v1", True, 2, 1)
     assert (live.reasoned_share, live.mean_gate_probability) == (0.5, 0.5)
     assert (other.version, other.is_live, other.num_items, other.num_waiting) == ("v2", False, 1, 2)
+
+
+def test_recent_is_the_week_up_to_the_newest_item(tmp_path):
+    lake = write_shop(tmp_path)
+    rows = [item("old", -6), item("new", 1.5)]  # days; the newest item is of day 3
+    lake.upsert_items(pl.DataFrame(rows, schema=ITEMS.schema))
+    embedded = [embedding("old", "v1", "direct", 0.9), embedding("new", "v1", "direct", 0.5)]
+    lake.insert_new(EMBEDDINGS, pl.DataFrame(embedded, schema=EMBEDDINGS.schema))
+    v1, v2 = State(lake, lambda: "v1").read().versions
+    # Of v1 rose (.25), leaf (.75) and new (.5) are recent; old (.9) is not.
+    assert (v1.num_items, v1.num_recent) == (4, 3)
+    assert v1.mean_gate_probability == pytest.approx((0.25 + 0.75 + 0.5 + 0.9) / 4)
+    assert v1.recent_gate_probability == pytest.approx(0.5)
+    assert (v2.num_recent, v2.recent_gate_probability) == (1, 1.0)
 
 
 def test_freshness_is_that_of_the_newest_living_item_and_event(lake):

@@ -23,6 +23,8 @@ function tiles(state) {
 
 const share = (value, kind) => (value === null ? "–" : el("span", { class: "metered" }, percent(value), bar(value, kind)));
 
+const mean = (value) => (value === null ? "–" : value.toFixed(3));
+
 function table(head, rows) {
   return el(
     "div",
@@ -43,9 +45,10 @@ function versions(state) {
     count(version.num_items),
     version.num_waiting ? el("span", { class: "waits" }, count(version.num_waiting)) : "0",
     share(version.reasoned_share, "warm"),
-    version.mean_gate_probability === null ? "–" : version.mean_gate_probability.toFixed(3),
+    mean(version.mean_gate_probability),
+    version.num_recent ? [mean(version.recent_gate_probability), el("small", { class: "quiet" }, ` of ${count(version.num_recent)}`)] : "–",
   ]);
-  return table(["Version", "Embedded", "Waiting", "Reasoned", "Mean gate"], rows);
+  return table(["Version", "Embedded", "Waiting", "Reasoned", "Mean gate", "Of the last week"], rows);
 }
 
 const tables = (state) =>
@@ -67,7 +70,7 @@ async function refresh() {
       healthy,
       tiles(state),
       el("h2", {}, "Versions"),
-      el("p", { class: "quiet" }, "Each version has vectors of its own; one of them is live. A share of reasoned items, or a mean of the gate, that moves without a new model means that the catalogue has."),
+      el("p", { class: "quiet" }, "Each version has vectors of its own; one of them is live. The gate’s mean over the items that changed in the last week, far from its mean over all of them, says that the catalogue drifts."),
       versions(state),
       el("h2", {}, "Freshness"),
       tables(state),
