@@ -4,14 +4,15 @@ Whole days and whole counts, so that what a correction takes out of the log is t
 the last one, whatever order the two come in.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from features.histories import HistoryConfig, is_positive
 
-HALF_LIVES_KEPT = 8
-"""Days older than so many half-lives are forgotten: what they held weighs 1 / 256 at most."""
+HALF_LIVES = 8
+"""Days older than so many half-lives do not count: what they hold weighs 1 / 256 at most. Twice as
+many are kept, for a correction may take the newest days away."""
 
 _COUNTS = pl.Schema({"item_id": pl.String, "day": pl.Date, "count": pl.Int64})
 
@@ -37,22 +38,26 @@ class DailyCounts:
         Args:
             added: rows of `catalog.lake.tables.EVENTS`.
             removed: the same.
-            now: with a time zone; days too long before it are forgotten.
+            now: with a time zone.
         """
         changed = [self._counts.lazy(), self._signed(added, 1), self._signed(removed, -1)]
-        oldest = now.date() - timedelta(days=HALF_LIVES_KEPT * self._half_life_days)
         after = DailyCounts(half_life_days=self._half_life_days, config=self._config)
         after._counts = (
             pl.concat(changed)
             .group_by("item_id", "day")
             .agg(pl.col("count").sum())
-            .filter(pl.col("count") != 0, pl.col("day") >= oldest)
+            .filter(pl.col("count") != 0)
             .collect(engine="streaming")
         )
+        oldest = after._today(now) - timedelta(days=2 * HALF_LIVES * self._half_life_days)
+        after._counts = after._counts.filter(pl.col("day") >= oldest)
         return after
 
     def popular(self, *, now: datetime, limit: int) -> pl.DataFrame:
         """Return the items that are liked most, recent days weighing more.
+
+        Where the log ended long ago, days are counted from its last one: a catalogue without recent
+        events has its favourites too.
 
         Args:
             now: with a time zone; days after it do not count yet.
@@ -62,15 +67,21 @@ class DailyCounts:
             Best first: item_id str; popularity f64, positive events, each halved for every
             half-life of its age in whole days; equal ones in order of item_id.
         """
-        age = (pl.lit(now.date()) - pl.col("day")).dt.total_days()
+        today = self._today(now)
+        age = (pl.lit(today) - pl.col("day")).dt.total_days()
         weight = 0.5 ** (age / self._half_life_days)
         return (
-            self._counts.filter(pl.col("day") <= now.date())
+            self._counts.filter(age.is_between(0, HALF_LIVES * self._half_life_days))
             .group_by("item_id")
             .agg(popularity=(pl.col("count") * weight).sum())
             .sort("popularity", "item_id", descending=[True, False])
             .head(limit)
         )
+
+    def _today(self, now: datetime) -> date:
+        """Return the last day that has events and is not in the future; now's without any."""
+        known = self._counts.filter(pl.col("day") <= now.date())["day"].max()
+        return known if isinstance(known, date) else now.date()
 
     def _signed(self, events: pl.LazyFrame, sign: int) -> pl.LazyFrame:
         return (

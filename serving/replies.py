@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # the client reads these replies without an index or a ranker
     from recall.candidates import Candidates
     from serving.recommend import Recommendations
 
+SCORE_DECIMALS = 6  # a float32 has no more, and would show some that are noise
+
 Channel = Literal["content", "item", "profile", "interest", "lexical", "popular", "fresh"]
 """How a candidate was found; `recall.candidates.Channel`, which is not there for a client."""
 
@@ -173,7 +175,11 @@ def _candidates(
         # The values are ours, and a thousand of them are checked in as many milliseconds.
         candidates.append(
             Candidate.model_construct(
-                item_id=item_id, score=score, rank=rank, fused_score=fused, **told
+                item_id=item_id,
+                score=None if score is None else round(score, SCORE_DECIMALS),
+                rank=rank,
+                fused_score=fused,
+                **told,
             )
         )
     return candidates

@@ -65,14 +65,17 @@ def scanned(lake, user_id):
 
 
 def popular(lake):
-    """Decayed counts by plain Python."""
-    counts = {}
+    """Decayed counts by plain Python, from the last day that has a like and is not to come."""
+    counts, liked = {}, []
     for row in lake.read(EVENTS).iter_rows(named=True):
-        is_liked = row["action"] in ("click", "like", "purchase", "view") or (
+        if row["action"] in ("click", "like", "purchase", "view") or (
             row["action"] == "rating" and row["value"] >= 3.5
-        )
-        age = (NOON.date() - row["ts"].date()).days
-        if is_liked and 0 <= age <= 16:
+        ):
+            liked.append(row)
+    days = [row["ts"].date() for row in liked if row["ts"].date() <= NOON.date()]
+    for row in liked:
+        age = (max(days) - row["ts"].date()).days
+        if 0 <= age <= 16:
             counts[row["item_id"]] = counts.get(row["item_id"], 0.0) + 0.5 ** (age / 2.0)
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
@@ -132,6 +135,20 @@ def test_popularity_read_once_is_that_of_a_store(lake):
     store.refresh()
     assert ScannedHistories(lake, SMALL).popular(5).equals(store.popular(5))
     assert len(store.popular(5)) == 5
+
+
+def test_of_a_log_that_ended_long_ago_its_last_days_are_popular(lake):
+    log = events(np.random.default_rng(3), first=0, num=60)
+    lake.upsert_events(log)
+    last_day = log["ts"].max()
+    at_its_end, long_after = (
+        HistoryStore(lake, SMALL, now=lambda moment=moment: moment)
+        for moment in (last_day, last_day + 10 * YEAR)
+    )
+    for store in (at_its_end, long_after):
+        store.refresh()
+    assert long_after.popular(99).equals(at_its_end.popular(99))
+    assert len(long_after.popular(99)) >= 5
 
 
 def test_nothing_new_is_no_refresh(lake):
