@@ -20,14 +20,17 @@ def distinct(
         limit: rows at most.
     """
     kept: list[int] = []
+    kept_ND = np.empty_like(vectors_ND)  # side by side, so that no row copies those before it
     seen: set[str] = set()
     least = max_similarity - 1e-6  # float32 holds no more of a cosine
     for row, image_hash in enumerate(image_hashes):
         if len(kept) == limit:
             break
         is_same_image = image_hash is not None and image_hash in seen
-        if is_same_image or (kept and (vectors_ND[kept] @ vectors_ND[row]).max() >= least):
+        similar = kept_ND[: len(kept)] @ vectors_ND[row]
+        if is_same_image or (kept and similar.max() >= least):
             continue
+        kept_ND[len(kept)] = vectors_ND[row]
         kept.append(row)
         if image_hash is not None:
             seen.add(image_hash)

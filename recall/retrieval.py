@@ -20,7 +20,8 @@ from recall.stages import Stages
 from recall.vector_search import NO_FILTER, VectorSearch
 
 MIN_POOL = 100
-MAX_POOL = 4_000
+MAX_MORE = 1_000
+MAX_POOL = 4_000  # looked through when too many of the first are near-duplicates
 LEXICAL_POOL = 1_000
 
 ImageHashes = Callable[[Sequence[str]], Mapping[str, str]]
@@ -244,7 +245,7 @@ def candidate_frame(found: Sequence[Found], *, has_scores: bool = True) -> pl.Da
 
 def _pool_size(options: RecallOptions) -> int:
     if options.diversifies:
-        return min(max(4 * options.top_k, MIN_POOL), MAX_POOL)
+        return min(max(4 * options.top_k, MIN_POOL), options.top_k + MAX_MORE)
     return max(options.top_k, MIN_POOL) if options.hybrid else options.top_k
 
 

@@ -199,7 +199,8 @@ class Recall:
                         f"{version!r}"
                     )
                 return self._popular(reason, version, options, stages, seen)
-            seeds, found = self._seeds(known, np.stack(vectors), options)
+            with stages.time("interests"):
+                seeds, found = self._seeds(known, np.stack(vectors), options)
             return self._found(
                 seeds, version, options, stages, excluded=seen, interests=tuple(found)
             )
