@@ -44,13 +44,13 @@ def cell_of(training: str, mix: str, seed: int) -> Cell:
 
 
 def with_parents(cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cells, each once and behind the one whose gate it trains."""
+    """Return the cells, each once and behind those whose runs it goes on from."""
     ordered: dict[Cell, None] = {}
     for cell in cells:
-        parent = TRAININGS[cell.training].parent
-        if parent:
-            ordered.setdefault(cell_of(parent, cell.mix, cell.seed))
-        ordered.setdefault(cell)
+        line = [cell]
+        while parent := TRAININGS[line[-1].training].parent:
+            line.append(cell_of(parent, cell.mix, cell.seed))
+        ordered.update(dict.fromkeys(reversed(line)))
     return list(ordered)
 
 
@@ -77,8 +77,11 @@ def result_of(runs: Runs, cell: Cell) -> dict[str, Any]:
     started = time.monotonic()
     run = runs.trained(cell.training, cell.mix, cell.seed)
     trained_s = time.monotonic() - started
-    checkpoint = run.load(run.version(TRAININGS[cell.training].last))
-    found, seconds = outcomes(checkpoint, runs.world(cell.seed))
+    training = TRAININGS[cell.training]
+    checkpoint = run.load(run.version(training.last))
+    found, seconds = outcomes(
+        checkpoint, runs.world(cell.seed), items_reason=training.has_reasoned_items
+    )
     result = {
         "config": tables(run.config),
         "theta": checkpoint.manifest.theta,

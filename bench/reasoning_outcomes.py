@@ -26,13 +26,22 @@ SILENT: Policy = "silent"
 Outcome = Mapping[str, Any]
 """Of one question: tier, query, wanted; gate (probability of `reason`) and silent_gate (of
 `silent`), rank_direct, rank_reasoned, rank_given and, where the version can, rank_silent (of the
-first candidate that fits, from 1), rationale, summary, right_rationale, right_summary, tokens."""
+first candidate that fits, from 1), rationale, summary, right_rationale, right_summary, tokens.
+Where items reason too, rank_direct_reason and rank_reason_reason: of direct and reasoned queries
+among reasoned items."""
 
 
-def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def outcomes(
+    checkpoint: Checkpoint, world: World, *, items_reason: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Return an outcome for every question, and the seconds that all of them take by policy.
 
-    Items are embedded directly. Seconds are the best of three rounds in which policies alternate.
+    Seconds are the best of three rounds in which policies alternate.
+
+    Args:
+        checkpoint: of the version that is asked.
+        world: its questions and its items, which are embedded directly.
+        items_reason: whether the items are reasoned about as well, and ranked once more.
     """
     encoder = MMEmbR1(
         checkpoint, EmbedderConfig(policy="never", device=str(checkpoint.backbone.device))
@@ -57,6 +66,10 @@ def outcomes(checkpoint: Checkpoint, world: World) -> tuple[list[dict[str, Any]]
         "rank_reasoned": first_ranks(_vectors(reasoned) @ items_ND.T, fits_QN),
         "rank_given": first_ranks(given_QD @ items_ND.T, fits_QN),
     }
+    if items_reason:
+        reasoned_ND = _vectors(encoder.encode_items(world.items, policy="always"))
+        for name, asked in (("direct", direct), ("reason", reasoned)):
+            ranks[f"rank_{name}_reason"] = first_ranks(_vectors(asked) @ reasoned_ND.T, fits_QN)
     if is_silent:
         ranks["rank_silent"] = first_ranks(_vectors(encodings[SILENT]) @ items_ND.T, fits_QN)
     found = [
@@ -115,5 +128,7 @@ def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
     """Return the rank that the question's answer gets when it is asked in this way."""
     if asking == "given":
         return outcome["rank_given"]
+    if asking == "both":
+        return outcome["rank_reason_reason"]
     ranks = {"direct": "rank_direct", "reason": "rank_reasoned", "silent": "rank_silent"}
     return outcome[ranks[action(outcome, asking, theta=theta)]]

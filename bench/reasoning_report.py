@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from bench.reasoning_cells import cell_of
 from bench.reasoning_outcomes import Outcome, action, rank
-from bench.reasoning_variants import VARIANTS, Asking
+from bench.reasoning_variants import NUM_LATENTS, VARIANTS, Asking
 from catalog.bazaar.riddles import TIERS
 
 HEADLINE = "medium"
@@ -21,7 +21,16 @@ SECONDS: Mapping[Asking, str] = {
     "reasoned": "always",
     "silent": "silent",
 }
-"""By asking, the policy that takes as long; oracles have no time of their own."""
+"""By asking, the policy that takes as long; oracles have no time of their own, and that of items
+is not a question's."""
+
+PAIRINGS: Mapping[str, str] = {
+    "direct_direct": "rank_direct",
+    "reason_direct": "rank_reasoned",
+    "direct_reason": "rank_direct_reason",
+    "reason_reason": "rank_reason_reason",
+}
+"""By how queries and items are embedded, in this order, the rank."""
 
 COMPARED = (
     ("always_selected", "always_unselected"),
@@ -34,6 +43,12 @@ COMPARED = (
     ("plain_delta", "adaptive"),
     ("no_forced_groups", "adaptive"),
     ("closed_form", "adaptive"),
+    ("adaptive3", "adaptive"),
+    ("trains_tokens", "adaptive"),
+    ("readout_before", "always_selected"),
+    ("readout_mean", "always_selected"),
+    ("both_sides", "both_sides_no_cross_mode"),
+    *((f"{way}_k{k}", "direct") for way in ("silent", "latent") for k in NUM_LATENTS),
 )
 
 Measured = Mapping[str, Mapping[int, dict[str, Any]]]
@@ -54,6 +69,8 @@ def mix_report(
     """Rows, paired differences, theta curve and gains of one mix."""
     measured: dict[str, dict[int, dict[str, Any]]] = {}
     adaptive, gains = [], []
+    selected: dict[int, Sequence[Outcome]] = {}
+    reinforced: dict[int, tuple[Sequence[Outcome], str]] = {}
     for name in variants:
         for seed in seeds:
             variant = VARIANTS[name]
@@ -66,12 +83,43 @@ def mix_report(
                 adaptive.append(result["outcomes"])
             if name == "always_selected":
                 gains += result["gains"]
+                selected[seed] = result["outcomes"]
+            if name == "trains_tokens":
+                log = path.with_name("gate") / "log.jsonl"
+                reinforced[seed] = result["outcomes"], log.read_text() if log.exists() else ""
     return {
         "variants": {name: row(list(by_seed.values())) for name, by_seed in measured.items()},
         "differences": differences(measured),
         "theta_curve": theta_curve(adaptive),
         "gains": gain_effects(gains),
+        "drift": [
+            drift(selected[seed], *reinforced[seed]) for seed in sorted({*selected} & {*reinforced})
+        ],
     }
+
+
+def drift(before: Sequence[Outcome], after: Sequence[Outcome], log: str) -> dict[str, Any]:
+    """Return how far rationales whose tokens were rewarded have moved, of one seed.
+
+    Args:
+        before: outcomes of the model that the training started from.
+        after: of the trained one, in the same order.
+        log: of the training; its last line has the mean divergence (nats a token) from the start.
+    """
+    lines = [json.loads(line) for line in log.splitlines()]
+    changed = [
+        one["rationale"] != other["rationale"] for one, other in zip(before, after, strict=True)
+    ]
+    return {
+        "changed": round(fmean(changed), 4),
+        "token_kl": lines[-1].get("gate/query/token_kl") if lines else None,
+        "summaries_before": _right(before),
+        "summaries_after": _right(after),
+    }
+
+
+def _right(found: Sequence[Outcome]) -> float:
+    return round(fmean(one["summary"] == one["right_summary"] for one in found), 4)
 
 
 def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
@@ -80,7 +128,10 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
     `right_summaries` is about what the model writes when it must, however it is asked.
     """
     theta, found = result["theta"], result["outcomes"]
-    measured: dict[str, Any] = {"seconds": result["seconds"].get(SECONDS.get(asking))}
+    measured: dict[str, Any] = {
+        "seconds": result["seconds"].get(SECONDS.get(asking)),
+        "trained_s": result.get("trained_s"),
+    }
     for group in GROUPS:
         rows = [one for one in found if group in ("overall", one["tier"])]
         done = [action(one, asking, theta=theta) for one in rows]
@@ -89,6 +140,11 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
             "reason_rate": fmean(did == "reason" for did in done),
             "silent_rate": fmean(did == "silent" for did in done),
             "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
+            "pairings": {
+                name: fmean(one[rank_name] == 1 for one in rows)
+                for name, rank_name in PAIRINGS.items()
+                if PAIRINGS["reason_reason"] in rows[0]
+            },
         }
     return measured
 
@@ -104,9 +160,17 @@ def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         }
         for group in GROUPS
     }
+    if measured[0]["overall"]["pairings"]:
+        for group in GROUPS:
+            made[group]["pairings"] = {
+                name: mean_and_sd([one[group]["pairings"][name] for one in measured])
+                for name in PAIRINGS
+            }
     seconds = [one["seconds"] for one in measured]
     made["reason_rate"] = made["overall"]["reason_rate"]
     made["seconds"] = None if None in seconds else round(fmean(seconds), 3)
+    trained_s = [one["trained_s"] for one in measured]
+    made["trained_s"] = None if None in trained_s else round(fmean(trained_s), 1)
     made["num_seeds"] = len(measured)
     return made
 

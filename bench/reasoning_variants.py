@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Asking = Literal["direct", "reasoned", "silent", "auto", "better", "given"]
-"""direct: never reason. reasoned: always. silent: silently. auto: as the gate says at the version's
-theta. better: per question whichever of direct and reasoned finds the answer (an oracle). given:
-the right rationale is handed to the model (an oracle)."""
+Asking = Literal["direct", "reasoned", "both", "silent", "auto", "better", "given"]
+"""direct: never reason. reasoned: always. both: always, about items as well. silent: silently.
+auto: as the gate says at the version's theta. better: per question whichever of direct and reasoned
+finds the answer (an oracle). given: the right rationale is handed to the model (an oracle)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,17 @@ class Training:
     is_shuffled: bool = False
     """Whether the rationales that selection kept are dealt out to other pairs."""
 
+    @property
+    def has_reasoned_items(self) -> bool:
+        """Whether items learn to reason too."""
+        return "item" in self.changes.get("rationales.sides", ())
 
+
+BOTH_SIDES: Mapping[str, object] = {"rationales.sides": ("query", "item")}
+NO_CROSS_MODE: Mapping[str, object] = {
+    "joint.loss.reason_direct": 0.0,
+    "joint.loss.direct_reason": 0.0,
+}
 NUM_LATENTS = (2, 4, 8, 16)
 CHOSEN_LATENTS = 4  # of the gate that chooses among three actions
 
@@ -54,10 +64,10 @@ TRAININGS: Mapping[str, Training] = {
     ),
     "selected": Training(),
     "adaptive": Training(last="gate", parent="selected", shared="joint"),
-    "no_cross_mode": Training(
-        parent="selected",
-        shared="selection",
-        changes={"joint.loss.reason_direct": 0.0, "joint.loss.direct_reason": 0.0},
+    "no_cross_mode": Training(parent="selected", shared="selection", changes=NO_CROSS_MODE),
+    "both_sides": Training(parent="selected", shared="behaviour", changes=BOTH_SIDES),
+    "both_sides_no_cross_mode": Training(
+        parent="both_sides", shared="selection", changes={**BOTH_SIDES, **NO_CROSS_MODE}
     ),
     "one_worker": Training(
         parent="selected", shared="judging", changes={"selection.workers": ("writer-0",)}
@@ -108,6 +118,8 @@ VARIANTS: Mapping[str, Variant] = {
     "oracle_gate": Variant("selected", "better"),
     "oracle_rationale": Variant("selected", "given"),
     "no_cross_mode": Variant("no_cross_mode", "reasoned"),
+    "both_sides": Variant("both_sides", "both"),
+    "both_sides_no_cross_mode": Variant("both_sides_no_cross_mode", "both"),
     "one_worker": Variant("one_worker", "reasoned"),
     "shuffled_control": Variant("shuffled_control", "reasoned"),
     "plain_delta": Variant("plain_delta", "auto"),

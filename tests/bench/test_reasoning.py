@@ -8,7 +8,7 @@ import pytest
 
 from bench import reasoning_report
 from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
-from bench.reasoning_outcomes import first_ranks
+from bench.reasoning_outcomes import first_ranks, rank
 from bench.reasoning_runs import shuffled
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
@@ -185,6 +185,43 @@ def test_the_theta_curve_goes_from_always_to_never():
     assert (at_half["reason_rate"], at_half["hit@1"]) == (0.6, 0.8)
 
 
+def test_where_items_reason_too_all_four_pairings_are_told():
+    ranks = [{"rank_direct_reason": 1, "rank_reason_reason": 3 - number % 3} for number in range(5)]
+    found = [one | more for one, more in zip(RESULT["outcomes"], ranks, strict=True)]
+    told = reasoning_report.measures({**RESULT, "outcomes": found}, "both")
+    direct, reasoned = (
+        sum(one[name] == 1 for one in found) / 5 for name in ("rank_direct", "rank_reasoned")
+    )
+    assert told["overall"]["pairings"] == {
+        **{"direct_direct": direct, "reason_direct": reasoned},
+        **{"direct_reason": 1.0, "reason_reason": 0.2},
+    }
+    assert told["overall"]["hit@1"] == 0.2
+    assert reasoning_report.row([told])["overall"]["pairings"]["direct_reason"] == [1.0, None]
+    assert reasoning_report.measures(RESULT, "reasoned")["overall"]["pairings"] == {}
+
+
+def test_drift_counts_rationales_that_are_no_longer_what_they_were():
+    def said(*rationales):
+        return [
+            {"rationale": text, "summary": text[-1], "right_summary": "c"} for text in rationales
+        ]
+
+    log = '{"gate/query/token_kl": 0.5}\n{"gate/query/token_kl": 0.25}\n'
+    assert reasoning_report.drift(said("a", "b", "c", "c"), said("a", "c", "c", "d c"), log) == {
+        **{"changed": 0.5, "token_kl": 0.25},
+        **{"summaries_before": 0.5, "summaries_after": 0.75},
+    }
+
+
+def test_a_silent_question_takes_its_own_rank_and_the_gate_chooses_among_three():
+    ranks = {"rank_direct": 3, "rank_reasoned": 2, "rank_silent": 1}
+    asked = {"gate": 0.3, "silent_gate": 0.4, **ranks}
+    assert rank(asked, "silent", theta=0.5) == rank(asked, "auto", theta=0.5) == 1
+    assert rank(asked, "auto", theta=0.3) == 2
+    assert rank(asked | {"silent_gate": 0.3}, "auto", theta=0.5) == 3
+
+
 def test_kept_rationales_that_move_the_rank_are_counted():
     moved = [(2.0, True, 4, 1), (1.0, True, 2, 2), (-1.0, False, 1, 3)]
     rows = [
@@ -209,6 +246,8 @@ def test_a_finished_cell_is_not_trained_again_and_a_gate_comes_after_its_model(t
 
     cells = with_parents([cell_of("adaptive", "mild", 0), cell_of("selected", "mild", 0)])
     assert [cell.training for cell in cells] == ["selected", "adaptive"]
+    line = with_parents([cell_of("adaptive3", "mild", 0)])
+    assert [cell.training for cell in line] == ["selected", "silent_k4", "adaptive3"]
     with pytest.raises(KeyboardInterrupt):
         run_missing(tmp_path, cells, fake)
     run_missing(tmp_path, cells, fake)
