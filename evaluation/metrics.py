@@ -96,13 +96,22 @@ def auc(
         NaN without both kinds.
     """
     weight_N = np.ones(len(score_N)) if weight_N is None else weight_N
+    return weighted_auc(relevance_N, score_N)(weight_N)
+
+
+def weighted_auc(relevance_N: np.ndarray, score_N: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Return `auc` as a function of the weights alone: the scores are sorted once."""
     positive_N = relevance_N >= 1
     _, tie_N = np.unique(score_N, return_inverse=True)
-    positive = np.bincount(tie_N, weights=weight_N * positive_N)
-    negative = np.bincount(tie_N, weights=weight_N * ~positive_N)
-    below = np.cumsum(negative) - negative
-    pairs = positive.sum() * negative.sum()
-    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+    def of_weights(weight_N: np.ndarray) -> float:
+        positive = np.bincount(tie_N, weights=weight_N * positive_N)
+        negative = np.bincount(tie_N, weights=weight_N * ~positive_N)
+        below = np.cumsum(negative) - negative
+        pairs = positive.sum() * negative.sum()
+        return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+    return of_weights
 
 
 def group_auc(rankings: Rankings) -> np.ndarray:

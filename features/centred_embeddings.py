@@ -3,6 +3,8 @@
 Legend: N = items, D = embedding dimension, P = pairs.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,12 @@ class Centring:
 
     edges: tuple[float, ...]
     """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits that change with any of it."""
+        text = json.dumps([self.model_version, self.mean, self.edges])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

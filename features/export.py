@@ -8,6 +8,7 @@ one, a crash leaves the old one, and a day that did not change is not written ag
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if "centring" not in manifest:
         raise ValueError(f"{path} must hold a centring, got one of an older code; export again")
     return manifest
+
+
+def data_hash(manifest: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that change with any row of the export."""
+    digests = " ".join(part["digest"] for part in manifest["partitions"])
+    return hashlib.blake2b(digests.encode(), digest_size=8).hexdigest()
 
 
 def read_export(folder: Path) -> FeatureTable:

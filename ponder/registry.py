@@ -1,11 +1,14 @@
-"""Fine-tuned versions of a deployment: immutable folders, one of which is the champion.
+"""Trained versions of a deployment: immutable folders, one of which is the champion.
 
-    models/<name>-<id>/     weights, processors, manifest.json with the lineage
-    models/champion         the name of the one that is served, replaced in one step
+    models/<name>-<id>/                        weights, processors, manifest.json with the lineage
+    models/champion                            the one that is served, replaced in one step
+    rankers/<embedder version>/ranker-<id>/    trees, manifest.json with the lineage
+    rankers/<embedder version>/champion        the one that serves while that version is live
 
-The name of a version is its id under policy `auto`, so that what it is called cannot come apart
-from what it holds. A model is named `registry:NAME`, or `registry:champion`, which follows the
-champion.
+The name of a version is an id of what it holds, so that the two cannot come apart. An embedder is
+named `registry:NAME`, or `registry:champion`, which follows the champion. A ranker reads features
+of one embedder's vectors, so each embedder version has a champion of its own: when the index goes
+back to an earlier version, its ranker is there.
 """
 
 import json
@@ -13,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from catalog.atomic_file import write_atomically
 
@@ -24,38 +27,17 @@ CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)
-class Registry:
+class Versions:
     """The versions below one folder; it comes into being with the first."""
 
     folder: Path
 
+    command: ClassVar[str]
+    """What chooses a champion."""
+
     def names(self) -> list[str]:
         """Return the registered versions, sorted."""
         return sorted(path.parent.name for path in self.folder.glob("[!.]*/manifest.json"))
-
-    def add(self, version: Path, *, lineage: Mapping[str, Any]) -> str:
-        """Copy a version folder into the registry and return its name.
-
-        The copy is there as a whole or not at all. A version that is registered already is left as
-        it is, its lineage too, so that registering again does nothing.
-
-        Args:
-            version: the folder.
-            lineage: where it comes from; kept in the copy's manifest, and no part of its id.
-        """
-        from embedder.version import configured_version
-
-        name = configured_version(str(version), "auto")
-        if name in self.names():
-            return name
-        unfinished = self.folder / f".{name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(version, unfinished)
-        path = unfinished / "manifest.json"
-        values = json.loads(path.read_text()) | {"lineage": dict(lineage)}
-        path.write_text(json.dumps(values, indent=2) + "\n")
-        unfinished.rename(self.folder / name)
-        return name
 
     def path(self, name: str) -> Path:
         """Return the folder of a version; `champion` names the champion.
@@ -66,7 +48,7 @@ class Registry:
         wanted = self.champion() if name == CHAMPION else name
         if wanted is None:
             raise LookupError(
-                f"{self.folder} has no champion yet; choose one with ponder models promote NAME"
+                f"{self.folder} has no champion yet; choose one with {self.command} NAME"
             )
         if wanted not in self.names():
             known = ", ".join(self.names()) or "none"
@@ -97,6 +79,40 @@ class Registry:
         write_atomically(self.folder / CHAMPION, f"{chosen}\n")
         return before
 
+    def keep(self, version: Path, name: str, *, lineage: Mapping[str, Any]) -> str:
+        """Copy a version's folder here and return its name.
+
+        The copy is there as a whole or not at all. A version that is registered already is left as
+        it is, its lineage too, so that registering again does nothing.
+
+        Args:
+            version: the folder.
+            name: what it is called here.
+            lineage: where it comes from; kept in the copy's manifest, and no part of its id.
+        """
+        if name in self.names():
+            return name
+        unfinished = self.folder / f".{name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(version, unfinished)
+        path = unfinished / "manifest.json"
+        values = json.loads(path.read_text()) | {"lineage": dict(lineage)}
+        path.write_text(json.dumps(values, indent=2) + "\n")
+        unfinished.rename(self.folder / name)
+        return name
+
+
+class Registry(Versions):
+    """The fine-tuned embedders."""
+
+    command = "ponder models promote"
+
+    def add(self, version: Path, *, lineage: Mapping[str, Any]) -> str:
+        """Copy a version folder into the registry and return its name; see `keep`."""
+        from embedder.version import configured_version
+
+        return self.keep(version, configured_version(str(version), "auto"), lineage=lineage)
+
     def model(self, name: str) -> str:
         """Return what `embedder` calls a model: the folder of a registered one, others as they are.
 
@@ -110,3 +126,14 @@ class Registry:
     def models(self) -> Iterator[str]:
         """Return the names by which settings call the registered versions."""
         return (f"{REGISTRY}{name}" for name in self.names())
+
+
+class RankerRegistry(Versions):
+    """The rankers that read features of one embedder version."""
+
+    command = "ponder ranker promote"
+
+    def champion_folder(self) -> Path | None:
+        """Return the folder of the champion; None before the first."""
+        name = self.champion()
+        return None if name is None else self.folder / name

@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, JsonValue, Secret, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from catalog.images.addresses import Network, parse_networks
 from ponder.finetuning.promotion import PromotionConfig
-from ponder.registry import REGISTRY, Registry
+from ponder.ranking.promotion import RankerPromotionConfig
+from ponder.registry import REGISTRY, RankerRegistry, Registry
 
 MASK = "******"
 """In place of a secret."""
@@ -67,7 +69,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".ponder")
     """Folder of whatever is not given an address of its own: lake, Milvus Lite, vectors for exact
-    search, features, ranker, reports, fine-tunes, registered versions, evaluation sets."""
+    search, features, rankers, reports, fine-tunes, registered versions, evaluation sets."""
 
     lake: str = ""
     """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
@@ -172,6 +174,10 @@ class Settings(BaseSettings):
     """What a fine-tuned version must reach to become the champion. In a file a table, in a variable
     a JSON object, or a variable for each threshold, e.g. `PONDER_PROMOTION__MAX_LOSS`."""
 
+    ranker_promotion: RankerPromotionConfig = RankerPromotionConfig()
+    """What a newly trained ranker must reach to take the champion's place, as of `promotion`, e.g.
+    `PONDER_RANKER_PROMOTION__MIN_REQUESTS`."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -221,10 +227,9 @@ class Settings(BaseSettings):
         """Where match features are exported to."""
         return self.home / "features"
 
-    @property
-    def ranker_folder(self) -> Path:
-        """Where the trained ranker is kept."""
-        return self.home / "ranker"
+    def rankers(self, version: str) -> RankerRegistry:
+        """Return the trained rankers that read features of an embedder version."""
+        return RankerRegistry(self.home / "rankers" / quote(version, safe=""))
 
     @property
     def reports_folder(self) -> Path:

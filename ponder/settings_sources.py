@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from ponder.finetuning.promotion import PromotionConfig
+from ponder.ranking.promotion import RankerPromotionConfig
 from ponder.settings import SECRETS, SETTINGS, Settings, without_password
 
 FILE = "ponder.toml"
@@ -27,7 +28,8 @@ CONFIG_VARIABLE = "PONDER_CONFIG"
 
 PREFIX, NESTED = "PONDER_", "__"
 
-NESTABLE = ("lake_options", "kafka_security", "promotion")
+THRESHOLDS = {"promotion": PromotionConfig, "ranker_promotion": RankerPromotionConfig}
+NESTABLE = ("lake_options", "kafka_security", *THRESHOLDS)
 """The settings whose keys may be given by variables of their own."""
 
 DEFAULT = "default"
@@ -84,7 +86,7 @@ class SettingsSources:
         if wrong["type"] == "value_error":
             return f"{place}: {key} cannot be read: {said}"
         if wrong["type"] == "unexpected_keyword_argument":
-            parts = [field.name for field in fields(PromotionConfig)]
+            parts = [field.name for field in fields(THRESHOLDS[name])]
             return f"{place}: {_unknown(f'part of {name}', inside[-1], parts)}"
         if wrong["type"] == "dict_type":
             return f"{place}: {key} must be a table, or in a variable a JSON object"

@@ -6,7 +6,7 @@ seen (`evaluation.leave_last_out`).
 Shape legend: U = users, N = rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +17,11 @@ from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from evaluation.leave_last_out import held_out_requests, leave_last_out
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
-from features.centred_embeddings import CentredEmbeddings
+from features.centred_embeddings import CentredEmbeddings, Centring
 from features.log import Log
 from features.table import FeatureTable, build_features
 from ranker.config import RankerConfig
-from ranker.experiment import FEATURE_GROUPS
+from ranker.experiment import VARIANTS
 from ranker.model import Ranker
 from ranker.training import train
 
@@ -42,7 +42,7 @@ class LeftOutReport:
     num_train_requests: int
 
     num_trees: dict[str, int]
-    """Variant -> trees kept by early stopping."""
+    """Variant -> trees of all members."""
 
     metrics: dict[str, dict[str, Interval]]
     """Variant -> metric -> mean over the users."""
@@ -72,10 +72,10 @@ def evaluate_left_out(
         progress: told how many more users were ranked for.
     """
     rankers = {
-        name: train(table, feature_groups=groups, config=config)
-        for name, groups in FEATURE_GROUPS.items()
+        name: train(table, feature_groups=variant.groups, config=config)
+        for name, variant in VARIANTS.items()
     }
-    ranks = _held_out_ranks(log, table, rankers, progress)
+    ranks = held_out_ranks(log, table.centring, rankers, progress)
     values = {name: measure(Rankings.of_places(rank_U), METRICS) for name, rank_U in ranks.items()}
     baseline, *others = values
     last = list(rankers.values())[-1]
@@ -86,7 +86,7 @@ def evaluate_left_out(
         num_candidates=len(log.candidates),
         num_train_rows=len(table.frame),
         num_train_requests=table.num_requests,
-        num_trees={name: ranker.booster.num_trees() for name, ranker in rankers.items()},
+        num_trees={name: ranker.num_trees for name, ranker in rankers.items()},
         metrics={
             name: {m: bootstrap_mean(scores[m], seed=seed) for m in METRICS}
             for name, scores in values.items()
@@ -102,12 +102,25 @@ def evaluate_left_out(
     )
 
 
-def _held_out_ranks(
-    log: Log, table: FeatureTable, rankers: dict[str, Ranker], progress: Callable[[int], None]
+def held_out_ranks(
+    log: Log,
+    centring: Centring,
+    rankers: Mapping[str, Ranker],
+    progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
-    """Rank every user's held-out item by each ranker, from 1; ties go to the smaller id."""
+    """Rank every user's held-out item by each ranker, from 1; ties go to the smaller id.
+
+    Args:
+        log: whose last liked items are held out.
+        centring: of all these rankers.
+        rankers: by name.
+        progress: told how many more users were ranked for.
+
+    Returns:
+        By name of the ranker [U] ranks, in order of user ids.
+    """
     train_events, held_out = leave_last_out(log.events, candidate_items=log.candidates)
-    centred = CentredEmbeddings.of(log.vectors, table.centring)
+    centred = CentredEmbeddings.of(log.vectors, centring)
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in rankers}
     for start in range(0, len(held_out), USERS_AT_ONCE):
         users = held_out.slice(start, USERS_AT_ONCE)

@@ -1,97 +1,105 @@
-"""Train a ranker: LightGBM's LambdaMART over a feature table."""
+"""Train a ranker: LightGBM over a feature table, several models whose mean is the score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightgbm
 import numpy as np
 import polars as pl
 
-from features.requests import REQUEST_KEY, numbered, requests_of
 from features.schema import FeatureGroup, names_of
 from features.table import FeatureTable
 from ranker.config import RankerConfig
-from ranker.model import Ranker, feature_matrix
-
-MAX_GROUP_ROWS = 10_000
-"""LightGBM stops on a larger one: `kMaxPosition`, where its table of discounts ends
-(https://github.com/microsoft/LightGBM/blob/master/src/metric/dcg_calculator.cpp)."""
+from ranker.model import Ranker, TrainedOn, feature_columns
+from ranker.training_rows import check_rows, group_sizes, shuffled
 
 
 def train(
     table: FeatureTable,
     *,
-    feature_groups: Sequence[FeatureGroup] = ("context", "match"),
+    feature_groups: Sequence[FeatureGroup] | None = None,
     config: RankerConfig | None = None,
+    data_hash: str = "",
+    callback: Callable[[Any], None] | None = None,
 ) -> Ranker:
-    """Train a ranker of the table's requests by their relevance.
+    """Train a ranker of the table's requests by their relevance, on all of them.
 
-    Rows are put in one order and then shuffled inside each request: LightGBM breaks ties by
-    position, so a table that lists what was clicked first would look learnt when it is not.
+    The columns are handed to LightGBM as they lie in memory, in Arrow's layout, once for all
+    members. What costs a copy is the order of rows, which has to be its own (`shuffled`).
 
     Args:
-        table: with `relevance`, integers from 0 (LightGBM's gain is 2^relevance - 1).
-        feature_groups: which features to use.
+        table: with `relevance`, whole numbers from 0 (LightGBM's gain is 2^relevance - 1), and a
+            column `position` where the effect of places is to be taken off.
+        feature_groups: which features to use; all when None.
         config: the defaults when None.
+        data_hash: of the export that the table was read from; kept with the ranker.
+        callback: given to LightGBM, which calls it after each tree of each member.
 
     Raises:
-        ValueError: a request of more than 10,000 rows, or no features.
+        NothingToLearn: no request has rows of unlike relevance.
+        ValueError: a relevance out of range, a request of more than 10,000 rows, no features, or a
+            constraint on a feature that is not used.
     """
     config = config or RankerConfig()
-    names = names_of(table.features, feature_groups)
+    names = _names(table, feature_groups, config)
+    check_rows(table.frame)
+    data = _dataset(table.frame, names, config)
+    boosters = tuple(
+        lightgbm.train(
+            config.params(num_rows=len(table.frame), member=member, names=names),
+            data,
+            num_boost_round=config.num_rounds,
+            callbacks=[callback] if callback else [],
+        )
+        for member in config.members
+    )
+    return Ranker(
+        boosters, names, table.schema_hash, table.centring, config, _trained_on(table, data_hash)
+    )
+
+
+def _names(
+    table: FeatureTable, feature_groups: Sequence[FeatureGroup] | None, config: RankerConfig
+) -> tuple[str, ...]:
+    groups = {f.group for f in table.features} if feature_groups is None else set(feature_groups)
+    names = tuple(names_of(table.features, groups))
     if not names:
-        raise ValueError(f"feature_groups must name features, got {list(feature_groups)}")
-    _check_group_sizes(table.frame)
-    rows = _shuffled(table.frame, config.seed)
-    fitted, held_out = _newest_out(rows, config.validation_share)
-    data = _dataset(fitted, names)
-    stopping: dict[str, Any] = {}
-    if len(held_out):
-        stopping = {
-            "valid_sets": [data.create_valid(**_arrays(held_out, names))],
-            "callbacks": [lightgbm.early_stopping(config.early_stopping_rounds, verbose=False)],
-        }
-    booster = lightgbm.train(config.params(), data, num_boost_round=config.num_rounds, **stopping)
-    if stopping:  # keep only the trees up to the best round, so that saved and live are equal
-        booster = lightgbm.Booster(
-            model_str=booster.model_to_string(num_iteration=booster.best_iteration)
-        )
-    return Ranker(booster, tuple(names), table.schema_hash, table.centring, config)
+        raise ValueError(f"feature_groups must name features, got {sorted(groups)}")
+    if unknown := sorted(set(config.monotone) - {f.name for f in table.features}):
+        raise ValueError(f"monotone must name features of the table, got {unknown}")
+    return names
 
 
-def _check_group_sizes(frame: pl.DataFrame) -> None:
-    large = frame.group_by(REQUEST_KEY).len().filter(pl.col("len") > MAX_GROUP_ROWS)
-    if len(large):
-        first = large.sort(REQUEST_KEY).row(0, named=True)
-        raise ValueError(
-            f"a request must have at most {MAX_GROUP_ROWS} rows to train on, got {first['len']} in "
-            f"{first['request_id']!r} and more in {len(large) - 1} others; sample its negatives"
-        )
+def _dataset(frame: pl.DataFrame, names: tuple[str, ...], config: RankerConfig) -> lightgbm.Dataset:
+    rows = shuffled(frame, config.seed)
+    return lightgbm.Dataset(
+        feature_columns(rows, names),
+        label=_labels(rows, config),
+        group=group_sizes(rows),
+        position=_positions(rows, config),
+        feature_name=list(names),
+        params=config.params(num_rows=len(rows), member=0, names=names),
+    )
 
 
-def _shuffled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Order requests by time, and rows of each as only the seed decides."""
-    by_request = ("ts", "request_id", "user_id")
-    ordered = frame.sort(*by_request, "item_id")
-    shuffle = pl.Series("shuffle", np.random.default_rng(seed).permutation(len(ordered)))
-    return ordered.with_columns(shuffle).sort(*by_request, "shuffle").drop("shuffle")
+def _labels(rows: pl.DataFrame, config: RankerConfig) -> np.ndarray:
+    relevance = rows["relevance"].cast(pl.Float32).to_numpy()
+    return relevance if config.objective == "lambdarank" else (relevance > 0).astype(np.float32)
 
 
-def _newest_out(rows: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    requests = requests_of(rows)
-    first_out = len(requests) - round(share * len(requests))
-    place = numbered(rows)["request"]
-    return rows.filter(place < first_out), rows.filter(place >= first_out)
+def _positions(rows: pl.DataFrame, config: RankerConfig) -> np.ndarray | None:
+    """Return [N] i32 place of each row, those that were not shown in a list at one of their own."""
+    if not config.position_bias or config.objective == "binary" or "position" not in rows.columns:
+        return None
+    return rows["position"].cast(pl.Int32).fill_null(-1).to_numpy()
 
 
-def _dataset(rows: pl.DataFrame, names: Sequence[str]) -> lightgbm.Dataset:
-    return lightgbm.Dataset(**_arrays(rows, names), feature_name=list(names))
-
-
-def _arrays(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
-    run = pl.struct(REQUEST_KEY).rle()
-    return {
-        "data": feature_matrix(rows, names),
-        "label": rows["relevance"].to_numpy(),
-        "group": rows.select(run.struct.field("len")).to_series().to_numpy(),
-    }
+def _trained_on(table: FeatureTable, data_hash: str) -> TrainedOn:
+    first, last = table.frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
+    return TrainedOn(
+        data_hash=data_hash,
+        num_rows=len(table.frame),
+        num_requests=table.num_requests,
+        first_ts=first,
+        last_ts=last,
+    )

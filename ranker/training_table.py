@@ -18,15 +18,11 @@ from features.log import Log
 from features.pages import PageCounts, Pages, pages_of
 from features.requests import requests_of
 from features.table import FeatureTable, build_features
-from ranker.training import MAX_GROUP_ROWS
+from ranker.training_rows import MAX_GROUP_ROWS, NothingToLearn
 
 TEST_SHARE = 0.2
 
 Protocol = Literal["impressions", "leave_last_out"]
-
-
-class NothingToLearn(ValueError):
-    """The log holds no choice that a ranker could learn from: no events, or too few."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,7 +56,7 @@ class Recommender:
     def __init__(
         self,
         recall: Recall,
-        ranker_of: Callable[[], Ranker],
+        ranker_of: Callable[[str], Ranker],
         log_of: LogOf,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -65,9 +65,9 @@ class Recommender:
 
         Args:
             recall: finds the candidates.
-            ranker_of: the ranker in use; called for each request, so it should remember the one
-                it has loaded. It raises FileNotFoundError when none was trained, and ValueError
-                when what was saved cannot be used.
+            ranker_of: the ranker in use of an embedder version; called for each request, so it
+                should remember the one it has loaded. It raises FileNotFoundError when none was
+                promoted, and ValueError when what was saved cannot be used.
             log_of: reads what the features of a request are made from.
             now: the moment that features describe, with a time zone.
         """
@@ -94,11 +94,11 @@ class Recommender:
             Unavailable: no version is live, or no ranker is trained.
         """
         started = time.perf_counter()
-        ranker = self._ranker()
         options = RecallOptions(
             top_k=max(top_k, NUM_CANDIDATES), filter=filter, exclude_seen="liked", strict=True
         )
         found = self._recall.by_user(user_id, options)
+        ranker = self._ranker(found.version)
         try:
             ranker.check(schema_hash(feature_schema()), found.version)
         except ValueError as error:
@@ -107,12 +107,13 @@ class Recommender:
         took_ms = 1000 * (time.perf_counter() - started)
         return Recommendations(frame=frame, version=found.version, took_ms=took_ms)
 
-    def _ranker(self) -> Ranker:
+    def _ranker(self, version: str) -> Ranker:
         try:
-            return self._ranker_of()
+            return self._ranker_of(version)
         except FileNotFoundError as error:
             raise Unavailable(
-                "no ranker is trained; run ponder features and ponder rank"
+                f"no ranker of version {version!r} is in use; run ponder features and ponder "
+                "ranker train"
             ) from error
         except ValueError as error:
             raise RankerMismatch(str(error)) from error

@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from ponder.cli import config, dead_letters, embedder, events, lake, models
+from ponder.cli import config, dead_letters, embedder, events, lake, models, ranker
 from ponder.cli.bazaar import bazaar
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
 from ponder.cli.evaluate import evaluate
+from ponder.cli.features import features
 from ponder.cli.finetune import finetune
 from ponder.cli.index import drop, index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
 from ponder.cli.nano import nano
-from ponder.cli.rank import features, rank
 from ponder.cli.recall import recall, serve
 from ponder.cli.recommend import recommend
 from ponder.cli.run import demo, report, run
@@ -35,12 +35,13 @@ app.add_typer(events.app, name="events")
 app.add_typer(lake.app, name="lake")
 app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")
+app.add_typer(ranker.app, name="ranker")
 app.add_typer(config.app, name="config")
 
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),
     *(index, validate, promote, rollback, drop),
-    *(features, rank, evaluate, recall, recommend, serve),
+    *(features, evaluate, recall, recommend, serve),
     *(backfill, audit, status, run, demo, report),
 )
 for command in COMMANDS:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ponder.cli import evaluate as evaluate_cli
-from ponder.cli import rank as rank_cli
+from ponder.cli import ranker as ranker_cli
 from ponder.cli.embed import embed_all
 from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, SnapshotOption
 from ponder.cli.terminal import bar, failures, line, out, show
@@ -99,8 +99,8 @@ def _rank(settings: Settings) -> dict[str, Any]:
     except NothingToLearn as nothing:
         return {"rank": {"nothing to rank": str(nothing)}}
     with bar("rank") as progress:
-        report = train_ranker(settings, progress=progress)
-    return {"features": features, "rank": rank_cli.headline(report)}
+        trained = train_ranker(settings, progress=progress)
+    return {"features": features, "rank": ranker_cli.metrics_by_variant(trained.report)}
 
 
 def demo(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from features.pages import PageCounts
 from ponder.settings import Settings
 from ponder.steps.rank import read_log
-from ranker.training_table import NothingToLearn, Protocol, training_table
+from ranker.training_rows import NothingToLearn
+from ranker.training_table import Protocol, training_table
 
 __all__ = ["ExportedFeatures", "NothingToLearn", "export_features"]
 

@@ -25,6 +25,7 @@ from ponder.wiring.vectors import known_vectors
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
+    from ranker.model import Ranker
     from recall.catalogue_store import CatalogueStore
     from recall.search import Recall
     from recall.vector_search import VectorSearch
@@ -130,12 +131,28 @@ def _model_of(settings: Settings, version: str) -> str:
 
 
 def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
-    """Open recommendations over recall, with the latest ranker and the lake's log."""
-    from ranker.saved import SavedRanker
+    """Open recommendations over recall, with each version's champion and the lake's log."""
     from serving.recommend import Recommender
 
-    saved = SavedRanker(settings.ranker_folder)
-    return Recommender(recall, saved.latest, log_reader(open_lake(settings)))
+    return Recommender(recall, champions(settings), log_reader(open_lake(settings)))
+
+
+def champions(settings: Settings) -> Callable[[str], "Ranker"]:
+    """Return the ranker in use of an embedder version, read again when another is promoted.
+
+    The function raises FileNotFoundError before the first is promoted, and ValueError when what was
+    saved cannot be used.
+    """
+    from ranker.saved import SavedRanker
+
+    saved: dict[str, SavedRanker] = {}
+
+    def champion_of(version: str) -> "Ranker":
+        if version not in saved:
+            saved[version] = SavedRanker(settings.rankers(version).champion_folder)
+        return saved[version].latest()
+
+    return champion_of
 
 
 def open_state(settings: Settings, recall: "Recall") -> "State":

@@ -194,7 +194,7 @@ def test_landing_says_so_when_there_is_nothing_to_land(nightly, monkeypatch):
 def test_a_night_without_anything_to_rank_skips_the_ranker(nightly, monkeypatch):
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from ranker.training_table import NothingToLearn
+    from ranker.training_rows import NothingToLearn
 
     def export(settings):
         raise NothingToLearn("the lake's events hold no requests to learn from")

@@ -15,7 +15,7 @@ NUM_ITEMS, NUM_USERS, DIM = 150, 30, 8
 
 
 @pytest.fixture(scope="session")
-def preference_table():
+def preference_world():
     """400 requests of 10 items; the two nearest to the user's taste vector are clicked."""
     rng = np.random.default_rng(0)
     item_vectors, preferences = rng.normal(size=(NUM_ITEMS, DIM)), rng.normal(size=(NUM_USERS, DIM))
@@ -48,5 +48,12 @@ def preference_table():
             "model_version": "v1",
         }
     )
+    return events, items, embeddings
+
+
+@pytest.fixture(scope="session")
+def preference_table(preference_world):
+    """The features of its requests."""
+    events, items, embeddings = preference_world
     pages = pages_of(events)
     return build_features(pages.impressions, pages.events, items, embeddings)

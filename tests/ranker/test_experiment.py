@@ -18,7 +18,8 @@ def report(preference_table):
     return run_experiment(
         preference_table,
         split=TimeSplit(at=at),
-        config=RankerConfig(num_rounds=20, num_leaves=7, learning_rate=0.2),
+        config=RankerConfig(num_rounds=20, learning_rate=0.2, num_members=1),
+        num_seeds=2,
         num_resamples=100,
     )
 

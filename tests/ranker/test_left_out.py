@@ -13,7 +13,7 @@ from ranker.left_out import evaluate_left_out
 from ranker.training_table import training_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0)
+TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, num_members=1)
 
 
 def items(num_items):

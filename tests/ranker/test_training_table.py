@@ -7,7 +7,8 @@ import pytest
 
 from catalog.lake.tables import EVENTS, ITEMS
 from features.log import Log
-from ranker.training import MAX_GROUP_ROWS, train
+from ranker.training import train
+from ranker.training_rows import MAX_GROUP_ROWS
 from ranker.training_table import newest, training_table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

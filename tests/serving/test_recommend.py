@@ -96,7 +96,7 @@ def recall(index, rows, encoder):
 def ranker():
     impressions = pages_of(LOG.events).impressions
     table = build_features(impressions, LOG.events, LOG.items, LOG.vectors)
-    return train(table, config=RankerConfig(num_rounds=10, min_data_in_leaf=5, validation_share=0))
+    return train(table, config=RankerConfig(num_rounds=10, min_data_in_leaf=5, num_members=1))
 
 
 def recommender(recall, ranker_of):
@@ -122,7 +122,7 @@ def test_items_come_in_the_rankers_order_ties_by_id(recall):
     unseen = recall.by_user("u0", RecallOptions(top_k=NUM_ITEMS, exclude_seen="liked")).frame
     one, two, *others = unseen["item_id"]
     by_hand = HandRanker({two: 5.0, others[-1]: 4.0, one: -1.0})
-    found = recommender(recall, lambda: by_hand).recommend("u0", top_k=NUM_ITEMS).frame
+    found = recommender(recall, lambda version: by_hand).recommend("u0", top_k=NUM_ITEMS).frame
     assert found["item_id"].to_list() == [two, others[-1], *sorted(others[:-1]), one]
     assert found["rank"].to_list() == list(range(1, len(unseen) + 1))
     assert found["score"].to_list() == [5.0, 4.0, *[0.0] * (len(others) - 1), -1.0]
@@ -131,7 +131,7 @@ def test_items_come_in_the_rankers_order_ties_by_id(recall):
 
 
 def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ranker):
-    found = recommender(recall, lambda: ranker).recommend("u1", top_k=NUM_ITEMS).frame
+    found = recommender(recall, lambda version: ranker).recommend("u1", top_k=NUM_ITEMS).frame
     asked = found.select(
         "item_id",
         request_id=pl.lit("r"),
@@ -148,31 +148,35 @@ def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ran
 
 def test_what_was_liked_is_not_recommended_and_a_filter_holds(recall, ranker):
     liked = set(positive_events(LOG.events, config=HistoryConfig()).filter(user_id="u2")["item_id"])
-    found = recommender(recall, lambda: ranker).recommend("u2", top_k=NUM_ITEMS)
+    found = recommender(recall, lambda version: ranker).recommend("u2", top_k=NUM_ITEMS)
     assert set(found.frame["item_id"]) == set(IDS) - liked
     two = Filter(include_ids=tuple(sorted(set(IDS) - liked)[:2]))
-    few = recommender(recall, lambda: ranker).recommend("u2", filter=two)
+    few = recommender(recall, lambda version: ranker).recommend("u2", filter=two)
     assert set(few.frame["item_id"]) == set(two.include_ids)
-    none = recommender(recall, lambda: ranker).recommend("u2", filter=Filter(include_ids=()))
+    none = recommender(recall, lambda version: ranker).recommend(
+        "u2", filter=Filter(include_ids=())
+    )
     assert none.frame.is_empty()
 
 
-def nothing_saved():
+def nothing_saved(version):
     raise FileNotFoundError("manifest.json")
 
 
-def spoilt():
+def spoilt(version):
     raise ValueError("model.txt must be the model its manifest describes")
 
 
 @pytest.mark.parametrize("user_id", ["idle", "nobody"])
 def test_a_user_without_a_history_is_not_found(recall, ranker, user_id):
     with pytest.raises(NotFound, match=f"user '{user_id}' has no history"):
-        recommender(recall, lambda: ranker).recommend(user_id)
+        recommender(recall, lambda version: ranker).recommend(user_id)
 
 
 def test_without_a_ranker_nothing_is_recommended(recall):
-    with pytest.raises(Unavailable, match="no ranker is trained; run ponder features and ponder"):
+    with pytest.raises(
+        Unavailable, match="no ranker of version 'v1' is in use; run ponder features and"
+    ):
         recommender(recall, nothing_saved).recommend("u0")
     with pytest.raises(RankerMismatch, match="the model its manifest describes"):
         recommender(recall, spoilt).recommend("u0")
@@ -181,15 +185,15 @@ def test_without_a_ranker_nothing_is_recommended(recall):
 def test_a_ranker_of_another_version_or_schema_is_refused(recall, ranker):
     other = replace(ranker, centring=replace(ranker.centring, model_version="v0"))
     with pytest.raises(RankerMismatch, match="features of embedder 'v0', got 'v1'; train a ranker"):
-        recommender(recall, lambda: other).recommend("u0")
+        recommender(recall, lambda version: other).recommend("u0")
     other = replace(ranker, schema_hash="0123")
     with pytest.raises(RankerMismatch, match="must get features of schema 0123"):
-        recommender(recall, lambda: other).recommend("u0")
+        recommender(recall, lambda version: other).recommend("u0")
 
 
 def test_a_number_of_items_out_of_range_is_refused(recall, ranker):
     with pytest.raises(InvalidQuery, match="top_k must be"):
-        recommender(recall, lambda: ranker).recommend("u0", top_k=1001)
+        recommender(recall, lambda version: ranker).recommend("u0", top_k=1001)
 
 
 def client_of(recall, ranker_of):
@@ -197,10 +201,10 @@ def client_of(recall, ranker_of):
 
 
 def test_recommendations_come_over_http(recall, ranker):
-    with client_of(recall, lambda: ranker) as client:
+    with client_of(recall, lambda version: ranker) as client:
         reply = client.post("/v1/recommend", json={"user_id": "u3", "top_k": 3}).json()
         metrics = client.get("/metrics").text
-    expected = recommender(recall, lambda: ranker).recommend("u3", top_k=3)
+    expected = recommender(recall, lambda version: ranker).recommend("u3", top_k=3)
     assert reply.pop("took_ms") > 0
     assert reply == {"version": "v1", "candidates": expected.frame.to_dicts()}
     assert 'recommend_answers_total{outcome="ok"} 1.0' in metrics
@@ -214,7 +218,7 @@ def test_recommendations_come_over_http(recall, ranker):
         ({"user_id": "u0", "top_k": 0}, nothing_saved, 422, "invalid_request"),
         ({"user_id": "u0"}, nothing_saved, 503, "unavailable"),
         ({"user_id": "u0"}, spoilt, 409, "ranker_mismatch"),
-        ({"user_id": "nobody"}, lambda: SimpleNamespace(), 404, "not_found"),
+        ({"user_id": "nobody"}, lambda version: SimpleNamespace(), 404, "not_found"),
     ],
 )
 def test_why_nothing_is_recommended_is_told_over_http(recall, query, ranker_of, status, kind):
@@ -229,7 +233,7 @@ def test_a_service_without_a_recommender_has_no_such_address(recall):
 
 
 def test_every_field_is_described_in_openapi(recall, ranker):
-    with client_of(recall, lambda: ranker) as client:
+    with client_of(recall, lambda version: ranker) as client:
         schemas = client.get("/openapi.json").json()["components"]["schemas"]
     ours = {
         *("RecallRequest", "RecallReply", "Candidate", "Filter", "Range"),

@@ -52,7 +52,7 @@ def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
     """
     held = deployment_snapshot(settings)
     recall = _measurement(settings, "recall", "ponder evaluate --queries DATA/queries.jsonl")
-    ranking = _measurement(settings, "ranking", "ponder features && ponder rank")
+    ranking = _measurement(settings, "ranking", "ponder features && ponder ranker train")
     page = {
         "now": now or datetime.now(UTC),
         "held": held,

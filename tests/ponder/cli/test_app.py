@@ -42,7 +42,7 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["recall", "mugs"], "no model version is live"),
         (["rollback"], "a rollback needs"),
         (["drop", "v9"], "version 'v9' must have a collection"),
-        (["recommend", "u17"], "no ranker is trained; run ponder features and ponder rank"),
+        (["recommend", "u17"], "no model version is live"),
         (["backfill", "--from", "0"], "set PONDER_KAFKA"),
         (["backfill", "--from", "5", "--to", "2"], "start must lie before end"),
         (["dead-letters", "show", "items", "0", "7"], "there is no dead letter of 'items'"),
@@ -50,7 +50,10 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["lake", "vacuum", "--days", "6"], "at least 168 hours must be kept, got 144"),
         (["lake", "history", "itmes"], "must be one of items, events"),
         (["--model", "./nowhere", "plan"], "does not exist"),
-        (["rank"], "export first"),
+        (["ranker", "train"], "export first"),
+        (["ranker", "promote", "x"], "has no version 'x'; registered: none"),
+        (["ranker", "interleaving", "nowhere.txt"], "must end in .jsonl, .csv, .parquet"),
+        (["ranker", "experiment"], "export first"),
     ],
 )
 def test_a_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(tmp_path, arguments, reason):

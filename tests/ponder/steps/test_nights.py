@@ -230,7 +230,8 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
     assert exported.num_rows == len(shown)
     ranked = train_ranker(settings)
-    assert set(ranked.overall.metrics) == {"without match", "with match"}
+    assert ranked.promoted, ranked.checks
+    assert set(ranked.report.overall.metrics) == {"without match", "with match"}
     evaluated = evaluate(settings, folder / "queries.jsonl")
     assert set(evaluated.queries.policies) == {"never", "auto", "always"}
     assert evaluated.queries.policies["never"].reason_rate == 0
@@ -286,7 +287,8 @@ def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, ni
 
 def _is_ordered_by_the_whole_log(settings, user, answer):
     """Compares with features made from the whole lake at once, now, a moment later."""
-    log, ranker = read_log(settings), load_ranker(settings.ranker_folder)
+    log, rankers = read_log(settings), settings.rankers(answer.version)
+    ranker = load_ranker(rankers.path("champion"))
     asked = pl.DataFrame({"item_id": [found.item_id for found in answer.candidates]}).with_columns(
         request_id=pl.lit("r"), user_id=pl.lit(user), ts=pl.lit(datetime.now(UTC)).cast(TIME)
     )
@@ -298,8 +300,11 @@ def _is_ordered_by_the_whole_log(settings, user, answer):
 
 def test_without_a_ranker_recommending_says_what_to_run(settings, folder, night):
     night(settings, folder)
-    with pytest.raises(RuntimeError, match="no ranker is trained; run ponder features and ponder"):
-        recommend(settings, "u0")
+    user = open_lake(settings).read(EVENTS).filter(action="click")["user_id"].sort()[0]
+    with pytest.raises(
+        RuntimeError, match=r"no ranker of version .* is in use; run ponder features and"
+    ):
+        recommend(settings, user)
 
 
 def test_a_version_that_is_not_live_can_be_dropped(settings, folder, night):
