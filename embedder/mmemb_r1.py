@@ -39,6 +39,13 @@ class EmbedderConfig:
     """`auto` lets the gate decide, `always` reasons about every input, `never` about none,
     `silent` answers all silently, where the version has learnt to."""
 
+    query_theta: float | None = None
+    """From this gate probability on `auto` reasons about a query; above 1: about none. None: from
+    the version's own theta on."""
+
+    item_theta: float | None = None
+    """The same of items, whose vectors are stored: it is part of the id that they carry."""
+
     batch_tokens: int | None = None
     """Most tokens of a batch, padding included; it shrinks by itself where memory runs out. None:
     768 on a CPU, 16,384 on a GPU."""
@@ -90,7 +97,9 @@ class MMEmbR1(BaseEncoder):
         self._config = config
         self._require(config.policy)
         self._engine = _engine(checkpoint, config, decoder)
-        self.version = version_id(checkpoint.folder, checkpoint.manifest, config.policy)
+        self.version = version_id(
+            checkpoint.folder, checkpoint.manifest, config.policy, item_theta=config.item_theta
+        )
         self.dim: int = checkpoint.hidden_size
 
     @classmethod
@@ -154,7 +163,8 @@ class MMEmbR1(BaseEncoder):
         if policy == "silent" and not may_be_silent:
             policy = "never"  # the version is silent on the other side alone
         instruction = manifest.instruction(side)
-        task = Task(side, instruction, policy, deadline, max_new_tokens, may_be_silent)
+        theta = self._config.query_theta if side == "query" else self._config.item_theta
+        task = Task(side, instruction, policy, deadline, max_new_tokens, may_be_silent, theta)
         return self._engine.answers(contents, task)
 
     def _require(self, policy: Policy) -> None:

@@ -211,14 +211,23 @@ def _is_text_pair(value: Any) -> bool:
     return False
 
 
-def configured_version(model: str, policy: Policy) -> str:
+def configured_version(model: str, policy: Policy, *, item_theta: float | None = None) -> str:
     """Return the identity of a model under a policy, without loading its weights."""
     folder = resolve(model)
-    return version_id(folder, read_manifest(folder), policy)
+    return version_id(folder, read_manifest(folder), policy, item_theta=item_theta)
 
 
-def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
-    """Return name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`."""
+def version_id(
+    folder: Path, manifest: Manifest, policy: Policy, *, item_theta: float | None = None
+) -> str:
+    """Return name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`.
+
+    Args:
+        folder: of the version.
+        manifest: how it is used.
+        policy: who reasons.
+        item_theta: of the gate where items are embedded, if that is not the manifest's own.
+    """
     digest = hashlib.blake2b(digest_size=6)
     code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
     settings = asdict(manifest) | {"policy": policy} | code
@@ -226,6 +235,8 @@ def version_id(folder: Path, manifest: Manifest, policy: Policy) -> str:
     for name in ("silent", "readout"):  # one that has neither keeps the id that it had before them
         if getattr(manifest, name) == _DEFAULTS[name]:
             del settings[name]
+    if item_theta is not None:
+        settings["item_theta"] = item_theta
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in _content_files(folder):
         digest.update(path.name.encode())

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, JsonValue, Secret, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    Secret,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from catalog.images.addresses import Network, parse_networks
+from embedder.reasoning_budget import parse_budget
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.ranking.promotion import RankerPromotionConfig
 from ponder.registry import REGISTRY, RankerRegistry, Registry
@@ -48,6 +57,13 @@ def _names(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _budget(value: str) -> str:
+    """A budget that can be read, or none."""
+    if value:
+        parse_budget(value)
+    return value
 
 
 class Settings(BaseSettings):
@@ -143,6 +159,14 @@ class Settings(BaseSettings):
     policy: Literal["auto", "always", "never", "silent"] = "auto"
     """Whether the embedder reasons: `auto` (the gate decides), `always`, `never`, or `silent`,
     which needs a version with a silent mode."""
+
+    query_budget: Annotated[str, AfterValidator(_budget)] = ""
+    """What reasoning about queries may cost: a share of them, `30%`, or a mean time, `5ms`; the
+    gate's theta is read off what `ponder embedder report` measured. Empty: the version's own
+    theta. Only policy `auto` looks at it."""
+
+    item_budget: Annotated[str, AfterValidator(_budget)] = ""
+    """The same of items. The theta that it gives is part of the vectors' version."""
 
     reasoner: str = "self"
     """Who writes the rationales: `self`, the embedder; `model:` and a folder or hub id, a local
@@ -240,6 +264,11 @@ class Settings(BaseSettings):
     def registry(self) -> Registry:
         """The fine-tuned versions."""
         return Registry(self.home / "models")
+
+    @property
+    def gates_folder(self) -> Path:
+        """Where it is kept what gates said about the deployment's own queries and items."""
+        return self.home / "gates"
 
     @property
     def finetune_base(self) -> str:

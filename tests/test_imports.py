@@ -38,6 +38,7 @@ FLOORS = {
     ),
     "embedder": (
         "embedder.content",
+        "embedder.reasoning_budget",
         "embedder.base_encoder",
         "embedder.prompting",
         "embedder.version",
@@ -61,6 +62,7 @@ FLOORS = {
         "ponder.registry",
         "ponder.finetuning.promotion",
         "ponder.ranking.promotion",
+        "ponder.gate_measurements",
         "ponder.settings",
         "ponder.settings_sources",
         "ponder.rationales",
@@ -99,6 +101,7 @@ OWNER = {
 TORCH_FREE = (
     "embedder.content",
     "embedder.base_encoder",
+    "embedder.reasoning_budget",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.prompting.images",

@@ -99,6 +99,7 @@ class Engine:
                 policy=task.policy,
                 keep_past=self._decoder.needs_past,
                 may_be_silent=task.may_be_silent,
+                theta=task.theta,
             )
         except Exception as error:
             if is_device_lost(error):

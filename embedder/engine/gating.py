@@ -66,6 +66,9 @@ class Task:
     may_be_silent: bool = False
     """Whether the version has a silent mode on this side."""
 
+    theta: float | None = None
+    """Policy `auto` reasons from this probability on; None: the version's own."""
+
 
 class Decoder(Protocol):
     """Reasons about the contents that the gate sends to it: the model itself, or another one."""
@@ -125,6 +128,7 @@ class Gate:
         policy: Policy,
         keep_past: bool,
         may_be_silent: bool = False,
+        theta: float | None = None,
     ) -> list[Gated]:
         """Encode a batch directly or silently and decide who reasons; those that do come last.
 
@@ -133,7 +137,9 @@ class Gate:
             policy: `auto` lets the gate decide, the others overrule it.
             keep_past: keep the keys and values of the prompts that reason.
             may_be_silent: whether the gate chooses among three actions; `silent` needs that.
+            theta: in place of the version's own.
         """
+        theta = self._theta if theta is None else theta
         answer = self._answer(policy)
         is_kept = keep_past and policy in ("auto", "always")
         read = self._prefill(
@@ -143,7 +149,7 @@ class Gate:
             keep_past=is_kept or (may_be_silent and policy == "auto") or not answer,
         )
         actions = [
-            chosen_action(gate[1], sum(gate[2:], 0.0), policy=policy, theta=self._theta)
+            chosen_action(gate[1], sum(gate[2:], 0.0), policy=policy, theta=theta)
             for gate in read.gates
         ]
         is_read = bool(answer) and policy == "silent"

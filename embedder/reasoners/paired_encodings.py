@@ -11,6 +11,7 @@ import numpy as np
 
 from embedder.content import Encoding, Policy, reasons
 from embedder.reasoners.reasoner import Rationale
+from embedder.reasoning_budget import MeasuredGate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +39,16 @@ class PairedEncodings:
 
     num_fallbacks: int
     """Contents for which no rationale could be had."""
+
+    @property
+    def measured_gate(self) -> MeasuredGate:
+        """What the gate said, and what each mode took."""
+        num = len(self.gate_N)
+        return MeasuredGate(
+            probabilities=tuple(self.gate_N.tolist()),
+            direct_ms=1000 * self.direct_s / num,
+            reasoned_ms=1000 * self.reasoned_s / num,
+        )
 
     def reasons(self, policy: Policy, *, theta: float) -> np.ndarray:
         """Return [N] whether each content is reasoned about under a policy."""

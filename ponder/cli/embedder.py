@@ -1,14 +1,16 @@
 """`ponder embedder`: what is to be known about an embedder, and how it is handed on."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, out, show
+from ponder.gate_measurements import theta_for
 from ponder.reports.html.formatting import number, percent
+from ponder.wiring.encoder import gated_version
 
 if TYPE_CHECKING:
     from ponder.reports.reasoning.report import ReasoningReport
@@ -37,11 +39,25 @@ def report(
         _policies(measured),
         _pairings(measured),
         _curve(measured),
+        _budgets(measured),
         _sensitivity(measured),
     ):
         out.print(table)
     for finding in measured.findings:
         out.print(f"- {finding}", highlight=False, markup=False)
+
+
+@app.command()
+def theta(
+    context: typer.Context,
+    budget: Annotated[str, typer.Argument(help="A share, 30%, or a mean time, 5ms.")],
+    side: Annotated[Literal["query", "item"], typer.Option(help="Whose budget it is.")] = "query",
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the theta that a budget for reasoning gives, from what the last report measured."""
+    with failures():
+        found = theta_for(context.obj.gates_folder, gated_version(context.obj), side, budget)
+        show({"theta": found, "side": side, "budget": budget}, as_json)
 
 
 @app.command()
@@ -83,6 +99,16 @@ def _curve(measured: "ReasoningReport") -> Table:
             values = (each["ndcg@10"] for each in (point.queries, point.coin, point.both))
             table.add_row(f"{point.theta:g}", *map(percent, rates), *map(number, values))
         last = rates
+    return table
+
+
+def _budgets(measured: "ReasoningReport") -> Table:
+    """What a deployment's `query_budget` and `item_budget` would mean."""
+    columns = ("reasoned about", "theta, queries", "ms a query", "theta, items", "ms an item")
+    table = Table(*columns, title="Theta by budget")
+    for query, item in zip(measured.budgets["query"], measured.budgets["item"], strict=True):
+        values = (query.theta, query.mean_ms, item.theta, item.mean_ms)
+        table.add_row(f"at most {percent(query.share)}", *map(number, values))
     return table
 
 

@@ -37,7 +37,7 @@ REASONING = Recipe(
         "judging.num_negatives": 3,
         "judging.num_others": 64,
         "selection.min_gain": 0.5,
-        "joint.num_steps": 400,
+        "joint.num_steps": 600,
         "joint.batch_size": 64,
         "joint.learning_rate": 1e-3,
         "joint.warmup_steps": 50,
@@ -45,6 +45,7 @@ REASONING = Recipe(
         "joint.train_vision_encoder": False,
         "joint.loss.reason_direct": 0.5,
         "joint.loss.direct_reason": 0.5,
+        "joint.loss.next_token": 3.0,
         "joint.loss.gate": 0.1,
         "joint.loss.false_negative_margin": None,
         "gate.num_steps": 100,
@@ -53,6 +54,7 @@ REASONING = Recipe(
         "gate.num_generations": 8,
         "gate.temperature": 0.3,
         "gate.learning_rate": 5e-5,
+        "gate.rewards.token_cost": 0.3,
     },
 )
 

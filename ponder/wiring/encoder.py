@@ -7,13 +7,14 @@ import functools
 from typing import TYPE_CHECKING
 
 from catalog.lake.lake import Lake
+from ponder.gate_measurements import theta_for
 from ponder.rationales import LakeRationales
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.wiring.stores import revealed
 
 if TYPE_CHECKING:
-    from embedder.content import CatalogueEncoder, Policy
+    from embedder.content import CatalogueEncoder, Policy, Side
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from embedder.reasoners.config import EndpointConfig, LocalConfig
     from embedder.reasoners.encoder import ReasonedEncoder
@@ -31,8 +32,13 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
         return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
     from embedder.mmemb_r1 import EmbedderConfig
 
-    model = settings.registry.model(settings.model)
-    config = EmbedderConfig(model=model, device=settings.device, policy=settings.policy)
+    config = EmbedderConfig(
+        model=settings.registry.model(settings.model),
+        device=settings.device,
+        policy=settings.policy,
+        query_theta=budgeted_theta(settings, "query"),
+        item_theta=budgeted_theta(settings, "item"),
+    )
     reasoner = other_reasoner(settings)
     if reasoner is None:
         return _load_encoder(config)
@@ -118,7 +124,11 @@ def configured_version(settings: Settings) -> str:
         return sentence_version(settings.model.removeprefix(SENTENCE))
     is_registered = settings.model.startswith(REGISTRY)
     version_of = _unchanging_version if is_registered else configured_version
-    version = version_of(settings.registry.model(settings.model), settings.policy)
+    version = version_of(
+        settings.registry.model(settings.model),
+        settings.policy,
+        item_theta=budgeted_theta(settings, "item"),
+    )
     reasoner = other_reasoner(settings)
     if reasoner is None:
         return version
@@ -126,11 +136,28 @@ def configured_version(settings: Settings) -> str:
 
 
 @functools.lru_cache
-def _unchanging_version(folder: str, policy: "Policy") -> str:
+def _unchanging_version(folder: str, policy: "Policy", *, item_theta: float | None = None) -> str:
     """Id of a registered version, hashed once: no file of it ever changes."""
     from embedder.version import configured_version
 
-    return configured_version(folder, policy)
+    return configured_version(folder, policy, item_theta=item_theta)
+
+
+def budgeted_theta(settings: Settings, side: "Side") -> float | None:
+    """Return the theta that the deployment's budget for a side gives; None where it has none.
+
+    Raises:
+        LookupError: the configured model's gate has not been measured here.
+    """
+    budget = settings.query_budget if side == "query" else settings.item_budget
+    if not budget or settings.policy != "auto" or settings.model.startswith(SENTENCE):
+        return None
+    return theta_for(settings.gates_folder, gated_version(settings), side, budget)
+
+
+def gated_version(settings: Settings) -> str:
+    """Return the name under which it is kept what the configured model's gate said."""
+    return configured_version(settings.replace(policy="auto", query_budget="", item_budget=""))
 
 
 def configured_manifest(settings: Settings) -> "Manifest":

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.atomic_file import write_atomically
+from embedder.reasoning_budget import MeasuredGate, ReasoningBudget
+from ponder.gate_measurements import keep_measured_gates
 from ponder.json_form import to_json
 from ponder.reports.reasoning.account import Account, Sensitivity, account, sensitivity
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.wiring.encoder import configured_manifest, open_encoder
+from ponder.wiring.encoder import configured_manifest, gated_version, open_encoder
 
 if TYPE_CHECKING:
     from embedder.content import Content, Side
@@ -18,7 +20,22 @@ if TYPE_CHECKING:
     from embedder.reasoners.paired_encodings import PairedEncodings
     from evaluation.query_sets import QuerySet
 
+BUDGET_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 SENSITIVITY_ITEMS = 500  # of each kind of rationale; the first by id, for cosines need no more
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetPoint:
+    """A budget for reasoning about one side."""
+
+    share: float
+    """Of the inputs, in [0, 1]."""
+
+    mean_ms: float
+    """To encode an input when so many are reasoned about."""
+
+    theta: float
+    """The least one that keeps within it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +50,9 @@ class ReasoningReport(Account):
     sensitivity: dict[str, Sensitivity]
     """query, item -> how much its vectors depend on their rationales."""
 
+    budgets: dict[str, list[BudgetPoint]]
+    """query, item -> what each share of reasoning takes, and the theta that keeps within it."""
+
     findings: list[str]
     """What all of it says, in sentences."""
 
@@ -46,6 +66,8 @@ def embedder_report(
     progress: Progress = ignore_progress,
 ) -> ReasoningReport:
     """Write `reasoning.json` and `reasoning.svg` to a folder; return what the first one holds.
+
+    What the gate said is kept in the deployment, whose budgets for reasoning are then known.
 
     Args:
         settings: names the embedder and its reasoner; the policy of the deployment has no part.
@@ -71,6 +93,11 @@ def embedder_report(
     items = paired_encodings(
         lambda policy: encoder.encode_items(contents, policy=policy, progress=progress)
     )
+    gates: dict[Side, MeasuredGate] = {
+        "query": queries.measured_gate,
+        "item": items.measured_gate,
+    }
+    keep_measured_gates(settings.gates_folder, gated_version(settings), gates)
     theta = configured_manifest(settings).theta
     worth = account(query_set, queries, items, theta=theta, seed=seed)
     sensitivities = _sensitivities(encoder, query_set, queries, items, seed=seed)
@@ -79,6 +106,7 @@ def embedder_report(
         model_version=encoder.version,
         reasoner=encoder.reasoner,
         sensitivity=sensitivities,
+        budgets={side: _budgets(gate) for side, gate in gates.items()},
         findings=findings(worth, sensitivities),
     )
     write_atomically(out / "reasoning.json", to_json(report, indent=1) + "\n")
@@ -86,10 +114,22 @@ def embedder_report(
     return report
 
 
+def _budgets(gate: MeasuredGate) -> list[BudgetPoint]:
+    extra_ms = gate.reasoned_ms - gate.direct_ms
+    return [
+        BudgetPoint(
+            share=share,
+            mean_ms=gate.direct_ms + share * extra_ms,
+            theta=gate.theta(ReasoningBudget(share=share)),
+        )
+        for share in BUDGET_SHARES
+    ]
+
+
 def _open_reasoning_encoder(settings: Settings) -> "MMEmbR1":
     from embedder.mmemb_r1 import MMEmbR1
 
-    encoder = open_encoder(settings)
+    encoder = open_encoder(settings.replace(query_budget="", item_budget=""))
     if not isinstance(encoder, MMEmbR1):
         raise ValueError(
             f"the embedder must be one that reasons, got {settings.model!r}; measure it with "

@@ -6,9 +6,11 @@ import re
 import pytest
 from typer.testing import CliRunner
 
+from embedder.content import Content
 from ponder.cli.app import app
 from ponder.reports.reasoning.query_set import read_query_set
 from ponder.settings import Settings
+from ponder.wiring.encoder import configured_version, open_encoder
 
 runner = CliRunner()
 
@@ -22,7 +24,7 @@ def test_every_command_explains_itself(command):
     assert "Usage" in result.output
 
 
-def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar):
+def test_the_report_is_written_shown_and_leaves_what_the_gate_said(tmp_path, bazaar):
     home, out = tmp_path / "home", tmp_path / "out"
     arguments = [
         "--home",
@@ -40,7 +42,7 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     assert report == json.loads(result.stdout)
     drawn = (out / "reasoning.svg").read_text()
     assert drawn.startswith("<?xml")
-    assert not home.exists()
+    assert [path.name for path in home.iterdir()] == ["gates"]
     assert set(report["policies"]) == {"never", "always", "auto"}
     assert report["reasoner"] == report["model_version"]
     assert report["num_queries"] == 12
@@ -53,6 +55,27 @@ def test_the_report_is_written_shown_and_touches_no_deployment(tmp_path, bazaar)
     again = (out / "reasoning.svg").read_text()
     assert CLIP_PATH.sub("", again) == CLIP_PATH.sub("", drawn)
     assert report["findings"][0][:40] in " ".join(shown.stdout.split())
+    told = runner.invoke(app, ["--home", str(home), "embedder", "theta", "50%", "--json"])
+    half = next(point for point in report["budgets"]["query"] if point["share"] == 0.5)
+    assert json.loads(told.stdout)["theta"] == half["theta"]
+    asked = [
+        json.loads(line)["text"] for line in (bazaar / "queries.jsonl").read_text().splitlines()
+    ]
+    settings = Settings(home=home, query_budget="50%")
+    encodings = open_encoder(settings).encode_query([Content(text) for text in asked])
+    gates = [one.gate_probability for one in encodings]
+    assert [one.action == "reason" for one in encodings] == [p >= half["theta"] for p in gates]
+    assert 0 < sum(one.action == "reason" for one in encodings) <= 6  # of twelve
+    assert configured_version(settings) == configured_version(Settings(home=home))
+    assert configured_version(settings.replace(item_budget="50%")) != configured_version(settings)
+
+
+def test_a_budget_without_a_measurement_says_how_to_measure(tmp_path):
+    settings = Settings(home=tmp_path, query_budget="5ms")
+    with pytest.raises(LookupError, match="run ponder embedder report --data DATA"):
+        open_encoder(settings)
+    with pytest.raises(ValueError, match="a share like 30% or a time like 5ms"):
+        Settings(home=tmp_path, item_budget="half")
 
 
 def test_a_folder_without_queries_is_one_line_and_exit_code_1(tmp_path):
