@@ -210,6 +210,10 @@ def test_the_state_tells_versions_and_freshness(page):
     assert "1 wait to be embedded" in told
 
 
+def test_the_reference_of_the_api_is_where_the_page_says(page):
+    assert page.js("fetch(document.querySelector('footer a').href).then((reply) => reply.ok)")
+
+
 def test_every_control_has_a_name(page):
     page.js("document.getElementById('filters').open = true")
     page.js("document.querySelector('.field.wide > .plain').click()")
