@@ -17,6 +17,12 @@ from serving.error_form import ErrorDetail, ErrorReply, WrongField
 logger = logging.getLogger(__name__)
 
 INDEX_FAILED = "the index cannot answer now; try again later"
+PLAIN_WORDS = {
+    "timezone_aware": "a time must carry a time zone, such as 2026-01-31T08:00:00Z",
+    "extra_forbidden": "there is no such field; /docs describes those there are",
+}
+"""What to say where pydantic's own sentence does not say what to do."""
+
 MAX_FIELDS = 20
 MAX_FIELD_CHARS = 100
 
@@ -142,7 +148,7 @@ def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDet
     fields = [
         WrongField(
             field=_shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS],
-            message=_shown(e["msg"].removeprefix("Value error, ")),
+            message=_shown(PLAIN_WORDS.get(e["type"], e["msg"]).removeprefix("Value error, ")),
         )
         for e in wrong[:MAX_FIELDS]
     ]

@@ -137,8 +137,11 @@ class RecallRequest(BaseModel):
                 )
         if self.hybrid and self.text is None:
             raise ValueError("hybrid looks for the words of a text, got none; leave it out")
-        if self.max_new_tokens is not None and self.reasoning == "never":
-            raise ValueError("max_new_tokens bounds reasoning, got it with reasoning 'never'")
+        if self.max_new_tokens is not None and self.reasoning in ("never", "silent"):
+            raise ValueError(
+                f"max_new_tokens bounds a rationale, got it with reasoning {self.reasoning!r}, "
+                "which writes none; leave it out"
+            )
         return self
 
     @property

@@ -1,5 +1,7 @@
 """A small bazaar and a deployment that has run on it once, with the model that ships."""
 
+import json
+
 import pytest
 
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
@@ -37,3 +39,23 @@ def night():
 @pytest.fixture
 def settings(tmp_path):
     return Settings(home=tmp_path / "home", shard_size=25)
+
+
+@pytest.fixture(scope="session")
+def shop_home(tmp_path_factory):
+    """The home of a shop: three mugs and a hose, live, and a user who likes one of them."""
+    folder, home = tmp_path_factory.mktemp("shop"), tmp_path_factory.mktemp("shop_home")
+    titles = {"m1": "a red mug", "m2": "a blue mug", "m3": "a green mug", "h1": "a garden hose"}
+    at = "2026-03-01T10:00:00Z"
+    items = [
+        {"item_id": i, "title": t, "updated_at": at, "attributes": {"price": n}}
+        for n, (i, t) in enumerate(titles.items())
+    ]
+    events = [
+        {"event_id": "1", "user_id": "ann", "item_id": "m1", "action": "like", "ts": at},
+        {"event_id": "2", "user_id": "ann", "item_id": "m2", "action": "skip", "ts": at},
+    ]
+    for name, rows in (("items", items), ("events", events)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_night(Settings(home=home), folder)
+    return home
