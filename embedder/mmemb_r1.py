@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Policy, Side
+from embedder.engine.continuous_queries import ContinuousQueries
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine
 from embedder.engine.gating import Decoder, Gate, Task
@@ -96,7 +97,8 @@ class MMEmbR1(BaseEncoder):
         self._checkpoint = checkpoint
         self._config = config
         self._require(config.policy)
-        self._engine = _engine(checkpoint, config, decoder)
+        self._decoder = decoder or _self_decoder(checkpoint, config)
+        self._engine = _engine(checkpoint, config, self._decoder)
         self.version = version_id(
             checkpoint.folder, checkpoint.manifest, config.policy, item_theta=config.item_theta
         )
@@ -156,6 +158,22 @@ class MMEmbR1(BaseEncoder):
         deadline: float | None,
         max_new_tokens: int | None,
     ) -> Iterator[tuple[int, Answer]]:
+        task = self._task(side, policy)
+        task = replace(task, deadline=deadline, max_new_tokens=max_new_tokens)
+        return self._engine.answers(contents, task)
+
+    def query_batch(self) -> ContinuousQueries | None:
+        """Open a batch that queries join while others are decoded; None with another reasoner."""
+        if not isinstance(self._decoder, SelfDecoder):
+            return None
+        return ContinuousQueries(
+            self._engine,
+            self._checkpoint.inputs,
+            self._decoder,
+            lambda policy: self._task("query", policy),
+        )
+
+    def _task(self, side: Side, policy: Policy | None) -> Task:
         manifest = self._checkpoint.manifest
         policy = policy or self._config.policy
         self._require(policy)
@@ -164,8 +182,7 @@ class MMEmbR1(BaseEncoder):
             policy = "never"  # the version is silent on the other side alone
         instruction = manifest.instruction(side)
         theta = self._config.query_theta if side == "query" else self._config.item_theta
-        task = Task(side, instruction, policy, deadline, max_new_tokens, may_be_silent, theta)
-        return self._engine.answers(contents, task)
+        return Task(side, instruction, policy, may_be_silent=may_be_silent, theta=theta)
 
     def _require(self, policy: Policy) -> None:
         """Raise a ValueError for a policy that the version cannot follow."""
@@ -176,23 +193,26 @@ class MMEmbR1(BaseEncoder):
             )
 
 
-def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder | None) -> Engine:
+def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder) -> Engine:
     backbone, inputs, manifest = checkpoint.backbone, checkpoint.inputs, checkpoint.manifest
     on_cpu = config.is_on_cpu
     num_workers = 0 if on_cpu else min(16, os.cpu_count() or 1)
     return Engine(
         Gate(backbone, inputs, theta=manifest.theta),
         inputs,
-        decoder
-        or SelfDecoder(
-            backbone,
-            inputs,
-            max_new_tokens=manifest.max_new_tokens,
-            num_slots=config.num_slots or (128 if on_cpu else 256),
-        ),
+        decoder,
         batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
         window=config.window,
         num_workers=num_workers if config.num_workers is None else config.num_workers,
+    )
+
+
+def _self_decoder(checkpoint: Checkpoint, config: EmbedderConfig) -> SelfDecoder:
+    return SelfDecoder(
+        checkpoint.backbone,
+        checkpoint.inputs,
+        max_new_tokens=checkpoint.manifest.max_new_tokens,
+        num_slots=config.num_slots or (128 if config.is_on_cpu else 256),
     )
 
 

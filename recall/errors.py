@@ -16,3 +16,19 @@ class NotFound(LookupError):
 
 class Unavailable(RuntimeError):
     """There is no index, no live version or no encoder to answer with."""
+
+
+class Busy(RuntimeError):
+    """So much waits already that the query is refused.
+
+    Attributes:
+        retry_after_s: seconds after which it may be asked again, >= 0.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OutOfTime(TimeoutError):
+    """The query's deadline passed before there was an answer."""

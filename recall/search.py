@@ -5,14 +5,15 @@ encoder, the vectors fetched and the collection searched are all that version's,
 promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 """
 
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from embedder.content import Content, Encoder, Encoding, Policy
+from embedder.content import Content, Encoder
 from features.history_store import Histories, UserHistory
 from features.profile import ProfileConfig, profile_vector
 from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
@@ -21,14 +22,27 @@ from recall.errors import InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS
 from recall.interests import interests
 from recall.popular import popular_and_fresh
+from recall.query_encoder import Encoded, QueryEncoder, QueryEncoderConfig
 from recall.retrieval import ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
 from recall.vector_search import VectorSearch
 
-T = TypeVar("T")
-
 DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
+SEARCH_SHARE = 0.1
+"""Of a deadline, kept for the search that follows the reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedQuery:
+    """A text or image that waits for its encoding."""
+
+    text: str
+
+    version: str
+    """Model version that answers it, from start to end."""
+
+    answer: "Future[Encoded]"
 
 
 class Recall:
@@ -43,27 +57,28 @@ class Recall:
         *,
         catalogue: CatalogueStore | None = None,
         image_hashes_of: ImageHashes | None = None,
+        queue: QueryEncoderConfig | None = None,
     ) -> None:
         """Answer from `index`.
 
         Args:
             index: where the item vectors are.
-            encoder_of: the encoder of a model version; called for each query with a text or a
-                image, so it should remember the one it has loaded. It raises LookupError for a
-                version that it does not have.
+            encoder_of: the encoder of a model version, loaded; LookupError for one that it does
+                not have.
             histories: what users did, and what is popular.
             config: how a history becomes a vector.
             catalogue: words, newest items and attributes; None: there is no hybrid search, nothing
                 is fresh, and attributes get no hints.
             image_hashes_of: see `recall.retrieval.Retrieval`.
+            queue: how many texts and images may wait to be read.
         """
         self.index = index
-        self._encoder_of = encoder_of
+        self.encoder = QueryEncoder(encoder_of, queue)
         self._histories = histories
         self._config = config or ProfileConfig()
         self._catalogue = catalogue
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
-        self._encoder_lock = threading.Lock()
+        self._followed: str | None = None
 
     def live_version(self) -> str:
         """Return the model version that answers.
@@ -71,11 +86,35 @@ class Recall:
         Raises:
             Unavailable: none has been promoted yet.
         """
-        with self.in_time():
-            version = self.index.live_version()
+        version = self._followed
+        if version is None:
+            with self.in_time():
+                version = self.index.live_version()
         if version is None:
             raise Unavailable("no model version is live; promote one first")
         return version
+
+    def follow(self) -> bool:
+        """Answer from the version that is live now, once its encoder is loaded.
+
+        Called again and again it makes a service follow promotions and rollbacks. Without it every
+        query asks the index. A version whose encoder cannot be had takes over only from one that is
+        no longer there. Returns whether another version answers from now on.
+
+        Raises:
+            Unavailable: that encoder cannot be had.
+        """
+        with self.in_time():
+            live = self.index.live_version()
+        if live is None:
+            return False
+        try:
+            self.encoder.load(live)
+        except Unavailable:
+            if self._followed is not None and self._followed in self.index.versions():
+                raise
+        has_changed, self._followed = live != self._followed, live
+        return has_changed
 
     def _version(self, options: RecallOptions) -> str:
         if (version := options.version) is None:
@@ -98,37 +137,65 @@ class Recall:
             version = self.live_version()
             return version, self.index.count(version)
 
-    def by_content(self, content: Content, options: RecallOptions = DEFAULTS) -> Candidates:
+    def by_content(
+        self,
+        content: Content,
+        options: RecallOptions = DEFAULTS,
+        stages: Stages | None = None,
+    ) -> Candidates:
         """Find items that match a text, an image, or both together.
 
         Args:
             content: the query, untrusted; not empty.
             options: how it is answered.
+            stages: a stopwatch that runs since the query came; None: it came now.
 
         Raises:
             InvalidQuery: the content is empty or unreadable.
             Unavailable: no version is live, or its encoder cannot be had; or hybrid search is
                 wanted, and the words have not been read yet.
         """
-        stages = Stages()
+        stages = stages or Stages()
+        query = self.submit(content, options, stages)
+        return self.by_encoding(query, query.answer.result(), options, stages)
+
+    def submit(self, content: Content, options: RecallOptions, stages: Stages) -> SubmittedQuery:
+        """Put a text or an image into the queue for its encoder; `by_encoding` goes on from there.
+
+        Raises:
+            Busy: too much waits, or so much that the deadline would pass.
+            InvalidQuery, Unavailable: as `by_content` says.
+        """
         if not content.text.strip() and content.image is None:
             raise InvalidQuery("a query must have a text or an image, got neither")
         with stages.time("version"), self.in_time():
             version = self._version(options)
-        with stages.time("encode"):
-            encoding = self.encode(
-                content,
-                version,
-                policy=options.policy,
-                deadline_s=options.deadline_s,
-                max_new_tokens=options.max_new_tokens,
-            )
+        deadline = None
+        if options.deadline_s is not None:
+            deadline = stages.started_at + (1 - SEARCH_SHARE) * options.deadline_s
+        answer = self.encoder.submit(
+            content,
+            version,
+            policy=options.policy,
+            deadline=deadline,
+            max_new_tokens=options.max_new_tokens,
+        )
+        return SubmittedQuery(content.text, version, answer)
+
+    def by_encoding(
+        self, query: SubmittedQuery, encoded: Encoded, options: RecallOptions, stages: Stages
+    ) -> Candidates:
+        """Find items for a text or an image that was put into the queue, and is encoded now."""
+        stages.add("prepare", encoded.prepared_ms)
+        stages.add("queue", encoded.waited_ms)
+        stages.add("encode", encoded.took_ms)
+        encoding = encoded.encoding
         return self._found(
             [Seed(encoding.vector, "content")],
-            version,
+            query.version,
             options,
             stages,
-            text=content.text,
+            text=query.text,
             action=encoding.action,
             gate_probability=encoding.gate_probability,
             rationale=encoding.rationale,
@@ -136,14 +203,16 @@ class Recall:
             is_cut_short=encoding.out_of_time,
         )
 
-    def by_item(self, item_id: str, options: RecallOptions = DEFAULTS) -> Candidates:
+    def by_item(
+        self, item_id: str, options: RecallOptions = DEFAULTS, stages: Stages | None = None
+    ) -> Candidates:
         """Find items like an item, which is itself left out.
 
         Raises:
             NotFound: the live version does not hold the item.
             Unavailable: no version is live.
         """
-        stages = Stages()
+        stages = stages or Stages()
         with self.in_time():
             with stages.time("version"):
                 version = self._version(options)
@@ -154,19 +223,26 @@ class Recall:
             seeds = [Seed(vectors[item_id], "item")]
             return self._found(seeds, version, options, stages, excluded=[item_id])
 
-    def by_user(self, user_id: str, options: RecallOptions = DEFAULTS) -> Candidates:
+    def by_user(
+        self, user_id: str, options: RecallOptions = DEFAULTS, stages: Stages | None = None
+    ) -> Candidates:
         """Find items that fit what a user liked; see `by_history`.
 
         Raises:
             NotFound: with `strict`, the user liked nothing, or nothing that the live version holds.
             Unavailable: no version is live.
         """
-        stages = Stages()
+        stages = stages or Stages()
         with stages.time("history"):
             history = self._histories.of(user_id)
         return self._by_history(history, options, stages, whose=f"user {user_id!r}")
 
-    def by_history(self, item_ids: Sequence[str], options: RecallOptions = DEFAULTS) -> Candidates:
+    def by_history(
+        self,
+        item_ids: Sequence[str],
+        options: RecallOptions = DEFAULTS,
+        stages: Stages | None = None,
+    ) -> Candidates:
         """Find items near a history: near its recency-weighted mean, or near its interests.
 
         Args:
@@ -174,13 +250,14 @@ class Recall:
                 newest that it holds make the profile, however many are gone.
             options: how it is answered. `exclude_seen` leaves out what shaped the profile and the
                 newest of the history, 10,000 items together, unless it is `none`.
+            stages: a stopwatch that runs since the query came; None: it came now.
 
         Raises:
             NotFound: with `strict`, the live version holds none of the items.
             Unavailable: no version is live.
         """
         history = UserHistory(liked=list(item_ids), acted=[], shown=[])
-        return self._by_history(history, options, Stages(), whose="the history")
+        return self._by_history(history, options, stages or Stages(), whose="the history")
 
     def _by_history(
         self, history: UserHistory, options: RecallOptions, stages: Stages, *, whose: str
@@ -290,46 +367,6 @@ class Recall:
             vectors += [held[item_id] for item_id in here]
             begin, width = begin + width, min(2 * width, MAX_IDS)
         return known, vectors
-
-    def with_encoder(self, version: str, work: Callable[[Encoder], T]) -> T:
-        """Return what `work` makes with a version's encoder, which nobody else uses meanwhile.
-
-        Raises:
-            Unavailable: the encoder cannot be had.
-        """
-        # One at a time: a model shares its cache and its cores between calls.
-        with self._encoder_lock:
-            try:
-                encoder = self._encoder_of(version)
-            except LookupError as error:
-                raise Unavailable(f"no encoder for version {version!r}: {error}") from error
-            return work(encoder)
-
-    def encode(
-        self,
-        content: Content,
-        version: str,
-        *,
-        policy: Policy = "auto",
-        deadline_s: float | None = None,
-        max_new_tokens: int | None = None,
-    ) -> Encoding:
-        """Return the encoding of a query by a version's encoder; see `embedder.content.Encoder`.
-
-        Raises:
-            InvalidQuery: the content is unreadable.
-            Unavailable: the version's encoder cannot be had.
-        """
-
-        def encoded(encoder: Encoder) -> Encoding:
-            return encoder.encode_query(
-                [content], policy=policy, deadline_s=deadline_s, max_new_tokens=max_new_tokens
-            )[0]
-
-        try:
-            return self.with_encoder(version, encoded)
-        except ValueError as error:
-            raise InvalidQuery(f"the query cannot be read: {error}") from error
 
 
 def _seen(history: UserHistory, seen: Seen, known: Sequence[str]) -> list[str]:

@@ -10,6 +10,8 @@ class Stages:
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
+        self.started_at = time.monotonic()
+        """A moment of `time.monotonic`."""
         self.timings_ms: dict[str, float] = {}
 
     @contextmanager
@@ -19,8 +21,11 @@ class Stages:
         try:
             yield
         finally:
-            took_ms = 1000 * (time.perf_counter() - started)
-            self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + took_ms
+            self.add(stage, 1000 * (time.perf_counter() - started))
+
+    def add(self, stage: str, took_ms: float) -> None:
+        """Add so many milliseconds to a stage."""
+        self.timings_ms[stage] = self.timings_ms.get(stage, 0.0) + took_ms
 
     @property
     def took_ms(self) -> float:

@@ -39,6 +39,7 @@ FLOORS = {
     "embedder": (
         "embedder.content",
         "embedder.reasoning_budget",
+        "embedder.query_batch",
         "embedder.base_encoder",
         "embedder.prompting",
         "embedder.version",
@@ -102,6 +103,7 @@ TORCH_FREE = (
     "embedder.content",
     "embedder.base_encoder",
     "embedder.reasoning_budget",
+    "embedder.query_batch",
     "embedder.version",
     "embedder.prompting.template",
     "embedder.prompting.images",

@@ -11,6 +11,7 @@ Shape legend:
 
 import logging
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -116,6 +117,13 @@ class ContinuousBatch:
         self._waiting.clear()
         self._cache = self._empty_cache()
         return left
+
+    def give_up(self, numbers: Collection[int]) -> None:
+        """Drops those of these numbers that are not done; the others go on."""
+        self._waiting = deque(one for one in self._waiting if one.number not in numbers)
+        for slot in reversed(range(len(self._active))):  # a leaving one moves only later slots
+            if self._active[slot].number in numbers:
+                self._leave(slot)
 
     @torch.inference_mode()
     def advance(self) -> list[FinishedRationale]:

@@ -51,7 +51,7 @@ class SelfDecoder:
 
     def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
         """See `embedder.engine.gating.Decoder`; direct answers leave as they come."""
-        batch = self._batch()
+        batch = self.empty_batch()
         direct: dict[int, Encoding] = {}
         for one in gated:
             if not one.reasons:
@@ -69,7 +69,9 @@ class SelfDecoder:
         while batch.is_busy:
             yield from self._advance(batch, direct, task.deadline)
 
-    def _batch(self) -> ContinuousBatch:
+    def empty_batch(self) -> ContinuousBatch:
+        """Return a batch that nothing is in yet."""
+
         def choose(logits_RV: torch.Tensor, numbers: Sequence[int]) -> list[int]:
             return likeliest(logits_RV, forbidden=self._inputs.forbidden_ids)
 
@@ -90,9 +92,10 @@ class SelfDecoder:
                 yield row, replace(direct.pop(row), fallback=NO_TIME_LEFT, out_of_time=True)
             return
         for finished in batch.advance():
-            yield finished.number, self._answer(direct.pop(finished.number), finished)
+            yield finished.number, self.answer(direct.pop(finished.number), finished)
 
-    def _answer(self, direct: Encoding, finished: FinishedRationale) -> Answer:
+    def answer(self, direct: Encoding, finished: FinishedRationale) -> Answer:
+        """Return what became of a content, given its direct encoding and its rationale."""
         if finished.error is not None:
             return Failure(finished.error)
         assert finished.states_RH is not None

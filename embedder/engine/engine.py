@@ -73,9 +73,18 @@ class Engine:
                     yield prepared
                 else:
                     ready.append(prepared)
-            samples = [sample for _, _, sample in ready]
-            for rows in token_budget_batches(samples, self.budget):
-                yield from self._decided([ready[row] for row in rows], task)
+            yield from self.behind_gate(ready, task)
+
+    def behind_gate(self, prepared: Sequence[Prepared], task: Task) -> Iterator[Gated]:
+        """Prefill contents in batches of the token budget, and decide who reasons.
+
+        Args:
+            prepared: each with its number and its prompt.
+            task: what is asked of all of them.
+        """
+        samples = [sample for _, _, sample in prepared]
+        for rows in token_budget_batches(samples, self.budget):
+            yield from self._decided([prepared[row] for row in rows], task)
 
     def _prepare(self, numbered: tuple[int, Content], instruction: str) -> Prepared | Gated:
         row, content = numbered

@@ -93,7 +93,7 @@ class LakeItemWriter:
             return _reply(landed, None, STALE)
         try:
             version = self._recall.live_version()
-            self._recall.with_encoder(version, lambda encoder: self._embedded(encoder, item_id))
+            self._recall.encoder.run(version, lambda encoder: self._embedded(encoder, item_id))
             rows = _index_rows(self._lake, item_id, version)
             if rows.is_empty():
                 return _reply(landed, version, "the live version cannot embed it; see its letter")
