@@ -6,16 +6,23 @@ It makes and drops collections whose names begin with `pondertest_`.
 """
 
 import os
+import time
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from embedder.content import Content, Encoding
+from recall.candidates import RecallOptions
 from recall.collection import IndexConfig
 from recall.filters import Filter, Range
 from recall.index import ItemIndex
+from recall.search import Recall
+from recall.text_index import LexicalMatch
 from recall.validation import validate
+from tests.index_fixtures import KnownHistories
 
 pytestmark = pytest.mark.integration
 
@@ -98,3 +105,75 @@ def test_filtered_searches_on_a_server_equal_brute_force(server):
     quoted = Filter(tags_all=("a", 'b"'), exclude_ids=(rows["item_id"][0],))
     found = server.search(query_D[None], "v1", limit=200, filter=quoted)
     assert set(found["item_id"]) == set(rows["item_id"][::2]) - {rows["item_id"][0]}
+
+
+class Words:
+    """Finds two items by any words, and two that are new."""
+
+    def lexical(self, text, *, limit):
+        return [LexicalMatch(item_id, 1.0) for item_id in ("it'em\"0003", "nowhere", "it'em\"0200")]
+
+    def newest(self, limit):
+        return ["it'em\"0005", "nowhere", "it'em\"0006"]
+
+    def hints(self, names):
+        return []
+
+
+HISTORY = [f"it'em\"{n:04d}" for n in (9, 40, 77, 120, 180)]
+CHEAP = Filter(attributes={"price": Range(max=150)})
+ASKED = {
+    "interests": lambda r: r.by_history(HISTORY, RecallOptions(top_k=30, max_interests=3)),
+    "the mean": lambda r: r.by_history(HISTORY, RecallOptions(top_k=30, filter=CHEAP)),
+    "no near-duplicates": lambda r: r.by_item(
+        HISTORY[0], RecallOptions(top_k=30, max_similarity=0.5, mmr_lambda=0.7)
+    ),
+    "a cold user": lambda r: r.by_user("eve", RecallOptions(top_k=9, filter=CHEAP)),
+    "words": lambda r: r.by_content(
+        Content("red"), RecallOptions(top_k=30, hybrid=True, filter=CHEAP)
+    ),
+}
+
+
+def test_a_server_answers_every_option_as_the_embedded_index_does(server, tmp_path):
+    class Sixteen:
+        def encode_query(self, queries, **options):
+            return [Encoding(np.eye(16, dtype=np.float32)[0], "direct", 0.0)]
+
+    rows, histories = catalogue(230), KnownHistories(popular=["it'em\"0200", "it'em\"0012"])
+    with ItemIndex.open(IndexConfig(uri=str(tmp_path / "x.db"))) as embedded:
+        for index in (server, embedded):
+            index.sync("v1", rows, dim=16)
+            index.promote("v1")
+        one, other = (
+            Recall(index, lambda version: Sixteen(), histories, catalogue=Words())
+            for index in (server, embedded)
+        )
+        for name, ask in ASKED.items():
+            found, expected = ask(one).frame, ask(other).frame
+            assert len(found) > 1, name
+            assert_frame_equal(found, expected, abs_tol=1e-5)
+
+
+def test_items_that_are_put_and_discarded_are_found_and_no_longer(server):
+    rows = catalogue(60)
+    server.sync("v1", rows.head(50), dim=16)
+    server.put("v1", rows.tail(10))
+    wanted = rows["item_id"].tail(1).to_list()
+    query_1D = np.asarray(rows["vector"].tail(1).to_list())
+
+    def first():
+        return server.search(query_1D, "v1", limit=1)["item_id"].to_list()
+
+    comes_true(lambda: first() == wanted)
+    server.discard(wanted)
+    comes_true(lambda: first() != wanted)
+    assert server.count("v1") == 59
+
+
+def comes_true(condition, *, within_s=10):
+    """Wait for a server whose consistency is bounded."""
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
