@@ -303,14 +303,16 @@ class Recall:
         """Return what is popular and fresh instead of what suits a user, or say why not."""
         if options.strict:
             raise NotFound(f"{reason}; ask by text or by item, or without strict")
-        filter = options.filter.excluding(seen)
         with stages.time("fallback"):
             popular = self._histories.popular(FALLBACK_ITEMS)["item_id"].to_list()
             fresh = [] if self._catalogue is None else self._catalogue.newest(FALLBACK_ITEMS)
+            left_out = set(seen)
             found = popular_and_fresh(
-                popular,
-                fresh,
-                lambda item_ids: self._retrieval.vectors(item_ids, version, filter=filter).keys(),
+                [item_id for item_id in popular if item_id not in left_out],
+                [item_id for item_id in fresh if item_id not in left_out],
+                lambda item_ids: self._retrieval.vectors(
+                    item_ids, version, filter=options.filter
+                ).keys(),
                 limit=options.top_k,
             )
         return Candidates(
