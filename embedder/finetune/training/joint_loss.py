@@ -187,9 +187,10 @@ class JointLoss:
 
     def _told(self, rationale: WeightedRationale | None, side: Side) -> tuple[int, ...]:
         """Return the tokens of a rationale's summary, for latents to tell."""
+        inputs = self._model.inputs
         if rationale is None or not (self._config.silent_summary and self._is_silent(side)):
             return ()
-        return tuple(self._model.inputs.tokens(self._model.inputs.neutralised(rationale.summary)))
+        return tuple(inputs.tokens(inputs.neutralised(rationale.summary)))
 
     def _forward(
         self, chunk: Sequence[Entry], *, num_tokens: int, num_told: int, with_losses: bool

@@ -15,6 +15,8 @@ from embedder.engine.decoding import SelfDecoder
 from embedder.engine.gating import Gate, Task
 from embedder.engine.sampling import likeliest
 from embedder.model.checkpoint import load
+from embedder.reasoners.given_rationales import encode_with_rationales
+from embedder.reasoners.reasoner import Rationale
 
 TOLERANCE = 1e-5
 TASK = Task("query", "find the item", "always")
@@ -193,3 +195,16 @@ def test_a_rationale_that_fits_into_no_memory_fails_alone(nano, questions):
     found = dict(decoder.decode(gated, TASK))
     assert len(found) == len(gated)
     assert all(isinstance(answer, Failure) for answer in found.values())
+
+
+@pytest.mark.parametrize("readout", ["before", "mean"])
+def test_a_decoded_vector_is_read_where_the_version_says(nano, questions, readout):
+    """The same as of the rationale handed to the version: one forward over all of it."""
+    own = nano.read_as(replace(nano.manifest, readout=readout))
+    found = answers(own, decided(own.backbone, own.inputs, questions))
+    contents = [content for _, content, _ in questions]
+    told = [Rationale(found[row].rationale, found[row].summary) for row in range(len(questions))]
+    manifest = replace(own.manifest, query_instruction=TASK.instruction)
+    given = encode_with_rationales(replace(own, manifest=manifest), contents, told, side="query")
+    vectors = np.stack([found[row].vector for row in range(len(questions))])
+    np.testing.assert_allclose(vectors, given, atol=TOLERANCE)
