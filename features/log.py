@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from features.cooccurrence import Cooccurrence
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Log:
@@ -17,6 +19,9 @@ class Log:
 
     vectors: pl.DataFrame
     """item_id, vector, model_version of one version."""
+
+    counts: Cooccurrence | None = None
+    """Of everybody's likes; None where `events` hold everybody's, for then they can be counted."""
 
     @property
     def candidates(self) -> pl.Series:

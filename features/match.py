@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings
+from features.relative import relative_forms
 from features.similarity import Groups, similarity_table
 
 
@@ -114,7 +115,7 @@ def match_features(
             has_vector=pl.Series(centred.rows_of(impressions["item_id"]) >= 0),
             **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
         )
-        .with_columns(form for name in config.relative for form in _relative(name))
+        .with_columns(form for name in config.relative for form in relative_forms(name))
         .drop("request", "item_id")
     )
 
@@ -142,13 +143,3 @@ def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(pl.col("is_repeat").fill_null(False))
     )
-
-
-def _relative(name: str) -> list[pl.Expr]:
-    """Put a feature in terms of its request's candidates: rank 1 = best, ties share it."""
-    value = pl.col(name)
-    rank = value.rank("min", descending=True).over("request").cast(pl.UInt32)
-    return [
-        rank.alias(f"{name}_rank"),
-        (value - value.median().over("request")).cast(pl.Float32).alias(f"{name}_gap"),
-    ]

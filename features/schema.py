@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from features.collaborative import NeighbourConfig
 from features.match import MatchConfig
 
-FeatureGroup = Literal["context", "match"]
+FeatureGroup = Literal["context", "collaborative", "match"]
 FeatureType = Literal["Float32", "UInt32", "Boolean"]
 
 
@@ -19,11 +20,13 @@ class Feature:
     name: str
     dtype: FeatureType
     group: FeatureGroup
-    """ "context" needs no vector; "match" compares vectors. Experiments leave groups out."""
+    """ "context" and "collaborative" need no vector, "match" compares vectors. Experiments leave
+    groups out."""
 
     description: str
     source: str
-    """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age."""
+    """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age; k how
+    often both were liked together, `Cooccurrence.cosines`."""
 
 
 CONTEXT_FEATURES = (
@@ -56,9 +59,15 @@ CONTEXT_FEATURES = (
 )
 
 
-def feature_schema(match: MatchConfig | None = None) -> tuple[Feature, ...]:
-    """Return every feature that a table made with `match` has, in column order."""
-    return CONTEXT_FEATURES + _match_features(match or MatchConfig())
+def feature_schema(
+    match: MatchConfig | None = None, collaborative: NeighbourConfig | None = None
+) -> tuple[Feature, ...]:
+    """Return every feature that a table made with these has, in column order."""
+    return (
+        CONTEXT_FEATURES
+        + _collaborative_features(collaborative or NeighbourConfig())
+        + _match_features(match or MatchConfig())
+    )
 
 
 def schema_hash(features: Iterable[Feature]) -> str:
@@ -73,6 +82,36 @@ def names_of(features: Sequence[Feature], groups: Iterable[FeatureGroup]) -> lis
     return [feature.name for feature in features if feature.group in chosen]
 
 
+def _collaborative_features(config: NeighbourConfig) -> tuple[Feature, ...]:
+    decay = config.decay
+    rows: list[tuple[str, FeatureType, str, str]] = [
+        (
+            "co_decayed",
+            "Float32",
+            "liked together with the history, older items counting less",
+            f"sum {decay} ^ place * k",
+        ),
+        ("co_mean", "Float32", "liked together with the history on average", "mean k"),
+        ("co_max", "Float32", "liked together with the history item closest so", "max k"),
+        ("co_top3_mean", "Float32", "the same of the 3 closest", "mean of the 3 largest k"),
+        ("co_last", "Float32", "liked together with the newest history item", "k of the newest"),
+        ("co_last5_max", "Float32", "closest of the five newest", "max k of the five newest"),
+        ("co_share", "Float32", "share of the history liked with it at all", "count of k > 0 / n"),
+        *(row for name in config.relative for row in _relative_rows(name)),
+    ]
+    return tuple(
+        Feature(name, dtype, "collaborative", description, source)
+        for name, dtype, description, source in rows
+    )
+
+
+def _relative_rows(name: str) -> list[tuple[str, FeatureType, str, str]]:
+    return [
+        (f"{name}_rank", "UInt32", f"rank of {name} in its request, 1 = best", "rank"),
+        (f"{name}_gap", "Float32", f"{name} above the request's", "x - median x"),
+    ]
+
+
 def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
     rows: list[tuple[str, FeatureType, str, str]] = [
         ("history_size", "UInt32", "items in the history, with or without vector", "n"),
@@ -80,10 +119,8 @@ def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
         ("has_vector", "Boolean", "the candidate has a vector", "c is known"),
         *_similarity_rows(config),
         *_tier_rows(config),
+        *(row for name in config.relative for row in _relative_rows(name)),
     ]
-    for name in config.relative:
-        rows.append((f"{name}_rank", "UInt32", f"rank of {name} in its request, 1 = best", "rank"))
-        rows.append((f"{name}_gap", "Float32", f"{name} above the request's", "x - median x"))
     return tuple(
         Feature(name, dtype, "match", description, source)
         for name, dtype, description, source in rows

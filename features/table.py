@@ -6,7 +6,9 @@ from typing import Any
 import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
+from features.collaborative import NeighbourConfig, collaborative_features
 from features.context import ContextConfig, context_features
+from features.cooccurrence import Cooccurrence, cooccurrence
 from features.histories import HistoryConfig, histories
 from features.match import MatchConfig, match_features
 from features.requests import REQUEST_KEY, numbered, requests_of
@@ -22,6 +24,7 @@ class FeatureConfig:
 
     history: HistoryConfig = field(default_factory=HistoryConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
+    collaborative: NeighbourConfig = field(default_factory=NeighbourConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
 
     edge_seed: int = 0
@@ -72,6 +75,7 @@ def build_features(
     *,
     config: FeatureConfig | None = None,
     centred: CentredEmbeddings | None = None,
+    counts: Cooccurrence | None = None,
 ) -> FeatureTable:
     """Compute every feature of every impression, as of its request.
 
@@ -85,6 +89,8 @@ def build_features(
         config: the defaults when None.
         centred: as those of an earlier table were, to get comparable features; by the embeddings'
             own mean when None.
+        counts: of what everybody liked before the newest request's day, where `events` hold only
+            some users'; counted from `events` when None.
 
     Returns:
         One row per impression, same order.
@@ -101,18 +107,22 @@ def build_features(
         num_tiers=config.match.num_tiers,
         seed=config.edge_seed,
     )
-    features = feature_schema(config.match)
+    if counts is None:
+        counts = cooccurrence(events, config=config.collaborative.counts)
+    features = feature_schema(config.match, config.collaborative)
+    by_request = numbered(impressions)
     context = context_features(impressions, events, items, config=config.context)
     with_vector = events.filter(pl.col("item_id").is_in(centred.item_ids.implode()))
+    collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
     match = match_features(
-        numbered(impressions),
+        by_request,
         past,
         centred,
         compared=histories(requests, with_vector, config=config.history),
         config=config.match,
     )
     given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]
-    frame = pl.concat([impressions.select(given), context, match], how="horizontal")
+    frame = pl.concat([impressions.select(given), context, collaborative, match], how="horizontal")
     return FeatureTable(
         frame.select(given + [feature.name for feature in features]),
         features,

@@ -37,8 +37,8 @@ class Variant:
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "without match": Variant(groups=("context",)),
-    "with match": Variant(groups=("context", "match")),
+    "without match": Variant(groups=("context", "collaborative")),
+    "with match": Variant(groups=("context", "collaborative", "match")),
 }
 
 

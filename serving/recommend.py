@@ -129,7 +129,9 @@ class Recommender:
             ts=pl.lit(self._now()).cast(log.events.schema["ts"]),
         )
         centred = CentredEmbeddings.of(log.vectors, ranker.centring)
-        table = build_features(impressions, log.events, log.items, log.vectors, centred=centred)
+        table = build_features(
+            impressions, log.events, log.items, log.vectors, centred=centred, counts=log.counts
+        )
         return (
             found.frame.with_columns(score=pl.Series(ranker.predict(table)))
             .sort("score", "item_id", descending=[True, False])

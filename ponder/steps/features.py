@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from features.pages import PageCounts
 from ponder.settings import Settings
 from ponder.steps.rank import read_log
+from ponder.wiring.counts import DailyCounts
+from ponder.wiring.stores import open_lake
 from ranker.training_rows import NothingToLearn
 from ranker.training_table import Protocol, training_table
 
@@ -46,6 +48,7 @@ def export_features(settings: Settings, *, seed: int = 0) -> ExportedFeatures:
         counts = " ".join(f"{name}={count}" for name, count in oddities.items())
         logger.warning("pages of the event log, left out or mended: %s", counts)
     manifest = write_export(made.table, settings.features_folder)
+    DailyCounts(open_lake(settings), settings.features_folder).recount()
     return ExportedFeatures(
         model_version=manifest["model_version"],
         schema_hash=manifest["schema_hash"],

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -18,6 +20,7 @@ from features.history_store import (
 )
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
+from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.item_writer import Embed, LakeItemWriter
 from ponder.wiring.stores import image_config, open_lake
@@ -134,7 +137,8 @@ def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
     """Open recommendations over recall, with each version's champion and the lake's log."""
     from serving.recommend import Recommender
 
-    return Recommender(recall, champions(settings), log_reader(open_lake(settings)))
+    log_of = log_reader(open_lake(settings), settings.features_folder)
+    return Recommender(recall, champions(settings), log_of)
 
 
 def champions(settings: Settings) -> Callable[[str], "Ranker"]:
@@ -169,15 +173,18 @@ def open_state(settings: Settings, recall: "Recall") -> "State":
     return State(open_lake(settings), live_version)
 
 
-def log_reader(lake: Lake) -> "LogOf":
+def log_reader(lake: Lake, counts_folder: Path) -> "LogOf":
     """Return a function that reads what the features of one user's candidates are made from."""
     from features.log import Log
+
+    counts = DailyCounts(lake, counts_folder)
 
     def log_of(version: str, user_id: str, item_ids: Sequence[str]) -> Log:
         is_users = pl.col("user_id") == user_id
         events = lake.scan(EVENTS).filter(is_users | pl.col("item_id").is_in(item_ids)).collect()
         needed = [*{*item_ids, *events.filter(is_users)["item_id"]}]
         items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(needed)).collect()
-        return Log(events, items, known_vectors(lake, version, item_ids=needed))
+        vectors = known_vectors(lake, version, item_ids=needed)
+        return Log(events, items, vectors, counts.of(datetime.now(UTC)))
 
     return log_of

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings, Centring
+from features.cooccurrence import cooccurrence
 from features.histories import HistoryConfig, positive_events
 from features.log import Log
 from features.pages import pages_of
@@ -68,7 +69,7 @@ def vectors(version="v1"):
     return pl.DataFrame({"item_id": IDS, "vector": lists, "model_version": version})
 
 
-LOG = Log(events(), items(), vectors())
+LOG = Log(events(), items(), vectors(), cooccurrence(events()))
 
 
 def log_of(version, user_id, item_ids):
@@ -78,7 +79,7 @@ def log_of(version, user_id, item_ids):
     some = LOG.events.filter(is_users | pl.col("item_id").is_in(item_ids))
     needed = [*item_ids, *some.filter(is_users)["item_id"]]
     here = pl.col("item_id").is_in(needed)
-    return Log(some, LOG.items.filter(here), LOG.vectors.filter(here))
+    return Log(some, LOG.items.filter(here), LOG.vectors.filter(here), LOG.counts)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,285 @@
+"""Which items were liked by the same users, as of any day: what item-item neighbours rest on.
+
+A pair of items counts from the day on which a user who liked one likes the other, for each user
+once. Asked for a day, the counts are of what happened strictly before it, whatever came since: so
+a table of March, a table of all years and a service that counts at midnight agree.
+
+Weights are whole numbers, so a sum is the same in whatever order and however many steps it is made.
+
+Legend: I = items, P = days on which a pair's weight grew, Q = days on which an item's users grew,
+L = likes, N = anything asked.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from catalog.atomic_file import write_atomically
+from catalog.lake.tables import EVENTS
+from features.histories import HistoryConfig, positive_events
+
+ONE = 1 << 20
+"""The whole number that stands for a weight of 1."""
+
+DAYS = 1 << 16
+"""Days that a key has room for; day 0 is half of them before 1970."""
+
+CHUNK_LIKES = 100_000
+"""Likes that are paired at once: 5 M pairs, 120 MB."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CooccurrenceConfig:
+    """Which likes make a pair."""
+
+    max_partners: int = 50
+    """A newly liked item is paired with this many items that its user liked last before."""
+
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """Which events are positive."""
+
+    def __post_init__(self) -> None:
+        if self.max_partners <= 0:
+            raise ValueError(f"max_partners must be > 0, got {self.max_partners}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cooccurrence:
+    """Weights of pairs and users of items, day by day."""
+
+    item_ids: pl.Series
+    """[I] every item ever liked, rising."""
+
+    pair_P: np.ndarray
+    """Rising int64: (lesser item * I + greater item) * `DAYS` + day."""
+
+    weight_P: np.ndarray
+    """int64, in units of 1 / `ONE`: of the pair, up to the end of that day."""
+
+    item_Q: np.ndarray
+    """Rising int64: item * `DAYS` + day."""
+
+    users_Q: np.ndarray
+    """int64: users who liked the item up to the end of that day."""
+
+    likes: pl.DataFrame
+    """user_id, item_id, ts: the first time that each user liked each item; what grows the rest."""
+
+    def rows_of(self, item_ids: pl.Series) -> np.ndarray:
+        """Return [N] number of each item, int64; -1 for one that nobody has liked."""
+        index = pl.DataFrame({"item_id": self.item_ids}).with_row_index("row")
+        asked = pl.DataFrame({"item_id": item_ids})
+        found = asked.join(index, on="item_id", how="left", maintain_order="left")
+        return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+    def weights(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
+        """Return [N] float64 weight of each pair of item numbers before a day; 0 of none.
+
+        Each user who liked both adds 1 / log2(1 + n), n the items they liked when the pair was
+        made: who likes everything says little of any two (inverse user frequency).
+        """
+        pair_N = np.minimum(left_N, right_N) * len(self.item_ids) + np.maximum(left_N, right_N)
+        return _before(self.pair_P, self.weight_P, pair_N, day_N) / ONE
+
+    def users(self, item_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
+        """Return [N] float64 how many users liked each item before a day."""
+        return _before(self.item_Q, self.users_Q, item_N, day_N)
+
+    def cosines(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
+        """Return [N] float64 `weights` / sqrt(users of one * users of the other), in [0, 1]."""
+        found_N = self.weights(left_N, right_N, day_N)
+        hit_M = np.flatnonzero(found_N)
+        users_M = self.users(left_N[hit_M], day_N[hit_M]) * self.users(right_N[hit_M], day_N[hit_M])
+        found_N[hit_M] /= np.sqrt(users_M)
+        return found_N
+
+    def save(self, path: Path) -> None:
+        """Write the counts in one step."""
+        buffer, likes = io.BytesIO(), io.BytesIO()
+        self.likes.write_parquet(likes, compression="zstd")
+        np.savez(
+            buffer,
+            pair_P=self.pair_P,
+            weight_P=self.weight_P,
+            item_Q=self.item_Q,
+            users_Q=self.users_Q,
+            likes=np.frombuffer(likes.getvalue(), dtype=np.uint8),
+        )
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "Cooccurrence":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is nothing.
+            ValueError: the file is not one of counts.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                likes = pl.read_parquet(io.BytesIO(kept["likes"].tobytes()))
+                pairs, users = (kept["pair_P"], kept["weight_P"]), (kept["item_Q"], kept["users_Q"])
+        except (KeyError, OSError, ValueError, pl.exceptions.PolarsError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(f"{path} must hold co-occurrence counts; remove it") from error
+        return cls(likes["item_id"].unique().sort(), *pairs, *users, likes)
+
+
+def cooccurrence(
+    events: pl.DataFrame,
+    *,
+    config: CooccurrenceConfig | None = None,
+    earlier: Cooccurrence | None = None,
+) -> Cooccurrence:
+    """Count what was liked together.
+
+    Args:
+        events: columns of `catalog.lake.tables.EVENTS`, any order.
+        config: which likes make a pair; the defaults when None. That of `earlier`.
+        earlier: counts of all events before the first of these, which they are added to.
+
+    Raises:
+        ValueError: an event is older than what was counted earlier.
+    """
+    config = config or CooccurrenceConfig()
+    earlier = earlier or _nothing()
+    positives = positive_events(events, config=config.history)
+    fresh = _first_likes(positives).join(
+        earlier.likes, on=["user_id", "item_id"], how="anti", maintain_order="left"
+    )
+    _check_order(fresh, earlier)
+    if fresh.is_empty():
+        return earlier
+    likes = pl.concat(
+        [earlier.likes.with_columns(is_new=False), fresh.with_columns(is_new=True)]
+    ).sort("user_id", "ts", "item_id")
+    item_ids = likes["item_id"].unique().sort()
+    numbered = _numbered(likes, item_ids)
+    pair_P, weight_P = _grown(
+        _moved(earlier, item_ids), earlier.weight_P, _pairs(numbered, len(item_ids), config)
+    )
+    item_Q, users_Q = _grown(_moved_items(earlier, item_ids), earlier.users_Q, _users(numbered))
+    return Cooccurrence(item_ids, pair_P, weight_P, item_Q, users_Q, likes.drop("is_new"))
+
+
+def days_of(moments: pl.Series) -> np.ndarray:
+    """Return [N] number of the day (UTC) of each moment, int64, as keys count them."""
+    return moments.dt.epoch("d").cast(pl.Int64).to_numpy() + DAYS // 2
+
+
+def _nothing() -> Cooccurrence:
+    none = np.zeros(0, dtype=np.int64)
+    likes = EVENTS.empty().select("user_id", "item_id", "ts")
+    return Cooccurrence(likes["item_id"], none, none, none, none, likes)
+
+
+def _first_likes(positives: pl.DataFrame) -> pl.DataFrame:
+    return positives.group_by("user_id", "item_id").agg(pl.col("ts").min())
+
+
+def _check_order(fresh: pl.DataFrame, earlier: Cooccurrence) -> None:
+    known, new = earlier.likes["ts"].max(), fresh["ts"].min()
+    if isinstance(known, datetime) and isinstance(new, datetime) and new < known:
+        raise ValueError(
+            f"events must not be older than what was counted, got one of {new.isoformat()} and "
+            f"counts up to {known.isoformat()}; count from the beginning"
+        )
+
+
+def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
+    """Return user, item, day, place among the user's, and whether it is new; users in a row."""
+    index = pl.DataFrame({"item_id": item_ids}).with_row_index("item")
+    return (
+        likes.join(index, on="item_id", how="left", maintain_order="left")
+        .select(
+            user=pl.col("user_id").rle_id(),
+            item=pl.col("item").cast(pl.Int64),
+            day=pl.col("ts").dt.epoch("d").cast(pl.Int64) + DAYS // 2,
+            is_new="is_new",
+        )
+        .with_columns(place=pl.int_range(pl.len()).over("user"))
+    )
+
+
+def _pairs(numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig) -> pl.DataFrame:
+    """Return key and amount of every pair that a new like makes, a row for each pair and day."""
+    parts = [
+        pl.DataFrame({"key": key, "amount": amount}).group_by("key").agg(pl.col("amount").sum())
+        for key, amount in _chunks_of_pairs(numbered, num_items, config)
+    ]
+    return pl.concat(parts).group_by("key").agg(pl.col("amount").sum()).sort("key")
+
+
+def _chunks_of_pairs(
+    numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    user_L, item_L, day_L, new_L, place_L = (
+        numbered[name].to_numpy() for name in ("user", "item", "day", "is_new", "place")
+    )
+    weight_L = np.rint(ONE / np.log2(place_L + 2)).astype(np.int64)  # place + 1 items, itself too
+    for start in range(0, len(user_L), CHUNK_LIKES):
+        keys, amounts = [], []
+        for back in range(1, config.max_partners + 1):
+            later = np.arange(max(start, back), min(start + CHUNK_LIKES, len(user_L)))
+            later = later[new_L[later] & (user_L[later] == user_L[later - back])]
+            one, other = item_L[later], item_L[later - back]
+            pair = np.minimum(one, other) * num_items + np.maximum(one, other)
+            keys.append(pair * DAYS + day_L[later])
+            amounts.append(weight_L[later])
+        yield np.concatenate(keys), np.concatenate(amounts)
+
+
+def _users(numbered: pl.DataFrame) -> pl.DataFrame:
+    return (
+        numbered.filter("is_new")
+        .group_by(key=pl.col("item") * DAYS + pl.col("day"))
+        .agg(amount=pl.len().cast(pl.Int64))
+        .sort("key")
+    )
+
+
+def _moved(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
+    """Return the keys of pairs under the numbers that items have by now; their order stays."""
+    number_I = np.searchsorted(item_ids.to_numpy(), earlier.item_ids.to_numpy())
+    pair_P, day_P = np.divmod(earlier.pair_P, DAYS)
+    low_P, high_P = np.divmod(pair_P, max(len(number_I), 1))
+    if not len(number_I):
+        return earlier.pair_P
+    return (number_I[low_P] * len(item_ids) + number_I[high_P]) * DAYS + day_P
+
+
+def _moved_items(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
+    number_I = np.searchsorted(item_ids.to_numpy(), earlier.item_ids.to_numpy())
+    item_Q, day_Q = np.divmod(earlier.item_Q, DAYS)
+    return number_I[item_Q] * DAYS + day_Q if len(number_I) else earlier.item_Q
+
+
+def _grown(
+    key_P: np.ndarray, running_P: np.ndarray, grown: pl.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys and running sums, those of before and what was added since."""
+    what_P = key_P // DAYS
+    is_first_P = np.append(True, what_P[1:] != what_P[:-1])[: len(what_P)]
+    before_P = np.where(is_first_P, 0, np.append(0, running_P[:-1])[: len(what_P)])
+    earlier = pl.DataFrame({"key": key_P, "amount": running_P - before_P})
+    rows = pl.concat([earlier, grown]).group_by("key").agg(pl.col("amount").sum()).sort("key")
+    summed = rows.select(pl.col("amount").cum_sum().over(pl.col("key") // DAYS))
+    return rows["key"].to_numpy(), summed["amount"].to_numpy()
+
+
+def _before(
+    key_P: np.ndarray, running_P: np.ndarray, what_N: np.ndarray, day_N: np.ndarray
+) -> np.ndarray:
+    """Return [N] float64 running sum of each thing at the end of the day before; 0 of none."""
+    row_N = np.searchsorted(key_P, what_N * DAYS + day_N) - 1
+    if not len(key_P):
+        return np.zeros(len(row_N))
+    return np.where((row_N >= 0) & (key_P[row_N] // DAYS == what_N), running_P[row_N], 0).astype(
+        np.float64
+    )
