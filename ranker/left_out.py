@@ -18,6 +18,7 @@ from evaluation.leave_last_out import held_out_requests, leave_last_out
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
 from features.centred_embeddings import CentredEmbeddings, Centring
+from features.cooccurrence import cooccurrence
 from features.log import Log
 from features.table import FeatureTable, build_features
 from ranker.config import RankerConfig
@@ -121,11 +122,14 @@ def held_out_ranks(
     """
     train_events, held_out = leave_last_out(log.events, candidate_items=log.candidates)
     centred = CentredEmbeddings.of(log.vectors, centring)
+    counts = cooccurrence(train_events)
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in rankers}
     for start in range(0, len(held_out), USERS_AT_ONCE):
         users = held_out.slice(start, USERS_AT_ONCE)
         requests = held_out_requests(users, train_events, candidate_items=log.candidates)
-        asked = build_features(requests, train_events, log.items, log.vectors, centred=centred)
+        asked = build_features(
+            requests, train_events, log.items, log.vectors, centred=centred, counts=counts
+        )
         for name, ranker in rankers.items():
             ranks[name].append(_rank_of_relevant(asked.frame, ranker.predict(asked)))
         progress(len(users))

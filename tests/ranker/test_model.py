@@ -79,7 +79,7 @@ def test_contributions_sum_to_the_score(preference_table, ranker):
 
 def test_a_monotone_feature_never_lowers_the_score(preference_table):
     config = replace(QUICK, monotone={"match_max": 1})
-    ranker = train(preference_table, config=config)
+    ranker = train(preference_table, feature_groups=("context", "match"), config=config)
     row = preference_table.frame.head(1)
     grid = pl.concat([row] * 41).with_columns(
         match_max=pl.Series(np.linspace(-1, 1, 41), dtype=pl.Float32)
