@@ -203,6 +203,11 @@ class BlockFolder:
         pl.concat(attributes).sort("name", "row").write_ipc(path.with_suffix(".attributes"))
         return BlockName(path.name, num_rows), dim
 
+    def is_first(self, block: BlockName) -> np.ndarray:
+        """Return [N] bool, which rows of a block are the first of their item."""
+        rows = pl.read_ipc((self.folder / block.name).with_suffix(".rows"), columns=["item_id"])
+        return rows["item_id"].is_first_distinct().to_numpy()
+
     def write_dead(self, dead_rows: np.ndarray) -> str:
         """Write which rows no longer count, and return the file's name; empty for none."""
         if not len(dead_rows):

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.lake import Lake
+from catalog.lake.living_parts import IdRange
 from catalog.lake.tables import EMBEDDINGS
 from recall.blocks import BlockFolder, State
 from recall.collection import MAX_LIMIT, collection_name
@@ -23,7 +24,7 @@ from recall.filters import Filter
 from recall.lake_vectors import LakeVectors
 from recall.rows import check_vectors
 from recall.snapshot import Snapshot
-from recall.vector_search import NO_FILTER
+from recall.vector_search import EVERY_ID, NO_FILTER
 
 LIVE_MAX_AGE_S = 1.0
 
@@ -100,6 +101,15 @@ class ExactIndex:
     def count(self, version: str) -> int:
         """Count the living items of a version."""
         return len(self._snapshot(version))
+
+    def keys(self, version: str, ids: IdRange = EVERY_ID) -> pl.DataFrame:
+        """Return what a version holds of a range of ids; see `VectorSearch`."""
+        return self._snapshot(version).keys(ids)
+
+    def held(self, version: str, item_ids: pl.Series) -> pl.Series:
+        """Return those of the items that a version holds."""
+        held = self._snapshot(version).keys(EVERY_ID)["item_id"]
+        return item_ids.filter(item_ids.is_in(held.implode()))
 
     def vectors(
         self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER

@@ -27,15 +27,12 @@ from recall.collection import (
 from recall.filters import Filter, ids_between, ids_in, quoted
 from recall.readiness import wait_until_indexed
 from recall.rows import check_vectors, index_rows, write_batches
-from recall.vector_search import NO_FILTER, RANKED
+from recall.vector_search import EVERY_ID, KEYS, NO_FILTER, RANKED
 from recall.versions import Versions
 
 logger = logging.getLogger(__name__)
 
 TIE_ROOM = 16  # rows fetched beyond the limit, so that a tie at its edge is settled by id
-KEYS = pl.Schema({"item_id": pl.String, "content_hash": pl.String, "row_hash": pl.String})
-EVERY_ID = IdRange("", None)
-
 Scores = list[tuple[str, float]]  # item_id and cosine
 
 

@@ -67,7 +67,7 @@ class LakeVectors:
         if written := self._folder.write_block(self._new_parts(new)):
             block, dim = written
             blocks.append(block)
-            is_live_N = np.append(is_live_N, np.ones(block.num_rows, dtype=bool))
+            is_live_N = np.append(is_live_N, self._folder.is_first(block))
         logger.info(
             "refreshed version=%s new=%d gone=%d", self._version, len(new), (~is_live_N).sum()
         )
@@ -87,11 +87,12 @@ class LakeVectors:
         if len(new) <= FEW_ROWS:
             is_new = pl.col("item_id").is_in(new["item_id"].implode())
             vectors, columns = vectors.filter(is_new), columns.filter(is_new)
-        described = new.lazy().join(columns, on="item_id").collect()
+        described = new.lazy().join(columns, on="item_id").unique("item_id").collect()
         for rows in vectors.join(described.lazy(), on=KEYS).collect_batches(
             chunk_size=ROWS_AT_ONCE, maintain_order=False
         ):
-            yield from (_block(part) for part in rows.iter_slices(ROWS_AT_ONCE))
+            once = rows.unique("item_id")  # an audit finds and mends what the lake holds twice
+            yield from (_block(part) for part in once.iter_slices(ROWS_AT_ONCE))
 
     def _compacted(
         self,

@@ -13,11 +13,12 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from catalog.lake.living_parts import IdRange
 from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.block_filter import matching
 from recall.blocks import OpenState
 from recall.filters import Filter
-from recall.vector_search import RANKED
+from recall.vector_search import KEYS, RANKED
 
 CHUNK_SCORES = 2**19  # scores of a chunk, Q x C: 2 MB, which a core's cache holds
 MIN_CHUNK, MAX_CHUNK = 4_096, 65_536
@@ -50,6 +51,13 @@ class Snapshot:
         place_N = np.zeros(len(self._ids), dtype=np.int64)
         place_N[self._sorted_rows] = np.arange(len(self._sorted_rows))
         return place_N
+
+    def keys(self, ids: IdRange) -> pl.DataFrame:
+        """Return item_id, content_hash and row_hash of a range of ids, in order of item_id."""
+        end = len(self) if ids.end is None else self._sorted_ids.search_sorted(ids.end)
+        rows = self._sorted_rows[self._sorted_ids.search_sorted(ids.begin) : end]
+        frames = [block.rows.select(KEYS.names()) for block in self._blocks]
+        return pl.concat([KEYS.to_frame(), *frames])[rows]
 
     def vectors(self, item_ids: Sequence[str], filter: Filter) -> dict[str, np.ndarray]:
         """Return the unit vectors of those items that are there and match."""

@@ -11,9 +11,14 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from catalog.lake.living_parts import IdRange
 from recall.filters import Filter
 
 NO_FILTER = Filter()
+
+EVERY_ID = IdRange("", None)
+
+KEYS = pl.Schema({"item_id": pl.String, "content_hash": pl.String, "row_hash": pl.String})
 
 RANKED = pl.Schema(
     {
@@ -65,6 +70,12 @@ class VectorSearch(Protocol):
 
     def count(self, version: str) -> int:
         """Count the items of a version."""
+
+    def keys(self, version: str, ids: IdRange = EVERY_ID) -> pl.DataFrame:
+        """Return item_id, content_hash and row_hash of what a version holds of a range of ids."""
+
+    def held(self, version: str, item_ids: pl.Series) -> pl.Series:
+        """Return those of the items that a version holds."""
 
     def vectors(
         self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER

@@ -89,7 +89,7 @@ OWNER = {
     "sentence_transformers": {"embedder.sentence", "bench"},
     "httpx2": {"embedder.reasoners", "serving.client"},
     "peft": {"embedder.finetune.training"},
-    "pymilvus": {"recall"},
+    "pymilvus": {"recall", "bench"},
     "fastapi": {"serving"},
     "tantivy": {"recall.text_index"},
     "lightgbm": {"ranker"},

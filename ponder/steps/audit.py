@@ -1,6 +1,7 @@
 """Whether sources, lake, embeddings and index agree, and what can be done where they do not."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -18,11 +19,11 @@ from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
 from ponder.steps.index import remove_deleted, sync_collection
 from ponder.wiring.encoder import configured_version
-from ponder.wiring.stores import kafka_config, open_index, open_lake
+from ponder.wiring.stores import kafka_config, open_index, open_lake, open_search
 from ponder.wiring.vectors import deleted_items, index_parts
 
 if TYPE_CHECKING:
-    from recall.index import ItemIndex
+    from recall.vector_search import VectorSearch
 
 ADVICE = {
     "dangling_media": "land the items again: `ponder land --data DIR`, or `ponder backfill`",
@@ -61,11 +62,14 @@ def audit(settings: Settings) -> Audit:
     """
     lake, version = open_lake(settings), configured_version(settings)
     findings = [*_audit_sources(settings, lake), *audit_lake(lake, model_version=version)]
-    with open_index(settings) as index:
+    with open_search(settings) as index:
+        index.refresh()
         compared = _compared_versions(index, version)
         for each in compared:
             findings += _audit_index(index, each, lake)
-        for each in sorted(set(index.versions()) - set(compared)):
+        # Exact search has no collections: what the lake has deleted, it finds in no version.
+        others = [] if settings.is_embedded else sorted(set(index.versions()) - set(compared))
+        for each in others:
             kept = index.held(each, deleted_items(lake))
             findings.append(found("index_orphaned", each, kept.to_frame()))
     logger.info("audited looked_for=%d", len(findings))
@@ -104,19 +108,19 @@ def _audit_sources(settings: Settings, lake: Lake) -> list[Finding]:
     return source_findings(audit_sources(kafka_config(settings), lake))
 
 
-def _compared_versions(index: "ItemIndex", configured: str) -> list[str]:
+def _compared_versions(index: "VectorSearch", configured: str) -> list[str]:
     return list(dict.fromkeys(filter(None, (configured, index.live_version()))))
 
 
-def _audit_index(index: "ItemIndex", version: str, lake: Lake) -> list[Finding]:
-    """Compare a version's collection with the lake, a range of ids at a time."""
+def _audit_index(index: "VectorSearch", version: str, lake: Lake) -> list[Finding]:
+    """Compare what is searched of a version with the lake, a range of ids at a time."""
     parts = [_differences(part, version) for part in index_parts(lake, index, version)]
     return [reduce(add, findings) for findings in zip(*parts, strict=True)]
 
 
 def _differences(part: LivingPart, version: str) -> list[Finding]:
-    from recall.index import KEYS
     from recall.rows import index_rows
+    from recall.vector_search import KEYS
 
     present = part.held
     once = part.rows.unique("item_id", keep="first", maintain_order=True)
@@ -148,6 +152,8 @@ def _embed_missing(settings: Settings) -> int:
 
 def _sync(settings: Settings) -> int:
     lake = open_lake(settings)
+    if settings.is_embedded:  # exact search writes its files again from the lake
+        shutil.rmtree(settings.vectors_folder, ignore_errors=True)
     with open_index(settings) as index:
         changed = sum(remove_deleted(lake, index).values())
         for version in _compared_versions(index, configured_version(settings)):

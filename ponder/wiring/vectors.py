@@ -12,7 +12,7 @@ from catalog.lake.living_parts import LivingPart, living_parts
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
 
 if TYPE_CHECKING:
-    from recall.index import ItemIndex
+    from recall.vector_search import VectorSearch
 
 
 def embedded_keys(lake: Lake, version: str, *, where: pl.Expr | None = None) -> pl.DataFrame:
@@ -78,10 +78,10 @@ def embedded_dim(lake: Lake, version: str) -> int | None:
     return None
 
 
-def index_parts(lake: Lake, index: "ItemIndex", version: str) -> Iterator[LivingPart]:
-    """Yield what the version's collection should hold and what it holds, a range at a time."""
-    from recall.index import KEYS
+def index_parts(lake: Lake, index: "VectorSearch", version: str) -> Iterator[LivingPart]:
+    """Yield what should be searched of a version and what is, a range of ids at a time."""
     from recall.rows import METADATA
+    from recall.vector_search import KEYS
 
     is_there = version in index.versions()
     return living_parts(

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 
 from catalog.lake.lake import Lake
+from catalog.lake.living_parts import IdRange
 from catalog.lake.tables import EMBEDDINGS, ITEMS
 from recall import lake_vectors
 from recall.blocks import BlockFolder
@@ -294,3 +296,15 @@ def test_many_refreshes_leave_few_files_and_the_same_rows(lake, tmp_path, monkey
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         assert found["item_id"].to_list() == brute_force(names, vectors, QUERY[0], limit=100)
     assert len(list((tmp_path / "vectors" / "vectors_v1").glob("*.vectors"))) <= 8
+
+
+def test_what_the_lake_holds_twice_is_found_once(lake, tmp_path):
+    land(lake, a=[1, 0], b=[0, 1])
+    for table in (ITEMS, EMBEDDINGS):
+        rows = lake.read(table)
+        write_deltalake(f"{lake.uri}/{table.name}", rows, mode="append")
+    index = opened(lake, tmp_path)
+    assert ranked(index.search(QUERY, "v1", limit=9)) == [("a", 1), ("b", 0)]
+    assert index.keys("v1")["item_id"].to_list() == ["a", "b"]
+    assert index.keys("v1", IdRange("aa", "c"))["item_id"].to_list() == ["b"]
+    assert index.held("v1", pl.Series(["x", "b"])).to_list() == ["b"]

@@ -3,24 +3,27 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from deltalake import write_deltalake
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
+from ponder.settings import Settings
 from ponder.steps.audit import advice, audit, repair
 from ponder.steps.land import land_folder
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import living_vectors
+from recall.blocks import BlockFolder
+from recall.collection import collection_name
 
 
 @pytest.fixture(scope="module")
 def sound_home(bazaar, night, tmp_path_factory):
     """The folder of a deployment after one night."""
-    from ponder.settings import Settings
-
     home = tmp_path_factory.mktemp("sound") / "home"
     night(Settings(home=home, shard_size=25), bazaar)
     return home
@@ -30,6 +33,12 @@ def sound_home(bazaar, night, tmp_path_factory):
 def sound(settings, sound_home):
     shutil.copytree(sound_home, settings.home)
     return settings
+
+
+@pytest.fixture
+def served_by_milvus(monkeypatch):
+    """Milvus Lite in place of a server, which it is for an audit: what answers queries."""
+    monkeypatch.setattr(Settings, "is_embedded", False)
 
 
 def faults(settings):
@@ -56,6 +65,7 @@ def test_before_the_first_landing_there_is_nothing_to_disagree(settings):
     assert audit(settings).faults == []
 
 
+@pytest.mark.usefixtures("served_by_milvus")
 def test_what_the_index_lost_kept_or_holds_in_an_older_form_is_told_apart_and_mended(sound):
     lake, version = open_lake(sound), configured_version(sound)
     rows = living_vectors(lake, version)
@@ -79,6 +89,7 @@ def test_what_the_index_lost_kept_or_holds_in_an_older_form_is_told_apart_and_me
     assert faults(sound) == {}
 
 
+@pytest.mark.usefixtures("served_by_milvus")
 def test_a_vector_of_an_earlier_content_is_found_by_its_hash(sound):
     lake, version = open_lake(sound), configured_version(sound)
     rows = living_vectors(lake, version)
@@ -91,6 +102,7 @@ def test_a_vector_of_an_earlier_content_is_found_by_its_hash(sound):
     assert faults(sound) == {"index_stale": 1}
 
 
+@pytest.mark.usefixtures("served_by_milvus")
 def test_a_deleted_item_that_is_still_served_is_found_in_the_live_version_too(sound):
     gone = living_vectors(open_lake(sound), configured_version(sound))["item_id"][0]
     line = {"item_id": gone, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"}
@@ -106,6 +118,24 @@ def test_a_deleted_item_that_is_still_served_is_found_in_the_live_version_too(so
     assert ("missing_embeddings", version) in found
 
 
+def test_what_the_files_of_exact_search_lost_is_found_and_mended(sound):
+    version = configured_version(sound)
+    audit(sound)  # reads the lake into files
+    folder = BlockFolder(sound.vectors_folder / collection_name("vectors", version))
+    state, first = folder.state(), folder.open().blocks[0].rows["item_id"][0]
+    folder.commit(replace(state, dead=folder.write_dead(np.array([0]))))
+    found = {each.name: (each.where, each.first) for each in audit(sound).faults}
+    assert found == {"index_missing": (version, (first,))}
+    repair(sound, audit(sound))
+    assert faults(sound) == {}
+
+
+def test_an_audit_does_not_wait_for_who_holds_the_milvus_lite_folder(sound):
+    with open_index(sound):
+        assert audit(sound).faults == []
+
+
+@pytest.mark.usefixtures("served_by_milvus")
 def test_embeddings_lost_and_orphaned_are_made_and_dropped(sound):
     lake = open_lake(sound)
     embedded = lake.read(EMBEDDINGS).sort("item_id")
