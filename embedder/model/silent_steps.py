@@ -65,8 +65,7 @@ def silent_states(
             sees_BCL[:, step : step + 1, : longest + step + 1],
         )
         found.append(states_B1H)
-        is_latent_next = step < num_states
-        inputs_B1H = (
-            F.normalize(states_B1H, dim=-1) * length if is_latent_next else (embeddings_BAH[:, -1:])
-        )
+        inputs_B1H = embeddings_BAH[:, -1:]
+        if step < num_states:
+            inputs_B1H = F.normalize(states_B1H, dim=-1) * length
     return torch.cat(found, dim=1)
