@@ -17,7 +17,6 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 ITEM_INDEX = Asset("item_index")
-MATCH_FEATURES = Asset("match_features")
 
 
 @dag(
@@ -92,7 +91,7 @@ def nightly():
 
         return json_form(promote(load_settings()))
 
-    @task(outlets=[MATCH_FEATURES])
+    @task
     def features():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
@@ -106,9 +105,12 @@ def nightly():
     @task
     def ranker():
         from ponder.settings_sources import load_settings
-        from ponder.steps.rank import train_ranker
+        from ponder.steps.rank import NothingToLearn, train_ranker
 
-        train_ranker(load_settings())
+        try:
+            train_ranker(load_settings())
+        except NothingToLearn as nothing:  # the former champion stays
+            raise AirflowSkipException(str(nothing)) from nothing
 
     shards = plan()
     land() >> shards

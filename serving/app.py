@@ -17,7 +17,7 @@ from serving.browsing import add_browsing
 from serving.catalogue import Catalogue
 from serving.console.page import add_console
 from serving.errors import QUERY_ERRORS, add_error_handlers, error_replies
-from serving.examples import RECALL_REPLY, RECALL_REQUESTS
+from serving.examples import RANK_REQUESTS, RECALL_REPLY, RECALL_REQUESTS, RECOMMEND_REQUESTS
 from serving.images import MAX_BASE64_CHARS
 from serving.item_changes import ItemWriter, add_item_changes
 from serving.limits import BodyLimit
@@ -26,7 +26,7 @@ from serving.recall import FetchImage, RecallService
 from serving.recommend import Recommender
 from serving.reference import add_reference
 from serving.replies import RecallReply, RecommendReply
-from serving.requests import RecallRequest, RecommendRequest
+from serving.requests import RankRequest, RecallRequest, RecommendRequest
 from serving.state import State
 from serving.workers import Workers
 
@@ -60,7 +60,8 @@ def create_app(
 
     Args:
         recall: open for as long as the app runs; the caller closes its index.
-        recommender: over the same recall; without it there is no /v1/recommend.
+        recommender: over the same recall; without it there is no /v1/recommend and no
+            /v1/rank.
         catalogue: the items and users to look at; with `state`, for the console, which is left
             out without them.
         state: versions, freshness and drift.
@@ -126,8 +127,10 @@ def _add_recommend(
     app: FastAPI, recommender: Recommender, metrics: ServingMetrics, workers: Workers
 ) -> None:
     @app.post("/v1/recommend", responses=error_replies(404, 409, *QUERY_ERRORS))
-    async def post_recommend(request: RecommendRequest) -> RecommendReply:
-        """Recommend items to one user, in the ranker's order.
+    async def post_recommend(
+        request: Annotated[RecommendRequest, Body(openapi_examples=RECOMMEND_REQUESTS)],
+    ) -> RecommendReply:
+        """Recommend items to a user or for a history, in the ranker's order.
 
         409 when the ranker was trained on other features or on another version than the live one,
         503 when none was trained.
@@ -135,7 +138,26 @@ def _add_recommend(
         with counted(metrics.recommend_answers), timed(metrics.recommend_seconds):
             found = await workers.run(
                 lambda: recommender.recommend(
-                    request.user_id, top_k=request.top_k, filter=request.filter
+                    request.asker,
+                    top_k=request.top_k,
+                    filter=request.filter,
+                    strict=request.strict,
+                    explain=request.explain,
                 )
+            )
+        return RecommendReply.of(found)
+
+    @app.post("/v1/rank", responses=error_replies(409, *QUERY_ERRORS))
+    async def post_rank(
+        request: Annotated[RankRequest, Body(openapi_examples=RANK_REQUESTS)],
+    ) -> RecommendReply:
+        """Put given items in the order in which they suit a user or a history.
+
+        None is left out: one that is not known is ranked by what little is known of it. 409 and 503
+        as of /v1/recommend.
+        """
+        with counted(metrics.rank_answers), timed(metrics.rank_seconds):
+            found = await workers.run(
+                lambda: recommender.rank(request.asker, request.item_ids, explain=request.explain)
             )
         return RecommendReply.of(found)

@@ -120,7 +120,9 @@ class Client:
         """Find candidates for up to 100 queries, each with its reply or its own error."""
         return self._send(client_requests.recall_batch(queries))
 
-    def recommend(self, user_id: str, **query: Unpack[RecommendQuery]) -> RecommendReply:
+    def recommend(
+        self, user_id: str | None = None, **query: Unpack[RecommendQuery]
+    ) -> RecommendReply:
         """Recommend items to a user, in the ranker's order."""
         return self._send(client_requests.recommend(user_id, **query))
 
@@ -222,7 +224,9 @@ class AsyncClient:
         """Find candidates for up to 100 queries, each with its reply or its own error."""
         return await self._send(client_requests.recall_batch(queries))
 
-    async def recommend(self, user_id: str, **query: Unpack[RecommendQuery]) -> RecommendReply:
+    async def recommend(
+        self, user_id: str | None = None, **query: Unpack[RecommendQuery]
+    ) -> RecommendReply:
         """Recommend items to a user, in the ranker's order."""
         return await self._send(client_requests.recommend(user_id, **query))
 

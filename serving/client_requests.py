@@ -56,8 +56,11 @@ class RecallQuery(TypedDict, total=False):
 class RecommendQuery(TypedDict, total=False):
     """What a recommendation is asked, besides the user."""
 
+    history: Sequence[str]
     top_k: int
     filter: Filter | Mapping[str, Any]
+    strict: bool
+    explain: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,9 +91,10 @@ def recall_batch(queries: Sequence[RecallQuery]) -> Call[RecallBatchReply]:
     return _posted("/v1/recall/batch", body, RecallBatchReply)
 
 
-def recommend(user_id: str, **query: Unpack[RecommendQuery]) -> Call[RecommendReply]:
-    """Recommend items to a user."""
-    return _posted("/v1/recommend", {"user_id": user_id} | query, RecommendReply)
+def recommend(user_id: str | None = None, **query: Unpack[RecommendQuery]) -> Call[RecommendReply]:
+    """Recommend items to a user, or for a history."""
+    asker = {} if user_id is None else {"user_id": user_id}
+    return _posted("/v1/recommend", asker | query, RecommendReply)
 
 
 def item(item_id: str) -> Call[ItemReply]:

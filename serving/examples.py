@@ -34,6 +34,21 @@ RECALL_REQUESTS: dict[str, Example] = {
     },
 }
 
+RECOMMEND_REQUESTS: dict[str, Example] = {
+    "user": {"summary": "For a user", "value": {"user_id": "u17", "top_k": 10, "explain": True}},
+    "history": {
+        "summary": "For a history that the service does not know",
+        "value": {"history": ["i17", "i4"], "filter": {"category_in": ["garden"]}},
+    },
+}
+
+RANK_REQUESTS: dict[str, Example] = {
+    "user": {
+        "summary": "Given items in order, for a user",
+        "value": {"user_id": "u17", "item_ids": ["i4", "i17", "i99"], "explain": True},
+    },
+}
+
 RECALL_REPLY: dict[str, Any] = {
     "content": {
         "application/json": {

@@ -41,6 +41,18 @@ class ServingMetrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.rank_answers = Counter(
+            "rank_answers",
+            "Requests to rank given items by how they ended.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.rank_seconds = Histogram(
+            "rank_seconds",
+            "Seconds to rank given items.",
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
 
 
 @contextmanager

@@ -1,39 +1,30 @@
-"""Recommendations: candidates of a user's history, put in order by the ranker.
-
-The ranker reads the features that it was trained on, made by the same function as of now, from the
-vectors of the version that answered recall.
-"""
+"""Recommendations: candidates of several channels, put in order by the ranker."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import polars as pl
 
-from features.centred_embeddings import CentredEmbeddings
-from features.log import Log
-from features.schema import feature_schema, schema_hash
-from features.table import build_features
-from ranker.model import Ranker
 from recall.candidates import NO_FILTER, Candidates, RecallOptions
-from recall.errors import Unavailable
 from recall.filters import Filter
 from recall.search import Recall
-from serving.errors import RankerMismatch
+from serving.rank import Asker, Ranking
 
 NUM_CANDIDATES = 200
+"""Of the history: what lies near its interests."""
 
-RECOMMENDED = {
+NUM_INTERESTS = 3
+NUM_POPULAR = 50
+"""Popular and fresh items beside them, so that not everything is more of the same."""
+
+RECOMMENDED: dict[str, pl.DataType | type[pl.DataType]] = {
     "item_id": pl.String,
     "score": pl.Float64,
     "recall_score": pl.Float32,
     "rank": pl.UInt32,
+    "channels": pl.List(pl.String),
 }
-
-LogOf = Callable[[str, str, Sequence[str]], Log]
-"""From a model version, a user and items to all that their features are made from: the events of
-either, the items among these, and the version's vectors of those items."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +32,18 @@ class Recommendations:
     """What is recommended."""
 
     frame: pl.DataFrame
-    """Best first: item_id str; score f64, the ranker's; recall_score f32, cosine in [-1, 1]; rank
-    u32 from 1, equal scores in order of item_id."""
+    """Best first: item_id str; score f64, the ranker's; recall_score f32, cosine in [-1, 1], null
+    of what was found otherwise; rank u32 from 1, equal scores in order of item_id; channels
+    list[str], how it was found, as of `recall.candidates.Channel`."""
+
+    reasons: list[dict[str, float]]
+    """As of `serving.rank.Ranked`."""
 
     version: str
     """Model version of every vector involved."""
+
+    fallback: str
+    """Why only popular and fresh items were candidates; else empty."""
 
     took_ms: float
 
@@ -53,88 +51,97 @@ class Recommendations:
 class Recommender:
     """Recall and ranking together; safe to call from several threads."""
 
-    def __init__(
-        self,
-        recall: Recall,
-        ranker_of: Callable[[str], Ranker],
-        log_of: LogOf,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """Recommend from what `recall` finds.
-
-        Args:
-            recall: finds the candidates.
-            ranker_of: the ranker in use of an embedder version; called for each request, so it
-                should remember the one it has loaded. It raises FileNotFoundError when none was
-                promoted, and ValueError when what was saved cannot be used.
-            log_of: reads what the features of a request are made from.
-            now: the moment that features describe, with a time zone.
-        """
-        self._recall = recall
-        self._ranker_of = ranker_of
-        self._log_of = log_of
-        self._now = now
+    def __init__(self, recall: Recall, ranking: Ranking) -> None:
+        """Recommend what `recall` finds in the order of `ranking`."""
+        self._recall, self._ranking = recall, ranking
 
     def recommend(
-        self, user_id: str, *, top_k: int = 20, filter: Filter = NO_FILTER
+        self,
+        asker: Asker,
+        *,
+        top_k: int = 20,
+        filter: Filter = NO_FILTER,
+        strict: bool = False,
+        explain: bool = False,
     ) -> Recommendations:
-        """Return the items that suit a user best, those they liked already left out.
+        """Return the items that suit somebody best, those they liked already left out.
 
         Args:
-            user_id: whom to recommend to.
-            top_k: items wanted, in [1, 1000]; chosen among 200 candidates, or among as many as are
-                wanted.
+            asker: whom to recommend to.
+            top_k: items wanted, in [1, 1000]; chosen among 200 candidates of the history, or among
+                as many as are wanted, and 50 that are popular or fresh.
             filter: what an item must meet.
+            strict: a user without a usable history is an error, and not answered with what is
+                popular and fresh.
+            explain: whether to say which features moved each score.
 
         Raises:
-            NotFound: the user has no history, or none of it is in the live version.
+            NotFound: with `strict`, nothing is known of the history.
             InvalidQuery: `top_k` is out of range.
             RankerMismatch: the ranker fits other features, or another version than the live one.
-            Unavailable: no version is live, or no ranker is trained.
+            Unavailable: no version is live, or no ranker of it is in use.
         """
         started = time.perf_counter()
+        own = self._own(asker, max(top_k, NUM_CANDIDATES), filter, strict=strict)
+        pool = _pool(own.frame, [] if own.fallback else [self._popular(own.version, filter)])
+        ranked = self._ranking.rank(
+            asker, pool["item_id"].to_list(), own.version, new_only=True, explain=explain
+        )
+        return Recommendations(
+            frame=ranked.frame.head(top_k)
+            .join(pool, on="item_id", how="left", maintain_order="left")
+            .select(pl.col(name).cast(dtype) for name, dtype in RECOMMENDED.items()),
+            reasons=ranked.reasons[:top_k],
+            version=own.version,
+            fallback=own.fallback,
+            took_ms=1000 * (time.perf_counter() - started),
+        )
+
+    def rank(
+        self, asker: Asker, item_ids: Sequence[str], *, explain: bool = False
+    ) -> Recommendations:
+        """Put given items in the order in which they suit somebody, none left out.
+
+        Raises:
+            RankerMismatch, Unavailable: as of `recommend`.
+        """
+        started = time.perf_counter()
+        version = self._recall.live_version()
+        ranked = self._ranking.rank(asker, item_ids, version, explain=explain)
+        return Recommendations(
+            frame=ranked.frame.with_columns(
+                recall_score=None, channels=pl.lit([], pl.List(pl.String))
+            ).select(pl.col(name).cast(dtype) for name, dtype in RECOMMENDED.items()),
+            reasons=ranked.reasons,
+            version=version,
+            fallback="",
+            took_ms=1000 * (time.perf_counter() - started),
+        )
+
+    def _own(self, asker: Asker, top_k: int, filter: Filter, *, strict: bool) -> Candidates:
         options = RecallOptions(
-            top_k=max(top_k, NUM_CANDIDATES), filter=filter, exclude_seen="liked", strict=True
+            top_k=top_k,
+            filter=filter,
+            exclude_seen="liked",
+            strict=strict,
+            max_interests=NUM_INTERESTS,
         )
-        found = self._recall.by_user(user_id, options)
-        ranker = self._ranker(found.version)
-        try:
-            ranker.check(schema_hash(feature_schema()), found.version)
-        except ValueError as error:
-            raise RankerMismatch(str(error)) from error
-        frame = self._ordered(user_id, found, ranker).head(top_k)
-        took_ms = 1000 * (time.perf_counter() - started)
-        return Recommendations(frame=frame, version=found.version, took_ms=took_ms)
+        if asker.history:
+            return self._recall.by_history(asker.history, options)
+        return self._recall.by_user(asker.user_id, options)
 
-    def _ranker(self, version: str) -> Ranker:
-        try:
-            return self._ranker_of(version)
-        except FileNotFoundError as error:
-            raise Unavailable(
-                f"no ranker of version {version!r} is in use; run ponder features and ponder "
-                "ranker train"
-            ) from error
-        except ValueError as error:
-            raise RankerMismatch(str(error)) from error
+    def _popular(self, version: str, filter: Filter) -> pl.DataFrame:
+        options = RecallOptions(top_k=NUM_POPULAR, filter=filter, version=version)
+        return self._recall.by_history([], options).frame
 
-    def _ordered(self, user_id: str, found: Candidates, ranker: Ranker) -> pl.DataFrame:
-        if found.frame.is_empty():
-            return pl.DataFrame(schema=RECOMMENDED)
-        log = self._log_of(found.version, user_id, found.frame["item_id"].to_list())
-        impressions = found.frame.select(
-            "item_id",
-            request_id=pl.lit("recommend"),
-            user_id=pl.lit(user_id),
-            ts=pl.lit(self._now()).cast(log.events.schema["ts"]),
-        )
-        centred = CentredEmbeddings.of(log.vectors, ranker.centring)
-        table = build_features(
-            impressions, log.events, log.items, log.vectors, centred=centred, counts=log.counts
-        )
-        return (
-            found.frame.with_columns(score=pl.Series(ranker.predict(table)))
-            .sort("score", "item_id", descending=[True, False])
-            .with_row_index("rank", offset=1)
-            .select(pl.col(name).cast(dtype) for name, dtype in RECOMMENDED.items())
-        )
+
+def _pool(own: pl.DataFrame, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return item_id, recall_score and channels of every candidate, once; channels are joined."""
+    frames = [frame.select("item_id", "recall_score", "channels") for frame in (own, *others)]
+    every = pl.concat(frames)
+    channels = every.explode("channels", empty_as_null=False).group_by("item_id")
+    return (
+        every.group_by("item_id", maintain_order=True)
+        .agg(pl.col("recall_score").max())
+        .join(channels.agg(pl.col("channels").unique().sort()), on="item_id", how="left")
+    )

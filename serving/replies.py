@@ -1,6 +1,6 @@
 """What the service answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -245,11 +245,18 @@ class Recommendation(BaseModel):
     score: float
     """The ranker's; larger is better, comparable within one reply only."""
 
-    recall_score: float
-    """Cosine of the item and the user's profile, in [-1, 1]."""
+    recall_score: float | None
+    """Cosine of the item and the user's nearest interest, in [-1, 1]; null of what was found
+    otherwise, or given."""
 
     rank: int
     """1 = best."""
+
+    channels: list[str] = []
+    """How it was found: profile, interest, popular, fresh; empty of what was given."""
+
+    reasons: dict[str, float] | None = None
+    """The features that moved the score most, with what each added to it; null unless asked for."""
 
 
 class RecommendReply(BaseModel):
@@ -259,6 +266,9 @@ class RecommendReply(BaseModel):
 
     version: str
     """Model version whose vectors were compared."""
+
+    fallback: str = ""
+    """Why only popular and fresh items were candidates; else empty."""
 
     candidates: list[Recommendation]
     """In the ranker's order; equal scores in order of item_id."""
@@ -270,8 +280,13 @@ class RecommendReply(BaseModel):
     def of(cls, recommendations: "Recommendations") -> Self:
         """Return the reply that carries these recommendations."""
         rows = recommendations.frame.iter_rows(named=True)
+        reasons: Sequence[dict[str, float] | None] = recommendations.reasons
+        reasons = reasons or [None] * len(recommendations.frame)
         return cls(
             version=recommendations.version,
-            candidates=[Recommendation(**row) for row in rows],
+            fallback=recommendations.fallback,
+            candidates=[
+                Recommendation(**row, reasons=why) for row, why in zip(rows, reasons, strict=True)
+            ],
             took_ms=recommendations.took_ms,
         )

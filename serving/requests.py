@@ -12,12 +12,14 @@ from embedder.content import Policy
 from recall.candidates import MAX_INTERESTS, MAX_TOP_K, RecallOptions, Seen
 from recall.filters import Filter
 from serving.images import MAX_BASE64_CHARS
+from serving.rank import Asker
 
 MAX_TEXT_CHARS = 8_000
 MAX_HISTORY = 10_000
 MAX_DEADLINE_MS = 60_000
 MAX_NEW_TOKENS = 4_096
 MAX_URL_CHARS = 2_000
+MAX_RANK_HISTORY = 1_000
 DEFAULT_INTERESTS = 3
 
 Kind = Literal["content", "item", "user", "history"]
@@ -180,16 +182,57 @@ class RecallRequest(BaseModel):
         return ("text", "image_base64", "image_url", "item_id", "user_id", "history")
 
 
-class RecommendRequest(BaseModel):
-    """Whom to recommend to."""
+class AskerRequest(BaseModel):
+    """For whom something is ranked: a user or a history."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    user_id: ItemId
-    """Somebody with a history."""
+    user_id: ItemId | None = None
+    """A user."""
+
+    history: list[ItemId] | None = Field(default=None, min_length=1, max_length=MAX_RANK_HISTORY)
+    """Ids of liked items, newest first, of somebody whom the service does not know."""
+
+    explain: bool = False
+    """Say which features moved each score most, and by how much."""
+
+    @model_validator(mode="after")
+    def _asks_for_one(self) -> Self:
+        if (self.user_id is None) == (self.history is None):
+            got = "none" if self.user_id is None else "both"
+            raise ValueError(f"a request must have exactly one of user_id, history; got {got}")
+        return self
+
+    @property
+    def asker(self) -> Asker:
+        """Whom it is for."""
+        if self.user_id is not None:
+            return Asker(user_id=self.user_id)
+        return Asker(history=tuple(dict.fromkeys(self.history or ())))
+
+
+class RankRequest(AskerRequest):
+    """What to put in order, and for whom."""
+
+    item_ids: list[ItemId] = Field(min_length=1, max_length=MAX_TOP_K)
+    """The candidates, each once; their order says nothing."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.item_ids)) < len(self.item_ids):
+            twice = next(i for i in self.item_ids if self.item_ids.count(i) > 1)
+            raise ValueError(f"item_ids must hold each item once, got {twice!r} again")
+        return self
+
+
+class RecommendRequest(AskerRequest):
+    """Whom to recommend to."""
 
     top_k: int = Field(default=20, ge=1, le=MAX_TOP_K)
     """Items wanted; fewer come only when fewer match."""
 
     filter: Filter = Filter()
     """What an item must meet."""
+
+    strict: bool = False
+    """Answer 404 for somebody without a usable history, and not with popular and fresh items."""

@@ -12,17 +12,29 @@ def recommend(
     context: typer.Context,
     user: Annotated[str, typer.Argument(help="Whom to recommend to, by id.")],
     top_k: Annotated[int, typer.Option(help="How many items.", min=1, max=1000)] = 10,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail for a user without a history.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which features moved each score most.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to a user: recall by their history, ordered by the trained ranker."""
     from ponder.steps import recommend as steps
 
     with failures():
-        reply = steps.recommend(context.obj, user, top_k=top_k)
+        reply = steps.recommend(context.obj, user, top_k=top_k, strict=strict, explain=explain)
     if as_json:
         show(reply, as_json)
         return
-    show({"version": reply.version, "took_ms": reply.took_ms}, as_json)
+    show({"version": reply.version, "fallback": reply.fallback, "took_ms": reply.took_ms}, as_json)
     for found in reply.candidates:
-        scores = f"{found.score:>8.3f}  {found.recall_score:.3f}"
-        line(f"{found.rank:>4}  {scores}  {found.item_id:<12} {printable(found.title)}")
+        cosine = "    -" if found.recall_score is None else f"{found.recall_score:.3f}"
+        how = "+".join(found.channels)
+        line(
+            f"{found.rank:>4}  {found.score:>8.3f}  {cosine}  {how:<16} {found.item_id:<12} "
+            f"{printable(found.title)}"
+        )
+        if found.reasons:
+            line(" " * 20 + ", ".join(f"{name} {by:+.3f}" for name, by in found.reasons.items()))

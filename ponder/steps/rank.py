@@ -28,7 +28,22 @@ from ranker.left_out import LeftOutReport, evaluate_left_out
 from ranker.model import Ranker
 from ranker.saved import load_ranker, save_ranker
 from ranker.training import train
+from ranker.training_rows import NothingToLearn
 from ranker.training_table import TEST_SHARE, learnable_pages, newest
+
+__all__ = [
+    "NothingToLearn",
+    "PromotedRanker",
+    "RankerReport",
+    "RegisteredRanker",
+    "TrainedRanker",
+    "evaluate_rankers",
+    "experiment_on_pages",
+    "promote_ranker",
+    "read_log",
+    "registered_rankers",
+    "train_ranker",
+]
 
 RankerReport = ExperimentReport | LeftOutReport
 

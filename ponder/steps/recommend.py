@@ -1,5 +1,6 @@
 """Recommend to one user, without a service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ponder.settings import Settings
@@ -17,11 +18,19 @@ class TitledRecommendation:
     score: float
     """The ranker's; larger is better, comparable within one answer only."""
 
-    recall_score: float
-    """Cosine of the item and the user's profile, in [-1, 1]."""
+    recall_score: float | None
+    """Cosine of the item and the user's nearest interest, in [-1, 1]; None of what was found
+    otherwise."""
 
     rank: int
     """1 = best."""
+
+    channels: tuple[str, ...]
+    """How it was found: profile, interest, popular, fresh."""
+
+    reasons: Mapping[str, float]
+    """The features that moved the score most, with what each added to it; empty unless asked for.
+    """
 
     title: str
     """Untrusted; empty for an item without one."""
@@ -34,28 +43,55 @@ class RecommendAnswer:
     version: str
     """Model version whose vectors were compared."""
 
+    fallback: str
+    """Why only popular and fresh items were candidates; else empty."""
+
     candidates: tuple[TitledRecommendation, ...]
     took_ms: float
 
 
-def recommend(settings: Settings, user_id: str, *, top_k: int = 20) -> RecommendAnswer:
+def recommend(
+    settings: Settings,
+    user_id: str,
+    *,
+    top_k: int = 20,
+    strict: bool = False,
+    explain: bool = False,
+) -> RecommendAnswer:
     """Return what the service would recommend to a user, with titles.
+
+    Args:
+        settings: the deployment.
+        user_id: whom to recommend to.
+        top_k: items wanted.
+        strict: a user without a usable history is an error.
+        explain: whether to say which features moved each score.
 
     Raises:
         ValueError: `top_k` is out of range.
-        LookupError: the user has no history that the live version knows.
+        LookupError: with `strict`, the user has no history that the live version knows.
         RuntimeError: no version is live, no ranker is trained, or the ranker fits other features
             or another version than the live one.
     """
+    from serving.rank import Asker
+
     with open_search(settings) as index:
         recommender = open_recommender(settings, open_recall(settings, index))
-        found = recommender.recommend(user_id, top_k=top_k)
+        found = recommender.recommend(
+            Asker(user_id=user_id), top_k=top_k, strict=strict, explain=explain
+        )
+    reasons = found.reasons or [{}] * len(found.frame)
     titles = titles_of(settings, found.frame["item_id"].to_list())
     return RecommendAnswer(
         version=found.version,
+        fallback=found.fallback,
         candidates=tuple(
-            TitledRecommendation(**row, title=titles.get(row["item_id"], ""))
-            for row in found.frame.iter_rows(named=True)
+            TitledRecommendation(
+                **row | {"channels": tuple(row["channels"])},
+                reasons=why,
+                title=titles.get(row["item_id"], ""),
+            )
+            for row, why in zip(found.frame.iter_rows(named=True), reasons, strict=True)
         ),
         took_ms=found.took_ms,
     )

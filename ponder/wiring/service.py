@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from recall.catalogue_store import CatalogueStore
     from recall.search import Recall
     from recall.vector_search import VectorSearch
-    from serving.recommend import LogOf, Recommender
+    from serving.rank import LogOf
+    from serving.recommend import Recommender
     from serving.state import State
 
 QUERY_IMAGE_S = 5.0
@@ -135,10 +136,11 @@ def _model_of(settings: Settings, version: str) -> str:
 
 def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
     """Open recommendations over recall, with each version's champion and the lake's log."""
+    from serving.rank import Ranking
     from serving.recommend import Recommender
 
     log_of = log_reader(open_lake(settings), settings.features_folder)
-    return Recommender(recall, champions(settings), log_of)
+    return Recommender(recall, Ranking(champions(settings), log_of))
 
 
 def champions(settings: Settings) -> Callable[[str], "Ranker"]:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
+from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings, Centring
@@ -25,6 +25,7 @@ from recall.filters import Filter
 from recall.search import Recall
 from serving.app import create_app
 from serving.errors import RankerMismatch
+from serving.rank import NUM_REASONS, Asker, Ranking
 from serving.recommend import Recommender
 from tests.index_fixtures import KnownHistories
 
@@ -101,7 +102,7 @@ def ranker():
 
 
 def recommender(recall, ranker_of):
-    return Recommender(recall, ranker_of, log_of, now=lambda: NOON)
+    return Recommender(recall, Ranking(ranker_of, log_of, now=lambda: NOON))
 
 
 class HandRanker:
@@ -120,10 +121,16 @@ class HandRanker:
 
 
 def test_items_come_in_the_rankers_order_ties_by_id(recall):
-    unseen = recall.by_user("u0", RecallOptions(top_k=NUM_ITEMS, exclude_seen="liked")).frame
+    unseen = recall.by_user(
+        "u0", RecallOptions(top_k=NUM_ITEMS, exclude_seen="liked", max_interests=3)
+    ).frame
     one, two, *others = unseen["item_id"]
     by_hand = HandRanker({two: 5.0, others[-1]: 4.0, one: -1.0})
-    found = recommender(recall, lambda version: by_hand).recommend("u0", top_k=NUM_ITEMS).frame
+    found = (
+        recommender(recall, lambda version: by_hand)
+        .recommend(Asker(user_id="u0"), top_k=NUM_ITEMS)
+        .frame
+    )
     assert found["item_id"].to_list() == [two, others[-1], *sorted(others[:-1]), one]
     assert found["rank"].to_list() == list(range(1, len(unseen) + 1))
     assert found["score"].to_list() == [5.0, 4.0, *[0.0] * (len(others) - 1), -1.0]
@@ -132,7 +139,11 @@ def test_items_come_in_the_rankers_order_ties_by_id(recall):
 
 
 def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ranker):
-    found = recommender(recall, lambda version: ranker).recommend("u1", top_k=NUM_ITEMS).frame
+    found = (
+        recommender(recall, lambda version: ranker)
+        .recommend(Asker(user_id="u1"), top_k=NUM_ITEMS)
+        .frame
+    )
     asked = found.select(
         "item_id",
         request_id=pl.lit("r"),
@@ -149,15 +160,95 @@ def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ran
 
 def test_what_was_liked_is_not_recommended_and_a_filter_holds(recall, ranker):
     liked = set(positive_events(LOG.events, config=HistoryConfig()).filter(user_id="u2")["item_id"])
-    found = recommender(recall, lambda version: ranker).recommend("u2", top_k=NUM_ITEMS)
+    found = recommender(recall, lambda version: ranker).recommend(
+        Asker(user_id="u2"), top_k=NUM_ITEMS
+    )
     assert set(found.frame["item_id"]) == set(IDS) - liked
     two = Filter(include_ids=tuple(sorted(set(IDS) - liked)[:2]))
-    few = recommender(recall, lambda version: ranker).recommend("u2", filter=two)
+    few = recommender(recall, lambda version: ranker).recommend(Asker(user_id="u2"), filter=two)
     assert set(few.frame["item_id"]) == set(two.include_ids)
     none = recommender(recall, lambda version: ranker).recommend(
-        "u2", filter=Filter(include_ids=())
+        Asker(user_id="u2"), filter=Filter(include_ids=())
     )
     assert none.frame.is_empty()
+
+
+def test_a_history_is_ranked_like_a_user_who_liked_it_just_now(recall, ranker):
+    given = recommender(recall, lambda version: ranker).recommend(
+        Asker(history=("i03", "i07")), top_k=NUM_ITEMS
+    )
+    assert set(given.frame["item_id"]) == set(IDS) - {"i03", "i07"}
+    likes = pl.DataFrame(
+        [
+            {"event_id": f"x{n}", "user_id": "new", "item_id": item_id, "action": "like"}
+            | {"ts": NOON - timedelta(minutes=n)}
+            for n, item_id in enumerate(["i03", "i07"], start=1)
+        ],
+        schema=EVENTS.schema,
+    )
+    asked = given.frame.select(
+        "item_id",
+        request_id=pl.lit("r"),
+        user_id=pl.lit("new"),
+        ts=pl.lit(NOON).cast(EVENTS.schema["ts"]),
+    )
+    centred = CentredEmbeddings.of(LOG.vectors, ranker.centring)
+    events = pl.concat([LOG.events, likes])
+    table = build_features(asked, events, LOG.items, LOG.vectors, centred=centred)
+    np.testing.assert_array_equal(given.frame["score"].to_numpy(), ranker.predict(table))
+
+
+def test_given_items_are_ranked_as_they_would_be_recommended_whatever_their_order(recall, ranker):
+    serving = recommender(recall, lambda version: ranker)
+    some = ["i09", "i02", "i20", "i11", "unknown"]
+    found = serving.rank(Asker(user_id="u1"), some).frame
+    assert sorted(found["item_id"]) == sorted(some)
+    assert found["score"].is_sorted(descending=True)
+    assert found["rank"].to_list() == [1, 2, 3, 4, 5]
+    assert_frame_equal(serving.rank(Asker(user_id="u1"), some[::-1]).frame, found)
+
+
+def test_reasons_are_the_largest_contributions(recall, ranker):
+    found = recommender(recall, lambda version: ranker).recommend(
+        Asker(user_id="u1"), top_k=3, explain=True
+    )
+    assert len(found.reasons) == 3
+    for reasons in found.reasons:
+        assert 0 < len(reasons) <= NUM_REASONS
+        assert set(reasons) <= set(ranker.feature_names)
+        sizes = [abs(by) for by in reasons.values()]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_what_is_popular_is_a_candidate_beside_what_is_near(recall, ranker):
+    liked = set(positive_events(LOG.events, config=HistoryConfig()).filter(user_id="u0")["item_id"])
+    new = sorted(set(IDS) - liked)[0]
+    popular = KnownHistories({"u0": sorted(liked)}, popular=[new, *sorted(liked)])
+    both = Recall(recall.index, lambda version: None, popular)
+    found = recommender(both, lambda version: ranker).recommend(Asker(user_id="u0"), top_k=1000)
+    channels = dict(found.frame.select("item_id", "channels").iter_rows())
+    assert channels[new] == ["interest", "popular"]
+    assert not liked & set(channels)
+
+
+def test_a_stranger_gets_what_is_popular_and_is_told_so(recall, ranker):
+    popular = KnownHistories({}, popular=["i05", "i06"])
+    both = Recall(recall.index, lambda version: None, popular)
+    found = recommender(both, lambda version: ranker).recommend(Asker(user_id="nobody"))
+    assert set(found.frame["item_id"]) == {"i05", "i06"}
+    assert "no history of likes; these are popular and fresh items" in found.fallback
+    assert found.frame["recall_score"].null_count() == 2
+
+
+def test_given_items_are_ranked_over_http(recall, ranker):
+    with client_of(recall, lambda version: ranker) as client:
+        asked = {"user_id": "u3", "item_ids": ["i01", "i02"], "explain": True}
+        reply = client.post("/v1/rank", json=asked).json()
+        twice = client.post("/v1/rank", json={"user_id": "u3", "item_ids": ["i01", "i01"]})
+    assert [row["rank"] for row in reply["candidates"]] == [1, 2]
+    assert all(row["reasons"] and row["recall_score"] is None for row in reply["candidates"])
+    assert twice.status_code == 422
+    assert "must hold each item once, got 'i01' again" in twice.json()["error"]["message"]
 
 
 def nothing_saved(version):
@@ -171,30 +262,30 @@ def spoilt(version):
 @pytest.mark.parametrize("user_id", ["idle", "nobody"])
 def test_a_user_without_a_history_is_not_found(recall, ranker, user_id):
     with pytest.raises(NotFound, match=f"user '{user_id}' has no history"):
-        recommender(recall, lambda version: ranker).recommend(user_id)
+        recommender(recall, lambda version: ranker).recommend(Asker(user_id=user_id), strict=True)
 
 
 def test_without_a_ranker_nothing_is_recommended(recall):
     with pytest.raises(
         Unavailable, match="no ranker of version 'v1' is in use; run ponder features and"
     ):
-        recommender(recall, nothing_saved).recommend("u0")
+        recommender(recall, nothing_saved).recommend(Asker(user_id="u0"))
     with pytest.raises(RankerMismatch, match="the model its manifest describes"):
-        recommender(recall, spoilt).recommend("u0")
+        recommender(recall, spoilt).recommend(Asker(user_id="u0"))
 
 
 def test_a_ranker_of_another_version_or_schema_is_refused(recall, ranker):
     other = replace(ranker, centring=replace(ranker.centring, model_version="v0"))
     with pytest.raises(RankerMismatch, match="features of embedder 'v0', got 'v1'; train a ranker"):
-        recommender(recall, lambda version: other).recommend("u0")
+        recommender(recall, lambda version: other).recommend(Asker(user_id="u0"))
     other = replace(ranker, schema_hash="0123")
     with pytest.raises(RankerMismatch, match="must get features of schema 0123"):
-        recommender(recall, lambda version: other).recommend("u0")
+        recommender(recall, lambda version: other).recommend(Asker(user_id="u0"))
 
 
 def test_a_number_of_items_out_of_range_is_refused(recall, ranker):
     with pytest.raises(InvalidQuery, match="top_k must be"):
-        recommender(recall, lambda version: ranker).recommend("u0", top_k=1001)
+        recommender(recall, lambda version: ranker).recommend(Asker(user_id="u0"), top_k=1001)
 
 
 def client_of(recall, ranker_of):
@@ -205,9 +296,10 @@ def test_recommendations_come_over_http(recall, ranker):
     with client_of(recall, lambda version: ranker) as client:
         reply = client.post("/v1/recommend", json={"user_id": "u3", "top_k": 3}).json()
         metrics = client.get("/metrics").text
-    expected = recommender(recall, lambda version: ranker).recommend("u3", top_k=3)
+    expected = recommender(recall, lambda version: ranker).recommend(Asker(user_id="u3"), top_k=3)
     assert reply.pop("took_ms") > 0
-    assert reply == {"version": "v1", "candidates": expected.frame.to_dicts()}
+    rows = [row | {"reasons": None} for row in expected.frame.to_dicts()]
+    assert reply == {"version": "v1", "fallback": "", "candidates": rows}
     assert 'recommend_answers_total{outcome="ok"} 1.0' in metrics
     assert "recommend_seconds_count 1.0" in metrics
 
@@ -219,7 +311,8 @@ def test_recommendations_come_over_http(recall, ranker):
         ({"user_id": "u0", "top_k": 0}, nothing_saved, 422, "invalid_request"),
         ({"user_id": "u0"}, nothing_saved, 503, "unavailable"),
         ({"user_id": "u0"}, spoilt, 409, "ranker_mismatch"),
-        ({"user_id": "nobody"}, lambda version: SimpleNamespace(), 404, "not_found"),
+        ({"user_id": "nobody", "strict": True}, nothing_saved, 404, "not_found"),
+        ({"user_id": "u0", "history": ["i01"]}, nothing_saved, 422, "invalid_request"),
     ],
 )
 def test_why_nothing_is_recommended_is_told_over_http(recall, query, ranker_of, status, kind):

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from evaluation.bootstrap import Interval
+from ponder.json_form import json_form
 from ponder.reports.html.template import template
 from ponder.reports.ranking import figures
 from ranker.experiment import ExperimentReport
@@ -24,7 +25,7 @@ def write_experiment(report: ExperimentReport, folder: Path) -> Path:
     """
     last = list(report.variants)[-1]
     page = {
-        "report": report,
+        "report": json_form(report),
         "first": next(iter(report.variants)),
         "last": last,
         "gain_figure": Markup(figures.gains(_gains(report, last), metric=METRIC)),
