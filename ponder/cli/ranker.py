@@ -51,7 +51,7 @@ def experiment(
         list[str] | None,
         typer.Option(
             help="Feature groups with commas, the baseline first; SPACE:GROUPS for another "
-            "export's vectors [default: context, then every group]"
+            "export's vectors [default: all but match, then all]"
         ),
     ] = None,
     export: Annotated[

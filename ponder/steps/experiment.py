@@ -35,7 +35,7 @@ def experiment(
     Args:
         settings: the deployment, whose export is the space `content`.
         variants: feature groups with commas between, `SPACE:` before them for another space; the
-            baseline first. Empty: `context`, then all groups.
+            baseline first. Empty: all groups but `match`, then all, in each space.
         exports: further exports of the same requests, as `SPACE=FOLDER`.
         num_seeds: rankers of each variant.
         config: of every ranker; the defaults when None.
@@ -79,9 +79,12 @@ def _export(text: str) -> tuple[str, Path]:
 def _variants(texts: Sequence[str], tables: Mapping[str, FeatureTable]) -> dict[str, Variant]:
     groups = tuple(dict.fromkeys(feature.group for feature in tables[CONTENT].features))
     if not texts:
-        base = Variant(groups=(groups[0],))
-        spaces = {f"{space}: all": Variant(groups=groups, space=space) for space in tables}
-        return {groups[0]: base} | (spaces if len(tables) > 1 else {"all": Variant(groups=groups)})
+        base = Variant(groups=tuple(group for group in groups if group != "match"))
+        several = len(tables) > 1
+        return {"without match": base} | {
+            f"match in {space}" if several else "with match": Variant(groups=groups, space=space)
+            for space in tables
+        }
     found = {text: _variant(text, groups) for text in texts}
     if len(found) < 2:
         raise ValueError(f"an experiment must have two variants to compare, got {list(texts)}")
