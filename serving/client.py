@@ -126,6 +126,19 @@ class Client:
         """Recommend items to a user, in the ranker's order."""
         return self._send(client_requests.recommend(user_id, **query))
 
+    def rank(
+        self,
+        item_ids: Sequence[str],
+        *,
+        user_id: str | None = None,
+        history: Sequence[str] | None = None,
+        explain: bool = False,
+    ) -> RecommendReply:
+        """Put up to 1,000 items in the order in which they suit a user or a history."""
+        return self._send(
+            client_requests.rank(item_ids, user_id=user_id, history=history, explain=explain)
+        )
+
     def item(self, item_id: str) -> ItemReply:
         """Return an item; `not_found` for one that is not there or deleted."""
         return self._send(client_requests.item(item_id))
@@ -229,6 +242,19 @@ class AsyncClient:
     ) -> RecommendReply:
         """Recommend items to a user, in the ranker's order."""
         return await self._send(client_requests.recommend(user_id, **query))
+
+    async def rank(
+        self,
+        item_ids: Sequence[str],
+        *,
+        user_id: str | None = None,
+        history: Sequence[str] | None = None,
+        explain: bool = False,
+    ) -> RecommendReply:
+        """Put up to 1,000 items in the order in which they suit a user or a history."""
+        return await self._send(
+            client_requests.rank(item_ids, user_id=user_id, history=history, explain=explain)
+        )
 
     async def item(self, item_id: str) -> ItemReply:
         """Return an item; `not_found` for one that is not there or deleted."""

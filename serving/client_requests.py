@@ -97,6 +97,18 @@ def recommend(user_id: str | None = None, **query: Unpack[RecommendQuery]) -> Ca
     return _posted("/v1/recommend", asker | query, RecommendReply)
 
 
+def rank(
+    item_ids: Sequence[str],
+    *,
+    user_id: str | None = None,
+    history: Sequence[str] | None = None,
+    explain: bool = False,
+) -> Call[RecommendReply]:
+    """Put items in order for a user or a history."""
+    body = {"item_ids": item_ids, "user_id": user_id, "history": history, "explain": explain}
+    return _posted("/v1/rank", body, RecommendReply)
+
+
 def item(item_id: str) -> Call[ItemReply]:
     """Look at one item."""
     return _got(f"/v1/items/{quote(item_id, safe='')}", ItemReply)

@@ -19,7 +19,7 @@ from serving.catalogue import Catalogue
 from serving.client import AsyncClient, Client, ServiceError, Unreachable
 from serving.client_requests import RecallQuery, RecommendQuery
 from serving.client_retries import Patience
-from serving.requests import RecallRequest, RecommendRequest
+from serving.requests import RankRequest, RecallRequest, RecommendRequest
 from serving.state import State
 from tests.index_fixtures import KnownHistories
 from tests.serving.running import running
@@ -149,6 +149,20 @@ def test_a_connection_that_breaks_is_not_tried_again_but_one_that_is_refused_is(
     assert refusing.client().recall(text="red").version == "v1"
 
 
+def test_items_are_ranked_for_a_user_or_a_history():
+    reply = {"version": "v1", "candidates": [], "took_ms": 1.0}
+    script = Script(httpx2.Response(200, json=reply), httpx2.Response(200, json=reply))
+    client = script.client()
+    client.rank(["a", "b"], user_id="ann")
+    client.rank(["a"], history=["c"], explain=True)
+    assert [json.loads(request.content) for request in script.asked] == [
+        {"item_ids": ["a", "b"], "user_id": "ann", "explain": False},
+        {"item_ids": ["a"], "history": ["c"], "explain": True},
+    ]
+    for request in script.asked:
+        RankRequest.model_validate_json(request.content)
+
+
 def test_an_answer_that_is_none_of_the_services_is_told_as_it_is():
     script = Script(httpx2.Response(502, text="<h1>Bad Gateway</h1>"))
     with pytest.raises(ServiceError, match="502 unknown: <h1>Bad Gateway</h1>"):
@@ -234,6 +248,7 @@ def test_every_route_of_the_service_has_a_call(app):
         if not name.startswith("_") and name != "close":
             arguments = {
                 "items": [["x"]],
+                "rank": [["x"]],
                 "recall_batch": [[{"text": "x"}]],
                 "put_item": ["x", {}],
                 "image": ["/v1/images/x"],
@@ -249,8 +264,8 @@ def test_every_route_of_the_service_has_a_call(app):
     }
     assert routes - asked == {("GET", "/healthz")}  # asked by whoever watches the process
     # Not in this app, which has no ranker and takes no changes.
-    left = {("POST", "/v1/recommend"), ("PUT", "/v1/items/{}"), ("DELETE", "/v1/items/{}")}
-    assert asked - routes == left
+    ranked = {("POST", "/v1/recommend"), ("POST", "/v1/rank")}
+    assert asked - routes == ranked | {("PUT", "/v1/items/{}"), ("DELETE", "/v1/items/{}")}
 
 
 def test_the_service_answers_a_client(address):

@@ -96,6 +96,7 @@ function candidates(reply, items, ranks) {
     score: each.score,
     share: each.score !== null && most > least ? (each.score - least) / (most - least) : 0,
     channel: isMixed || reply.interests?.length > 1 ? channelOf(each, reply.interests ?? []) : "",
+    reasons: each.reasons,
     moved: ranks && moved(each.rank, ranks.get(each.item_id)),
   }));
   return grid(entries, items, "Items found, best first");

@@ -21,7 +21,7 @@ const title = (item, id) => item?.title || id;
  *
  * @param id its id
  * @param item what the catalogue says of it; undefined when it is gone
- * @param notes { rank, score, moved, channel }; each may be left out
+ * @param notes { rank, score, share, moved, channel, reasons }; each may be left out
  */
 function card(id, item, notes = {}) {
   const { rank, score, moved, channel } = notes;
@@ -32,7 +32,7 @@ function card(id, item, notes = {}) {
   if (channel) line.push(el("span", { class: "channel" }, channel));
   const button = el(
     "button",
-    { type: "button", class: "card", "data-id": id, onclick: () => openDetails(id, item) },
+    { type: "button", class: "card", "data-id": id, onclick: () => openDetails(id, item, notes.reasons) },
     frame(item),
     el("span", { class: "title", dir: "auto" }, title(item, id)),
     line.length ? el("span", { class: "line" }, line) : null,
@@ -82,7 +82,13 @@ export function strip(items, label) {
 
 const fact = (name, ...values) => [el("dt", {}, name), el("dd", { dir: "auto" }, values)];
 
-async function openDetails(id, known) {
+/** What moved the ranker's score most, and by how much. */
+function why(reasons) {
+  const told = ([name, added]) => el("li", {}, el("code", {}, name), ` ${added < 0 ? "\u2212" : "+"}${Math.abs(added).toFixed(3)}`);
+  return fact("Ranked by", el("ul", { class: "reasons" }, Object.entries(reasons).map(told)));
+}
+
+async function openDetails(id, known, reasons) {
   const item = known ?? (await getItems([id]).catch(() => new Map())).get(id);
   const dialog = byId("details");
   const go = () => {
@@ -111,6 +117,7 @@ async function openDetails(id, known) {
         item?.category ? fact("Category", item.category) : [],
         item?.tags.length ? fact("Tags", item.tags.join(", ")) : [],
         attributes.map(([name, value]) => fact(name, String(value))),
+        reasons ? why(reasons) : [],
         item ? fact("Created", ago(item.created_at)) : [],
         item ? fact("Changed", ago(item.updated_at)) : [],
       ),

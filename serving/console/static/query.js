@@ -65,7 +65,7 @@ function request(query, { reasoning, order, hybrid, interests, version }, image)
   const body = { top_k: Number(query.top_k) };
   if (Object.keys(query.filter).length) body.filter = query.filter;
   if (query.mode === "user" && order === "ranked") {
-    return { path: "/v1/recommend", body: { ...body, user_id: query.user.trim() } };
+    return { path: "/v1/recommend", body: { ...body, user_id: query.user.trim(), explain: true } };
   }
   if (version) body.version = version;
   if (query.variety) body.mmr_lambda = Number(query.variety);
