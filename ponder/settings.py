@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
     Secret,
@@ -64,6 +66,15 @@ def _budget(value: str) -> str:
     if value:
         parse_budget(value)
     return value
+
+
+class ApiKeySetting(BaseModel):
+    """What is kept of an API key, and what it allows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    scopes: tuple[Literal["recall", "recommend", "write", "admin"], ...] = Field(min_length=1)
 
 
 class Settings(BaseSettings):
@@ -193,6 +204,18 @@ class Settings(BaseSettings):
     history_items: int = Field(default=1_000, ge=1)
     """Items of a user that the service remembers: the newest that were liked, as many that were
     acted upon otherwise, and as many that were shown."""
+
+    api_keys: dict[str, ApiKeySetting] = {}
+    """Who may ask the service, by names that its log shows; `ponder key` makes one. Empty: whoever
+    reaches it, and it listens on this machine alone. In a file a table for each, in a variable a
+    JSON object."""
+
+    access_log: bool = True
+    """Whether `ponder serve` writes a line of JSON for each request to standard error: method,
+    route, status, time, version and name of the key, and nothing of what was asked."""
+
+    max_waiting: int = Field(default=256, ge=1)
+    """Texts and images that may wait for the service's encoder; further ones are answered 429."""
 
     promotion: PromotionConfig = PromotionConfig()
     """What a fine-tuned version must reach to become the champion. In a file a table, in a variable

@@ -5,6 +5,8 @@ encoder, the vectors fetched and the collection searched are all that version's,
 promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -18,7 +20,7 @@ from features.history_store import Histories, UserHistory
 from features.profile import ProfileConfig, profile_vector
 from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
 from recall.catalogue_store import CatalogueStore
-from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.errors import Busy, InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS
 from recall.interests import interests
 from recall.popular import popular_and_fresh
@@ -29,6 +31,8 @@ from recall.vector_search import VectorSearch
 
 DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
+PROBE = "a"
+PROBE_TIMEOUT_S = 1.0
 SEARCH_SHARE = 0.1
 """Of a deadline, kept for the search that follows the reading."""
 
@@ -78,7 +82,9 @@ class Recall:
         self._config = config or ProfileConfig()
         self._catalogue = catalogue
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
-        self._followed: str | None = None
+        self.followed: str | None = None
+        self._followed_at = -math.inf
+        self._probed: tuple[str, np.ndarray] | None = None
 
     def live_version(self) -> str:
         """Return the model version that answers.
@@ -86,7 +92,7 @@ class Recall:
         Raises:
             Unavailable: none has been promoted yet.
         """
-        version = self._followed
+        version = self.followed
         if version is None:
             with self.in_time():
                 version = self.index.live_version()
@@ -111,10 +117,15 @@ class Recall:
         try:
             self.encoder.load(live)
         except Unavailable:
-            if self._followed is not None and self._followed in self.index.versions():
+            if self.followed is not None and self.followed in self.index.versions():
                 raise
-        has_changed, self._followed = live != self._followed, live
+        has_changed, self.followed = live != self.followed, live
+        self._followed_at = time.monotonic()
         return has_changed
+
+    def follow_age_s(self) -> float:
+        """Return the seconds since `follow` last succeeded; infinite when it never did."""
+        return time.monotonic() - self._followed_at
 
     def _version(self, options: RecallOptions) -> str:
         if (version := options.version) is None:
@@ -136,6 +147,29 @@ class Recall:
         with self.in_time():
             version = self.live_version()
             return version, self.index.count(version)
+
+    def probe(self) -> tuple[str, int]:
+        """Make a search for no matter what; return the version that answers and its items.
+
+        Raises:
+            Unavailable: none has been promoted yet.
+        """
+        with self.in_time():
+            version = self.live_version()
+            num_items = self.index.count(version)
+            if num_items and (vector_D := self._probe_vector(version)) is not None:
+                self.index.search(vector_D[None], version, limit=1)
+            return version, num_items
+
+    def _probe_vector(self, version: str) -> np.ndarray | None:
+        """Return the vector of a word, encoded once for a version; None when there is none now."""
+        if self._probed is None or self._probed[0] != version:
+            try:
+                answer = self.encoder.submit(Content(PROBE), version, policy="never")
+                self._probed = version, answer.result(PROBE_TIMEOUT_S).encoding.vector
+            except (Busy, InvalidQuery, TimeoutError, Unavailable):
+                return None  # items and users can still be answered
+        return self._probed[1]
 
     def by_content(
         self,

@@ -1,23 +1,28 @@
 """The HTTP service: candidates, recommendations, the console, health and metrics.
 
-Queries are answered on threads, so that a slow one does not hold up the others. Health has threads
-of its own and metrics need none: both are there when every query waits for Milvus.
+Queries are answered on threads, so that a slow one does not hold up the others; a text or an image
+that waits for the encoder holds none.
 """
 
-import time
+from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Body, FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from catalog.lake.item_lookup import ItemLookup
 from recall.search import Recall
+from serving.access_log import VERSION_HEADER, AccessLog
+from serving.answering import Answering
+from serving.api_keys import ApiKey, KeyCheck
 from serving.batches import add_batches
 from serving.browsing import add_browsing
 from serving.catalogue import Catalogue
 from serving.console.page import add_console
+from serving.draining import Drain, DrainGate
 from serving.errors import QUERY_ERRORS, add_error_handlers, error_replies
 from serving.examples import RANK_REQUESTS, RECALL_REPLY, RECALL_REQUESTS, RECOMMEND_REQUESTS
+from serving.health import add_health
 from serving.images import MAX_BASE64_CHARS
 from serving.item_changes import ItemWriter, add_item_changes
 from serving.limits import BodyLimit
@@ -40,7 +45,6 @@ type for programs, and a sentence for people that says what to do.
 MAX_BODY_BYTES = MAX_BASE64_CHARS + 4 * 2**20  # an image, and the longest history and filter
 BODY_TIMEOUT_S = 10.0
 QUERY_THREADS = 40
-HEALTH_THREADS = 4
 
 
 def create_app(
@@ -55,6 +59,9 @@ def create_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
     wait_s: float = 5.0,
+    keys: Mapping[str, ApiKey] | None = None,
+    drain: Drain | None = None,
+    is_followed: bool = False,
 ) -> FastAPI:
     """Build an app that answers from `recall`.
 
@@ -70,18 +77,27 @@ def create_app(
         fetch_image: the image behind an address in a query; without it they are refused.
         max_body_bytes: the largest request, in bytes; above it the answer is 413.
         body_timeout_s: seconds for a request to come whole; after them the answer is 408.
-        wait_s: seconds that a request waits for a thread; after them the answer is 503.
+        wait_s: seconds that a request waits for a thread; after them the answer is 429.
+        keys: API keys by name; None: whoever reaches the service may ask everything.
+        drain: begun when the service is told to stop.
+        is_followed: whether recall follows the live version; metrics then tell of it.
     """
+    drain = drain or Drain()
     app = FastAPI(
         title="Ponder", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s)
+    if keys:
+        app.add_middleware(KeyCheck, keys=keys)
+    app.add_middleware(DrainGate, drain=drain)
+    app.add_middleware(AccessLog)  # the last one added is the first to see a request
     add_error_handlers(app)
     metrics = ServingMetrics()
     queries = Workers(QUERY_THREADS, wait_s=wait_s)
     service = RecallService(recall, items=items, fetch_image=fetch_image)
-    _add_recall(app, service, metrics, queries)
-    add_batches(app, service, metrics, queries)
+    answering = Answering(service, queries, metrics)
+    _add_recall(app, answering)
+    add_batches(app, answering)
     if recommender is not None:
         _add_recommend(app, recommender, metrics, queries)
     if catalogue is not None and state is not None:
@@ -90,36 +106,23 @@ def create_app(
     if writer is not None:
         add_item_changes(app, writer, wait_s=wait_s)
     add_reference(app)
-    health = Workers(HEALTH_THREADS, wait_s=wait_s)
-
-    @app.get("/healthz", responses=error_replies(503))
-    async def healthz() -> dict[str, str | int]:
-        """Return the live version and its number of items; 503 when no version answers."""
-        version, rows = await health.run(recall.count)
-        return {"version": version, "rows": rows}
-
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def get_metrics() -> Response:
-        """Return counts and times as Prometheus reads them."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
+    add_health(app, recall, metrics, is_draining=lambda: drain.has_begun, wait_s=wait_s)
+    metrics.gauge("requests_waiting", "Wait for a thread.", lambda: queries.num_waiting)
+    metrics.gauge("requests_running", "Have a thread.", lambda: queries.num_running)
+    if is_followed:
+        metrics.watch(recall)
     return app
 
 
-def _add_recall(
-    app: FastAPI, service: RecallService, metrics: ServingMetrics, workers: Workers
-) -> None:
+def _add_recall(app: FastAPI, answering: Answering) -> None:
     @app.post("/v1/recall", responses={200: RECALL_REPLY, **error_replies(404, *QUERY_ERRORS)})
     async def post_recall(
         request: Annotated[RecallRequest, Body(openapi_examples=RECALL_REQUESTS)],
+        response: Response,
     ) -> RecallReply:
         """Find candidates for one query."""
-        started = time.perf_counter()
-        with counted(metrics.recall_answers, request.kind):
-            reply = await workers.run(lambda: service.answer(request))
-        metrics.recall_seconds.labels(request.kind, reply.action or "none").observe(
-            time.perf_counter() - started
-        )
+        reply = await answering.answer(request)
+        response.headers[VERSION_HEADER] = quote(reply.version)
         return reply
 
 

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from serving.answering import Answering
 from serving.errors import QUERY_ERRORS, error_detail, error_replies
 from serving.examples import BATCH
-from serving.metrics import ServingMetrics, counted
-from serving.recall import RecallService
 from serving.replies import BatchAnswer, RecallBatchReply
 from serving.requests import RecallRequest
-from serving.workers import Workers
 
 MAX_BATCH = 100
 AT_ONCE = 8  # queries of one batch under way, so that it leaves threads to others
@@ -34,16 +32,12 @@ class RecallBatch(BaseModel):
     """Each as `POST /v1/recall` takes it."""
 
 
-def add_batches(
-    app: FastAPI, service: RecallService, metrics: ServingMetrics, workers: Workers
-) -> None:
+def add_batches(app: FastAPI, answering: Answering) -> None:
     """Add the route.
 
     Args:
         app: whose route it becomes.
-        service: answers each query.
-        metrics: count each query as one.
-        workers: threads that queries are answered on.
+        answering: answers each query, and counts it as one.
     """
 
     @app.post("/v1/recall/batch", responses=error_replies(*QUERY_ERRORS))
@@ -58,8 +52,7 @@ def add_batches(
             try:
                 request = RecallRequest.model_validate(query)
                 async with turn:
-                    with counted(metrics.recall_answers, request.kind):
-                        return BatchAnswer(reply=await workers.run(lambda: service.answer(request)))
+                    return BatchAnswer(reply=await answering.answer(request))
             except Exception as error:
                 if (detail := error_detail(error)) is None:
                     raise

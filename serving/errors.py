@@ -1,6 +1,7 @@
 """What goes wrong while answering, and how HTTP tells of it: a status, a type and a sentence."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from recall.errors import IndexFailed, InvalidQuery, NotFound, Unavailable
+from recall.errors import Busy, IndexFailed, InvalidQuery, NotFound, OutOfTime, Unavailable
 from serving.error_form import ErrorDetail, ErrorReply, WrongField
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ ANSWERS: dict[type[Exception], Answer] = {
     InvalidItem: Answer(422, "invalid_item"),
     NotFound: Answer(404, "not_found"),
     RankerMismatch: Answer(409, "ranker_mismatch"),
+    Busy: Answer(429, "busy"),
+    OutOfTime: Answer(504, "out_of_time"),
     Unavailable: Answer(503, "unavailable"),
     IndexFailed: Answer(503, "unavailable"),
 }
@@ -118,7 +121,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def _handler(answer: Answer) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, error: Exception) -> Response:
-        return error_response(answer.status, answer.name, _shown(str(error)))
+        headers = {}
+        if isinstance(error, Busy):
+            headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        return error_response(answer.status, answer.name, _shown(str(error)), headers=headers)
 
     return handle
 

@@ -78,7 +78,13 @@ RECALL_REPLY: dict[str, Any] = {
                 "fallback": "",
                 "interests": [],
                 "hints": [],
-                "timings": {"version": 0.4, "encode": 9.1, "search": 3.2},
+                "timings": {
+                    "wait": 0.1,
+                    "version": 0.0,
+                    "queue": 0.4,
+                    "encode": 9.1,
+                    "search": 3.2,
+                },
                 "took_ms": 12.8,
             }
         }

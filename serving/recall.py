@@ -1,14 +1,18 @@
 """A request for candidates, put to recall, and made into the reply."""
 
+import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from catalog.lake.item_lookup import ItemLookup
 from embedder.content import Content
 from recall.candidates import Candidates
 from recall.client import within
 from recall.errors import InvalidQuery
-from recall.search import Recall
+from recall.query_encoder import Encoded
+from recall.search import Recall, SubmittedQuery
+from recall.stages import Stages
 from serving.images import decode_image
 from serving.replies import RecallReply
 from serving.requests import RecallRequest
@@ -36,31 +40,62 @@ class RecallService:
         """
         self._recall, self._items, self._fetch_image = recall, items, fetch_image
 
-    def answer(self, request: RecallRequest) -> RecallReply:
+    def answer(self, request: RecallRequest, stages: Stages | None = None) -> RecallReply:
         """Return the reply to a request.
+
+        Args:
+            request: what is asked.
+            stages: a stopwatch that runs since it came; None: it came now.
 
         Raises:
             InvalidQuery, NotFound, Unavailable: as the methods of `recall.search.Recall` say.
         """
+        stages = stages or Stages()
+        if request.kind == "content":
+            query = self.submit(request, stages)
+            return self.by_encoding(request, query, query.answer.result(), stages)
+        self._check(request)
+        options, recall = request.options(), self._recall
+        with _until_deadline(request, stages):
+            if request.item_id is not None:
+                found = recall.by_item(request.item_id, options, stages)
+            elif request.user_id is not None:
+                found = recall.by_user(request.user_id, options, stages)
+            else:
+                found = recall.by_history(request.history or [], options, stages)
+        return self._reply(request, found, stages)
+
+    def submit(self, request: RecallRequest, stages: Stages) -> SubmittedQuery:
+        """Put a text or an image into the encoder's queue; `by_encoding` goes on from there.
+
+        Raises:
+            Busy, InvalidQuery, Unavailable: as `recall.search.Recall.submit` says.
+        """
+        self._check(request)
+        with stages.time("content"):
+            content = self._content(request)
+        with _until_deadline(request, stages):
+            return self._recall.submit(content, request.options(), stages)
+
+    def by_encoding(
+        self, request: RecallRequest, query: SubmittedQuery, encoded: Encoded, stages: Stages
+    ) -> RecallReply:
+        """Return the reply to a request whose text or image is encoded now."""
+        with _until_deadline(request, stages):
+            found = self._recall.by_encoding(query, encoded, request.options(), stages)
+        return self._reply(request, found, stages)
+
+    def _check(self, request: RecallRequest) -> None:
         if request.details and self._items is None:
             raise InvalidQuery("details must be left out: this service has no catalogue")
-        found = self._found(request)
+
+    def _reply(self, request: RecallRequest, found: Candidates, stages: Stages) -> RecallReply:
         details = None
         if request.details and self._items is not None:
-            details = self._items.find(found.frame["item_id"].to_list())
+            with stages.time("details"):
+                details = self._items.find(found.frame["item_id"].to_list())
+        found = replace(found, took_ms=stages.took_ms)
         return RecallReply.of(found, explain=request.explain, details=details)
-
-    def _found(self, request: RecallRequest) -> Candidates:
-        options, recall = request.options(), self._recall
-        if request.kind == "content":
-            return recall.by_content(self._content(request), options)
-        deadline_s = options.deadline_s
-        with nullcontext() if deadline_s is None else within(deadline_s):
-            if request.item_id is not None:
-                return recall.by_item(request.item_id, options)
-            if request.user_id is not None:
-                return recall.by_user(request.user_id, options)
-            return recall.by_history(request.history or [], options)
 
     def _content(self, request: RecallRequest) -> Content:
         image = None
@@ -71,3 +106,10 @@ class RecallService:
                 raise InvalidQuery("image_url must be left out: this service fetches no images")
             image = self._fetch_image(request.image_url)
         return Content(text=request.text or "", image=image)
+
+
+def _until_deadline(request: RecallRequest, stages: Stages) -> AbstractContextManager[None]:
+    """Let all that the index is asked end before the request's deadline."""
+    if request.deadline_ms is None:
+        return nullcontext()
+    return within(stages.started_at + request.deadline_ms / 1000 - time.monotonic())

@@ -18,7 +18,7 @@ from ponder.cli.finetune import finetune
 from ponder.cli.index import drop, index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
 from ponder.cli.nano import nano
-from ponder.cli.recall import recall, serve
+from ponder.cli.recall import key, recall, serve
 from ponder.cli.recommend import recommend
 from ponder.cli.run import demo, report, run
 from ponder.cli.status import audit, status
@@ -41,7 +41,7 @@ app.add_typer(config.app, name="config")
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),
     *(index, validate, promote, rollback, drop),
-    *(features, evaluate, recall, recommend, serve),
+    *(features, evaluate, recall, recommend, serve, key),
     *(backfill, audit, status, run, demo, report),
 )
 for command in COMMANDS:

@@ -165,12 +165,39 @@ def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    insecure_no_keys: Annotated[
+        bool,
+        typer.Option("--insecure-no-keys", help="Let whoever reaches the address ask everything."),
+    ] = False,
 ) -> None:
     """Serve over HTTP: a console at /, POST /v1/recall and /v1/recommend, and /metrics."""
     from ponder.steps import serve as steps
 
     with failures():
-        steps.serve(context.obj, host=host, port=port, announce=_say_where)
+        steps.serve(
+            context.obj, host=host, port=port, is_open=insecure_no_keys, announce=_say_where
+        )
+
+
+def key(
+    name: Annotated[str, typer.Argument(help="What the service's log calls it.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="recall, recommend, write or admin; once for each. [default: recall]"),
+    ] = None,
+) -> None:
+    """Make an API key for the service: show it once, and the setting that lets it in."""
+    from ponder.settings import ApiKeySetting
+    from serving.api_keys import new_key
+
+    with failures():
+        made, sha256 = new_key()
+        setting = ApiKeySetting.model_validate({"sha256": sha256, "scopes": scope or ["recall"]})
+    line(f"The key, which is shown this once and kept nowhere: {made}")
+    line("Let it in, in ponder.toml:")
+    line(f"[api_keys.{json.dumps(name)}]")
+    line(f'sha256 = "{setting.sha256}"')
+    line(f"scopes = {json.dumps(setting.scopes)}")
 
 
 def _say_where(address: str) -> None:

@@ -1,6 +1,8 @@
 """Run the HTTP service on the deployment's index."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from catalog.lake.item_lookup import ItemLookup
@@ -21,6 +23,10 @@ from ponder.wiring.stores import open_lake, open_search
 
 if TYPE_CHECKING:
     from ponder.wiring.item_writer import Embed
+    from recall.search import Recall
+
+FOLLOW_S = 1.0
+"""Seconds between two looks at which version is live."""
 
 REFRESH_S = 1.0
 """Seconds after which what the service keeps in memory is brought in step with the lake."""
@@ -31,6 +37,7 @@ def serve(
     *,
     host: str,
     port: int,
+    is_open: bool = False,
     announce: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Answer over HTTP until stopped; the model is loaded before the service listens.
@@ -39,11 +46,22 @@ def serve(
         settings: the deployment.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
+        is_open: listen beyond this machine although there are no API keys.
         announce: called with the address once the service listens.
+
+    Raises:
+        ValueError: whoever reaches the host could ask everything.
     """
+    if not (settings.api_keys or is_open or _is_loopback(host)):
+        raise ValueError(
+            f"a service that listens on {host} must have API keys: make one with ponder key, or "
+            "say --insecure-no-keys where something in front of it checks who asks"
+        )
     from recall.catalogue_store import CatalogueStore
+    from serving.api_keys import ApiKey
     from serving.app import create_app
     from serving.catalogue import Catalogue
+    from serving.draining import Drain
     from serving.refreshing import refreshed
     from serving.server import run
 
@@ -55,11 +73,14 @@ def serve(
         "items": items.refresh,
         "catalogue": catalogue.refresh,
     }
+    drain = Drain()
     with (
         open_search(settings) as index,
         refreshed({"vectors": index.refresh, **refreshes}, every_s=REFRESH_S),
+        _followed(
+            open_recall(settings, index, histories, catalogue=catalogue, items=items)
+        ) as recall,
     ):
-        recall = open_recall(settings, index, histories, catalogue=catalogue, items=items)
         app = create_app(
             recall,
             open_recommender(settings, recall),
@@ -68,8 +89,39 @@ def serve(
             items=items,
             fetch_image=image_fetcher(settings),
             writer=open_item_writer(settings, recall, _embed_one(lake)),
+            keys={name: ApiKey(key.sha256, key.scopes) for name, key in settings.api_keys.items()},
+            drain=drain,
+            is_followed=True,
         )
-        run(app, host=host, port=port, announce=announce)
+        run(
+            app,
+            host=host,
+            port=port,
+            drain=drain,
+            logs_access=settings.access_log,
+            announce=announce,
+        )
+
+
+@contextmanager
+def _followed(recall: "Recall") -> Iterator["Recall"]:
+    """Let recall follow the live version, on a thread of its own: to load a model takes a while."""
+    from recall.errors import IndexFailed, Unavailable
+    from serving.refreshing import refreshed
+
+    with suppress(IndexFailed, Unavailable):  # it is tried again
+        recall.follow()
+    with refreshed({"live version": recall.follow}, every_s=FOLLOW_S):
+        yield recall
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _embed_one(lake: Lake) -> "Embed":

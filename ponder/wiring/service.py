@@ -18,7 +18,6 @@ from features.history_store import (
     HistoryStoreConfig,
     ScannedHistories,
 )
-from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
@@ -57,6 +56,7 @@ def open_recall(
         catalogue: words, newest items and attributes; see `recall.search.Recall`.
         items: tells near-duplicates by their images; None: only by their vectors.
     """
+    from recall.query_encoder import QueryEncoderConfig
     from recall.search import Recall
 
     users = histories or ScannedHistories(open_lake(settings), history_config(settings))
@@ -76,6 +76,7 @@ def open_recall(
         users,
         catalogue=catalogue,
         image_hashes_of=None if items is None else items.image_hashes,
+        queue=QueryEncoderConfig(max_waiting=settings.max_waiting),
     )
 
 
@@ -127,10 +128,9 @@ def _model_of(settings: Settings, version: str) -> str:
     A new champion goes live when everything is embedded; until then the service, whose settings
     follow the champion, must answer with the version before.
     """
-    if settings.model.startswith(REGISTRY):
-        for model in settings.registry.models():
-            if configured_version(settings.replace(model=model)) == version:
-                return model
+    for model in settings.registry.models():
+        if configured_version(settings.replace(model=model)) == version:
+            return model
     return settings.model
 
 

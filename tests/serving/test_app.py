@@ -9,10 +9,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from catalog.lake.item_lookup import ItemLookup
+from embedder.content import Content
 from recall.search import Recall
 from serving.app import create_app
 from serving.requests import MAX_TEXT_CHARS
-from tests.index_fixtures import KnownHistories
+from tests.index_fixtures import FakeEncoder, KnownHistories
 from tests.serving.shop import IMAGE_HASH, write_shop
 
 JSON = {"content-type": "application/json"}
@@ -47,7 +48,8 @@ def test_a_text_query_is_answered_in_full(client):
     query = {"text": "red", "top_k": 2, "reasoning": "always"}
     reply = client.post("/v1/recall", json=query).json()
     took_ms, timings = reply.pop("took_ms"), reply.pop("timings")
-    assert list(timings) == ["version", "prepare", "queue", "encode", "search"]
+    stages = ["wait", "content", "version", "prepare", "queue", "encode", "search"]
+    assert list(timings) == stages
     assert 0 < sum(timings.values()) <= took_ms + 0.01  # each is rounded
     scores = [candidate.pop("score") for candidate in reply["candidates"]]
     assert scores == pytest.approx([1.0, 0.8], abs=1e-6)
@@ -198,12 +200,29 @@ def test_a_large_body_is_refused_however_it_is_sent(recall):
         assert ids(small.post("/v1/recall", json={"text": "red", "top_k": 1})) == ["rose"]
 
 
-def test_health_names_the_version_and_counts_its_rows(client):
-    reply = client.get("/healthz")
-    assert (reply.status_code, reply.json()) == (200, {"version": "v1", "rows": 4})
+def test_readiness_makes_a_search_names_the_version_and_counts_its_rows(recall):
+    searched = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(recall.index, name)
+
+        def search(self, query_vectors_QD, version, **options):
+            searched.append(version)
+            return recall.index.search(query_vectors_QD, version, **options)
+
+    class AnyWords(FakeEncoder):
+        def encode_query(self, queries, **options):
+            return super().encode_query([Content("red")] * len(queries), **options)
+
+    watched = Recall(Watched(), lambda version: AnyWords(), KnownHistories())
+    with TestClient(create_app(watched)) as client:
+        reply = client.get("/readyz").json()
+    assert (reply["version"], reply["rows"]) == ("v1", 4)
+    assert searched == ["v1"]
 
 
-def test_without_a_live_version_health_and_queries_are_unavailable(recall):
+def test_without_a_live_version_queries_are_unavailable_and_the_service_is_not_ready(recall):
     class Dark:
         def request(self):
             return nullcontext()
@@ -214,12 +233,13 @@ def test_without_a_live_version_health_and_queries_are_unavailable(recall):
     dark = Recall(Dark(), lambda version: None, KnownHistories({"ann": ["rose"]}))
     with TestClient(create_app(dark)) as opened:
         for reply in (
-            opened.get("/healthz"),
+            opened.get("/readyz"),
             opened.post("/v1/recall", json={"text": "red"}),
             opened.post("/v1/recall", json={"user_id": "ann"}),
         ):
             assert reply.status_code == 503
             assert reply.json()["error"]["type"] == "unavailable"
+        assert opened.get("/healthz").json()["status"] == "ok"  # to start anew would not help
 
 
 def test_an_unforeseen_error_is_a_json_answer_that_gives_nothing_away(recall):

@@ -70,7 +70,7 @@ class Slow:
         self.now, self.most, self.lock = 0, 0, threading.Lock()
         self.all_there = threading.Barrier(AT_ONCE)
 
-    def by_item(self, item_id, options):
+    def by_item(self, item_id, options, stages):
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
@@ -90,7 +90,7 @@ def test_queries_of_a_batch_are_under_way_together_and_no_more_than_some():
 
 def test_an_index_that_fails_is_told_of_without_its_words_and_a_fault_of_ours_is_500():
     class Failing:
-        def by_item(self, item_id, options):
+        def by_item(self, item_id, options, stages):
             raise IndexFailed(message="secret") if item_id == "a" else RuntimeError("secret")
 
     client = TestClient(create_app(Failing()), raise_server_exceptions=False)

@@ -262,7 +262,10 @@ def test_every_route_of_the_service_has_a_call(app):
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
-    assert routes - asked == {("GET", "/healthz")}  # asked by whoever watches the process
+    assert routes - asked == {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+    }  # asked by whoever watches the process
     # Not in this app, which has no ranker and takes no changes.
     ranked = {("POST", "/v1/recommend"), ("POST", "/v1/rank")}
     assert asked - routes == ranked | {("PUT", "/v1/items/{}"), ("DELETE", "/v1/items/{}")}

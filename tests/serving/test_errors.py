@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pymilvus.exceptions import ParamError
 
-from recall.errors import IndexFailed, InvalidQuery, NotFound, Unavailable
+from recall.errors import Busy, IndexFailed, InvalidQuery, NotFound, OutOfTime, Unavailable
 from serving.app import create_app
 from serving.errors import MAX_FIELDS, RankerMismatch
 
@@ -25,10 +25,10 @@ class Failing:
     def __init__(self, error):
         self.error = error
 
-    def by_item(self, item_id, options):
+    def by_item(self, item_id, options, stages):
         raise self.error
 
-    def count(self):
+    def probe(self):
         raise self.error
 
 
@@ -121,6 +121,8 @@ def test_ten_thousand_wrong_fields_give_a_short_answer():
         (NotFound("item 'a' is not there"), 404, "not_found"),
         (InvalidQuery("no"), 422, "invalid_query"),
         (RankerMismatch("no"), 409, "ranker_mismatch"),
+        (Busy("no"), 429, "busy"),
+        (OutOfTime("no"), 504, "out_of_time"),
         (Unavailable("no"), 503, "unavailable"),
         (IndexFailed(message="secret"), 503, "unavailable"),
         (ParamError(message="secret"), 503, "unavailable"),
@@ -131,8 +133,9 @@ def test_what_goes_wrong_inside_has_the_same_form_and_is_counted(error, status, 
     client = TestClient(create_app(Failing(error)), raise_server_exceptions=False)
     reply = client.post("/v1/recall", json={"item_id": "a"})
     is_error(reply, status, kind)
-    is_error(client.get("/healthz"), status, kind)
+    is_error(client.get("/readyz"), status, kind)
     assert "secret" not in reply.text
+    assert ("retry-after" in reply.headers) == (status == 429)
     outcome = "error" if kind == "internal" else kind
     assert f'kind="item",outcome="{outcome}"}} 1.0' in client.get("/metrics").text
 

@@ -12,13 +12,23 @@ from urllib.parse import urlsplit
 SERVICE = """
 import sys
 from serving.app import create_app
+from serving.draining import Drain
 from serving.server import run
 
 class Silent:
     pass
 
-app = create_app(Silent(), body_timeout_s=float(sys.argv[1]))
-run(app, host="127.0.0.1", port=0, grace_s=1, announce=lambda address: print(address, flush=True))
+drain = Drain()
+app = create_app(Silent(), body_timeout_s=float(sys.argv[1]), drain=drain)
+run(
+    app,
+    host="127.0.0.1",
+    port=0,
+    grace_s=1,
+    drain=drain,
+    linger_s=0.3,
+    announce=lambda address: print(address, flush=True),
+)
 """
 HEAD = b"POST /v1/recall HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 

@@ -56,7 +56,7 @@ const tables = (state) =>
 
 async function health() {
   const asked = async (path) => getJson(path).then(() => true, () => false);
-  const ready = await asked("/healthz");
+  const ready = await asked("/readyz");
   return el("p", { class: ready ? "health good" : "health bad" }, ready ? "The service answers from its live version." : "The service cannot answer queries now.");
 }
 

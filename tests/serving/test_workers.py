@@ -1,0 +1,76 @@
+"""Tests for serving/workers.py: a bounded number of threads, and nobody waits beyond a deadline."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from recall.errors import Busy, OutOfTime
+from serving.workers import Workers
+
+
+def test_work_that_is_given_up_keeps_its_thread_until_it_ends():
+    release = threading.Event()
+
+    async def ask():
+        workers = Workers(1, wait_s=0.05)
+        with pytest.raises(OutOfTime):
+            await workers.run(lambda: release.wait(20), deadline=time.monotonic() + 0.05)
+        assert workers.num_running == 1
+        with pytest.raises(Busy):
+            await workers.run(lambda: 1)
+        release.set()
+        for _ in range(500):
+            if workers.num_running == 0:
+                break
+            await asyncio.sleep(0.01)
+        assert await workers.run(lambda: 2) == 2
+        assert workers.num_running == 0
+
+    asyncio.run(ask())
+
+
+def test_a_deadline_counts_the_wait_for_a_thread():
+    release, ran = threading.Event(), []
+
+    async def ask():
+        workers = Workers(1, wait_s=20)
+        holding = asyncio.create_task(workers.run(lambda: release.wait(20)))
+        await asyncio.sleep(0.02)
+        with pytest.raises(OutOfTime):
+            await workers.run(lambda: ran.append(1), deadline=time.monotonic() + 0.05)
+        release.set()
+        assert await holding
+
+    asyncio.run(ask())
+    assert ran == []
+
+
+def test_more_than_may_wait_are_refused_at_once():
+    release = threading.Event()
+
+    async def ask():
+        workers = Workers(1, wait_s=20, max_waiting=1)
+        asked = [asyncio.create_task(workers.run(lambda: release.wait(20))) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert workers.num_waiting == 1
+        with pytest.raises(Busy):
+            await workers.run(lambda: 1)
+        release.set()
+        assert await asyncio.gather(*asked) == [True, True]
+
+    asyncio.run(ask())
+
+
+def test_an_error_of_the_work_is_the_works_own():
+    def fail():
+        raise TimeoutError("mine")
+
+    async def ask():
+        workers = Workers(1, wait_s=1)
+        with pytest.raises(TimeoutError, match="mine"):
+            await workers.run(fail, deadline=time.monotonic() + 20)
+        assert await workers.run(lambda: 3) == 3
+
+    asyncio.run(ask())
