@@ -6,6 +6,7 @@ Legend: N = items, D = embedding dimension, P = pairs.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -34,7 +35,7 @@ class Centring:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CentredEmbeddings:
     """Item vectors of one model version, made comparable.
 
@@ -102,6 +103,17 @@ class CentredEmbeddings:
         edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
         centring = Centring(version, tuple(float(x) for x in mean_D), edges)
         return cls(centring, ordered["item_id"], vectors_ND)
+
+    @cached_property
+    def same_N(self) -> np.ndarray:
+        """[N] a number for each item that its exact duplicates share: those of the same vector."""
+        bits_ND = np.ascontiguousarray(self.vectors_ND).view(np.uint32)
+        random = np.random.default_rng(0).bytes(8 * bits_ND.shape[1])
+        factor_D = np.frombuffer(random, dtype=np.uint64) | np.uint64(1)
+        digest_N = np.zeros(len(bits_ND), dtype=np.uint64)
+        for column in range(bits_ND.shape[1]):
+            digest_N += bits_ND[:, column] * factor_D[column]  # wraps: a hash of 64 bits
+        return np.unique(digest_N, return_inverse=True)[1]
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
         """Return [n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
@@ -175,7 +187,12 @@ def _only_version(embeddings: pl.DataFrame) -> str:
 
 
 def _matrix(embeddings: pl.DataFrame) -> np.ndarray:
-    return np.stack(embeddings["vector"].to_list()).astype(np.float32)
+    vectors = embeddings["vector"]
+    flat = vectors.list.explode(empty_as_null=False).cast(pl.Float32).to_numpy()
+    dims = vectors.list.len().unique()
+    if len(dims) != 1:
+        raise ValueError(f"vectors must be of one length, got {dims.sort().to_list()}; embed again")
+    return flat.reshape(len(vectors), dims[0])
 
 
 def _centred(raw_ND: np.ndarray, mean_D: np.ndarray) -> np.ndarray:

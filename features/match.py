@@ -80,9 +80,10 @@ def match_features(
 ) -> pl.DataFrame:
     """Compute how each candidate relates to the history of its request.
 
-    The candidate itself is left out of the history before anything is compared (its cosine of 1
-    would drown the rest) and flagged as `is_repeat`. A history item without a vector counts in
-    `history_size` and nowhere else.
+    The candidate and its exact duplicates, items of the same vector, are left out of the history
+    before it is cut to `slots` (their cosine of 1 would drown the rest); `is_repeat` tells that
+    the candidate itself was there. A history item without a vector counts in `history_size` and
+    nowhere else.
 
     Args:
         impressions: request, item_id; one row per candidate, any order.
@@ -110,7 +111,7 @@ def match_features(
     )
     names = config.similarity_names() + config.tier_names()
     return (
-        _counts(impressions, histories)
+        _counts(impressions, histories, centred, config.slots)
         .with_columns(
             has_vector=pl.Series(centred.rows_of(impressions["item_id"]) >= 0),
             **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
@@ -128,18 +129,37 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
         )
 
 
-def _counts(impressions: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
+def _counts(
+    impressions: pl.DataFrame, histories: pl.DataFrame, centred: CentredEmbeddings, max_items: int
+) -> pl.DataFrame:
     """Return request, item_id, history_size and is_repeat of every impression, in order."""
-    size = histories.select("request", history_size=pl.col("items").list.len().cast(pl.UInt32))
-    seen = histories.select("request", item_id="items").explode("item_id", empty_as_null=False)
+    size = histories.select("request", size=pl.col("items").list.len())
+    past = histories.select("request", item_id="items").explode("item_id", empty_as_null=False)
+    alike = (
+        _with_likeness(past, centred)
+        .group_by("request", "same")
+        .agg(num_left_out=pl.len(), items=pl.col("item_id"))
+    )
+    left = pl.col("size") - pl.col("num_left_out").fill_null(0)
     return (
-        impressions.select("request", "item_id")
+        _with_likeness(impressions.select("request", "item_id"), centred)
         .join(size, on="request", how="left", maintain_order="left")
-        .join(
-            seen.unique().with_columns(is_repeat=True),
-            on=["request", "item_id"],
-            how="left",
-            maintain_order="left",
+        .join(alike, on=["request", "same"], how="left", maintain_order="left")
+        .select(
+            "request",
+            "item_id",
+            history_size=pl.min_horizontal(left, pl.lit(max_items)).cast(pl.UInt32),
+            is_repeat=pl.col("items").list.contains(pl.col("item_id")).fill_null(False),
         )
-        .with_columns(pl.col("is_repeat").fill_null(False))
+    )
+
+
+def _with_likeness(rows: pl.DataFrame, centred: CentredEmbeddings) -> pl.DataFrame:
+    """Add the column `same`, equal for an item and its exact duplicates."""
+    row_N = centred.rows_of(rows["item_id"])
+    number = pl.Series("same", centred.same_N[row_N]).cast(pl.String)
+    return rows.with_columns(
+        same=pl.when(pl.Series(row_N >= 0))
+        .then("vector " + number)
+        .otherwise("item " + rows["item_id"])
     )

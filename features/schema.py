@@ -114,7 +114,12 @@ def _relative_rows(name: str) -> list[tuple[str, FeatureType, str, str]]:
 
 def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
     rows: list[tuple[str, FeatureType, str, str]] = [
-        ("history_size", "UInt32", "items in the history, with or without vector", "n"),
+        (
+            "history_size",
+            "UInt32",
+            "items in the history, the candidate and its duplicates left out",
+            "n",
+        ),
         ("is_repeat", "Boolean", "the candidate is in the history", "c in history"),
         ("has_vector", "Boolean", "the candidate has a vector", "c is known"),
         *_similarity_rows(config),

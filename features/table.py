@@ -18,6 +18,10 @@ KEY_COLUMNS = ("request_id", "user_id", "item_id", "ts")
 """An item of a request; `features.requests.REQUEST_KEY` tells requests apart."""
 
 
+SPARE_ITEMS = 10
+"""Items by which histories are longer than what is compared: as many duplicates may be left out."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureConfig:
     """Everything that decides what a feature's value is, besides the data."""
@@ -100,7 +104,8 @@ def build_features(
     """
     config = config or FeatureConfig()
     requests = requests_of(impressions)
-    past = histories(requests, events, config=config.history)
+    longer = replace(config.history, max_items=config.history.max_items + SPARE_ITEMS)
+    past = histories(requests, events, config=longer)
     centred = centred or CentredEmbeddings.measured(
         embeddings,
         pairs=history_pairs(past),
@@ -118,7 +123,7 @@ def build_features(
         by_request,
         past,
         centred,
-        compared=histories(requests, with_vector, config=config.history),
+        compared=histories(requests, with_vector, config=longer),
         config=config.match,
     )
     given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]

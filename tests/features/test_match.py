@@ -12,7 +12,7 @@ from features.centred_embeddings import CentredEmbeddings, Centring
 from features.match import MatchConfig, match_features
 from features.schema import feature_schema
 
-CONFIG = MatchConfig(slots=12, num_tiers=4)
+CONFIG = MatchConfig(slots=8, num_tiers=4)
 EDGES = (-0.3, 0.0, 0.4)
 
 
@@ -50,7 +50,9 @@ def one(frame, row=0):
 def random_world(seed, num_items=40, num_requests=25, dim=6):
     rng = np.random.default_rng(seed)
     ids = [f"i{k}" for k in range(num_items)]
-    centred = centred_of({item: rng.normal(size=dim) for item in ids[:-5]})  # five have no vector
+    vectors = {item: rng.normal(size=dim) for item in ids[:-5]}  # five have no vector
+    vectors |= {"i1": vectors["i0"], "i2": vectors["i0"], "i4": vectors["i3"]}  # exact duplicates
+    centred = centred_of(vectors)
     rows = {}
     for r in range(num_requests):
         length = int(rng.integers(0, 13))
@@ -60,11 +62,19 @@ def random_world(seed, num_items=40, num_requests=25, dim=6):
     return shown(*pairs), past(**rows), centred
 
 
+def without(item, history, centred):
+    """The history without the item and whatever has its very vector."""
+    vector_of = dict(zip(centred.item_ids, centred.vectors_ND.tolist(), strict=True))
+    own = vector_of.get(item)
+    return [(i, age) for i, age in history if i != item and (not own or vector_of.get(i) != own)]
+
+
 def slow_row(item, history, centred):
     """The definitions, for one candidate, in double precision."""
     vector_of = dict(zip(centred.item_ids, centred.vectors_ND.astype(np.float64), strict=True))
     names = CONFIG.similarity_names() + CONFIG.tier_names()
-    left = [(vector_of[i], age) for i, age in history if i in vector_of and i != item]
+    left = [(vector_of[i], age) for i, age in without(item, history, centred) if i in vector_of]
+    left = left[: CONFIG.slots]
     if item not in vector_of or not left:
         return dict.fromkeys(names)
     s = [float(vector_of[item] @ vector) for vector, _ in left]
@@ -100,7 +110,8 @@ def test_agrees_with_a_slow_oracle(seed):
         history = history_of[asked["request"]]
         for name, value in slow_row(asked["item_id"], history, centred).items():
             assert row[name] == (value if value is None else pytest.approx(value, abs=1e-5)), name
-        assert row["history_size"] == len(history)
+        left = without(asked["item_id"], history, centred)
+        assert row["history_size"] == min(len(left), CONFIG.slots)
         assert row["is_repeat"] == (asked["item_id"] in [i for i, _ in history])
 
 
@@ -139,6 +150,24 @@ def test_candidate_is_not_compared_with_itself():
     assert got["match_max"] == got["match_last"] == got["match_profile_1d"] == 0.0
 
 
+def test_a_history_that_cancels_has_no_profile():
+    centred = centred_of({"a": (1, 0), "b": (0.6, 0.8), "c": (-0.6, -0.8)})
+    got = one(match_features(shown(("r", "a")), past(r=[("b", 5.0), ("c", 5.0)]), centred))
+    assert got["match_profile_1d"] is got["match_profile_30d"] is None
+    assert got["match_max"] == pytest.approx(0.6)
+
+
+def test_a_row_does_not_hang_on_the_other_candidates_or_their_order():
+    impressions, histories, centred = random_world(5)
+    absolute = CONFIG.similarity_names() + CONFIG.tier_names()
+    whole = match_features(impressions, histories, centred, config=CONFIG)
+    turned = match_features(impressions[::-1], histories, centred, config=CONFIG)
+    assert_frame_equal(turned[::-1], whole, abs_tol=1e-5)
+    for n in range(0, len(impressions), 7):
+        alone = match_features(impressions[n : n + 1], histories, centred, config=CONFIG)
+        assert_frame_equal(alone.select(absolute), whole[n : n + 1].select(absolute), abs_tol=1e-5)
+
+
 def test_missing_is_null_and_not_zero():
     centred = centred_of({"a": (1, 0), "b": (0, 1)})
     histories = past(none=[], only_itself=[("a", 1.0)], blind=[("x", 1.0)], good=[("b", 1.0)])
@@ -147,7 +176,7 @@ def test_missing_is_null_and_not_zero():
     names = [*MatchConfig().similarity_names(), *MatchConfig().tier_names(), "match_max_rank"]
     assert got.select(names).null_count().row(0) == (4,) * len(names)
     assert got["has_vector"].to_list() == [True, True, True, False]
-    assert got["history_size"].to_list() == [0, 1, 1, 1]
+    assert got["history_size"].to_list() == [0, 0, 1, 1]
 
 
 def test_old_history_still_has_a_profile():

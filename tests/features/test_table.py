@@ -44,5 +44,5 @@ def test_items_that_are_gone_take_no_place_from_those_compared(num_gone):
 
 def test_history_size_and_repeats_tell_of_what_was_liked_with_or_without_a_vector():
     frame = features("old", "gone3", "gone4")
-    assert frame["history_size"].to_list() == [3, 3, 3]
+    assert frame["history_size"].to_list() == [3, 3, 2]  # the last is its own
     assert frame["is_repeat"].to_list() == [False, False, True]

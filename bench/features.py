@@ -1,0 +1,170 @@
+"""Match features in batches against the loop over impressions that one writes first, and DuckDB.
+
+    python -m bench.features [--users 2000] [--rounds 3]
+
+Ours is `features.similarity.similarity_table`, all 25 features of one pass. The rivals compute four
+of them (max, mean, last, mean of the nearest three), so they have less to do: numpy, one impression
+at a time, and DuckDB (extra `bench`), a join of impressions, histories and vectors. All get the
+same vectors, histories and candidates in memory; common features must agree to 1e-4 before a time
+is reported. The limit is the matrix product alone: a request's candidates times its history.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from features.centred_embeddings import CentredEmbeddings
+from features.match import MatchConfig
+from features.similarity import Groups, similarity_table
+
+NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 100, 50, 50_000, 256
+
+SQL = """
+WITH pairs AS (
+    SELECT i.row, h.place, array_inner_product(c.vector, v.vector) AS s
+    FROM impressions i
+    JOIN histories h USING (request)
+    JOIN vectors c ON c.item_id = i.item_id
+    JOIN vectors v ON v.item_id = h.item_id
+)
+SELECT max(s), avg(s), max(s) FILTER (place = 0), list_avg(max(s, 3)) FROM pairs
+GROUP BY row ORDER BY row
+"""
+
+
+def world(num_users: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, CentredEmbeddings]:
+    """Return impressions, histories and vectors: no candidate is in its user's history."""
+    rng = np.random.default_rng(seed)
+    vectors_ND = rng.normal(size=(NUM_ITEMS, DIM)).astype(np.float32)
+    ids = [f"i{n:05d}" for n in range(NUM_ITEMS)]
+    embeddings = pl.DataFrame(
+        {"item_id": ids, "vector": vectors_ND.tolist(), "model_version": ["v"] * NUM_ITEMS}
+    )
+    drawn = [
+        rng.choice(NUM_ITEMS, NUM_CANDIDATES + HISTORY, replace=False) for _ in range(num_users)
+    ]
+    impressions = pl.DataFrame(
+        {
+            "request": np.repeat([f"r{u}" for u in range(num_users)], NUM_CANDIDATES),
+            "item_id": [ids[n] for rows in drawn for n in rows[:NUM_CANDIDATES]],
+        }
+    )
+    histories = pl.DataFrame(
+        {
+            "request": [f"r{u}" for u in range(num_users)],
+            "items": [[ids[n] for n in rows[NUM_CANDIDATES:]] for rows in drawn],
+            "ages_h": [list(map(float, range(HISTORY)))] * num_users,
+        },
+        schema_overrides={"ages_h": pl.List(pl.Float32)},
+    )
+    return impressions, histories, CentredEmbeddings.measured(embeddings)
+
+
+def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarray:
+    """Return [num_rows, 4] max, mean, last and mean of the nearest three, row by row."""
+    found = np.empty((num_rows, 4), dtype=np.float32)
+    request = 0
+    for row in range(num_rows):
+        while groups.first_R[request + 1] <= row:
+            request += 1
+        cosine = vectors_ND[groups.history[request]] @ vectors_ND[groups.candidate_N[row]]
+        nearest = np.partition(cosine, -3)[-3:]
+        found[row] = cosine.max(), cosine.mean(), cosine[0], nearest.mean()
+    return found
+
+
+def products(groups: Groups, vectors_ND: np.ndarray) -> np.ndarray:
+    """Return the last of the matrix products, done alone."""
+    product = np.empty(0)
+    for request, history in enumerate(groups.history):
+        rows = groups.candidate_N[groups.first_R[request] : groups.first_R[request + 1]]
+        product = vectors_ND[rows] @ vectors_ND[history].T
+    return product
+
+
+def in_duckdb(
+    impressions: pl.DataFrame, histories: pl.DataFrame, centred: CentredEmbeddings
+) -> Callable[[], np.ndarray]:
+    """Return what asks DuckDB for the same four features, its tables made before."""
+    flat = histories.explode("items", "ages_h").select(
+        "request", item_id="items", place=pl.col("ages_h").cast(pl.Int32)
+    )
+    database = duckdb.connect()
+    database.execute("SET threads = 2")
+    vectors = pl.DataFrame(
+        {"item_id": centred.item_ids, "vector": pl.Series(centred.vectors_ND)}
+    ).to_arrow()
+    tables = {
+        "impressions": impressions.with_row_index("row").to_arrow(),
+        "histories": flat.to_arrow(),
+    }
+    for name, table in tables.items():
+        database.register("given", table)
+        database.execute(f"CREATE TABLE {name} AS SELECT * FROM given")
+    database.register("given", vectors)
+    database.execute(
+        f"CREATE TABLE vectors AS SELECT item_id, vector::FLOAT[{DIM}] AS vector FROM given"
+    )
+    return lambda: np.stack(list(database.execute(SQL).fetchnumpy().values()), axis=1)
+
+
+def best_times(
+    works: dict[str, Callable[[], np.ndarray]], rounds: int
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the best time of each, taken in turns, and what each gave."""
+    best, results = dict.fromkeys(works, float("inf")), {}
+    for _ in range(rounds):
+        for name, work in works.items():
+            started = time.perf_counter()
+            results[name] = work()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return best, results
+
+
+def main() -> None:
+    """Alternate ours, rivals and limit, and keep the best of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    config = MatchConfig()
+    impressions, histories, centred = world(asked.users, seed=0)
+    groups = Groups.of(impressions, histories, centred, slots=config.slots)
+    names = config.similarity_names()
+    common = [names.index(n) for n in ("match_max", "match_mean", "match_last", "match_top3_mean")]
+    num_rows = len(impressions)
+    works = {
+        "ours": lambda: similarity_table(
+            groups,
+            centred,
+            top_k=config.top_k,
+            half_lives_h=config.half_lives_h,
+            num_tiers=config.num_tiers,
+        ),
+        "row_loop": lambda: row_loop(groups, centred.vectors_ND, num_rows),
+        "duckdb": in_duckdb(impressions, histories, centred),
+        "limit": lambda: products(groups, centred.vectors_ND),
+    }
+    best, results = best_times(works, asked.rounds)
+    ours = results["ours"][:, common]
+    np.testing.assert_allclose(ours, results["row_loop"], atol=1e-4)
+    np.testing.assert_allclose(ours, results["duckdb"], atol=1e-4)
+    report = {
+        "unit": "impressions/s",
+        **{name: round(num_rows / seconds) for name, seconds in best.items()},
+        "ratio": round(best["row_loop"] / best["ours"], 2),
+        "ratio_duckdb": round(best["duckdb"] / best["ours"], 2),
+        "share_of_limit": round(best["limit"] / best["ours"], 3),
+        "load": os.getloadavg()[0],
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
