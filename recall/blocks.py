@@ -159,8 +159,10 @@ class BlockFolder:
     def _open_block(self, block: BlockName, dim: int) -> Block:
         path = self.folder / block.name
         return Block(
-            vectors_ND=np.memmap(
-                path.with_suffix(".vectors"), np.float32, "r", shape=(block.num_rows, dim)
+            vectors_ND=np.asarray(
+                np.memmap(
+                    path.with_suffix(".vectors"), np.float32, "r", shape=(block.num_rows, dim)
+                )
             ),
             rows=pl.read_ipc(path.with_suffix(".rows")),
             tags=pl.read_ipc(path.with_suffix(".tags")),

@@ -20,7 +20,7 @@ from recall.blocks import OpenState
 from recall.filters import Filter
 from recall.vector_search import KEYS, RANKED
 
-CHUNK_SCORES = 2**19  # scores of a chunk, Q x C: 2 MB, which a core's cache holds
+CHUNK_SCORES = 2**18  # scores of a chunk, Q x C: 1 MB, which a core keeps at hand
 MIN_CHUNK, MAX_CHUNK = 4_096, 65_536
 FEW = 0.1  # of the rows: so few are gathered instead of masked
 MARGIN = 4e-6  # what rounding to 6 decimals and float32 sums may move a score, together
@@ -73,56 +73,61 @@ class Snapshot:
         wide_QD = wide_QD / np.linalg.norm(wide_QD, axis=1, keepdims=True)
         allowed_N = self._allowed_N(filter)
         pools = self._pools(wide_QD.astype(np.float32), allowed_N, limit=limit)
-        frames = [
-            self._ranked(q, query_D, pool, limit=limit)
-            for q, (query_D, pool) in enumerate(zip(wide_QD, pools, strict=True))
-        ]
-        return pl.concat([RANKED.to_frame(), *frames])
+        return self._ranked(wide_QD, pools, limit=limit)
 
     def _pools(
         self, query_vectors_QD: np.ndarray, allowed_N: np.ndarray, *, limit: int
     ) -> list[np.ndarray]:
         """Return for each query the rows that may be among its best."""
-        tops = [_Top(limit) for _ in query_vectors_QD]
-        allowed = np.flatnonzero(allowed_N)
-        if len(allowed) <= limit:
-            return [allowed] * len(tops)
-        if len(allowed) <= FEW * len(allowed_N):
-            score_QC = query_vectors_QD @ self._gathered(allowed).T
-            for top, score_C in zip(tops, score_QC, strict=True):
-                top.take(score_C, 0)
-            return [allowed[top.rows()] for top in tops]
-        chunk = int(np.clip(CHUNK_SCORES // len(query_vectors_QD), MIN_CHUNK, MAX_CHUNK))
+        num_queries, num_allowed = len(query_vectors_QD), np.count_nonzero(allowed_N)
+        if num_allowed <= limit:
+            return [np.flatnonzero(allowed_N)] * num_queries
+        tops = _Tops(num_queries, limit)
+        if num_allowed <= FEW * len(allowed_N):
+            allowed = np.flatnonzero(allowed_N)
+            tops.take(self._gathered(allowed) @ query_vectors_QD.T, allowed)
+            return tops.rows()
+        chunk = int(np.clip(CHUNK_SCORES // num_queries, MIN_CHUNK, MAX_CHUNK))
         for start, vectors_CD in self._chunks(chunk):
-            score_QC = query_vectors_QD @ vectors_CD.T
+            score_CQ = vectors_CD @ query_vectors_QD.T
+            rows = np.arange(start, start + len(vectors_CD))
             allowed_C = allowed_N[start : start + len(vectors_CD)]
             if not allowed_C.all():
-                score_QC[:, ~allowed_C] = -np.inf
-            for top, score_C in zip(tops, score_QC, strict=True):
-                top.take(score_C, start)
-        return [top.rows() for top in tops]
+                score_CQ[~allowed_C] = -np.inf
+            tops.take(score_CQ, rows)
+        return tops.rows()
 
     def _chunks(self, num_rows: int) -> Iterator[tuple[int, np.ndarray]]:
         for block, start in zip(self._blocks, self._starts, strict=False):
             for begin in range(0, len(block.rows), num_rows):
                 yield int(start) + begin, block.vectors_ND[begin : begin + num_rows]
 
-    def _ranked(self, q: int, query_D: np.ndarray, pool: np.ndarray, *, limit: int) -> pl.DataFrame:
-        # A row's sum is its own: a product of matrices might add in an order that depends on N.
-        score = np.einsum("nd,d->n", self._gathered(pool), query_D)
-        score = np.round(score, SCORE_DECIMALS)
-        best = np.lexsort((self._place_N[pool], -score))[:limit]
+    def _ranked(
+        self, query_QD: np.ndarray, pools: Sequence[np.ndarray], *, limit: int
+    ) -> pl.DataFrame:
+        rows, scores = [], []
+        for query_D, pool in zip(query_QD, pools, strict=True):
+            # A row's sum is its own: a product of matrices might add in an order that depends on N.
+            score = np.round(np.einsum("nd,d->n", self._gathered(pool), query_D), SCORE_DECIMALS)
+            best = np.lexsort((self._place_N[pool], -score))[:limit]
+            rows.append(pool[best])
+            scores.append(score[best])
+        lengths = [len(each) for each in rows]
         return pl.DataFrame(
             {
-                "query_index": np.full(len(best), q, dtype=np.uint32),
-                "item_id": self._ids.gather(pool[best]),
-                "recall_score": score[best].astype(np.float32),
-                "recall_rank": np.arange(1, len(best) + 1, dtype=np.uint32),
+                "query_index": np.repeat(np.arange(len(rows), dtype=np.uint32), lengths),
+                "item_id": self._ids.gather(np.concatenate(rows)),
+                "recall_score": np.concatenate(scores).astype(np.float32),
+                "recall_rank": np.concatenate(
+                    [np.arange(1, length + 1, dtype=np.uint32) for length in lengths]
+                ),
             },
             schema=RANKED,
         )
 
     def _gathered(self, rows: np.ndarray) -> np.ndarray:
+        if len(self._blocks) == 1:
+            return self._blocks[0].vectors_ND[rows]
         gathered = np.empty((len(rows), self.state.dim), dtype=np.float32)
         block_of = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(block_of):
@@ -157,36 +162,56 @@ class Snapshot:
         return self._sorted_rows[places[is_there]]
 
 
-class _Top:
-    """The rows that may be among the best of one query, while chunks of scores come by."""
+class _Tops:
+    """The rows that may be among the best of each query, while chunks of scores come by."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, num_queries: int, limit: int) -> None:
         self._limit = limit
-        self._least = np.float32(-np.inf)  # below it a row has no chance any more
-        self._rows: list[np.ndarray] = []
-        self._scores: list[np.ndarray] = []
-        self._num = 0
+        # Below it a row has no chance any more.
+        self._least_Q = np.full(num_queries, -np.inf, dtype=np.float32)
+        self._kept = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+        self._room = 2 * limit * num_queries
 
-    def take(self, score_C: np.ndarray, start: int) -> None:
-        rows = np.flatnonzero(score_C > self._least)
-        if not len(rows):
-            return
-        self._rows.append(rows + start)
-        self._scores.append(score_C[rows])
-        self._num += len(rows)
-        if self._num > 2 * self._limit:
+    def take(self, score_CQ: np.ndarray, rows_C: np.ndarray) -> None:
+        """Look at the scores of these rows."""
+        if np.isinf(self._least_Q[0]) and len(score_CQ) > self._limit:
+            self._raise(score_CQ)
+        # Much faster than nonzero of two dimensions.
+        row, query = np.divmod(np.flatnonzero(score_CQ > self._least_Q), len(self._least_Q))
+        self._kept.append((rows_C[row], query, score_CQ[row, query]))
+        self._room -= len(row)
+        if self._room < 0:
             self._shrink()
+
+    def _raise(self, score_CQ: np.ndarray) -> None:
+        edge = len(score_CQ) - self._limit
+        edge_Q = np.partition(score_CQ, edge, axis=0)[edge]
+        self._least_Q = np.maximum(self._least_Q, edge_Q - np.float32(MARGIN))
 
     def _shrink(self) -> None:
-        score, row = np.concatenate(self._scores), np.concatenate(self._rows)
-        edge = np.partition(score, len(score) - self._limit)[len(score) - self._limit]
-        if edge > -np.inf:
-            self._least = np.float32(edge - MARGIN)
-        is_kept = score > self._least
-        self._scores, self._rows = [score[is_kept]], [row[is_kept]]
-        self._num = len(self._rows[0])
+        kept = [self._best(query, *found) for query, found in enumerate(self._by_query())]
+        self._kept = [
+            (rows, np.full(len(rows), query), scores) for query, (rows, scores) in enumerate(kept)
+        ]
+        self._room = 2 * self._limit * len(kept) - sum(len(rows) for rows, _ in kept)
 
-    def rows(self) -> np.ndarray:
-        if self._num > self._limit:
-            self._shrink()
-        return np.concatenate(self._rows) if self._rows else np.empty(0, dtype=np.int64)
+    def _best(
+        self, query: int, rows: np.ndarray, scores: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if len(rows) > self._limit:
+            edge = len(scores) - self._limit
+            self._least_Q[query] = np.partition(scores, edge)[edge] - np.float32(MARGIN)
+        is_kept = scores > self._least_Q[query]
+        return rows[is_kept], scores[is_kept]
+
+    def _by_query(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        rows, queries, scores = (np.concatenate(each) for each in zip(*self._kept, strict=True))
+        order = np.argsort(queries, kind="stable")
+        edges = np.searchsorted(queries[order], np.arange(1, len(self._least_Q)))
+        split_rows, split_scores = (np.split(each[order], edges) for each in (rows, scores))
+        return list(zip(split_rows, split_scores, strict=True))
+
+    def rows(self) -> list[np.ndarray]:
+        """Return the rows of each query."""
+        self._shrink()
+        return [rows for rows, _ in self._by_query()]
