@@ -92,7 +92,7 @@ OWNER = {
     "pymilvus": {"recall", "bench"},
     "fastapi": {"serving"},
     "tantivy": {"recall.text_index"},
-    "lightgbm": {"ranker"},
+    "lightgbm": {"ranker", "bench.ranker"},
     "typer": {"ponder.cli"},
     "rich": {"ponder.cli"},
     "pydantic_settings": {"ponder.settings", "ponder.settings_sources"},

@@ -26,12 +26,13 @@ from ponder.steps.evaluate import evaluate
 from ponder.steps.features import export_features
 from ponder.steps.index import ValidationFailed, drop, index, validate
 from ponder.steps.land import land_folder, land_kafka
-from ponder.steps.rank import read_log, train_ranker
+from ponder.steps.rank import promote_ranker, read_log, registered_rankers, train_ranker
 from ponder.steps.recall import recall
 from ponder.steps.recommend import recommend
 from ponder.steps.status import status
 from ponder.wiring.stores import image_config, open_index, open_lake
 from ponder.wiring.vectors import known_vectors, living_vectors
+from ranker.config import RankerConfig
 from ranker.saved import load_ranker
 
 
@@ -231,6 +232,7 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     assert exported.num_rows == len(shown)
     ranked = train_ranker(settings)
     assert ranked.promoted, ranked.checks
+    _is_kept_when_another_learns_nothing_new(settings, ranked)
     assert set(ranked.report.overall.metrics) == {"without match", "with match"}
     evaluated = evaluate(settings, folder / "queries.jsonl")
     assert set(evaluated.queries.policies) == {"never", "auto", "always"}
@@ -253,6 +255,19 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, 
     expected = {found.item_id: found.score for found in by_recall}
     assert recommended == pytest.approx(expected, abs=1e-6)  # float32
     _is_ordered_by_the_whole_log(settings, user, for_user)
+
+
+def _is_kept_when_another_learns_nothing_new(settings, ranked):
+    other = train_ranker(settings, config=RankerConfig(num_rounds=2, num_members=1))
+    assert (other.before, other.promoted) == (ranked.name, False)
+    assert [check.rule for check in other.checks if not check.passed] == ["evidence"]
+    rankers = {row.name: row for row in registered_rankers(settings)}
+    assert rankers.keys() == {ranked.name, other.name}
+    assert rankers[ranked.name].is_champion
+    with pytest.raises(ValueError, match=r"was refused: 0 requests that .* has not learnt from"):
+        promote_ranker(settings, other.name)
+    assert promote_ranker(settings, other.name, force=True).before == ranked.name
+    assert promote_ranker(settings, ranked.name).champion == ranked.name
 
 
 def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, night, caplog):
