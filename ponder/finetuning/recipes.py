@@ -28,7 +28,7 @@ class Recipe:
 
 
 REASONING = Recipe(
-    "nano on riddles, three seeds of twelve variants: docs/reasoning.md",
+    "nano-base on riddles, which gave the nano that ships: docs/reasoning.md",
     {
         "negatives.num_mined": 3,
         "negatives.trains": False,
@@ -82,7 +82,7 @@ GENTLE = Recipe(
 )
 
 SCHOOL = Recipe(
-    "nano, taught the words and facts of riddles before they are asked: docs/reasoning.md",
+    "nano, taught the words and facts of riddles before they are asked: embedder/nano/README.md",
     {
         "half_precision": True,
         "vocabulary.num_tokens": 4_096,

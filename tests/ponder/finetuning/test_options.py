@@ -14,10 +14,12 @@ from embedder.finetune.training.config import (
     SilentConfig,
     SilentLossConfig,
 )
+from embedder.version import SHIPPED
 from ponder.finetuning.options import assigned, flattened, merged, options, tables
-from ponder.finetuning.recipes import RECIPES, configured, read_recipe, recipe_of
+from ponder.finetuning.recipes import RECIPES, by_option, configured, read_recipe, recipe_of
 from ponder.finetuning.run_config import keep_config, read_config
 from ponder.finetuning.short_options import SHORT, short_changes
+from ponder.json_form import to_json
 
 
 @pytest.mark.parametrize(
@@ -42,21 +44,15 @@ def test_every_option_says_what_it_means():
     assert [name for name, option in options().items() if len(option.meaning) < 8] == []
 
 
-def test_the_default_recipe_trains_as_the_riddles_were_measured():
-    # The values of docs/reasoning.md, section "What is fixed" and "Variants".
-    config = configured()
-    assert config.recipe == "reasoning"
-    joint, gate = config.joint, config.gate
-    assert (joint.num_steps, joint.batch_size, joint.learning_rate) == (400, 64, 1e-3)
-    assert (joint.warmup_steps, joint.average_decay) == (50, 0.98)
-    assert not joint.train_vision_encoder
-    assert (joint.loss.reason_direct, joint.loss.direct_reason, joint.loss.gate) == (0.5, 0.5, 0.1)
-    assert joint.loss.false_negative_margin is None
-    assert (gate.num_steps, gate.batch_size, gate.num_generations) == (100, 16, 8)
-    assert (gate.sides, gate.temperature, gate.learning_rate) == (("query",), 0.3, 5e-5)
-    assert (config.judging.num_negatives, config.judging.num_others) == (3, 64)
-    assert config.selection.min_gain == 0.5
-    assert not config.negatives.trains
+def test_the_default_recipe_is_the_one_that_made_nano():
+    manifest = json.loads((SHIPPED["nano"] / "manifest.json").read_text())
+    made = by_option(manifest["lineage"]["config"])
+    default = by_option(json.loads(to_json(tables(configured()))))
+    told = {"base", "data", "name", "half_precision", "pairs.sources", "rationales.num_drawn"}
+    # What options there were not when it was made have values that change nothing.
+    assert {name: made[name] for name in made if name not in told} == {
+        name: default[name] for name in made if name not in told
+    }
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
