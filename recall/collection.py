@@ -35,7 +35,7 @@ class IndexConfig:
 
     alias: str = "items"
     """Name under which the live version is served; letters and digits. Collections are called
-    `<alias>_<version>`, and `previous<alias>` remembers where a rollback leads."""
+    `<alias>_<version>`."""
 
     index_type: IndexType = "HNSW"
     """FLAT is exact and slow, HNSW approximate and fast, AUTOINDEX the server's own choice. Others
@@ -87,11 +87,6 @@ class IndexConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0 < self.upsert_bytes <= 48 * 2**20:
             raise ValueError(f"upsert_bytes must be in (0, 48 MiB], got {self.upsert_bytes}")
-
-    @property
-    def previous_alias(self) -> str:
-        """Alias of the version that was live before the present one."""
-        return f"previous{self.alias}"
 
 
 def channel_options(uri: str) -> dict[str, int]:

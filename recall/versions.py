@@ -1,6 +1,7 @@
 """Which model versions have a collection in Milvus, and which of them is live.
 
 A new version is filled beside the old one, and then an alias moves: queries see one or the other.
+The alias follows what `catalog.lake.index_versions` says is live.
 """
 
 import logging
@@ -86,16 +87,10 @@ class Versions:
             known = self._live = now, self._version_behind(self.config.alias)
         return known[1]
 
-    def previous_version(self) -> str | None:
-        """Return the model version that a rollback leads to; None when there is none."""
-        version = self._version_behind(self.config.previous_alias)
-        return None if version == self._version_behind(self.config.alias) else version
-
     def promote(self, version: str) -> None:
-        """Answer queries from `version`, and remember the version before it.
+        """Lead the alias to `version`; which one that is, and was before, the lake remembers.
 
-        The alias moves in one step, so no query sees a mixture. Killed half-way, the live version
-        is still the old one; promoting again completes it.
+        It moves in one step, so no query sees a mixture.
 
         Raises:
             NotFound: the version has no collection.
@@ -105,32 +100,9 @@ class Versions:
         live = self._version_behind(self.config.alias)
         if live == version:
             return
-        if live is not None:
-            self._point(self.config.previous_alias, live)
         self._point(self.config.alias, version)
         self._verify_live(version)
-        logger.info("promoted version=%s previous=%s", version, live)
-
-    def rollback(self) -> str:
-        """Make the version before the last promotion live again, and return it.
-
-        The two change places, so rolling back twice changes nothing.
-
-        Raises:
-            Unavailable: no earlier version is remembered.
-        """
-        live, previous = self._version_behind(self.config.alias), self.previous_version()
-        if live is None or previous is None:
-            raise Unavailable(
-                f"a rollback needs a version that was live before {live!r}, got none; "
-                f"promote one of {self.versions()}"
-            )
-        self._collection(previous)  # in memory before the alias leads to it
-        self._point(self.config.alias, previous)
-        self._point(self.config.previous_alias, live)
-        self._verify_live(previous)
-        logger.info("rolled back version=%s from=%s", previous, live)
-        return previous
+        logger.info("alias=%s version=%s before=%s", self.config.alias, version, live)
 
     def drop(self, version: str) -> None:
         """Remove the version's vectors; they can be synced again from the lake.
@@ -142,9 +114,6 @@ class Versions:
         self.dim(version)
         if version == self._version_behind(self.config.alias):
             raise ValueError(f"version {version!r} is live; promote another one before dropping it")
-        # A server refuses to drop what an alias names, Milvus Lite loses the alias.
-        if version == self._version_behind(self.config.previous_alias):
-            self._client.drop_alias(self.config.previous_alias)
         name = collection_name(self.config.alias, version)
         self._client.drop_collection(name)
         self._dims.pop(name, None)

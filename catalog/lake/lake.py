@@ -271,6 +271,27 @@ class Lake:
         for part in rows.iter_slices(REPLACED_ROWS):
             self._until_committed(table, partial(replace_keys, rows=part, key=table.key))
 
+    def rewrite(self, table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+        """Write what `change` makes of a small table's rows, by one commit; return what it wrote.
+
+        It is asked again when another writer came first, so its answer may rest on what it saw.
+
+        Args:
+            table: of `catalog.lake.tables`; read whole.
+            change: given all rows, returns those to put in place of the ones that have their keys.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+
+        def attempt(delta: DeltaTable) -> pl.DataFrame:
+            rows = change(self._scan(delta, table).collect())
+            if len(rows):
+                replace_keys(delta, rows, key=table.key)
+            return rows
+
+        return self._until_committed(table, attempt)
+
     def _uri_of(self, table: Table) -> str:
         return f"{self.uri}/{table.name}"
 

@@ -150,6 +150,25 @@ EMBEDDINGS = Table(
     },
 )
 
+INDEX_VERSIONS = Table(
+    name="index_versions",
+    key=("version",),
+    columns={
+        "version": pl.String,
+        "state": pl.String,  # one of catalog.lake.index_versions.State
+        "switch": pl.Int64,  # the largest is the live version's; null: never live, or retired
+        "num_items": pl.Int64,
+        "dim": pl.Int32,
+        "items_commit": pl.Int64,  # of `items`, the last whose deletions the collection knows
+        "digest": pl.String,  # of the keys and content hashes that were validated
+        "validation": pl.String,  # JSON object: what the last validation measured
+        "filled_at": TIME,
+        "validated_at": TIME,
+        "live_at": TIME,
+        "changed_at": TIME,
+    },
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -161,5 +180,6 @@ TABLES = {
         RATIONALES,
         GENERATED_RATIONALES,
         EMBEDDINGS,
+        INDEX_VERSIONS,
     )
 }

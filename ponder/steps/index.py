@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version
@@ -70,9 +71,12 @@ def index(settings: Settings) -> Indexed:
     """
     version, lake = configured_version(settings), open_lake(settings)
     with open_index(settings) as milvus:
+        follow_lake(lake, milvus)
         removed = remove_deleted(lake, milvus)
-        synced = {each: sync_collection(lake, milvus, each) for each in milvus.versions()}
-        report = synced.get(version) or sync_collection(lake, milvus, version)
+        known = IndexVersions(lake)
+        kept = {*milvus.versions(), version, known.live(), known.previous()} - {None}
+        synced = {each: sync_collection(lake, milvus, each) for each in sorted(filter(None, kept))}
+        report = synced[version]
     if report is None and not (synced and _is_all_deleted(lake)):
         raise ValueError(f"version {version!r} has embedded no living item; land and embed first")
     return Indexed(
@@ -82,6 +86,20 @@ def index(settings: Settings) -> Indexed:
         unchanged=report.unchanged if report else 0,
         deleted_elsewhere=sum(removed.values()),
     )
+
+
+def follow_lake(lake: "Lake", milvus: "ItemIndex") -> None:
+    """Lead Milvus's alias to the version that the lake says is live, should it lead elsewhere.
+
+    A switch that was killed is completed so. A lake of an earlier release says nothing yet, and is
+    told what the alias says.
+    """
+    known = IndexVersions(lake)
+    live = known.live()
+    if live is None and (aliased := milvus.live_version()) is not None:
+        known.switch_to(aliased)
+    elif live is not None and live in milvus.versions():
+        milvus.promote(live)
 
 
 def remove_deleted(lake: "Lake", milvus: "ItemIndex") -> dict[str, int]:
@@ -130,19 +148,49 @@ def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Valida
 
 def promote(settings: Settings) -> Promoted:
     """Serve the configured version from now on; what was deleted since it was filled goes first."""
-    version = configured_version(settings)
+    version, lake = configured_version(settings), open_lake(settings)
     with open_index(settings) as milvus:
-        remove_deleted(open_lake(settings), milvus)
-        before = milvus.live_version()
-        milvus.promote(version)
+        follow_lake(lake, milvus)
+        remove_deleted(lake, milvus)
+        before = IndexVersions(lake).live()
+        switch(lake, milvus, version)
     return Promoted(live=version, before=before)
 
 
+def switch(lake: "Lake", milvus: "ItemIndex", version: str) -> None:
+    """Answer queries from a version: the lake says so by one commit, and the alias follows.
+
+    Raises:
+        NotFound: the version has no collection.
+    """
+    milvus.dim(version)
+    IndexVersions(lake).switch_to(version)
+    milvus.promote(version)
+
+
 def rollback(settings: Settings) -> RolledBack:
-    """Serve the version that was live before; what was deleted since then goes first."""
+    """Serve the version that was live before; what was deleted since then goes first.
+
+    The two change places, so rolling back twice changes nothing.
+
+    Raises:
+        Unavailable: no version was live before.
+    """
+    from recall.errors import Unavailable
+
+    lake = open_lake(settings)
+    known = IndexVersions(lake)
     with open_index(settings) as milvus:
-        remove_deleted(open_lake(settings), milvus)
-        return RolledBack(live=milvus.rollback())
+        follow_lake(lake, milvus)
+        previous = known.previous()
+        if previous is None:
+            raise Unavailable(
+                f"a rollback needs a version that was live before {known.live()!r}, got none; "
+                f"promote one of {milvus.versions()}"
+            )
+        remove_deleted(lake, milvus)
+        switch(lake, milvus, previous)
+    return RolledBack(live=previous)
 
 
 def drop(settings: Settings, version: str) -> Dropped:
@@ -152,6 +200,10 @@ def drop(settings: Settings, version: str) -> Dropped:
         LookupError: the version has no collection.
         ValueError: the version is live.
     """
+    lake = open_lake(settings)
     with open_index(settings) as milvus:
+        follow_lake(lake, milvus)
+        milvus.dim(version)
+        IndexVersions(lake).retire(version)  # first: no rollback may lead to what is gone
         milvus.drop(version)
         return Dropped(dropped=version, left=tuple(milvus.versions()))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, Table
 from ponder.settings import Settings
@@ -44,7 +45,7 @@ def status(settings: Settings) -> Status:
     )
     with open_index(settings) as milvus:
         versions = {version: milvus.count(version) for version in milvus.versions()}
-        live, previous = milvus.live_version(), milvus.previous_version()
+    known = IndexVersions(lake)
     return Status(
         items=items - deleted_items,
         deleted_items=deleted_items,
@@ -53,8 +54,8 @@ def status(settings: Settings) -> Status:
         embeddings=_count(lake, EMBEDDINGS),
         left_to_embed=plan(settings).num_items,
         indexed=versions,
-        live=live,
-        previous=previous,
+        live=known.live(),
+        previous=known.previous(),
     )
 
 

@@ -3,12 +3,12 @@
 import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import Secret
 
 from catalog.images.image import ImageConfig
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from ponder.settings import Settings
 
@@ -64,15 +64,8 @@ def open_search(settings: Settings) -> "Iterator[VectorSearch]":
         return
     from recall.exact import ExactIndex
 
-    live = _live_version(settings)
-    yield ExactIndex(open_lake(settings), settings.vectors_folder, lambda: live)
-
-
-def _live_version(settings: Settings) -> str | None:
-    if not Path(settings.milvus_uri).exists():
-        return None
-    with open_index(settings) as index:
-        return index.live_version()
+    lake = open_lake(settings)
+    yield ExactIndex(lake, settings.vectors_folder, IndexVersions(lake).live)
 
 
 def image_config(settings: Settings) -> ImageConfig:

@@ -1,15 +1,15 @@
 """What a deployment holds of the configured model version."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, RATIONALES
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_manifest, configured_reasoner, configured_version
-from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.stores import open_lake
 from ponder.wiring.vectors import living_vectors
 
 
@@ -65,7 +65,7 @@ def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
         model_version=version,
         theta=configured_manifest(settings).theta,
         policy=settings.policy,
-        live=_live_version(settings),
+        live=IndexVersions(lake).live() or "none yet",
         num_items=deleted.count(False),
         num_deleted=deleted.count(True),
         num_events=len(lake.read(EVENTS, ["event_id"])),
@@ -74,18 +74,6 @@ def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
         rationales=_rationales(lake, *configured_reasoner(settings)),
         letters=_letters(lake),
     )
-
-
-def _live_version(settings: Settings) -> str:
-    from recall.errors import Unavailable
-
-    if not settings.milvus and not Path(settings.milvus_uri).exists():
-        return "none yet"  # looking must not create an index
-    try:
-        with open_index(settings) as index:
-            return index.live_version() or "none yet"
-    except Unavailable:
-        return "not known: another process holds the index"
 
 
 def _embeddings(lake: Lake, version: str, living: pl.DataFrame) -> pl.DataFrame:
