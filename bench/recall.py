@@ -212,7 +212,7 @@ def found_of_exact(
 def selective(
     index: ItemIndex, snapshot: Snapshot, vectors_ND: np.ndarray, num: int
 ) -> dict[str, Any]:
-    """Return the share of queries under a filter of 1 % that find the items that exact search finds.
+    """Return the share of queries under a filter of 1 % that find what exact search finds.
 
     The order may differ where two scores agree to a millionth: a server adds in float32.
     """

@@ -10,6 +10,7 @@ from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, Table
 from ponder.settings import Settings
 from ponder.steps.embed import plan
 from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.vectors import embedded_counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +29,8 @@ class Status:
     """Items that the configured version has yet to embed."""
 
     indexed: dict[str, int]
-    """Items in the index, by model version."""
+    """Items that are searched, by model version: in Milvus, or of the lake's vectors where it is
+    embedded."""
 
     live: str | None
     """The version that is served; None before the first."""
@@ -43,8 +45,6 @@ def status(settings: Settings) -> Status:
     items, deleted_items = (
         lake.scan(ITEMS).select(pl.len(), pl.col("deleted").sum()).collect().row(0)
     )
-    with open_index(settings) as milvus:
-        versions = {version: milvus.count(version) for version in milvus.versions()}
     known = IndexVersions(lake)
     return Status(
         items=items - deleted_items,
@@ -53,10 +53,17 @@ def status(settings: Settings) -> Status:
         dead_letters=_count(lake, DEAD_LETTERS),
         embeddings=_count(lake, EMBEDDINGS),
         left_to_embed=plan(settings).num_items,
-        indexed=versions,
+        indexed=_indexed(settings, lake),
         live=known.live(),
         previous=known.previous(),
     )
+
+
+def _indexed(settings: Settings, lake: Lake) -> dict[str, int]:
+    if settings.is_embedded:  # another process may hold Milvus Lite, which answers no query
+        return embedded_counts(lake)
+    with open_index(settings) as milvus:
+        return {version: milvus.count(version) for version in milvus.versions()}
 
 
 def _count(lake: Lake, table: Table) -> int:

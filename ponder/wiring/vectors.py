@@ -78,6 +78,14 @@ def embedded_dim(lake: Lake, version: str) -> int | None:
     return None
 
 
+def embedded_counts(lake: Lake) -> dict[str, int]:
+    """Return how many living items each version has embedded, by version."""
+    embedded = lake.scan(EMBEDDINGS).select("model_version", "item_id").unique()
+    living = embedded.join(living_items(lake).select("item_id"), on="item_id", how="semi")
+    counts = living.group_by("model_version").len().sort("model_version")
+    return dict(counts.collect(engine="streaming").iter_rows())
+
+
 def index_parts(lake: Lake, index: "VectorSearch", version: str) -> Iterator[LivingPart]:
     """Yield what should be searched of a version and what is, a range of ids at a time."""
     from recall.rows import METADATA

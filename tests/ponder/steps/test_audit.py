@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from subprocess import PIPE
 
 import numpy as np
 import polars as pl
@@ -14,11 +17,14 @@ from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
 from ponder.settings import Settings
 from ponder.steps.audit import advice, audit, repair
 from ponder.steps.land import land_folder
+from ponder.steps.recall import recall
+from ponder.steps.status import status
 from ponder.wiring.encoder import configured_version
-from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.stores import open_index, open_lake, open_search
 from ponder.wiring.vectors import living_vectors
 from recall.blocks import BlockFolder
 from recall.collection import collection_name
+from recall.errors import Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +136,45 @@ def test_what_the_files_of_exact_search_lost_is_found_and_mended(sound):
     assert faults(sound) == {}
 
 
-def test_an_audit_does_not_wait_for_who_holds_the_milvus_lite_folder(sound):
-    with open_index(sound):
+HOLD = """
+import sys
+from ponder.settings import Settings
+from ponder.wiring.stores import open_index
+with open_index(Settings(home=sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_queries_status_and_audit_go_on_while_another_process_holds_milvus_lite(sound):
+    command = [sys.executable, "-c", HOLD, str(sound.home)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Unavailable):
+            open_index(sound)
         assert audit(sound).faults == []
+        held = status(sound)
+        item_id = living_vectors(open_lake(sound), held.live)["item_id"][0]
+        found = recall(sound, {"item_id": item_id, "top_k": 5})
+        assert (found.version, found.index, len(found.candidates)) == (held.live, "exact", 5)
+        holder.communicate("")
+    assert held.indexed == {held.live: held.items}
+
+
+def test_an_index_step_runs_while_queries_are_answered(sound):
+    """As `ponder serve` and a nightly `ponder index` do."""
+    code = "import sys; from ponder.cli.app import app; sys.argv[0] = 'ponder'; app()"
+    command = [sys.executable, "-c", code, "--home", str(sound.home), "index"]
+    with open_search(sound) as index:
+        live = index.live_version()
+        rows = index.keys(live)
+        query_1D = index.vectors(rows["item_id"][:1].to_list(), live)[rows["item_id"][0]][None]
+        first = index.search(query_1D, live, limit=10)
+        with subprocess.Popen(command, stdout=PIPE, stderr=subprocess.STDOUT, text=True) as step:
+            while step.poll() is None:
+                index.refresh()
+                assert index.search(query_1D, live, limit=10).equals(first)
+            assert step.returncode == 0, step.stdout.read()
 
 
 @pytest.mark.usefixtures("served_by_milvus")
