@@ -2,8 +2,8 @@
 
 **Reads** the lake.
 
-**Writes** the export folder and updates the asset `match_features`, which the DAG `ranker` waits
-for; `nightly` does the same by itself. A day that did not change is not written again; a log with
+**Writes** the export folder and updates the asset `match_features`, which the DAG `train_ranker`
+waits for; `nightly` does the same by itself. A day that did not change is not written again; a log with
 nothing to learn is skipped.
 
 **Logic** `ponder.steps.features.export_features`.
@@ -29,19 +29,19 @@ MATCH_FEATURES = Asset("match_features")
     tags=["ponder"],
     doc_md=__doc__,
 )
-def features():
+def export_features():
     @task(outlets=[MATCH_FEATURES])
     def export():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
-        from ponder.steps.features import NothingToLearn, export_features
+        from ponder.steps import features
 
         try:
-            return json_form(export_features(load_settings()))
-        except NothingToLearn as nothing:
+            return json_form(features.export_features(load_settings()))
+        except features.NothingToLearn as nothing:
             raise AirflowSkipException(str(nothing)) from nothing
 
     export()
 
 
-features()
+export_features()

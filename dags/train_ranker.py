@@ -1,4 +1,4 @@
-"""Train the ranker after the DAG `features`, and promote it when it is as good as the champion.
+"""Train the ranker after `export_features`, and promote it when it is as good as the champion.
 
 **Reads** the export folder; the lake, to look for leaks; the champion of the embedder version.
 
@@ -30,15 +30,15 @@ RANKER = Asset("ranker")
     tags=["ponder"],
     doc_md=__doc__,
 )
-def ranker():
+def train_ranker():
     @task
     def train():
         from ponder.settings_sources import load_settings
-        from ponder.steps.rank import NothingToLearn, train_ranker
+        from ponder.steps import rank
 
         try:
-            trained = train_ranker(load_settings())
-        except NothingToLearn as nothing:
+            trained = rank.train_ranker(load_settings())
+        except rank.NothingToLearn as nothing:
             raise AirflowSkipException(str(nothing)) from nothing
         return {"name": trained.name, "promoted": trained.promoted}
 
@@ -50,4 +50,4 @@ def ranker():
     promoted(train())
 
 
-ranker()
+train_ranker()

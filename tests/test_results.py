@@ -31,7 +31,8 @@ def readme_table():
 @pytest.mark.parametrize(
     ("row", "names"),
     [
-        ("questions to images", ["bazaar/never_held_out_hit@1"]),
+        ("questions of the demo", ["bazaar/auto_all_hit@1"]),
+        ("of these, composed", ["bazaar/auto_composed_hit@1"]),
         ("ranking with match", ["bazaar/ranker_match_gain_ndcg@10"]),
         ("MovieLens leave-last-out", ["movielens/ranker_without_match_hit@10"]),
         ("the same with match", ["movielens/ranker_with_match_hit@10"]),

@@ -24,7 +24,7 @@ def raises(settings):
 
 
 def test_the_ranker_follows_the_export(dag_bag):
-    features, ranker = dag_bag.dags["features"], dag_bag.dags["ranker"]
+    features, ranker = dag_bag.dags["export_features"], dag_bag.dags["train_ranker"]
     assert [each.name for each in features.get_task("export").outlets] == ["match_features"]
     assert "match_features" in str(ranker.timetable.asset_condition)
     assert ranker.get_task("promoted").upstream_task_ids == {"train"}
@@ -34,7 +34,7 @@ def test_the_ranker_follows_the_export(dag_bag):
 def test_a_ranker_that_is_refused_updates_no_asset(dag_bag, monkeypatch, skip, promoted):
     trained = SimpleNamespace(name="ranker-1", promoted=promoted)
     monkeypatch.setattr(rank_steps, "train_ranker", lambda settings: trained)
-    ranker = dag_bag.dags["ranker"]
+    ranker = dag_bag.dags["train_ranker"]
     told = ranker.get_task("train").python_callable()
     assert told == {"name": "ranker-1", "promoted": promoted}
     if promoted:
@@ -47,6 +47,10 @@ def test_a_ranker_that_is_refused_updates_no_asset(dag_bag, monkeypatch, skip, p
 def test_a_log_with_nothing_to_learn_is_skipped(dag_bag, monkeypatch, skip):
     monkeypatch.setattr(rank_steps, "train_ranker", raises)
     monkeypatch.setattr(feature_steps, "export_features", raises)
-    for dag, task in (("ranker", "train"), ("features", "export"), ("nightly", "ranker")):
+    for dag, task in (
+        ("train_ranker", "train"),
+        ("export_features", "export"),
+        ("nightly", "ranker"),
+    ):
         with pytest.raises(skip, match="no request tells"):
             dag_bag.dags[dag].get_task(task).python_callable()

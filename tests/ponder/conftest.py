@@ -59,3 +59,9 @@ def shop_home(tmp_path_factory):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     run_night(Settings(home=home), folder)
     return home
+
+
+@pytest.fixture
+def served_by_milvus(monkeypatch):
+    """Milvus Lite in place of a server, which it is for an audit: what answers queries."""
+    monkeypatch.setattr(Settings, "is_embedded", False)

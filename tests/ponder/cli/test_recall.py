@@ -54,7 +54,7 @@ def test_every_option_reaches_recall(shop_home):
     assert ids(asked(shop_home, "--user", "ann", "--exclude-seen", "liked")) == {"m2", "m3", "h1"}
     only = ["--filter", '{"attributes": {"price": {"max": 1}}}', "--exclude", "m1"]
     assert ids(asked(shop_home, "mug", *only)) == {"m2"}
-    hybrid = asked(shop_home, "a hose", "--hybrid", "--reasoning", "never", "--top-k", "1")
+    hybrid = asked(shop_home, "hose", "--hybrid", "--reasoning", "never", "--top-k", "1")
     assert [found["channels"] for found in hybrid["candidates"]] == [["content", "lexical"]]
     assert hybrid["candidates"][0]["title"] == "a garden hose"
     history = asked(shop_home, "--history", "m1", "--history", "h1", "--interests", "2")

@@ -41,12 +41,6 @@ def sound(settings, sound_home):
     return settings
 
 
-@pytest.fixture
-def served_by_milvus(monkeypatch):
-    """Milvus Lite in place of a server, which it is for an audit: what answers queries."""
-    monkeypatch.setattr(Settings, "is_embedded", False)
-
-
 def faults(settings):
     """Count of each fault by name, summed over the places where it was found."""
     counts = Counter()

@@ -85,6 +85,7 @@ def test_a_catalogue_whose_last_item_was_deleted_ends_empty(live):
     assert found(live) == ["s1"]
 
 
+@pytest.mark.usefixtures("served_by_milvus")
 def test_an_audit_mends_a_catalogue_whose_last_item_was_deleted(live):
     land(live, *gone(*MUGS), second=1)
     assert [fault.name for fault in audit(live).faults] == ["index_orphaned"]
@@ -106,6 +107,7 @@ def test_a_deletion_reaches_the_live_version_also_when_the_other_cannot_be_index
     assert found(live) == ["s0", "s2", "s3"]
 
 
+@pytest.mark.usefixtures("served_by_milvus")
 def test_a_deletion_reaches_a_version_that_is_neither_configured_nor_live(live, other):
     embed_all(other)
     index(other)
