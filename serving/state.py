@@ -1,10 +1,13 @@
 """The state of a deployment as its lake tells it: versions, freshness, drift."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
+from catalog.lake.index_versions import IndexVersion, IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.maintenance import history
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, RATIONALES, Table
@@ -87,10 +90,15 @@ class State:
             )
             .collect(engine="streaming")
         )
+        index = IndexVersions(self._lake)
+        indexed = {each.version: each for each in index.all()}
+        previous = index.previous()
         states = [
             VersionState(
                 version=row["model_version"],
                 is_live=row["model_version"] == live,
+                is_previous=row["model_version"] == previous,
+                **_index_state(indexed.get(row["model_version"])),
                 num_items=row["num_items"],
                 num_waiting=num_items - row["num_items"],
                 reasoned_share=row["reasoned_share"],
@@ -100,7 +108,9 @@ class State:
             )
             for row in embedded.iter_rows(named=True)
         ]
-        return sorted(states, key=lambda state: (not state.is_live, state.version))
+        return sorted(
+            states, key=lambda each: (not each.is_live, not each.is_previous, each.version)
+        )
 
     def _table(self, table: Table) -> TableState:
         rows = self._lake.scan(table).select(pl.len()).collect().item()
@@ -110,3 +120,14 @@ class State:
             if commit.operation in ROW_OPERATIONS
         ]
         return TableState(name=table.name, num_rows=rows, changed_at=max(changes, default=None))
+
+
+def _index_state(known: IndexVersion | None) -> dict[str, Any]:
+    if known is None:
+        return {"state": None, "live_at": None, "validated_at": None, "validation": {}}
+    return {
+        "state": known.state,
+        "live_at": known.live_at,
+        "validated_at": known.validated_at,
+        "validation": json.loads(known.validation or "{}"),
+    }

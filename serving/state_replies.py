@@ -1,6 +1,7 @@
 """What the service says of the deployment's state: versions, freshness and drift."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +16,22 @@ class VersionState(BaseModel):
 
     is_live: bool
     """Whether queries are answered from it."""
+
+    is_previous: bool
+    """Whether a rollback leads to it."""
+
+    state: str | None
+    """How far its index has come: `embedding`, `filling`, `filled`, `validated`, `refused` or
+    `retired`; null when it has none."""
+
+    live_at: datetime | None
+    """When it last went live; null when it never did."""
+
+    validated_at: datetime | None
+    """When its index was last validated; null when it never was."""
+
+    validation: dict[str, Any]
+    """What that measured, by name; empty before the first."""
 
     num_items: int
     """Items whose present content it has embedded."""
@@ -71,7 +88,7 @@ class StateReply(BaseModel):
     """The latest `ts` of an event."""
 
     versions: list[VersionState]
-    """The live one first, then by name."""
+    """The live one first, then the previous one, then by name."""
 
     tables: list[TableState]
     """In order of the pipeline."""

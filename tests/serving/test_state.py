@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.maintenance import compact
 from catalog.lake.tables import EMBEDDINGS, ITEMS
@@ -22,6 +23,24 @@ def test_a_version_has_embedded_what_it_holds_of_present_contents_alone(lake):
     assert (live.version, live.is_live, live.num_items, live.num_waiting) == ("v1", True, 2, 1)
     assert (live.reasoned_share, live.mean_gate_probability) == (0.5, 0.5)
     assert (other.version, other.is_live, other.num_items, other.num_waiting) == ("v2", False, 1, 2)
+
+
+def test_a_version_tells_what_the_lake_knows_of_its_index(tmp_path):
+    lake = write_shop(tmp_path)
+    index = IndexVersions(lake)
+    index.switch_to("v2")
+    index.switch_to("v1")
+    index.record("v1", state="validated", validation='{"recall@10": 0.5}', validated_at=START)
+    v1, v2 = State(lake, index.live).read().versions
+    assert (v1.version, v1.is_live, v1.is_previous, v1.state) == ("v1", True, False, "validated")
+    assert (v1.validation, v1.validated_at) == ({"recall@10": 0.5}, START)
+    assert v1.live_at is not None
+    assert (v2.version, v2.is_live, v2.is_previous, v2.validation) == ("v2", False, True, {})
+
+
+def test_a_version_without_an_index_has_no_state_of_it(lake):
+    version = State(lake, lambda: None).read().versions[0]
+    assert (version.state, version.live_at, version.validation) == (None, None, {})
 
 
 def test_recent_is_the_week_up_to_the_newest_item(tmp_path):

@@ -210,7 +210,7 @@ function acceptDrops() {
 
 /** Which versions a search can be compared with. */
 export function knowVersions(state) {
-  const living = state.versions.filter((each) => !each.is_live);
+  const living = state.versions.filter((each) => !each.is_live && each.state !== "retired");
   versions = { live: state.live, others: living.map((each) => each.version) };
   offerComparisons(mode());
 }

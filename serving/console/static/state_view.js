@@ -41,7 +41,7 @@ function table(head, rows) {
 function versions(state) {
   if (!state.versions.length) return el("p", { class: "note" }, "No version has embedded anything yet. Run ponder embed and ponder index.");
   const rows = state.versions.map((version) => [
-    [el("code", {}, version.version), version.is_live ? el("span", { class: "badge" }, "live") : null].filter(Boolean),
+    [el("code", {}, version.version), badge(version)].filter(Boolean),
     count(version.num_items),
     version.num_waiting ? el("span", { class: "waits" }, count(version.num_waiting)) : "0",
     share(version.reasoned_share, "warm"),
@@ -49,6 +49,34 @@ function versions(state) {
     version.num_recent ? [mean(version.recent_gate_probability), el("small", { class: "quiet" }, ` of ${count(version.num_recent)}`)] : "–",
   ]);
   return table(["Version", "Embedded", "Waiting", "Reasoned", "Mean gate", "Of the last week"], rows);
+}
+
+/** Live, or where a rollback leads, or else how far its index has come. */
+function badge(version) {
+  if (version.is_live) return el("span", { class: "badge" }, "live");
+  const told = version.is_previous ? "previous" : version.state;
+  return told ? el("span", { class: "badge other" }, told) : null;
+}
+
+/** Names and values as they are read: what is nested under its names, one after another. */
+function told(values, before = "") {
+  return Object.entries(values).flatMap(([name, value]) => {
+    const full = `${before} ${name.replaceAll("_", " ")}`.trim();
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return told(value, full);
+    if (Array.isArray(value)) return [[full, value.length ? value.map(String).join("; ") : "none"]];
+    return [[full, typeof value === "number" && !Number.isInteger(value) ? value.toFixed(4) : value === null ? "–" : String(value)]];
+  });
+}
+
+/** What the last validation of each version measured. */
+function validations(state) {
+  return state.versions.filter((version) => version.validated_at).map((version) =>
+    el(
+      "details",
+      { class: "more validation" },
+      el("summary", {}, "Validated ", ago(version.validated_at), ": ", el("code", {}, version.version)),
+      el("dl", { class: "facts-list" }, told(version.validation).map(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)])),
+    ));
 }
 
 const tables = (state) =>
@@ -72,6 +100,7 @@ async function refresh() {
       el("h2", {}, "Versions"),
       el("p", { class: "quiet" }, "Each version has vectors of its own; one of them is live. The gate’s mean over the items that changed in the last week, far from its mean over all of them, says that the catalogue drifts."),
       versions(state),
+      ...validations(state),
       el("h2", {}, "Freshness"),
       tables(state),
       el("p", { class: "quiet" }, "Read ", ago(state.read_at), "; read again every ten seconds."),
