@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m bench.nano --model nano --seeds 0 1 2
 
-trains nothing. It prints hit@1 as mean and sample standard deviation over the worlds, the share that
-the gate reasons about, and the seconds of each policy; the last line is all of it as JSON.
+trains nothing. It prints hit@1 as mean and sample standard deviation over the worlds, the share
+that the gate reasons about, and the seconds of each policy; the last line is all of it as JSON.
 """
 
 import argparse
