@@ -6,7 +6,7 @@ version to start from, which is the champion unless the parameter `base` names a
 **Writes** a folder of the run below `finetune` in the home, the registry of versions, and the
 champion when the rules of promotion are for it. Every stage is skipped when it is done and goes on
 where it was killed, so a retry loses little. With `PONDER_MODEL=registry:champion` the new champion
-is embedded and served by the run of `nightly` that is then triggered.
+is embedded and served by the run of `reembed` that is then triggered.
 
 **Logic** `ponder.finetuning.stages`, one stage per task.
 """
@@ -107,7 +107,7 @@ def finetune():
                 "and not registry:champion: nothing is embedded anew"
             )
 
-    embed_anew = TriggerDagRunOperator(task_id="embed_anew", trigger_dag_id="nightly")
+    embed_anew = TriggerDagRunOperator(task_id="embed_anew", trigger_dag_id="reembed")
     chain(*map(stage, STAGES), promote(), embed_anew)
 
 

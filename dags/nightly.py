@@ -79,7 +79,7 @@ def nightly():
     def validate():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
-        from ponder.steps.index import validate
+        from ponder.steps.validation import validate
 
         return json_form(validate(load_settings()))
 
@@ -87,7 +87,7 @@ def nightly():
     def promote():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
-        from ponder.steps.index import promote
+        from ponder.steps.versions import promote
 
         return json_form(promote(load_settings()))
 

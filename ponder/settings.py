@@ -28,6 +28,7 @@ from embedder.reasoning_budget import parse_budget
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.ranking.promotion import RankerPromotionConfig
 from ponder.registry import REGISTRY, RankerRegistry, Registry
+from recall.validation_config import ValidationConfig
 
 MASK = "******"
 """In place of a secret."""
@@ -132,6 +133,18 @@ class Settings(BaseSettings):
     index_timeout_s: float = Field(default=300.0, gt=0)
     """A call of Milvus that no query waits for, such as one of `ponder index`, may take so many
     seconds."""
+
+    index_memory_gib: float = Field(default=0.0, ge=0)
+    """Memory that the Milvus server has for collections; `ponder reembed` refuses what would not
+    fit. 0: not known, and with Milvus Lite what this machine has free."""
+
+    validation: ValidationConfig = ValidationConfig()
+    """What a version's collection must reach before it goes live. In a file a table, in a variable
+    a JSON object, or a variable for each threshold, e.g. `PONDER_VALIDATION__MIN_RECALL`."""
+
+    judged_queries: str = ""
+    """A `queries.jsonl` with known answers that a validation asks; empty: that in `data`, where
+    there is one."""
 
     kafka: str = ""
     """Brokers, e.g. `kafka-1:9092,kafka-2:9092`; empty: there is no Kafka, items come from

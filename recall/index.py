@@ -24,6 +24,7 @@ from recall.collection import (
     search_params,
     vector_index,
 )
+from recall.contents import KeysDigest
 from recall.filters import Filter, ids_between, ids_in, quoted
 from recall.readiness import wait_until_indexed
 from recall.rows import check_vectors, index_rows, write_batches
@@ -96,7 +97,7 @@ class ItemIndex(Versions):
             report += self._sync_part(name, part, dim=dim)
         if report.upserted or report.deleted:
             self._client.flush(name)
-            self._wait_until_indexed(version)
+            self.wait_until_indexed(version)
         logger.info("synced version=%s %s", version, report)
         return report
 
@@ -112,7 +113,8 @@ class ItemIndex(Versions):
             upserted=len(changed), deleted=len(gone), unchanged=len(wanted) - len(changed)
         )
 
-    def _wait_until_indexed(self, version: str) -> None:
+    def wait_until_indexed(self, version: str) -> None:
+        """Wait until a server searches all that was written by the index, as long as calls may."""
         if not self.config.uri.endswith(".db"):  # Milvus Lite builds its index with the flush
             name = self._collection(version)  # a new one is not loaded before
             wait_until_indexed(self._client, name, timeout_s=self.config.call_timeout_s)
@@ -175,6 +177,16 @@ class ItemIndex(Versions):
             version, expression=ids_between(ids.begin, ids.end), columns=tuple(KEYS)
         )
         return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
+
+    def digest(self, version: str) -> str:
+        """Return the digest of the keys and content hashes that the collection holds, page by page.
+
+        It costs a read of all keys, 1 ms per 1,000 on Milvus Lite.
+        """
+        digest = KeysDigest()
+        for page in self._pages(version, expression="", columns=("item_id", "content_hash")):
+            digest.add(pl.DataFrame(page))
+        return digest.value()
 
     def count(self, version: str, *, filter: Filter = NO_FILTER) -> int:
         """Count the items that match, what was written just now included."""

@@ -1,48 +1,57 @@
-"""Whether a model version's collection may go live: is it complete, and does it find what it holds?
+"""Whether a model version's collection may go live: is it complete, and does it find what is there?
 
-Shape legend: S = sampled items, N = items, K = neighbours,
-D = embedding dimension.
+It is asked what users ask: profiles of users and texts, as deep as recall answers, beside the
+items' own vectors, for which an approximate index does best. Exact search over the lake is the
+truth.
+
+Shape legend: Q = queries, S = sampled items, D = embedding dimension.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import polars as pl
 
-from evaluation.exact_ranking import rank_all
-from recall.collection import MAX_LIMIT
+from catalog.lake.living_parts import LivingPart
+from recall.contents import Contents, read_contents
 from recall.index import ItemIndex
-from recall.rows import vector_matrix
+from recall.validation_config import ValidationConfig
+from recall.vector_search import VectorSearch
 
 SAME_SCORE = 1e-5  # float32 cosines of one pair, computed along two paths, differ by less
+NUM_NEIGHBOURS = 10
+ITEMS_PER_PROFILE = 4  # so many sampled items are searched for by one that is searched deep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationConfig:
-    """What a collection must reach before it is promoted."""
+class Evidence:
+    """What is known of a version from elsewhere than its collection; None: not measured."""
 
-    min_self_retrieval: float = 0.99
-    """Share of sampled items that come back first for their own vector, in [0, 1]."""
+    num_living: int | None = None
+    """Items that it should cover: living, and not such that it failed to embed."""
 
-    min_exact_overlap: float = 0.95
-    """Mean share of the exact nearest neighbours that the index finds, in [0, 1]."""
+    canary_cosine: float | None = None
+    """Lowest cosine between stored vectors and vectors made of the same items just now."""
 
-    min_previous_overlap: float = 0.0
-    """Mean share of neighbours that a sampled item keeps from the live version, in [0, 1]. 0
-    reports it and never fails: a better model changes neighbours too."""
+    reasoning_rate: float | None = None
+    """Share of its embeddings that were reasoned about."""
 
-    num_neighbours: int = 10
-    """Neighbours compared per sampled item."""
+    wait_hours: float | None = None
+    """For how long the item has been waiting that waits longest for its embedding; 0: none does."""
 
-    def __post_init__(self) -> None:
-        for name in ("min_self_retrieval", "min_exact_overlap", "min_previous_overlap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if not 1 <= self.num_neighbours < MAX_LIMIT:
-            raise ValueError(
-                f"num_neighbours must be in [1, {MAX_LIMIT}), got {self.num_neighbours}"
-            )
+    judged_recall: float | None = None
+    """recall@10 of judged queries."""
+
+    live_judged_recall: float | None = None
+    """Of the live version, on the same queries."""
+
+    last_centroid_D: tuple[float, ...] | None = None
+    """Mean of the vectors at the version's last validation."""
+
+    last_reasoning_rate: float | None = None
+    """At the version's last validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,19 +78,46 @@ class Validation:
     extra: int
     """Items that are there and should not be."""
 
+    coverage: float | None
+    """Share of the items to cover that have a vector, in [0, 1]; 1 where there is none."""
+
     self_retrieval: float
     """Share of sampled items that come back first, or tied for first, for their own vector; 1 where
     there is none to sample."""
 
-    exact_overlap: float
-    """Mean share of the exact nearest neighbours that the index finds; ties count as found. 1 where
-    there is nothing to find."""
+    recall: dict[str, float]
+    """Mean share of what exact search finds that the index finds, by `KIND@DEPTH`; ties count as
+    found."""
 
-    previous_version: str | None
+    live_version: str | None
     """The version that is live now; None when there is none or it is this one."""
 
-    previous_overlap: float | None
-    """Mean share of neighbours kept from the live version; None with nothing to compare."""
+    live_overlap: float | None
+    """Mean share of ten neighbours kept from the live version; None with nothing to compare."""
+
+    score_shift: float | None
+    """Mean score of an item's ten neighbours, minus that in the live version."""
+
+    canary_cosine: float | None
+    centroid_cosine: float | None
+    """Between the mean of the vectors and that at the version's last validation."""
+
+    mean_norm: float
+    """Of the stored vectors; 1 for vectors that are as they should be."""
+
+    reasoning_rate: float | None
+    reasoning_change: float | None
+    """Against the version's last validation."""
+
+    wait_hours: float | None
+    judged_recall: float | None
+    judged_drop: float | None
+    """recall@10 of the judged queries in the live version, minus that in this one."""
+
+    digest: str
+    """Of what the collection held; `ItemIndex.digest` tells whether it still does."""
+
+    centroid_D: tuple[float, ...]
 
     @property
     def problems(self) -> list[str]:
@@ -93,11 +129,32 @@ class Validation:
         ]
         if self.extra:
             found.append(f"{self.extra} items should not be there; sync again")
-        for name in ("self_retrieval", "exact_overlap", "previous_overlap"):
-            value, least = getattr(self, name), getattr(self.config, f"min_{name}")
+        return [*found, *self._too_low(), *self._too_high()]
+
+    def _too_low(self) -> Iterator[str]:
+        config = self.config
+        limits: dict[str, tuple[float | None, float]] = {
+            name: (getattr(self, name), getattr(config, f"min_{name}"))
+            for name in (
+                *("coverage", "self_retrieval", "live_overlap"),
+                *("canary_cosine", "centroid_cosine"),
+            )
+        }
+        least_recall = config.min_recall
+        limits |= {f"recall of {at}": (value, least_recall) for at, value in self.recall.items()}
+        for name, (value, least) in limits.items():
             if value is not None and value < least:
-                found.append(f"{name} must be >= {least}, got {value:.4f}")
-        return found
+                yield f"{name} must be >= {least}, got {value:.4f}"
+
+    def _too_high(self) -> Iterator[str]:
+        for name in ("score_shift", "reasoning_change", "judged_drop"):
+            value, most = getattr(self, name), getattr(self.config, f"max_{name}")
+            is_two_sided = name != "judged_drop"
+            if value is not None and (abs(value) if is_two_sided else value) > most:
+                yield f"{name} must be <= {most}, got {value:.4f}"
+        wait, most = self.wait_hours, self.config.max_wait_hours
+        if most and wait is not None and wait > most:
+            yield f"wait_hours must be <= {most}, got {wait:.1f}; embed what waits"
 
     @property
     def passed(self) -> bool:
@@ -108,122 +165,164 @@ class Validation:
 def validate(
     index: ItemIndex,
     version: str,
-    embeddings: pl.DataFrame,
+    parts: Iterable[LivingPart],
     *,
-    sample: int = 200,
-    seed: int = 0,
+    truth: VectorSearch,
+    queries: Mapping[str, np.ndarray] | None = None,
+    evidence: Evidence | None = None,
+    live: str | None = None,
     config: ValidationConfig | None = None,
+    seed: int = 0,
 ) -> Validation:
     """Say what there is for and against promoting a version.
 
     An empty collection that should be empty passes: its last item was deleted. Keys and hashes are
-    compared rather than counts, which a Milvus server gets wrong for minutes after a write. Then a
-    sample of items is searched for by its own vectors.
+    compared rather than counts, which a Milvus server gets wrong for minutes after a write; then
+    the index is waited for, and searched.
 
     Args:
         index: where the version is.
         version: model version to check.
-        embeddings: what its collection should hold, from the lake.
-            item_id      str, unique
-            content_hash str, of the content that the vector was made of
-            vector       list[f32]
-            awaits_embedding  bool, whether that is an earlier content; absent: none is
-        sample: items to search for, >= 1; all of them when there are fewer.
-        seed: of the sample.
+        parts: what its collection should hold, from the lake, and what it holds.
+        truth: exact search over the lake's vectors of the version.
+        queries: [Q, D] vectors by kind (`profiles`, `texts`), asked beside the items' own.
+        evidence: what else is known.
+        live: the version that is live; None when there is none.
         config: what must be reached.
+        seed: of the sample.
 
     Raises:
         NotFound: the version has no collection.
-        ValueError: a vector in `embeddings` is no good.
+        ValueError: a vector of the lake is no good.
     """
-    config = config or ValidationConfig()
-    embeddings = embeddings.sort("item_id")  # the sample must not depend on the order of the rows
-    vectors_ND = vector_matrix(embeddings["vector"], dim=index.dim(version))
-    vectors_ND = vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    ids = embeddings["item_id"].to_list()
-    chosen_S = np.random.default_rng(seed).permutation(len(ids))[:sample]
-    found = _neighbours(index, version, vectors_ND[chosen_S], num=config.num_neighbours + 1)
-    live = index.live_version()
-    previous = None if live == version else live
-    sampled = dict(zip([ids[n] for n in chosen_S], found, strict=True))
+    config, evidence = config or ValidationConfig(), evidence or Evidence()
+    dim = index.dim(version)
+    contents = read_contents(parts, dim=dim, sample=config.sample, seed=seed)
+    index.wait_until_indexed(version)
+    other = None if live == version or live not in index.versions() else live
+    overlap, shift = (
+        (None, None) if other is None else _against_live(index, version, other, contents)
+    )
     return Validation(
         version=version,
         config=config,
-        num_items=len(ids),
-        **_differences(embeddings, index.keys(version)),
-        self_retrieval=_self_retrieval(found, chosen_S, vectors_ND, ids),
-        exact_overlap=_exact_overlap(found, chosen_S, vectors_ND, ids, num=config.num_neighbours),
-        previous_version=previous,
-        previous_overlap=_kept(index, previous, sampled, num=config.num_neighbours)
-        if previous is not None
-        else None,
+        num_items=contents.num_items,
+        missing=contents.missing,
+        stale=contents.stale,
+        awaiting=contents.awaiting,
+        extra=contents.extra,
+        mean_norm=contents.mean_norm,
+        digest=contents.digest,
+        coverage=_coverage(contents.num_items, evidence.num_living),
+        self_retrieval=_self_retrieval(index, version, truth, contents),
+        recall=_recalls(index, version, truth, contents, queries or {}, config.depths),
+        live_version=other,
+        live_overlap=overlap,
+        score_shift=shift,
+        canary_cosine=evidence.canary_cosine,
+        centroid_cosine=_cosine(contents.centroid_D, evidence.last_centroid_D),
+        reasoning_rate=evidence.reasoning_rate,
+        reasoning_change=_minus(evidence.reasoning_rate, evidence.last_reasoning_rate),
+        wait_hours=evidence.wait_hours,
+        judged_recall=evidence.judged_recall,
+        judged_drop=_minus(evidence.live_judged_recall, evidence.judged_recall),
+        centroid_D=tuple(contents.centroid_D.tolist()),
     )
 
 
-def _neighbours(
-    index: ItemIndex, version: str, vectors_SD: np.ndarray, *, num: int
-) -> list[list[str]]:
-    if not len(vectors_SD):
-        return []
-    frame = index.search(vectors_SD, version, limit=num)
-    by_query = dict(frame.group_by("query_index", maintain_order=True).agg("item_id").iter_rows())
-    return [by_query.get(s, []) for s in range(len(vectors_SD))]
+def _coverage(num_items: int, num_living: int | None) -> float | None:
+    return None if num_living is None else min(num_items / num_living, 1.0) if num_living else 1.0
 
 
-def _differences(expected: pl.DataFrame, present: pl.DataFrame) -> dict[str, int]:
-    both = expected.join(present, on="item_id", suffix="_present")
-    is_behind = both["content_hash"] != both["content_hash_present"]
-    awaits = both.get_column("awaits_embedding", default=pl.repeat(False, len(both), eager=True))
-    awaiting = int((awaits & ~is_behind).sum())
-    return {
-        "missing": len(expected) - len(both),
-        "stale": int(is_behind.sum()) + awaiting,
-        "awaiting": awaiting,
-        "extra": len(present) - len(both),
-    }
+def _minus(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
+
+
+def _cosine(centroid_D: np.ndarray, other_D: tuple[float, ...] | None) -> float | None:
+    if other_D is None or len(other_D) != len(centroid_D) or not len(centroid_D):
+        return None
+    norms = np.linalg.norm(centroid_D) * np.linalg.norm(other_D)
+    return float(centroid_D @ np.asarray(other_D) / norms) if norms > 0 else None
 
 
 def _self_retrieval(
-    found: list[list[str]], chosen_S: np.ndarray, vectors_ND: np.ndarray, ids: Sequence[str]
+    index: ItemIndex, version: str, truth: VectorSearch, contents: Contents
 ) -> float:
-    row_of = {item_id: n for n, item_id in enumerate(ids)}
-    firsts = [row_of.get(items[0]) if items else None for items in found]
+    """Compare with the lake's vector of what came first: the collection's may be another one."""
+    if not contents.sample_ids:
+        return 1.0
+    found = index.search(contents.sample_SD, version, limit=1)
+    firsts = dict(found.select("query_index", "item_id").iter_rows())
+    vectors = truth.vectors(list(firsts.values()), version)
     own = [
-        first is not None and vectors_ND[first] @ vectors_ND[n] >= 1 - SAME_SCORE
-        for n, first in zip(chosen_S, firsts, strict=True)
+        firsts.get(s) in vectors and vectors[firsts[s]] @ vector_D >= 1 - SAME_SCORE
+        for s, vector_D in enumerate(contents.sample_SD)
     ]
-    return float(np.mean(own)) if own else 1.0
+    return float(np.mean(own))
 
 
-def _exact_overlap(
-    found: list[list[str]],
-    chosen_S: np.ndarray,
-    vectors_ND: np.ndarray,
-    ids: Sequence[str],
-    *,
-    num: int,
+def _recalls(
+    index: ItemIndex,
+    version: str,
+    truth: VectorSearch,
+    contents: Contents,
+    queries: Mapping[str, np.ndarray],
+    depths: Iterable[int],
+) -> dict[str, float]:
+    few = -(-len(contents.sample_ids) // ITEMS_PER_PROFILE)
+    kinds = {"items": contents.sample_SD, **queries}
+    capped = dict.fromkeys(min(depth, contents.num_items) for depth in depths)
+    shares: dict[str, float] = {}
+    for kind, vectors_QD in kinds.items():
+        for depth in capped:
+            asked_QD = vectors_QD if depth <= NUM_NEIGHBOURS else vectors_QD[: max(few, 1)]
+            if len(asked_QD) and depth:
+                shares[f"{kind}@{depth}"] = _recall(index, version, truth, asked_QD, depth)
+    return shares
+
+
+def _recall(
+    index: ItemIndex, version: str, truth: VectorSearch, vectors_QD: np.ndarray, depth: int
 ) -> float:
-    row_of = {item_id: n for n, item_id in enumerate(ids)}
-    exact = rank_all(vectors_ND[chosen_S], vectors_ND, ids, top_k=num)
-    shares = []
-    for n, items, best in zip(chosen_S, found, exact, strict=True):
-        edge = vectors_ND[row_of[best[-1]]] @ vectors_ND[n]
-        rows = [row_of[item_id] for item_id in items[:num] if item_id in row_of]
-        shares.append(float((vectors_ND[rows] @ vectors_ND[n] >= edge - SAME_SCORE).sum()))
-        shares[-1] /= len(best)
+    """Return the mean share of the exact `depth` best that the index finds."""
+    exact = truth.search(vectors_QD, version, limit=depth)
+    score = pl.col("recall_score")
+    edges = exact.group_by("query_index").agg(score.min().alias("edge"), pl.len().alias("count"))
+    found = index.search(vectors_QD, version, limit=depth)
+    scores: dict[int, list[float]] = {}
+    for q, score in found.select("query_index", "recall_score").iter_rows():
+        scores.setdefault(q, []).append(score)
+    shares = [
+        sum(score >= edge - SAME_SCORE for score in scores.get(q, [])) / count
+        for q, edge, count in edges.iter_rows()
+    ]
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _kept(
-    index: ItemIndex, previous: str, sampled: dict[str, list[str]], *, num: int
-) -> float | None:
-    vectors = index.vectors(list(sampled), previous)
-    if not vectors:
-        return None
-    before = _neighbours(index, previous, np.stack(list(vectors.values())), num=num + 1)
-    shares = []
-    for item_id, old in zip(vectors, before, strict=True):
-        old_K = [other for other in old if other != item_id][:num]
-        new_K = [other for other in sampled[item_id] if other != item_id][:num]
-        shares.append(len(set(old_K) & set(new_K)) / max(len(old_K), 1))
-    return float(np.mean(shares))
+def _against_live(
+    index: ItemIndex, version: str, live: str, contents: Contents
+) -> tuple[float | None, float | None]:
+    """Return the mean share of neighbours kept from the live version, and how scores moved."""
+    vectors = index.vectors(contents.sample_ids, live)
+    both = [s for s, item_id in enumerate(contents.sample_ids) if item_id in vectors]
+    if not both:
+        return None, None
+    ids = [contents.sample_ids[s] for s in both]
+    now = _neighbours(index, version, contents.sample_SD[both], ids)
+    before = _neighbours(index, live, np.stack([vectors[item_id] for item_id in ids]), ids)
+    pairs = list(zip(now, before, strict=True))
+    shares = [len(new.keys() & old.keys()) / max(len(old), 1) for new, old in pairs]
+    shifts = [fmean(new.values()) - fmean(old.values()) for new, old in pairs if new and old]
+    return fmean(shares), fmean(shifts) if shifts else None
+
+
+def _neighbours(
+    index: ItemIndex, version: str, vectors_SD: np.ndarray, ids: list[str]
+) -> list[dict[str, float]]:
+    """Return the neighbours of each item and their scores, the item itself left out."""
+    found = index.search(vectors_SD, version, limit=NUM_NEIGHBOURS + 1)
+    scores: list[dict[str, float]] = [{} for _ in ids]
+    for q, item_id, score in found.select("query_index", "item_id", "recall_score").iter_rows():
+        if item_id != ids[q] and len(scores[q]) < NUM_NEIGHBOURS:
+            scores[q][item_id] = score
+    return scores

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ponder.cli import config, dead_letters, embedder, events, lake, models, ranker
+from ponder.cli import config, dead_letters, embedder, events, lake, models, ranker, versions
 from ponder.cli.bazaar import bazaar
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
@@ -20,6 +20,7 @@ from ponder.cli.land import backfill, land, publish
 from ponder.cli.nano import nano
 from ponder.cli.recall import key, recall, serve
 from ponder.cli.recommend import recommend
+from ponder.cli.reembed import reembed
 from ponder.cli.run import demo, report, run
 from ponder.cli.status import audit, status
 from ponder.cli.terminal import failures, log_to_console
@@ -37,10 +38,11 @@ app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")
 app.add_typer(ranker.app, name="ranker")
 app.add_typer(config.app, name="config")
+app.add_typer(versions.app, name="versions")
 
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),
-    *(index, validate, promote, rollback, drop),
+    *(index, validate, promote, rollback, drop, reembed),
     *(features, evaluate, recall, recommend, serve, key),
     *(backfill, audit, status, run, demo, report),
 )

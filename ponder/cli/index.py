@@ -6,31 +6,38 @@ import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, show
-from ponder.steps import index as steps
+from ponder.steps import index as indexing
+from ponder.steps import validation, versions
 
 
 def index(context: typer.Context, as_json: JsonOption = False) -> None:
     """Make the configured version's collection equal to the lake, beside the live one."""
     with failures():
-        show(steps.index(context.obj), as_json)
+        show(indexing.index(context.obj), as_json)
 
 
 def validate(context: typer.Context, as_json: JsonOption = False) -> None:
     """Validate the configured version's collection; fails when it must not go live."""
     with failures():
-        show(steps.validate(context.obj), as_json)
+        show(validation.validate(context.obj), as_json)
 
 
-def promote(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Serve the configured version from now on."""
+def promote(
+    context: typer.Context,
+    force: Annotated[
+        bool, typer.Option("--force", help="Whatever its validation says, or without one.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the configured version from now on, when it is valid as it is now."""
     with failures():
-        show(steps.promote(context.obj), as_json)
+        show(versions.promote(context.obj, force=force), as_json)
 
 
 def rollback(context: typer.Context, as_json: JsonOption = False) -> None:
     """Serve the version that was live before."""
     with failures():
-        show(steps.rollback(context.obj), as_json)
+        show(versions.rollback(context.obj), as_json)
 
 
 def drop(
@@ -40,4 +47,4 @@ def drop(
 ) -> None:
     """Remove a version's collection; the lake keeps its vectors."""
     with failures():
-        show(steps.drop(context.obj, version), as_json)
+        show(versions.drop(context.obj, version), as_json)

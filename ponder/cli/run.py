@@ -15,8 +15,10 @@ from ponder.cli.options import DataOption, JsonOption, MaxDeleteOption, Snapshot
 from ponder.cli.terminal import bar, failures, line, out, show
 from ponder.settings import Settings
 from ponder.steps.evaluate import RecallEvaluation, evaluate
-from ponder.steps.index import index, promote, validate
+from ponder.steps.index import index
 from ponder.steps.land import land_folder
+from ponder.steps.validation import validate
+from ponder.steps.versions import promote
 
 
 def run(

@@ -1,21 +1,20 @@
-"""Bring the index in line with the lake, validate it, and choose the version that is served."""
+"""Bring the collections of all versions in line with the lake."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from catalog.lake.index_versions import IndexVersions
+from catalog.lake.index_versions import IndexVersion, IndexVersions
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
+from ponder.steps.validation import is_all_deleted
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
-from ponder.wiring.vectors import deleted_items, embedded_dim, index_parts, living_vectors
+from ponder.wiring.vectors import deleted_items, embedded_dim, index_parts
 
 if TYPE_CHECKING:
     from catalog.lake.lake import Lake
     from recall.index import ItemIndex, SyncReport
-    from recall.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,35 +28,6 @@ class Indexed:
 
     deleted_elsewhere: int
     """Deleted items that left the collections of other versions."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Promoted:
-    """Which version is served now."""
-
-    live: str
-
-    before: str | None
-    """The version that was; None before the first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RolledBack:
-    """Which version is served again."""
-
-    live: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dropped:
-    """Which collection is gone, and which are left."""
-
-    dropped: str
-    left: tuple[str, ...]
-
-
-class ValidationFailed(RuntimeError):
-    """A filled collection must not go live; the text lists why, and the live one stays."""
 
 
 def index(settings: Settings) -> Indexed:
@@ -77,7 +47,7 @@ def index(settings: Settings) -> Indexed:
         kept = {*milvus.versions(), version, known.live(), known.previous()} - {None}
         synced = {each: sync_collection(lake, milvus, each) for each in sorted(filter(None, kept))}
         report = synced[version]
-    if report is None and not (synced and _is_all_deleted(lake)):
+    if report is None and not (synced and is_all_deleted(lake)):
         raise ValueError(f"version {version!r} has embedded no living item; land and embed first")
     return Indexed(
         model_version=version,
@@ -103,107 +73,46 @@ def follow_lake(lake: "Lake", milvus: "ItemIndex") -> None:
 
 
 def remove_deleted(lake: "Lake", milvus: "ItemIndex") -> dict[str, int]:
-    """Take what the lake knows as deleted out of every collection; return how many, by version."""
+    """Take what the lake knows as deleted out of every collection; return how many, by version.
+
+    A collection that knows the present state of `items` is left alone.
+    """
+    known, commit = IndexVersions(lake), lake.version(ITEMS)
+    behind = [v for v in milvus.versions() if _items_commit(known, v) != commit]
+    if not behind:
+        return {}
     gone = deleted_items(lake)
-    return {version: milvus.remove(version, gone) for version in milvus.versions()}
+    removed = {version: milvus.remove(version, gone) for version in behind}
+    for version in behind:
+        known.record(version, items_commit=commit)
+    return removed
+
+
+def _items_commit(known: IndexVersions, version: str) -> int | None:
+    found = known.of(version)
+    return None if found is None else found.items_commit
 
 
 def sync_collection(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncReport | None":
-    """Make a version's collection equal to the lake.
+    """Make a version's collection equal to the lake, and say in the lake that it is.
 
     Returns None, and leaves the collection as it is, when the version has embedded no living item.
     """
-    dim = embedded_dim(lake, version)
+    dim, commit = embedded_dim(lake, version), lake.version(ITEMS)
     if dim is None:
         return None
-    return milvus.sync_parts(version, index_parts(lake, milvus, version), dim=dim)
-
-
-def _is_all_deleted(lake: "Lake") -> bool:
-    deleted = lake.scan(ITEMS).select(pl.len(), pl.col("deleted").sum()).collect()
-    return 0 < deleted["len"][0] == deleted["deleted"][0]
-
-
-def validate(settings: Settings, *, sample: int = 200, seed: int = 0) -> "Validation":
-    """Validate the configured version's collection.
-
-    Raises:
-        ValidationFailed: it must not go live.
-    """
-    from recall.validation import validate
-
-    version, lake = configured_version(settings), open_lake(settings)
-    with open_index(settings) as milvus:
-        held = milvus.keys(version)
-        rows = living_vectors(lake, version, held=held)
-        if rows.is_empty() and not _is_all_deleted(lake):
-            raise ValueError(
-                f"embeddings of version {version!r} must not be empty; embed items first"
-            )
-        validation = validate(milvus, version, rows, sample=sample, seed=seed)
-    if not validation.passed:
-        raise ValidationFailed(f"version {version!r}: " + "; ".join(validation.problems))
-    return validation
-
-
-def promote(settings: Settings) -> Promoted:
-    """Serve the configured version from now on; what was deleted since it was filled goes first."""
-    version, lake = configured_version(settings), open_lake(settings)
-    with open_index(settings) as milvus:
-        follow_lake(lake, milvus)
-        remove_deleted(lake, milvus)
-        before = IndexVersions(lake).live()
-        switch(lake, milvus, version)
-    return Promoted(live=version, before=before)
-
-
-def switch(lake: "Lake", milvus: "ItemIndex", version: str) -> None:
-    """Answer queries from a version: the lake says so by one commit, and the alias follows.
-
-    Raises:
-        NotFound: the version has no collection.
-    """
-    milvus.dim(version)
-    IndexVersions(lake).switch_to(version)
-    milvus.promote(version)
-
-
-def rollback(settings: Settings) -> RolledBack:
-    """Serve the version that was live before; what was deleted since then goes first.
-
-    The two change places, so rolling back twice changes nothing.
-
-    Raises:
-        Unavailable: no version was live before.
-    """
-    from recall.errors import Unavailable
-
-    lake = open_lake(settings)
+    report = milvus.sync_parts(version, index_parts(lake, milvus, version), dim=dim)
     known = IndexVersions(lake)
-    with open_index(settings) as milvus:
-        follow_lake(lake, milvus)
-        previous = known.previous()
-        if previous is None:
-            raise Unavailable(
-                f"a rollback needs a version that was live before {known.live()!r}, got none; "
-                f"promote one of {milvus.versions()}"
-            )
-        remove_deleted(lake, milvus)
-        switch(lake, milvus, previous)
-    return RolledBack(live=previous)
-
-
-def drop(settings: Settings, version: str) -> Dropped:
-    """Remove a version's collection; the lake keeps its vectors, so it can be filled again.
-
-    Raises:
-        LookupError: the version has no collection.
-        ValueError: the version is live.
-    """
-    lake = open_lake(settings)
-    with open_index(settings) as milvus:
-        follow_lake(lake, milvus)
-        milvus.dim(version)
-        IndexVersions(lake).retire(version)  # first: no rollback may lead to what is gone
-        milvus.drop(version)
-        return Dropped(dropped=version, left=tuple(milvus.versions()))
+    before = known.of(version) or IndexVersion(version=version)
+    is_filled = before.filled_at is not None and before.state not in ("filling", "retired")
+    is_changed = not is_filled or bool(report.upserted or report.deleted)
+    if is_changed or before.items_commit != commit:
+        known.record(
+            version,
+            state="filled" if is_changed else before.state,
+            num_items=report.upserted + report.unchanged,
+            dim=dim,
+            items_commit=commit,  # as before the sync, which may have missed later deletions
+            filled_at=datetime.now(UTC),
+        )
+    return report

@@ -67,13 +67,13 @@ def promote(dag):
     dag.get_task("promote").python_callable(params=PARAMS, run_id=RUN_ID)
 
 
-def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_nightly(finetune):
+def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_reembed(finetune):
     order = [*STAGES, "promote", "embed_anew"]
     assert [task.task_id for task in finetune.topological_sort()] == order
     for before, after in itertools.pairwise(order):
         assert finetune.get_task(after).upstream_task_ids == {before}
     assert {finetune.get_task(stage).pool for stage in STAGES} == {"gpu"}
-    assert finetune.get_task("embed_anew").trigger_dag_id == "nightly"
+    assert finetune.get_task("embed_anew").trigger_dag_id == "reembed"
 
 
 def test_the_parameters_are_the_short_options_and_leave_the_rest_to_the_recipe(finetune):

@@ -19,9 +19,11 @@ from features.export import read_export
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
 from ponder.steps.features import export_features
-from ponder.steps.index import index, promote, validate
+from ponder.steps.index import index
 from ponder.steps.land import land_folder
 from ponder.steps.rank import train_ranker
+from ponder.steps.validation import validate
+from ponder.steps.versions import promote
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
 

@@ -7,8 +7,10 @@ import pytest
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
-from ponder.steps.index import index, promote, validate
+from ponder.steps.index import index
 from ponder.steps.land import land_folder
+from ponder.steps.validation import validate
+from ponder.steps.versions import promote
 
 
 @pytest.fixture(scope="session")

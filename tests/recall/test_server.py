@@ -21,8 +21,8 @@ from recall.filters import Filter, Range
 from recall.index import ItemIndex
 from recall.search import Recall
 from recall.text_index import LexicalMatch
-from recall.validation import validate
 from tests.index_fixtures import KnownHistories
+from tests.recall.test_validation import check
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,7 @@ def test_a_version_lives_its_whole_life_on_a_server(server):
     rows = catalogue(230)
     assert server.sync("v1", rows, dim=16).upserted == 230
     assert server.sync("v1", rows, dim=16).unchanged == 230
-    assert validate(server, "v1", rows).problems == []
+    assert check(server, "v1", rows).problems == []
     server.promote("v1")
 
     edited = rows.head(200).with_columns(

@@ -1,63 +1,15 @@
 """Tests for ponder/steps/index.py: every collection holds what lives in the lake."""
 
-import json
-
 import pytest
 
-from ponder.settings import Settings
 from ponder.steps.audit import audit, repair
-from ponder.steps.embed import embed, plan
-from ponder.steps.index import index, promote, rollback, validate
-from ponder.steps.land import land_folder
+from ponder.steps.index import index
 from ponder.steps.recall import recall
+from ponder.steps.validation import validate
+from ponder.steps.versions import promote, rollback
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index
-
-MUGS = [f"s{n}" for n in range(4)]
-
-
-def land(settings, *records, second=0):
-    folder = settings.home / "landed"
-    folder.mkdir(parents=True, exist_ok=True)
-    when = {"updated_at": f"2026-03-01T10:00:{second:02d}Z"}
-    lines = [json.dumps(record | when) + "\n" for record in records]
-    (folder / "items.jsonl").write_text("".join(lines))
-    land_folder(settings, folder)
-
-
-def mugs(ids=MUGS):
-    return [{"item_id": item_id, "title": f"{item_id} red mug"} for item_id in ids]
-
-
-def gone(*ids):
-    return [{"item_id": item_id, "deleted": True} for item_id in ids]
-
-
-def embed_all(settings):
-    for shard in plan(settings).shards:
-        embed(settings, shard)
-
-
-@pytest.fixture
-def live(tmp_path):
-    """A deployment that serves four mugs."""
-    settings = Settings(home=tmp_path / "home")
-    land(settings, *mugs())
-    embed_all(settings)
-    index(settings)
-    promote(settings)
-    return settings
-
-
-@pytest.fixture
-def other(live):
-    """The same home, with another version configured."""
-    return live.replace(policy="never")
-
-
-def held(settings, version):
-    with open_index(settings) as milvus:
-        return milvus.keys(version)["item_id"].sort().to_list()
+from tests.ponder.steps.mugs import MUGS, embed_all, gone, held, land, mugs
 
 
 def contents(settings):

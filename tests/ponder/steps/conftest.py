@@ -1,0 +1,33 @@
+"""Deployments that serve four mugs; made once, and copied for each test."""
+
+import shutil
+
+import pytest
+
+from ponder.settings import Settings
+from ponder.steps.index import index
+from ponder.steps.versions import promote
+from tests.ponder.steps.mugs import embed_all, land, mugs
+
+
+@pytest.fixture(scope="session")
+def live_home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("mugs") / "home"
+    settings = Settings(home=home)
+    land(settings, *mugs())
+    embed_all(settings)
+    index(settings)
+    promote(settings)
+    return home
+
+
+@pytest.fixture
+def live(live_home, tmp_path):
+    """A deployment that serves four mugs."""
+    return Settings(home=shutil.copytree(live_home, tmp_path / "home"))
+
+
+@pytest.fixture
+def other(live):
+    """The same home, with another version configured."""
+    return live.replace(policy="never")
