@@ -5,6 +5,8 @@
 **Writes** the export folder and updates the asset `match_features`, which the DAG `train_ranker`
 waits for; `nightly` does the same by itself. A day that did not change is not written again; a
 log with nothing to learn is skipped.
+
+**Logic** `ponder.steps.features`.
 """
 
 from datetime import timedelta

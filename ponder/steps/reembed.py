@@ -16,7 +16,7 @@ import polars as pl
 from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import living_items
-from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
+from catalog.lake.tables import ITEMS, MEDIA
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.steps.embed import Embedded, embed_shards, plan
@@ -232,7 +232,7 @@ class _Change:
         self._known = IndexVersions(lake)
         self.embedded = Embedded()
         self.upserted = self.deleted = 0
-        self._source: tuple[int | None, ...] | None = None
+        self._items_commit: int | None = None  # of `items`, when it was last looked what is left
 
     def embed(self) -> None:
         """Embed what the version has not embedded yet."""
@@ -247,7 +247,7 @@ class _Change:
     def catch_up(self) -> None:
         """Repeat both for what landed or was deleted meanwhile, until nothing has."""
         for _ in range(MAX_ROUNDS):
-            if self._source == self._sources():
+            if self._items_commit == self._lake.version(ITEMS):
                 return
             self._embed_left()
             self._sync()
@@ -264,10 +264,8 @@ class _Change:
         if known is None or known.state in ("embedding", "filling", "refused", "retired"):
             self._known.record(self._version, state=state)
 
-    def _sources(self) -> tuple[int | None, ...]:
-        return self._lake.version(ITEMS), self._lake.version(EMBEDDINGS)
-
     def _embed_left(self) -> None:
+        self._items_commit = self._lake.version(ITEMS)
         planned = plan(self._target)
         if planned.num_items:
             self.embedded += embed_shards(
@@ -278,7 +276,6 @@ class _Change:
             )
 
     def _sync(self) -> None:
-        sources = self._sources()
         with open_index(self._target) as milvus:
             follow_lake(self._lake, milvus)
             removed = remove_deleted(self._lake, milvus)
@@ -290,4 +287,3 @@ class _Change:
             )
         self.upserted += report.upserted
         self.deleted += report.deleted + removed.get(self._version, 0)
-        self._source = sources
