@@ -27,13 +27,12 @@ def migrate(old_uri: str, new_uri: str, *, storage_options: Mapping[str, str]) -
         new_uri: where it belongs; nothing was found there.
         storage_options: as of `catalog.lake.lake.Lake`.
     """
-    options = dict(storage_options)
-    if not DeltaTable.is_deltatable(old_uri, options):
-        return
     if (folder := local_path(old_uri)) is not None:
-        rename_table(folder, local_path(new_uri) or Path(new_uri))
-    else:
-        copy_table(old_uri, new_uri, storage_options=options)
+        # Not asked of deltalake, which fails where the folder is renamed while it looks.
+        if (folder / "_delta_log").is_dir():
+            rename_table(folder, local_path(new_uri) or Path(new_uri))
+    elif DeltaTable.is_deltatable(old_uri, dict(storage_options)):
+        copy_table(old_uri, new_uri, storage_options=storage_options)
 
 
 def rename_table(old: Path, new: Path) -> None:
