@@ -73,8 +73,9 @@ class Pages:
     """The pages of a log."""
 
     impressions: pl.DataFrame
-    """request_id str, user_id str, item_id str, ts datetime of the page, relevance i32; sorted by
-    ts, request_id, user_id, item_id. An item shown twice on one page is one row."""
+    """request_id str, user_id str, item_id str, ts datetime of the page, relevance i32,
+    position i32; sorted by ts, request_id, user_id, item_id. An item shown twice on one page is
+    one row, at the first place of the two; null where the log does not tell the place."""
 
     events: pl.DataFrame
     """All events of the log, in order, as features must be told of them: a blank request_id is
@@ -114,7 +115,7 @@ def pages_of(
     events = events.with_columns(request_id=_present(pl.col("request_id")))
     shown = events.filter((pl.col("action") == "impression") & pl.col("request_id").is_not_null())
     paged = shown.with_columns(page_ts=_page_starts(shown))
-    impressions = paged.select("request_id", "user_id", "item_id", ts="page_ts").unique()
+    impressions = paged.group_by(*_ID, "item_id", ts="page_ts").agg(pl.col("position").min())
     showing, page = _answered_pages(events, impressions)
     dated = events.with_columns(ts=pl.max_horizontal("ts", page))
     liked = positive_events(events.with_columns(page_ts=showing), config=liked_config)
@@ -212,7 +213,7 @@ def _with_relevance(impressions: pl.DataFrame, liked: pl.DataFrame) -> pl.DataFr
     best = liked.group_by(*_ID, "item_id", ts="page_ts").agg(relevance=worth.max())
     return (
         impressions.join(best, on=keys, how="left")
-        .select(*keys, pl.col("relevance").fill_null(0))
+        .select(*keys, pl.col("relevance").fill_null(0), "position")
         .sort("ts", *_ID, "item_id")
     )
 

@@ -17,6 +17,8 @@ from features.schema import Feature, feature_schema, schema_hash
 KEY_COLUMNS = ("request_id", "user_id", "item_id", "ts")
 """An item of a request; `features.requests.REQUEST_KEY` tells requests apart."""
 
+GIVEN = ("position", "relevance")
+"""What impressions may know besides, and a table keeps; no features, for a request has neither."""
 
 SPARE_ITEMS = 10
 """Items by which histories are longer than what is compared: as many duplicates may be left out."""
@@ -40,7 +42,7 @@ class FeatureTable:
     """Impressions with their features."""
 
     frame: pl.DataFrame
-    """request_id, user_id, item_id, ts, `relevance` where it was given, then the features."""
+    """request_id, user_id, item_id, ts, of `GIVEN` what there was, then the features."""
 
     features: tuple[Feature, ...]
     """The feature columns, in order."""
@@ -84,7 +86,8 @@ def build_features(
     """Compute every feature of every impression, as of its request.
 
     Args:
-        impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0).
+        impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0) and
+            position (i32, 0 = shown first; null when unknown).
         events: columns of `catalog.lake.tables.EVENTS`, any order; later ones are not looked at.
             Those of `features.pages.Pages` where impressions are pages: clocks differ.
         items: item_id, category, created_at; one row per item.
@@ -126,7 +129,7 @@ def build_features(
         compared=histories(requests, with_vector, config=longer),
         config=config.match,
     )
-    given = [*KEY_COLUMNS, *(["relevance"] if "relevance" in impressions.columns else [])]
+    given = [*KEY_COLUMNS, *(name for name in GIVEN if name in impressions.columns)]
     frame = pl.concat([impressions.select(given), context, collaborative, match], how="horizontal")
     return FeatureTable(
         frame.select(given + [feature.name for feature in features]),

@@ -88,10 +88,11 @@ def _labels(rows: pl.DataFrame, config: RankerConfig) -> np.ndarray:
 
 
 def _positions(rows: pl.DataFrame, config: RankerConfig) -> np.ndarray | None:
-    """Return [N] i32 place of each row, those that were not shown in a list at one of their own."""
+    """Return [N] i32 place of each row, one of their own for all unknown; None without any."""
     if not config.position_bias or config.objective == "binary" or "position" not in rows.columns:
         return None
-    return rows["position"].cast(pl.Int32).fill_null(-1).to_numpy()
+    position = rows["position"].cast(pl.Int32)
+    return None if position.is_null().all() else position.fill_null(-1).to_numpy()
 
 
 def _trained_on(table: FeatureTable, data_hash: str) -> TrainedOn:

@@ -40,7 +40,7 @@ def pages(*rows, **options):
     """(request, user, minutes after noon) -> items and their relevance."""
     got = pages_of(events(*rows), **options).impressions
     found = {}
-    for request, user, item, ts, worth in got.rows():
+    for request, user, item, ts, worth, _ in got.rows():
         key = (request, user, (ts - NOON) / timedelta(minutes=1))
         found.setdefault(key, {})[item] = worth
     return found
@@ -48,6 +48,13 @@ def pages(*rows, **options):
 
 def counts(*rows, **options):
     return pages_of(events(*rows), **options).counts.oddities()
+
+
+def test_a_page_tells_the_first_place_at_which_an_item_was_shown():
+    rows = shown("r", "abca", 0)
+    log = events(*rows).with_columns(position=pl.Series([None, 1, 2, 3], dtype=pl.Int32))
+    places = pages_of(log).impressions.select("item_id", "position").rows()
+    assert places == [("a", 3), ("b", 1), ("c", 2)]  # of a's two places one is not told
 
 
 def test_best_outcome_of_the_same_request_and_item_counts():

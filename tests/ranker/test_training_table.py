@@ -60,6 +60,13 @@ def test_a_request_of_two_users_is_two_groups_to_learn_from():
     train(made.table)
 
 
+def test_the_place_at_which_an_item_was_shown_is_kept_and_is_no_feature():
+    rows = [row | {"position": IDS.index(row["item_id"])} for row in PAGES]
+    table = training_table(log_of(rows)).table
+    assert table.frame["position"].to_list() == [IDS.index(i) for i in table.frame["item_id"]]
+    assert "position" not in [feature.name for feature in table.features]
+
+
 def test_the_newest_share_never_holds_the_oldest_moment():
     moments = [NOON] * 9 + [NOON + timedelta(hours=1)]
     frame = pl.DataFrame({"request_id": [str(n) for n in range(10)], "user_id": "u", "ts": moments})
