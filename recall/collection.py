@@ -57,6 +57,9 @@ class IndexConfig:
     call_timeout_s: float = 300.0
     """Give up on one call that no query waits for, such as a sync's, after this many seconds."""
 
+    folder_wait_s: float = 60.0
+    """Give up on a Milvus Lite folder that another process holds after this many seconds."""
+
     upsert_bytes: int = 16 * 2**20
     """Size of one write, in bytes; Milvus refuses messages above 64 MiB."""
 
@@ -67,6 +70,11 @@ class IndexConfig:
     def shown_uri(self) -> str:
         """The endpoint as a message may name it: without the password that it may carry."""
         return re.sub(r"(?<=://)[^/@\s]+(?=@)", "******", self.uri)
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether that is a Milvus Lite in this process."""
+        return self.uri.endswith(".db")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.alias):
@@ -81,6 +89,7 @@ class IndexConfig:
             "ef",
             "search_timeout_s",
             "call_timeout_s",
+            "folder_wait_s",
             "page_rows",
         ):
             if getattr(self, name) <= 0:

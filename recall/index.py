@@ -115,12 +115,14 @@ class ItemIndex(Versions):
 
     def wait_until_indexed(self, version: str) -> None:
         """Wait until a server searches all that was written by the index, as long as calls may."""
-        if not self.config.uri.endswith(".db"):  # Milvus Lite builds its index with the flush
+        if not self.config.is_lite:  # Milvus Lite builds its index with the flush
             name = self._collection(version)  # a new one is not loaded before
             wait_until_indexed(self._client, name, timeout_s=self.config.call_timeout_s)
 
     def remove(self, version: str, item_ids: pl.Series) -> int:
         """Delete those of the items that the version's collection holds; return how many.
+
+        No search finds them once it has returned.
 
         Raises:
             NotFound: the version has no collection.
@@ -129,9 +131,19 @@ class ItemIndex(Versions):
         gone = self.held(version, item_ids).to_list()
         if gone:
             self._delete(name, gone)
-            self._client.flush(name)
+            self._await_deletions(name)
             logger.info("removed version=%s items=%d", version, len(gone))
         return len(gone)
+
+    def _await_deletions(self, name: str) -> None:
+        """Return when searches no longer find what was deleted, weakly consistent ones included.
+
+        A strong read waits until the server has taken in all that was written before it; a flush
+        would do as well, and takes seconds.
+        """
+        self._client.query(
+            name, filter="", limit=1, output_fields=["item_id"], consistency_level="Strong"
+        )
 
     def held(self, version: str, item_ids: pl.Series) -> pl.Series:
         """Return those of the items that the version's collection holds."""
@@ -228,7 +240,7 @@ class ItemIndex(Versions):
     @property
     def consistency(self) -> str:
         """How far behind its writers a search may be."""
-        return "strong" if self.config.uri.endswith(".db") else "bounded"
+        return "strong" if self.config.is_lite else "bounded"
 
     def _ensure(self, version: str, *, dim: int) -> str:
         name = collection_name(self.config.alias, version)

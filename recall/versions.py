@@ -6,12 +6,15 @@ The alias follows what `catalog.lake.index_versions` says is live.
 
 import logging
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from pymilvus import MilvusClient
 from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+from recall import lite_folder
 from recall.client import TimedClient
 from recall.collection import IndexConfig, channel_options, collection_name, version_of
 from recall.errors import NotFound, Unavailable
@@ -21,36 +24,64 @@ LIVE_MAX_AGE_S = 1.0
 logger = logging.getLogger(__name__)
 
 
+def _connected(config: IndexConfig) -> MilvusClient:
+    try:
+        return MilvusClient(
+            uri=config.uri, token=config.token, grpc_options=channel_options(config.uri)
+        )
+    except ConnectionConfigException as error:
+        raise Unavailable(
+            f"{config.shown_uri!r} must be a Milvus address, or a path in an existing folder that "
+            "ends in .db"
+        ) from error
+    except MilvusException as error:
+        said = str(error).replace(config.uri, config.shown_uri)
+        raise Unavailable(f"Milvus at {config.shown_uri!r} does not answer: {said}") from error
+
+
 class Versions:
     """The collections of one alias, one per model version."""
 
-    def __init__(self, client: MilvusClient, config: IndexConfig) -> None:
+    def __init__(
+        self,
+        client: MilvusClient,
+        config: IndexConfig,
+        *,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Use a client that is connected already.
+
+        Args:
+            client: closed with the index.
+            config: of the same Milvus.
+            on_close: called after that.
+        """
         self._dims: dict[str, int] = {}  # D of collections that are in Milvus's memory, by name
         self._live: tuple[float, str | None] | None = None
         self._client = TimedClient(client, timeout_s=config.call_timeout_s, on_failure=self._forget)
+        self._on_close = on_close
         self.config = config
 
     @classmethod
     def open(cls, config: IndexConfig) -> Self:
         """Open an index on the Milvus that the config names.
 
+        A Milvus Lite folder that another process holds is waited for.
+
         Raises:
             Unavailable: a server that does not answer, or a Milvus Lite folder that another process
-                holds.
+                holds for longer than `folder_wait_s`.
         """
-        try:
-            client = MilvusClient(
-                uri=config.uri, token=config.token, grpc_options=channel_options(config.uri)
-            )
-            return cls(client, config)
-        except ConnectionConfigException as error:
-            raise Unavailable(
-                f"{config.shown_uri!r} must be a Milvus address or a .db folder that no other "
-                "process has open; stop the other one, or share it through `milvus-lite server`"
-            ) from error
-        except MilvusException as error:
-            said = str(error).replace(config.uri, config.shown_uri)
-            raise Unavailable(f"Milvus at {config.shown_uri!r} does not answer: {said}") from error
+        if not config.is_lite:
+            return cls(_connected(config), config)
+        with ExitStack() as undone:
+            if not lite_folder.hold(config.uri, wait_s=config.folder_wait_s):
+                raise Unavailable(
+                    f"{config.uri!r} must be held by no other process, but one held it for "
+                    f"{config.folder_wait_s:g} s; wait for its end, or give both a Milvus server"
+                )
+            undone.callback(lite_folder.give_back, config.uri)
+            return cls(_connected(config), config, on_close=undone.pop_all().close)
 
     def _forget(self) -> None:
         """Ask Milvus again: one that has started anew has nothing in memory."""
@@ -60,6 +91,7 @@ class Versions:
     def close(self) -> None:
         """Give back the connection, and a Milvus Lite folder with it."""
         self._client.close()
+        self._on_close()
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.recall.milvus_server import milvus_uri
+
+__all__ = ["milvus_uri"]  # once for all rooms, for a machine holds one server
+
 # Sums that two threads share come out in either order, and tests compare weights bit for bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -90,6 +90,7 @@ OWNER = {
     "httpx2": {"embedder.reasoners", "serving.client"},
     "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall", "bench"},
+    "milvus_lite": {"recall.lite_folder"},
     "fastapi": {"serving"},
     "tantivy": {"recall.text_index"},
     "lightgbm": {"ranker", "bench.ranker"},

@@ -1,5 +1,6 @@
 """Bring the collections of all versions in line with the lake."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -72,13 +73,21 @@ def follow_lake(lake: "Lake", milvus: "ItemIndex") -> None:
         milvus.promote(live)
 
 
-def remove_deleted(lake: "Lake", milvus: "ItemIndex") -> dict[str, int]:
+def remove_deleted(
+    lake: "Lake", milvus: "ItemIndex", *, versions: Sequence[str] | None = None
+) -> dict[str, int]:
     """Take what the lake knows as deleted out of every collection; return how many, by version.
 
     A collection that knows the present state of `items` is left alone.
+
+    Args:
+        lake: its tables.
+        milvus: the index.
+        versions: only of these versions; None: of all.
     """
     known, commit = IndexVersions(lake), lake.version(ITEMS)
-    behind = [v for v in milvus.versions() if _items_commit(known, v) != commit]
+    asked = milvus.versions() if versions is None else versions
+    behind = [v for v in asked if _items_commit(known, v) != commit]
     if not behind:
         return {}
     gone = deleted_items(lake)

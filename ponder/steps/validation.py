@@ -1,7 +1,7 @@
 """Validate a version's collection by what users ask, and keep with the version what was found."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ def validate_in(
     )
     if not found.passed:
         raise ValidationFailed(f"version {version!r}: " + "; ".join(found.problems))
-    return found
+    return replace(found, centroid_D=())  # which is for the next validation, and long
 
 
 def is_validated(settings: Settings, lake: Lake, milvus: "ItemIndex", version: str) -> bool:

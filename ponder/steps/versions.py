@@ -128,8 +128,9 @@ def rollback(settings: Settings) -> RolledBack:
                 f"a rollback needs a version that was live before {known.live()!r}, got none; "
                 f"promote one of {milvus.versions()}"
             )
-        remove_deleted(lake, milvus)
+        remove_deleted(lake, milvus, versions=[previous])  # the others can wait for the switch
         _switch(lake, milvus, previous)
+        remove_deleted(lake, milvus)
     return RolledBack(live=previous)
 
 

@@ -1,11 +1,8 @@
-"""The index on a real Milvus server, at the address in `TEST_MILVUS`.
-
-    TEST_MILVUS=http://127.0.0.1:19530 python -m pytest -m integration tests/recall
+"""The index on a real Milvus server; see `tests/recall/milvus_server.py` for how it comes about.
 
 It makes and drops collections whose names begin with `pondertest_`.
 """
 
-import os
 import time
 from datetime import UTC, datetime
 
@@ -28,11 +25,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def server():
-    uri = os.environ.get("TEST_MILVUS")
-    if not uri:
-        pytest.skip("set TEST_MILVUS to the address of a Milvus server")
-    with ItemIndex.open(IndexConfig(uri=uri, alias="pondertest", page_rows=50)) as index:
+def server(milvus_uri):
+    with ItemIndex.open(IndexConfig(uri=milvus_uri, alias="pondertest", page_rows=50)) as index:
         _clean(index)
         yield index
         _clean(index)

@@ -19,7 +19,9 @@ class Truth:
 
     def __init__(self, rows):
         self.ids = rows["item_id"].to_list()
-        self.vectors_ND = np.array(rows["vector"].to_list()).reshape(len(rows), 2)
+        self.vectors_ND = np.array(rows["vector"].to_list()).reshape(
+            len(rows), len(rows["vector"][0]) if len(rows) else 2
+        )
 
     def vectors(self, item_ids, version):
         known = dict(zip(self.ids, self.vectors_ND, strict=True))

@@ -39,27 +39,7 @@ def test_a_version_without_a_collection_is_named(three, operation):
         getattr(three, operation)("v9")
 
 
-def test_a_folder_that_another_process_holds_is_explained(tmp_path):
-    uri = str(tmp_path / "held.db")
-    hold = (
-        "import sys; from pymilvus import MilvusClient; MilvusClient(sys.argv[1]);"
-        "sys.stdout.write('held\\n'); sys.stdout.flush(); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, uri],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Unavailable, match="no other process"):
-            ItemIndex.open(IndexConfig(uri=uri))
-        holder.stdin.close()
-
-
 def test_another_process_finds_what_this_one_left(tmp_path):
-    """Within one process Milvus Lite stays warm after close; a second process starts cold."""
     folder = str(tmp_path / "cold.db")
     code = f"""
 import sys

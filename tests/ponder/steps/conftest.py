@@ -1,9 +1,12 @@
 """Deployments that serve four mugs; made once, and copied for each test."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+import embedder.nano
 from ponder.settings import Settings
 from ponder.steps.index import index
 from ponder.steps.versions import promote
@@ -31,3 +34,14 @@ def live(live_home, tmp_path):
 def other(live):
     """The same home, with another version configured."""
     return live.replace(policy="never")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """Another embedder: the one that ships with another instruction for items."""
+    folder = tmp_path_factory.mktemp("models") / "other"
+    shutil.copytree(Path(embedder.nano.__file__).parent / "checkpoint", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"name": "other", "item_instruction": "What is this, and who would buy it?"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return str(folder)

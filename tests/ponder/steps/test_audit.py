@@ -23,8 +23,9 @@ from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake, open_search
 from ponder.wiring.vectors import living_vectors
 from recall.blocks import BlockFolder
-from recall.collection import collection_name
+from recall.collection import IndexConfig, collection_name
 from recall.errors import Unavailable
+from recall.index import ItemIndex
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_queries_status_and_audit_go_on_while_another_process_holds_milvus_lite(
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(Unavailable):
-            open_index(sound)
+            ItemIndex.open(IndexConfig(uri=sound.milvus_uri, folder_wait_s=0.1))
         assert audit(sound).faults == []
         held = status(sound)
         item_id = living_vectors(open_lake(sound), held.live)["item_id"][0]

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import embedder.nano
 from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import embeddings_of
@@ -41,16 +40,6 @@ STEPS = ["plan", "embed", "fill", "catch up", "validate", "switch", "done"]
 
 class Killed(BaseException):
     """Ends a run as a kill does: nothing catches it."""
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "other"
-    shutil.copytree(Path(embedder.nano.__file__).parent / "checkpoint", folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest |= {"name": "other", "item_instruction": "What is this, and who would buy it?"}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return str(folder)
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""A real Milvus server for tests marked `integration`.
+
+The one at the address in `TEST_MILVUS`; else one that is started here in a temporary folder, with
+the package `milvus` (2.3.5, the last on PyPI) of this Python or of the one that
+`TEST_MILVUS_PYTHON` names:
+
+    python -m venv /tmp/milvus-venv && /tmp/milvus-venv/bin/pip install milvus==2.3.5
+    TEST_MILVUS_PYTHON=/tmp/milvus-venv/bin/python python -m pytest -m integration
+
+It listens on ports of its own besides (etcd's 2379 among them), so one runs on a machine at a time,
+and takes ten seconds to start.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PORT = 19_540
+SERVER = """
+import sys, time
+try:
+    from milvus import MilvusServer
+except ImportError:
+    sys.exit("the package milvus==2.3.5 is not installed; see tests/recall/milvus_server.py")
+server = MilvusServer(wait_for_started=True)
+server.set_base_dir(sys.argv[1])
+server.listen_port = int(sys.argv[2])
+server.start()
+print("listening", flush=True)
+sys.stdin.read()  # until whoever started it is gone
+server.stop()
+"""
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory):
+    """The address of a server; skips with the reason where there is none."""
+    if uri := os.environ.get("TEST_MILVUS"):
+        yield uri
+        return
+    python = os.environ.get("TEST_MILVUS_PYTHON", sys.executable)
+    folder = tmp_path_factory.mktemp("milvus_server")
+    with subprocess.Popen(
+        [python, "-c", SERVER, str(folder), str(PORT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        if not _until_listening(process):
+            pytest.skip(f"no Milvus server: {process.stderr.read().strip()[-500:]}")
+        yield f"http://127.0.0.1:{PORT}"
+        process.stdin.close()
+        process.wait(timeout=60)
+
+
+def _until_listening(process):
+    """Whether the server came up before its output ended."""
+    return any(line == "listening\n" for line in iter(process.stdout.readline, ""))
