@@ -57,7 +57,7 @@ def open_run(params, run_id):
     return Run.start(
         settings,
         settings.home / "finetune" / re.sub(r"\W+", "-", run_id),
-        recipe=params["recipe"],
+        recipe=params["recipe"] or "",
         base=params["base"] or None,
         changes=short_changes(params) | assigned(params["set"]),
     )
@@ -73,8 +73,10 @@ def open_run(params, run_id):
         "execution_timeout": timedelta(hours=24),
     },
     params={
-        "base": Param("", type="string", title="Start from; empty: the champion"),
-        "recipe": Param("", type="string", title="Name or TOML file; empty: by the base's size"),
+        "base": Param(None, type=["null", "string"], title="Start from; empty: the champion"),
+        "recipe": Param(
+            None, type=["null", "string"], title="Name or TOML file; empty: by the base's size"
+        ),
         "set": Param([], type="array", title="Other fields, e.g. joint.warmup_steps=10"),
         **{name: param(*described) for name, *described in OPTIONS},
     },

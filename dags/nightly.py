@@ -20,8 +20,9 @@ ITEM_INDEX = Asset("item_index")
 
 
 @dag(
-    # A deployment that has just come up waits for the night: it has landed nothing yet.
-    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    # A deployment that has just come up waits for the night: it has landed nothing yet. What is
+    # due stays due for five minutes, else a parse right behind the hour would skip the first night.
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta(minutes=5)),
     catchup=False,
     max_active_runs=1,  # an index has one writer at a time
     default_args={
@@ -29,7 +30,7 @@ ITEM_INDEX = Asset("item_index")
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=2),
     },
-    params={"data": Param("", type="string", title="Folder to land, instead of Kafka")},
+    params={"data": Param(None, type=["null", "string"], title="Folder to land, not Kafka")},
     tags=["ponder"],
     doc_md=__doc__,
 )

@@ -26,7 +26,7 @@ ITEM_INDEX = Asset("item_index")
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=24),
     },
-    params={"to": Param("", type="string", title="Version; empty: the configured one")},
+    params={"to": Param(None, type=["null", "string"], title="Version; empty: the configured one")},
     tags=["ponder"],
     doc_md=__doc__,
 )
@@ -37,7 +37,7 @@ def reembed():
         from ponder.steps.embed import plan
         from ponder.steps.reembed import settings_for
 
-        return [list(shard) for shard in plan(settings_for(load_settings(), params["to"])).shards]
+        return [list(shard) for shard in plan(settings_for(load_settings(), params["to"] or "")).shards]
 
     @task(pool="gpu")
     def embed(shard: list[str], params=None):
@@ -47,7 +47,7 @@ def reembed():
         from ponder.steps.reembed import settings_for
 
         first, last = shard
-        return json_form(embed(settings_for(load_settings(), params["to"]), (first, last)))
+        return json_form(embed(settings_for(load_settings(), params["to"] or ""), (first, last)))
 
     # Nothing new to embed skips `embed`, not the change.
     @task(trigger_rule="none_failed", pool="gpu", outlets=[ITEM_INDEX])
@@ -56,7 +56,7 @@ def reembed():
         from ponder.settings_sources import load_settings
         from ponder.steps.reembed import reembed
 
-        return json_form(reembed(load_settings(), to=params["to"]))
+        return json_form(reembed(load_settings(), to=params["to"] or ""))
 
     embed.expand(shard=plan()) >> switch()
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(find_spec("airflow") is None, reason="install th
 
 RUN_ID = "manual__2026-03-01T00:00:00+00:00"
 PARAMS = {
-    "base": "",
-    "recipe": "",
+    "base": None,
+    "recipe": None,
     "set": ["joint.warmup_steps=3"],
     **dict.fromkeys((short.name for short in SHORT), None),
     "steps": 7,
@@ -77,7 +77,7 @@ def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_reembed(finetune):
 
 
 def test_the_parameters_are_the_short_options_and_leave_the_rest_to_the_recipe(finetune):
-    given = {"base": "", "recipe": "", "set": []}
+    given = {"base": None, "recipe": None, "set": []}
     assert finetune.params.dump() == given | {short.name: None for short in SHORT}
     for short in SHORT:
         schema = finetune.params.get_param(short.name).schema

@@ -190,7 +190,7 @@ def test_landing_says_so_when_there_is_nothing_to_land(nightly, monkeypatch):
     monkeypatch.delenv("PONDER_KAFKA", raising=False)
     monkeypatch.delenv("PONDER_DATA", raising=False)
     with pytest.raises(ValueError, match="set PONDER_KAFKA"):
-        nightly.get_task("land").python_callable(params={"data": ""})
+        nightly.get_task("land").python_callable(params={"data": None})
 
 
 def test_a_night_without_anything_to_rank_skips_the_ranker(nightly, monkeypatch):
