@@ -1,6 +1,6 @@
 """What a version answers in worlds of riddles that it was not trained on, by tier and policy.
 
-    OMP_NUM_THREADS=1 python -m bench.nano --model nano --seeds 0 1 2
+    OMP_NUM_THREADS=1 python -m bench.nano --seeds 0 1 2 --figure docs/nano_tiers.svg
 
 trains nothing. It prints hit@1 as mean and sample standard deviation over the worlds, the share
 that the gate reasons about, and the seconds of each policy; the last line is all of it as JSON.
@@ -9,12 +9,14 @@ that the gate reasons about, and the seconds of each policy; the last line is al
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
 from bench.reasoning_outcomes import outcomes
+from bench.reasoning_plot import write_tier_plot
 from bench.reasoning_report import GROUPS, mean_and_sd, measures
 from bench.reasoning_variants import Asking
 from bench.reasoning_world import WorldSize, world
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the worlds")
     parser.add_argument("--num-candidates", type=int, default=2_000)
     parser.add_argument("--num-questions", type=int, default=300, help="of a tier")
+    parser.add_argument("--figure", type=Path, help="an SVG of hit@1 by tier")
     args = parser.parse_args()
     torch.set_num_threads(1)
     size = WorldSize(
@@ -71,6 +74,8 @@ def main() -> None:
             for group in GROUPS
         )
         print(f"{name:<8}{hits}  reasons {row['overall']['reason_rate']:.2f}  {row['seconds']}")
+    if args.figure:
+        write_tier_plot(args.figure, {name: found[name] for name in ("never", "auto", "always")})
     print(json.dumps(found))
 
 
