@@ -24,7 +24,9 @@ READ_S = 240.0
 
 
 @dag(
-    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC", run_immediately=timedelta(minutes=5)),
+    schedule=CronTriggerTimetable(
+        "*/5 * * * *", timezone="UTC", run_immediately=timedelta(minutes=5)
+    ),
     catchup=False,
     max_active_runs=1,
     default_args={

@@ -22,7 +22,9 @@ ITEM_INDEX = Asset("item_index")
 @dag(
     # A deployment that has just come up waits for the night: it has landed nothing yet. What is
     # due stays due for five minutes, else a parse right behind the hour would skip the first night.
-    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta(minutes=5)),
+    schedule=CronTriggerTimetable(
+        "0 2 * * *", timezone="UTC", run_immediately=timedelta(minutes=5)
+    ),
     catchup=False,
     max_active_runs=1,  # an index has one writer at a time
     default_args={

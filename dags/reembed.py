@@ -37,7 +37,9 @@ def reembed():
         from ponder.steps.embed import plan
         from ponder.steps.reembed import settings_for
 
-        return [list(shard) for shard in plan(settings_for(load_settings(), params["to"] or "")).shards]
+        return [
+            list(shard) for shard in plan(settings_for(load_settings(), params["to"] or "")).shards
+        ]
 
     @task(pool="gpu")
     def embed(shard: list[str], params=None):

@@ -20,7 +20,7 @@ def test_no_field_has_to_be_filled_in_before_a_run_is_started_from_a_browser(dag
 
 
 @pytest.mark.parametrize(
-    "late, first",
+    ("late", "first"),
     [
         (timedelta(seconds=1), datetime(2026, 3, 1, 2, tzinfo=UTC)),
         (timedelta(minutes=4), datetime(2026, 3, 1, 2, tzinfo=UTC)),
