@@ -57,9 +57,12 @@ def test_images_are_pinned(name):
 
 
 def test_the_image_is_built_with_every_package_and_what_lies_in_it():
-    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    setup, project = told["tool"]["setuptools"], told["project"]
     tops = {name.partition(".")[0] for name in setup["packages"]}
-    assert {f"!{top}" for top in tops} <= set((ROOT / ".dockerignore").read_text().splitlines())
+    needed = {*tops, "pyproject.toml", project["readme"], *project["license-files"]}
+    sent = set((ROOT / ".dockerignore").read_text().splitlines())
+    assert {f"!{path}" for path in needed} <= sent
     found = {path.parent.relative_to(ROOT) for top in tops for path in (ROOT / top).rglob("*.py")}
     assert {".".join(folder.parts) for folder in found} == set(setup["packages"])
     assert setup["package-data"].keys() <= set(setup["packages"])  # else it is not installed
