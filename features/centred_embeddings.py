@@ -5,11 +5,13 @@ Legend: N = items, D = embedding dimension, P = pairs.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+
+from catalog.lake.tables import TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class Centring:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+_CHANGES = pl.Schema([("item_id", pl.String), ("since", TIME), ("name", pl.String)])
+
+
 @dataclass(frozen=True, eq=False)
 class CentredEmbeddings:
     """Item vectors of one model version, made comparable.
@@ -47,17 +52,22 @@ class CentredEmbeddings:
     centring: Centring
 
     item_ids: pl.Series
-    """[N] ids, in the order of `vectors_ND`."""
+    """[N] names of the vectors, in the order of `vectors_ND`: the id of an item that has one, and
+    one for each of those that an item had; see `names_at`."""
 
     vectors_ND: np.ndarray
     """[N, D] float32, centred, L2-normalised; zeros where a vector equals the mean."""
+
+    changes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_CHANGES))
+    """item_id, since, name: of items that had several vectors, when each began to be theirs."""
 
     @classmethod
     def of(cls, embeddings: pl.DataFrame, centring: Centring) -> "CentredEmbeddings":
         """Centre embeddings as earlier ones were, so that features compare with theirs.
 
         Args:
-            embeddings: item_id str, vector list[f32], model_version str; one row per item.
+            embeddings: item_id str, vector list[f32], model_version str; one row per item, or
+                several that differ in `since`: from when on each was the item's.
             centring: of an earlier table or of a ranker.
 
         Raises:
@@ -70,9 +80,9 @@ class CentredEmbeddings:
                 f"the features compare vectors of {centring.model_version!r}, got embeddings of "
                 f"{version!r}; export and train again for the new version"
             )
-        ordered = embeddings.sort("item_id")
+        ordered, changes = _named(embeddings)
         mean_D = np.array(centring.mean, dtype=np.float32)
-        return cls(centring, ordered["item_id"], _centred(_matrix(ordered), mean_D))
+        return cls(centring, ordered["name"], _centred(_matrix(ordered), mean_D), changes)
 
     @classmethod
     def measured(
@@ -86,7 +96,7 @@ class CentredEmbeddings:
         """Centre embeddings by their own mean, and measure the edges of the tiers on them.
 
         Args:
-            embeddings: item_id str, vector list[f32], model_version str; one row per item.
+            embeddings: as of `of`.
             pairs: two columns of item ids that belong together; see `history_pairs`.
             num_tiers: tiers to measure, >= 2.
             seed: of the random pairs.
@@ -95,14 +105,14 @@ class CentredEmbeddings:
             ValueError: no embeddings, two model versions, or an item that is there twice.
         """
         version = _only_version(embeddings)
-        ordered = embeddings.sort("item_id")
+        ordered, changes = _named(embeddings)
         raw_ND = _matrix(ordered)
         mean_D = raw_ND.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors_ND = _centred(raw_ND, mean_D)
-        pairs_P2 = None if pairs is None else _pair_rows(ordered["item_id"], pairs)
+        pairs_P2 = None if pairs is None else _pair_rows(ordered["name"], pairs)
         edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
         centring = Centring(version, tuple(float(x) for x in mean_D), edges)
-        return cls(centring, ordered["item_id"], vectors_ND)
+        return cls(centring, ordered["name"], vectors_ND, changes)
 
     @cached_property
     def same_N(self) -> np.ndarray:
@@ -114,6 +124,36 @@ class CentredEmbeddings:
         for column in range(bits_ND.shape[1]):
             digest_N += bits_ND[:, column] * factor_D[column]  # wraps: a hash of 64 bits
         return np.unique(digest_N, return_inverse=True)[1]
+
+    def names_at(self, rows: pl.DataFrame, column: str = "item_id") -> pl.Series:
+        """Return the name of the vector that each row's item had just before the row's `ts`.
+
+        The item's id itself where it never had another, or none. Two rows of one moment have the
+        same name exactly when they have the same item.
+
+        Args:
+            rows: ids and `ts`.
+            column: of the ids.
+        """
+        if self.changes.is_empty():
+            return rows[column]
+        asked = rows.select(pl.col(column).alias("item_id"), "ts").with_row_index("row")
+        found = asked.sort("ts").join_asof(
+            self.changes,
+            left_on="ts",
+            right_on="since",
+            by="item_id",
+            strategy="backward",
+            allow_exact_matches=False,
+            check_sortedness=False,  # cannot be checked per item; both sides are sorted
+        )
+        named = found.sort("row").select(pl.coalesce("name", "item_id").alias(column))
+        return named[column]
+
+    def with_vector(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Return the events on items that have a vector."""
+        known = pl.concat([self.item_ids, self.changes["item_id"]])
+        return events.filter(pl.col("item_id").is_in(known.implode()))
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
         """Return [n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
@@ -177,13 +217,34 @@ def _only_version(embeddings: pl.DataFrame) -> str:
             f"embeddings must hold exactly one model_version, got {versions}; "
             "vectors of two versions are not comparable, so filter to one"
         )
-    twice = embeddings.filter(pl.col("item_id").is_duplicated())["item_id"].unique().sort()
+    key = [name for name in ("item_id", "since") if name in embeddings.columns]
+    twice = embeddings.filter(pl.struct(key).is_duplicated())["item_id"].unique().sort()
     if len(twice):
         raise ValueError(
             f"embeddings must hold one row per item, got several for {len(twice)} items, first "
             f"{twice[0]!r}; keep the row whose content_hash is the item's present one"
         )
     return versions[0]
+
+
+def _named(embeddings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows in order of `name`, and the changes of items that have several."""
+    if "since" not in embeddings.columns:
+        return embeddings.sort("item_id").with_columns(name="item_id"), pl.DataFrame(
+            schema=_CHANGES
+        )
+    ordered = embeddings.sort("item_id", "since")
+    number = pl.int_range(pl.len()).over("item_id")
+    name = (
+        pl.when(number == 0)
+        .then("item_id")
+        .otherwise(
+            pl.format("{}\0{}", "item_id", number)  # no id holds it: it sorts after its item's
+        )
+    )
+    named = ordered.with_columns(name=name)
+    changed = named.filter(pl.len().over("item_id") > 1).select(_CHANGES.names())
+    return named, changed.sort("since", maintain_order=True)
 
 
 def _matrix(embeddings: pl.DataFrame) -> np.ndarray:

@@ -48,27 +48,23 @@ def context_features(
 ) -> pl.DataFrame:
     """Compute counts, rates and ages of each candidate and its user, from events strictly before.
 
-    Categories and creation times come from `items` as it is now; the lake keeps no older ones.
-
     Args:
         impressions: request_id, user_id, item_id, ts; one row per candidate, any order.
         events: columns of `catalog.lake.tables.EVENTS`, any order.
-        items: item_id, category, created_at; one row per item.
+        items: item_id, category, price, created_at; one row per item, or several that differ in
+            `since`, as `features.landings.item_histories` gives them. A candidate is described as
+            of its request, a liked item as of when it was liked.
         config: rates and half-life; the defaults when None.
 
     Returns:
         One row per impression, same order, with the "context" columns of `features.schema`.
-        Ages and categories of an item that is not in `items`, or not created yet, are null.
+        Of an item that is not in `items` age, price and category are null, and so is the age of
+        one that is not created yet.
     """
     config = config or ContextConfig()
-    about = items.select("item_id", "category", "created_at")
     positives = positive_events(events, config=config.history)
-    asked = impressions.select("user_id", "item_id", "ts").join(
-        about, on="item_id", how="left", maintain_order="left", validate="m:1"
-    )
-    liked = positives.select("user_id", "item_id", "ts").join(
-        about.select("item_id", "category"), on="item_id", how="left"
-    )
+    asked = described(impressions.select("user_id", "item_id", "ts"), items)
+    liked = described(positives.select("user_id", "item_id", "ts"), items)
     shown = count_before(asked, events.filter(pl.col("action") == "impression"), by=["item_id"])
     chosen = count_before(asked, positives, by=["item_id"])
     user_chosen = count_before(asked, positives, by=["user_id"])
@@ -85,10 +81,35 @@ def context_features(
                 asked, positives, half_life_days=config.popularity_half_life_days
             ).cast(pl.Float32),
             "item_age_h": age_h.set(age_h < 0, None).cast(pl.Float32),
+            "item_price": asked["price"].cast(pl.Float32),
             "user_events": count_before(asked, events, by=["user_id"]),
             "user_positives": user_chosen,
             "user_category_share": (in_category / user_chosen.replace(0, None)).cast(pl.Float32),
         }
+    )
+
+
+def described(rows: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Add to each row what its item was just before its `ts`: category, price, created_at."""
+    if "price" not in items.columns:
+        items = items.with_columns(price=pl.lit(None, pl.Float64))
+    about = items.select("item_id", "category", "price", "created_at")
+    if "since" not in items.columns:
+        return rows.join(about, on="item_id", how="left", maintain_order="left", validate="m:1")
+    return (
+        rows.with_row_index("row")
+        .sort("ts")
+        .join_asof(
+            about.with_columns(items["since"]).sort("since"),
+            left_on="ts",
+            right_on="since",
+            by="item_id",
+            strategy="backward",
+            allow_exact_matches=False,
+            check_sortedness=False,  # cannot be checked per key; both sides are sorted above
+        )
+        .sort("row")
+        .drop("row", "since")
     )
 
 
@@ -119,26 +140,17 @@ def count_before(asked: pl.DataFrame, events: pl.DataFrame, *, by: list[str]) ->
 def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: float) -> pl.Series:
     """Count events on the item before each row's `ts`, each weighing 2^(-age / half life).
 
-    The running sum is kept as a logarithm, since 2^(ts / half life) overflows over some years.
-    All items share one accumulation; a step between them larger than any sum inside one makes
-    what came before vanish.
+    To the last bit the same whatever happened to other items, or later.
     """
-    rate = math.log(2) / (half_life_days * 86_400_000_000)  # per microsecond
+    rate = -1 / (half_life_days * 86_400_000_000)  # per microsecond
     ordered = events.select("item_id", "ts").sort("item_id", "ts")
-    if ordered.is_empty():
-        return pl.zeros(len(asked), dtype=pl.Float64, eager=True)
-    start = ordered["ts"].min()
-    when = ((pl.col("ts") - start).dt.total_microseconds()) * rate
-    span = float(ordered.select(when.max()).item()) + 100.0
-    step = pl.col("item_id").rle_id().cast(pl.Float64) * span
-    logs = ordered.with_columns(step=step).with_columns(log=when + pl.col("step"))
-    sums = logs.with_columns(log=pl.Series(np.logaddexp.accumulate(logs["log"].to_numpy())))
+    sums = ordered.with_columns(sum=pl.Series(_decayed_sums(ordered, rate), dtype=pl.Float64))
     found = (
         asked.select("item_id", "ts")
         .with_row_index("row")
         .sort("ts")
         .join_asof(
-            sums.sort("ts", maintain_order=True),
+            sums.with_columns(last="ts").sort("ts", maintain_order=True),
             on="ts",
             by="item_id",
             strategy="backward",
@@ -147,7 +159,31 @@ def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: 
         )
         .sort("row")
     )
-    return found.select((pl.col("log") - pl.col("step") - when).exp().fill_null(0.0))["log"]
+    age = (found["ts"] - found["last"]).dt.total_microseconds()
+    return (found["sum"] * (age * (rate * math.log(2))).exp()).fill_null(0.0)
+
+
+def _decayed_sums(ordered: pl.DataFrame, rate: float) -> np.ndarray:
+    """Return [N] sum over each event and those of its item before, each weighing 2^(rate * age).
+
+    Sums of 1, 2, 4, ... events are put together, counted from an item's first event, so that an
+    item's sums are made of nothing else.
+
+    Args:
+        ordered: item_id, ts; by item, and within one by time.
+        rate: per microsecond, < 0.
+    """
+    ts_N = ordered["ts"].to_physical().to_numpy()
+    place = pl.int_range(pl.len()).over("item_id")
+    place_N = ordered.select(place).to_series().to_numpy()
+    sum_N = np.ones(len(ordered))
+    step = 1
+    while len(reached := np.flatnonzero(place_N >= step)):
+        earlier = reached - step
+        weight = np.exp2((ts_N[reached] - ts_N[earlier]) * rate)
+        sum_N[reached] = sum_N[reached] + sum_N[earlier] * weight
+        step *= 2
+    return sum_N
 
 
 def _smoothed_rate(chosen: pl.Series, shown: pl.Series, config: ContextConfig) -> pl.Series:

@@ -12,13 +12,15 @@ class Log:
     """What a ranker may learn from and be asked about."""
 
     events: pl.DataFrame
-    """Rows of the `events` table."""
+    """Rows of the `events` table; with `landed_at` where pages are to be made of them."""
 
     items: pl.DataFrame
-    """Rows of the `items` table."""
+    """item_id, category, price, created_at, deleted: one row per item, or one for each state of it,
+    as `features.landings.item_histories` gives them."""
 
     vectors: pl.DataFrame
-    """item_id, vector, model_version of one version."""
+    """item_id, vector, model_version of one version: one row per item, or several that differ in
+    `since`; see `features.centred_embeddings.CentredEmbeddings`."""
 
     counts: Cooccurrence | None = None
     """Of everybody's likes; None where `events` hold everybody's, for then they can be counted."""
@@ -27,4 +29,5 @@ class Log:
     def candidates(self) -> pl.Series:
         """Ids that may be recommended: living items that have a vector, with or without image."""
         living = self.items.filter(~pl.col("deleted"))
-        return living.join(self.vectors, on="item_id", how="semi")["item_id"]
+        with_vector = living.join(self.vectors, on="item_id", how="semi", maintain_order="left")
+        return with_vector["item_id"].unique(maintain_order=True)

@@ -12,7 +12,9 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
+from catalog.lake.tables import LANDED_AT, TIME
 from features.histories import HistoryConfig, positive_events
+from features.landings import Landings, settling
 
 RELEVANCE: Mapping[str, int] = {"view": 1, "click": 1, "like": 2, "purchase": 2, "rating": 2}
 """What liking a shown item is worth to the ranker, by how it was said; 0 is not liked. What counts
@@ -21,6 +23,9 @@ as liked, such as a rating from 3.5 on, says `features.histories.positive_events
 PAGE_LASTS = timedelta(hours=1)
 """A page's impressions end so long after its first. One id that goes on is a session's, and what
 is shown later is its next page: dated to the first, it would be ranked by a history of days ago."""
+
+TOLD_WITHIN = timedelta(hours=1)
+"""An event that newer requests landed before is counted as late when they are newer by more."""
 
 MIN_LIKED_SHARE = 0.1
 """Of what was liked, at least so much must be liked on pages, for a ranker to learn from pages."""
@@ -56,6 +61,17 @@ class PageCounts:
     oversized_pages: int
     """Left out: pages of more items than a ranker can take."""
 
+    late_impressions: int = 0
+    """Left out: impressions that landed after the pages of their day had settled."""
+
+    late_answers: int = 0
+    """Left out of relevance: likes that landed after their page's day had settled. They are
+    history from then on."""
+
+    late_events: int = 0
+    """Events that landed after requests that are newer by more than an hour. They are dated to the
+    newest of these, for until then nobody knew of them; less late ones are as well."""
+
     def oddities(self) -> dict[str, int]:
         """Return what was left out or mended, by reason, without reasons that never occurred.
 
@@ -79,10 +95,14 @@ class Pages:
 
     events: pl.DataFrame
     """All events of the log, in order, as features must be told of them: a blank request_id is
-    null, and no event of a page is earlier than it. What answers a page, or was stamped before it
-    by a client's slow clock, is so never part of what was known when the page was made."""
+    null, no event of a page is earlier than it, and none than the requests that were in the lake
+    before it. What answers a page, was stamped before it by a client's slow clock, or came late is
+    so never part of what was known when the page was made."""
 
     counts: PageCounts
+
+    settling: pl.DataFrame
+    """day, settles_at: from when on the pages of a day (UTC) and their answers stay as they are."""
 
     liked_share: float
     """Of the log's liked events, those that answer an impression of these pages; 0 of none."""
@@ -107,18 +127,27 @@ def pages_of(
     first.
 
     Args:
-        events: columns of `catalog.lake.tables.EVENTS`, any order.
+        events: columns of `catalog.lake.tables.EVENTS`, any order; with `landed_at`, where it is
+            known, as `catalog.lake.lake.Lake.scan_landed` gives it.
         max_items: longer pages are left out of `impressions`; None keeps all.
         config: what is liked; the default when None.
     """
     liked_config = config or HistoryConfig()
     events = events.with_columns(request_id=_present(pl.col("request_id")))
-    shown = events.filter((pl.col("action") == "impression") & pl.col("request_id").is_not_null())
+    if LANDED_AT not in events.columns:
+        events = events.with_columns(pl.lit(None, TIME).alias(LANDED_AT))
+    in_pages = (pl.col("action") == "impression") & pl.col("request_id").is_not_null()
+    settles = settling(events.filter(in_pages))
+    landed = events.filter(in_pages)
+    shown = landed.filter(~_is_late(landed, landed["ts"], settles))
     paged = shown.with_columns(page_ts=_page_starts(shown))
     impressions = paged.group_by(*_ID, "item_id", ts="page_ts").agg(pl.col("position").min())
     showing, page = _answered_pages(events, impressions)
-    dated = events.with_columns(ts=pl.max_horizontal("ts", page))
-    liked = positive_events(events.with_columns(page_ts=showing), config=liked_config)
+    known_from = Landings.of(events).known_from(events, "ts")
+    dated = events.with_columns(ts=pl.max_horizontal("ts", page, known_from)).drop(LANDED_AT)
+    is_late = _is_late(events, showing, settles)
+    answered = showing.zip_with(~is_late, pl.Series([None], dtype=showing.dtype))
+    liked = positive_events(events.with_columns(page_ts=answered), config=liked_config)
     kept = impressions if max_items is None else _without_oversized(impressions, max_items)
     rows = _with_relevance(kept, liked)
     on_pages = liked.join(
@@ -128,17 +157,27 @@ def pages_of(
         pages=_num_pages(kept),
         impressions=len(kept),
         liked=int((rows["relevance"] > 0).sum()),
-        impressions_without_request=int((events["action"] == "impression").sum()) - len(shown),
+        impressions_without_request=int((events["action"] == "impression").sum()) - len(landed),
         liked_without_impression=liked["page_ts"].null_count(),
         events_before_page=int((events["ts"] < page).sum()),
         shared_requests=_num_mixed(impressions, ["request_id"], "user_id"),
         lasting_requests=_num_mixed(impressions, list(_ID), "ts"),
         oversized_pages=_num_pages(impressions) - _num_pages(kept),
+        late_impressions=len(landed) - len(shown),
+        late_answers=len(positive_events(events.filter(is_late), config=liked_config)),
+        late_events=int((known_from - events["ts"] > TOLD_WITHIN).sum()),
     )
-    return Pages(rows, dated, counts, len(on_pages) / max(len(liked), 1))
+    return Pages(rows, dated, counts, settles, len(on_pages) / max(len(liked), 1))
 
 
 _ID = ("request_id", "user_id")
+
+
+def _is_late(rows: pl.DataFrame, page_ts: pl.Series, settles: pl.DataFrame) -> pl.Series:
+    """Return whether each row landed after the day of its page had settled; False without one."""
+    days = pl.DataFrame({"day": page_ts.dt.date(), LANDED_AT: rows[LANDED_AT]})
+    found = days.join(settles, on="day", how="left", maintain_order="left")
+    return (found[LANDED_AT] > found["settles_at"]).fill_null(False)
 
 
 def _present(text: pl.Expr) -> pl.Expr:

@@ -47,6 +47,7 @@ CONTEXT_FEATURES = (
         "sum 2^(-age / half life)",
     ),
     Feature("item_age_h", "Float32", "context", "hours since created_at", "ts - created_at"),
+    Feature("item_price", "Float32", "context", "attribute price at the request", "price"),
     Feature("user_events", "UInt32", "context", "events of the user before, of any kind", "count"),
     Feature("user_positives", "UInt32", "context", "positive events of the user before", "count"),
     Feature(

@@ -90,9 +90,11 @@ def build_features(
             position (i32, 0 = shown first; null when unknown).
         events: columns of `catalog.lake.tables.EVENTS`, any order; later ones are not looked at.
             Those of `features.pages.Pages` where impressions are pages: clocks differ.
-        items: item_id, category, created_at; one row per item.
-        embeddings: item_id, vector, model_version; one row per item, one version. Without effect
-            when `centred` is given.
+        items: item_id, category, price, created_at; one row per item, or one for each state of it
+            (`features.landings.item_histories`): then each row is made of what was so at its
+            request.
+        embeddings: item_id, vector, model_version of one version; see `CentredEmbeddings.of`.
+            Without effect when `centred` is given.
         config: the defaults when None.
         centred: as those of an earlier table were, to get comparable features; by the embeddings'
             own mean when None.
@@ -120,13 +122,13 @@ def build_features(
     features = feature_schema(config.match, config.collaborative)
     by_request = numbered(impressions)
     context = context_features(impressions, events, items, config=config.context)
-    with_vector = events.filter(pl.col("item_id").is_in(centred.item_ids.implode()))
     collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
+    compared = histories(requests, centred.with_vector(events), config=longer)
     match = match_features(
-        by_request,
-        past,
+        by_request.with_columns(item_id=centred.names_at(by_request)),
+        _named(past, requests, centred),
         centred,
-        compared=histories(requests, with_vector, config=longer),
+        compared=_named(compared, requests, centred),
         config=config.match,
     )
     given = [*KEY_COLUMNS, *(name for name in GIVEN if name in impressions.columns)]
@@ -136,4 +138,19 @@ def build_features(
         features,
         centred.centring,
         asdict(config),
+    )
+
+
+def _named(past: pl.DataFrame, requests: pl.DataFrame, centred: CentredEmbeddings) -> pl.DataFrame:
+    """Return the histories with the names of the vectors that their items had at the request."""
+    if centred.changes.is_empty():
+        return past
+    flat = past.with_columns(requests["ts"]).explode("items", "ages_h", empty_as_null=False)
+    named = flat.select("request", items=centred.names_at(flat, "items"), ages_h="ages_h")
+    lists = named.group_by("request", maintain_order=True).agg("items", "ages_h")
+    empty = {"items": pl.lit([], pl.List(pl.String)), "ages_h": pl.lit([], pl.List(pl.Float32))}
+    return (
+        past.select("request")
+        .join(lists, on="request", how="left", maintain_order="left")
+        .with_columns(pl.col(name).fill_null(none) for name, none in empty.items())
     )

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -105,6 +106,11 @@ class Settings(BaseSettings):
     lake_options: dict[str, Secret[str]] = {}
     """Storage options of an object store as deltalake names them: keys, endpoint, region. Secret.
     In a variable a JSON object."""
+
+    landings_from: AwareDatetime | None = None
+    """Whatever landed before this moment is one landing to the features, known from when it
+    happened on. Set it when a log of the past was imported in several parts; one import, and what
+    lands from day to day, needs none."""
 
     milvus: str = ""
     """Milvus address, e.g. `http://milvus:19530`; empty: Milvus Lite in `milvus.db` in the home.

@@ -6,6 +6,7 @@ and in what they record beside the rows. Here is what they share.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from catalog.images.fetcher import ImageFetcher
@@ -35,6 +36,9 @@ class Intake:
     decoders: Decoders = JSON
     """Of the values of messages."""
 
+    landed_at: datetime | None = None
+    """From which moment on all that is written is known; None: from that of its own write on."""
+
     def parse(self, table: Table, messages: Sequence[Any], batch: Batch) -> None:
         """Add messages to a batch, as items or dead letters; see `catalog.ingest.message_parsing`.
 
@@ -53,6 +57,10 @@ class Intake:
     ) -> LandingReport:
         """Write a batch, its images loaded first; see `catalog.ingest.writer`."""
         if table is not ITEMS:
-            return write_events(batch, self.lake, transactions=transactions)
+            return write_events(
+                batch, self.lake, transactions=transactions, landed_at=self.landed_at
+            )
         early = LandingReport(images=write_images(batch, self.lake, self.images))
-        return early + write_items(batch, self.lake, transactions=transactions)
+        return early + write_items(
+            batch, self.lake, transactions=transactions, landed_at=self.landed_at
+        )

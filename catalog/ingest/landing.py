@@ -41,13 +41,15 @@ def land(
         image_config: where images may be fetched from, and their limits.
         max_delete_share: of the lake's items, the largest share that a snapshot may delete by
             lacking them, in [0, 1]. Other sources delete by tombstones only.
-        now: the time of the landing; dates failures and the changes of a snapshot.
+        now: the time of the landing; dates failures, the changes of a snapshot, and all that lands:
+            what one landing brings, however long it takes, is known from one moment on.
         progress: told of every batch.
 
     Raises:
         ValueError: a snapshot lacks too many of the lake's items, or holds a record that does not
             name its item. Everything it has was landed, events too; nothing was deleted.
     """
+    now = now or datetime.now(UTC)
     try:
         with ImageFetcher(image_config, base_dir=source.base_dir) as images:
             landed = land_items(
@@ -102,7 +104,7 @@ def land_items(
         items = batch.items()
         if stored is not None:
             items = date_changes(items, stored, now=now)
-        report += write_items(batch, lake, items=items)
+        report += write_items(batch, lake, items=items, landed_at=now)
         if progress:
             progress(batch.consumed)
     if stored is not None and seen is not None:
@@ -132,7 +134,7 @@ def land_events(
     report = LandingReport()
     remaining = iter(records)
     while chunk := list(islice(remaining, batch_rows)):
-        report += write_events(_parsed_events(chunk, now=now), lake)
+        report += write_events(_parsed_events(chunk, now=now), lake, landed_at=now)
         if progress:
             progress(len(chunk))
     return report

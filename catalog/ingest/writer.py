@@ -54,6 +54,7 @@ def write_items(
     items: pl.DataFrame | None = None,
     transactions: Transactions = NO_TRANSACTIONS,
     origin: str = "",
+    landed_at: datetime | None = None,
 ) -> LandingReport:
     """Write a batch of items.
 
@@ -63,6 +64,7 @@ def write_items(
         items: stands in for the items of the batch, e.g. with other times; None takes the batch's.
         transactions: recorded with the items, by one commit; see `catalog.lake.lake.Lake`.
         origin: who sent them, kept with the commit.
+        landed_at: of the landing that the batch is part of; now when None.
     """
     started = perf_counter()
     report = LandingReport(
@@ -70,7 +72,10 @@ def write_items(
         images=lake.insert_new(MEDIA, batch.images()),
         dead_letters=lake.put_dead_letters(batch.dead_letters()),
         items=lake.upsert_items(
-            batch.items() if items is None else items, transactions=transactions, origin=origin
+            batch.items() if items is None else items,
+            transactions=transactions,
+            origin=origin,
+            landed_at=landed_at,
         ),
         rejected=batch.rejected,
     )
@@ -79,13 +84,17 @@ def write_items(
 
 
 def write_events(
-    batch: Batch, lake: Lake, *, transactions: Transactions = NO_TRANSACTIONS
+    batch: Batch,
+    lake: Lake,
+    *,
+    transactions: Transactions = NO_TRANSACTIONS,
+    landed_at: datetime | None = None,
 ) -> LandingReport:
     """Write a batch of events; arguments as for `write_items`."""
     started = perf_counter()
     events = batch.events()
     dead_letters = lake.put_dead_letters(batch.dead_letters())
-    counts = lake.upsert_events(events, transactions=transactions)
+    counts = lake.upsert_events(events, transactions=transactions, landed_at=landed_at)
     written = counts.inserted + counts.updated
     report = LandingReport(
         consumed=batch.consumed,

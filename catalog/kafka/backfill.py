@@ -8,7 +8,7 @@ consumer is in no group. The landing that goes on beside it neither notices nor 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -117,7 +117,8 @@ def backfill(
         for partition, offset in _starts(consumer, held, window).items():
             consumer.seek(partition, offset)
         with ImageFetcher(image_config) as images:
-            intake = Intake(lake=lake, images=images, decoders=decoders)
+            now = datetime.now(UTC)  # one landing, however long it takes
+            intake = Intake(lake=lake, images=images, decoders=decoders, landed_at=now)
             report = _land(
                 _read(consumer, ends, idle_timeout_s=idle_timeout_s),
                 window,

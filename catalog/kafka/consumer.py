@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -89,7 +90,9 @@ def consume(
             stands.
     """
     images = ImageFetcher(image_config)
-    intake = Intake(lake=lake, images=images, decoders=decoders)
+    # What waited is one landing; what is followed is known from its own write on.
+    landed_at = None if follow else datetime.now(UTC)
+    intake = Intake(lake=lake, images=images, decoders=decoders, landed_at=landed_at)
     landing = _Landing(
         config,
         intake,

@@ -7,7 +7,7 @@ alone does not promise (two appends never conflict).
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
@@ -19,9 +19,20 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, PyFileSystem
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from catalog.lake.item_versions import versions_of
 from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
-from catalog.lake.tables import DEAD_LETTERS, EVENT_CORRECTIONS, EVENTS, ITEMS, TABLES, Table
+from catalog.lake.tables import (
+    DEAD_LETTERS,
+    EVENT_CORRECTIONS,
+    EVENTS,
+    ITEM_VERSIONS,
+    ITEMS,
+    LANDED_AT,
+    TABLES,
+    TIME,
+    Table,
+)
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
 from catalog.lake.upsert import Upsert, UpsertCounts, plan_events, plan_upsert
 
@@ -91,6 +102,13 @@ class Lake:
             rewind(delta, as_of)
         return self._scan(delta, table)
 
+    def scan_landed(self, table: Table) -> pl.LazyFrame:
+        """Scan a table that keeps landings, with `landed_at` after its columns.
+
+        Null where an earlier release landed the row.
+        """
+        return self._scan_stored(self._open(table), table)
+
     def scan_files(self, table: Table, files: Sequence[str]) -> pl.LazyFrame:
         """Scan files of a table by their addresses, those that are no longer part of it too.
 
@@ -137,7 +155,8 @@ class Lake:
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
-        self._until_committed(table, lambda delta: self._append(delta, table.empty(), transactions))
+        empty = _landed(table.empty(), table)
+        self._until_committed(table, lambda delta: self._append(delta, empty, transactions))
 
     def upsert_items(
         self,
@@ -145,25 +164,34 @@ class Lake:
         *,
         transactions: Transactions = NO_TRANSACTIONS,
         origin: str = "",
+        landed_at: datetime | None = None,
     ) -> UpsertCounts:
         """Upsert items: the newest record of each is stored. Return what became of them.
 
         The newer `updated_at` wins, so the order and number of deliveries do not matter; ties and
         `created_at` are settled in `catalog.lake.upsert`. A tombstone is stored even for an item
-        never seen, so that an older insert that is still under way stays dead.
+        never seen, so that an older insert that is still under way stays dead. What describes an
+        item is kept of every record in `item_versions`, for those who ask how it was; written
+        first, so that a crash between the two loses nothing.
 
         Args:
             rows: in the columns of `items`; one item may occur many times.
             transactions: see the class.
             origin: who sent them, kept with the commit.
+            landed_at: of the landing that they are part of, with a time zone; now when None.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
+        self.insert_new(ITEM_VERSIONS, versions_of(rows, landed_at or datetime.now(UTC)))
         return self._upsert(ITEMS, rows, plan_upsert, transactions, origin)
 
     def upsert_events(
-        self, rows: pl.DataFrame, *, transactions: Transactions = NO_TRANSACTIONS
+        self,
+        rows: pl.DataFrame,
+        *,
+        transactions: Transactions = NO_TRANSACTIONS,
+        landed_at: datetime | None = None,
     ) -> UpsertCounts:
         """Upsert events: the newest form of each is stored. Return what became of them.
 
@@ -174,6 +202,8 @@ class Lake:
         Args:
             rows: in the columns of `events`; one event may occur many times.
             transactions: see the class.
+            landed_at: see `upsert_items`. An event that comes again keeps its own; one that comes
+                in another form takes the new one.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
@@ -183,7 +213,7 @@ class Lake:
             rows = rows.join(
                 corrected, on=corrected.columns, how="anti", nulls_equal=True, maintain_order="left"
             )
-        return self._upsert(EVENTS, rows, plan_events, transactions)
+        return self._upsert(EVENTS, rows, plan_events, transactions, landed_at=landed_at)
 
     def insert_new(self, table: Table, rows: pl.DataFrame) -> int:
         """Insert the rows whose key is not stored yet; return how many.
@@ -201,7 +231,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> int:
             stored = self._stored(delta, table, rows, columns=table.key)
             new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            self._append(delta, new, NO_TRANSACTIONS)
+            self._append(delta, _landed(new, table), NO_TRANSACTIONS)
             return new.height
 
         return self._until_committed(table, attempt)
@@ -261,6 +291,8 @@ class Lake:
     def replace(self, table: Table, rows: pl.DataFrame) -> None:
         """Put rows in place of all that have their keys, in commits of 500 keys.
 
+        They landed when those did.
+
         Args:
             table: of `catalog.lake.tables`.
             rows: in the table's columns, each key once.
@@ -269,7 +301,7 @@ class Lake:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         for part in rows.iter_slices(REPLACED_ROWS):
-            self._until_committed(table, partial(replace_keys, rows=part, key=table.key))
+            self._until_committed(table, partial(self._replace, table=table, rows=part))
 
     def rewrite(self, table: Table, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
         """Write what `change` makes of a small table's rows, by one commit; return what it wrote.
@@ -291,6 +323,13 @@ class Lake:
             return rows
 
         return self._until_committed(table, attempt)
+
+    def _replace(self, delta: DeltaTable, *, table: Table, rows: pl.DataFrame) -> None:
+        if table.keeps_landings:
+            stored = self._scan_stored(delta, table).select(*table.key, LANDED_AT)
+            first = stored.group_by(table.key).agg(pl.col(LANDED_AT).min())
+            rows = rows.join(first.collect(), on=table.key, how="left", maintain_order="left")
+        replace_keys(delta, rows, key=table.key)
 
     def _uri_of(self, table: Table) -> str:
         return f"{self.uri}/{table.name}"
@@ -316,7 +355,7 @@ class Lake:
         try:
             return DeltaTable.create(
                 self._uri_of(table),
-                schema=table.empty().to_arrow().schema,
+                schema=pl.DataFrame(schema=table.stored_schema).to_arrow().schema,
                 storage_options=self._storage_options,
                 configuration=history_properties(HISTORY_HOURS),
             )
@@ -326,17 +365,23 @@ class Lake:
     def _with_all_columns(self, delta: DeltaTable, table: Table) -> DeltaTable:
         if not (missing := _missing_columns(delta, table)):
             return delta
-        fields = Schema.from_arrow(table.empty().select(missing).to_arrow().schema).fields
+        columns = pl.DataFrame(schema=table.stored_schema).select(missing)
+        fields = Schema.from_arrow(columns.to_arrow().schema).fields
         delta.alter.add_columns(fields)  # done twice, by two writers, it changes nothing
         logger.info("table=%s added columns=%s", table.name, ",".join(missing))
         return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
 
     def _scan(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
+        stored = self._scan_stored(delta, table)
+        return stored.drop(LANDED_AT) if table.keeps_landings else stored
+
+    def _scan_stored(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
+        schema = table.stored_schema
         if delta is None:
-            return table.empty().lazy()
+            return pl.LazyFrame(schema=schema)
         stored = pl.scan_delta(delta, storage_options=self._storage_options)
         missing = _missing_columns(delta, table)
-        return stored.with_columns(pl.lit(None, table.schema[name]).alias(name) for name in missing)
+        return stored.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
 
     def _upsert(
         self,
@@ -345,6 +390,7 @@ class Lake:
         plan: Callable[[pl.DataFrame, pl.DataFrame], Upsert],
         transactions: Transactions,
         origin: str = "",
+        landed_at: datetime | None = None,
     ) -> UpsertCounts:
         if rows.is_empty() and not transactions:
             return UpsertCounts()
@@ -354,10 +400,11 @@ class Lake:
             if transactions and not ahead:
                 return UpsertCounts()
             upsert = plan(rows, self._stored_rows(delta, table, rows))
+            written = _landed(upsert.rows, table, landed_at)
             if upsert.replaces:
-                self._merge(delta, table, upsert.rows, ahead, origin)
+                self._merge(delta, table, written, ahead, origin)
             else:
-                self._append(delta, upsert.rows, ahead, origin)
+                self._append(delta, written, ahead, origin)
             return upsert.counts
 
         return self._until_committed(table, attempt)
@@ -421,9 +468,16 @@ class Lake:
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
 
+def _landed(rows: pl.DataFrame, table: Table, at: datetime | None = None) -> pl.DataFrame:
+    """Note on the rows of a table that keeps it when they landed: now when None."""
+    if not table.keeps_landings:
+        return rows
+    return rows.with_columns(pl.lit(at or datetime.now(UTC), TIME).alias(LANDED_AT))
+
+
 def _missing_columns(delta: DeltaTable, table: Table) -> list[str]:
     stored = {field.name for field in delta.schema().fields}
-    return [name for name in table.schema.names() if name not in stored]
+    return [name for name in table.stored_schema.names() if name not in stored]
 
 
 def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:

@@ -10,6 +10,9 @@ import polars as pl
 
 TIME = pl.Datetime("us", "UTC")
 
+LANDED_AT = "landed_at"
+"""When a row was first known to the lake: of all that one landing brings, the same moment."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
@@ -27,10 +30,22 @@ class Table:
     former_name: str | None = None
     """What an earlier release called its folder; see `catalog.lake.migration`."""
 
+    keeps_landings: bool = False
+    """Whether the lake notes beside each row when it landed: `LANDED_AT`, which no sender says and
+    only `catalog.lake.lake.Lake.scan_landed` shows."""
+
     @property
     def schema(self) -> pl.Schema:
         """Return the columns as Polars takes them."""
         return pl.Schema(self.columns)
+
+    @property
+    def stored_schema(self) -> pl.Schema:
+        """Return the columns of its files: `schema`, and `LANDED_AT` where that is kept."""
+        columns = dict(self.columns)
+        if self.keeps_landings:
+            columns[LANDED_AT] = TIME
+        return pl.Schema(columns)
 
     def empty(self) -> pl.DataFrame:
         """Return a frame with this table's columns and no rows."""
@@ -57,9 +72,24 @@ ITEMS = Table(
     },
 )
 
+ITEM_VERSIONS = Table(
+    name="item_versions",
+    key=("item_id", "updated_at", "content_hash"),
+    columns={
+        "item_id": pl.String,
+        "updated_at": TIME,  # the record's own, as in `items`
+        "content_hash": pl.String,
+        "category": pl.String,
+        "price": pl.Float64,  # the attribute of that name; null when it is none or no number
+        "created_at": TIME,
+        "landed_at": TIME,  # when the lake first had this record
+    },
+)
+
 EVENTS = Table(
     name="events",
     key=("event_id",),
+    keeps_landings=True,
     columns={
         "event_id": pl.String,
         "request_id": pl.String,  # joins one page's impressions and clicks; nullable
@@ -173,6 +203,7 @@ TABLES = {
     table.name: table
     for table in (
         ITEMS,
+        ITEM_VERSIONS,
         EVENTS,
         EVENT_CORRECTIONS,
         MEDIA,

@@ -6,9 +6,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from catalog.lake.tables import EVENTS, ITEMS
+import polars as pl
+
+from catalog.lake.item_versions import DESCRIBED
+from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, LANDED_AT, TIME
 from evaluation.time_split import TimeSplit
 from features.export import data_hash, read_export, read_manifest
+from features.landings import Landings, item_histories
 from features.log import Log
 from features.table import FeatureTable
 from ponder.finetuning.promotion import Check
@@ -20,7 +24,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
-from ponder.wiring.vectors import known_vectors
+from ponder.wiring.vectors import vectors_over_time
 from ranker.config import RankerConfig
 from ranker.experiment import VARIANTS, ExperimentReport, Variant, run_experiment, with_alarms
 from ranker.leaks import Alarm, clock_alarm, shifted, too_good
@@ -202,11 +206,23 @@ def promote_ranker(
     return PromotedRanker(before=rankers.promote(name), champion=name)
 
 
-def read_log(settings: Settings) -> Log:
-    """Return what a ranker of the deployment may learn from."""
+def read_log(settings: Settings, version: str | None = None) -> Log:
+    """Return what a ranker may learn from: as it was known when, vectors of one version.
+
+    Args:
+        settings: the deployment.
+        version: model version of the vectors; the configured one when None.
+    """
     lake = open_lake(settings)
-    vectors = known_vectors(lake, configured_version(settings))
-    return Log(lake.read(EVENTS), lake.read(ITEMS), vectors)
+    events = lake.scan_landed(EVENTS).collect()
+    versions = lake.read(ITEM_VERSIONS)
+    if settings.landings_from is not None:
+        together = pl.max_horizontal(LANDED_AT, pl.lit(settings.landings_from, TIME))
+        landed = pl.when(pl.col(LANDED_AT).is_not_null()).then(together)
+        events, versions = events.with_columns(landed), versions.with_columns(landed)
+    items = item_histories(versions, lake.read(ITEMS, DESCRIBED), Landings.of(events))
+    vectors = vectors_over_time(lake, version or configured_version(settings), items)
+    return Log(events, items, vectors)
 
 
 def evaluate_rankers(

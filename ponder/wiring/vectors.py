@@ -9,7 +9,8 @@ from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, living_keys
 from catalog.lake.living_parts import LivingPart, living_parts
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, TIME
+from features.landings import BEGINNING
 
 if TYPE_CHECKING:
     from recall.vector_search import VectorSearch
@@ -126,3 +127,38 @@ def known_vectors(
         .select("item_id", "vector", "model_version")
         .collect()
     )
+
+
+def vectors_over_time(lake: Lake, version: str, histories: pl.DataFrame) -> pl.DataFrame:
+    """Return the vectors of the version that each item had, and since when.
+
+    A content that the version has not embedded leaves the vector of the one before. An item of
+    which it has embedded no content that is known of, such as one that landed in an earlier
+    release, has the vector of `known_vectors` all along.
+
+    Args:
+        lake: its tables.
+        version: model version.
+        histories: of all items, as of `features.landings.item_histories`.
+
+    Returns:
+        item_id, vector, model_version, and `since` if an item has several.
+    """
+    states = histories.select(*KEYS, "since").filter(
+        (pl.col("content_hash") != pl.col("content_hash").shift().over("item_id")).fill_null(True)
+    )
+    embedded = embeddings_of(lake, version).select(KEYS).collect()
+    states = states.join(embedded, on=KEYS, how="semi", maintain_order="left")
+    several = states.filter(pl.len().over("item_id") > 1)
+    if several.is_empty():
+        return known_vectors(lake, version)
+    is_first = pl.int_range(pl.len()).over("item_id") == 0
+    several = several.with_columns(since=pl.when(is_first).then(BEGINNING).otherwise("since"))
+    changed = embeddings_of(lake, version).select(*KEYS, "vector", "model_version")
+    dated = several.lazy().join(changed, on=KEYS).collect()
+    others = known_vectors(lake, version).join(several, on="item_id", how="anti")
+    columns = ["item_id", "vector", "model_version", "since"]
+    since = pl.lit(BEGINNING, TIME).alias("since")
+    return pl.concat(
+        [others.with_columns(since).select(columns), dated.cast({"since": TIME}).select(columns)]
+    ).sort("item_id", "since")

@@ -66,6 +66,7 @@ def test_hand_counted_row():
         "item_rate": pytest.approx((1 + 1) / (2 + 10)),
         "item_popularity": pytest.approx(2 ** (-1.9 / 24)),
         "item_age_h": 12.0,
+        "item_price": None,  # the catalogue tells none
         "user_events": 4,
         "user_positives": 3,
         "user_category_share": pytest.approx(2 / 3),

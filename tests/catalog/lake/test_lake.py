@@ -7,11 +7,19 @@ from time import sleep
 import msgspec
 import polars as pl
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from polars.testing import assert_frame_equal
 
 from catalog.ingest.rows import event_frame, item_frame
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TABLES
+from catalog.lake.tables import (
+    DEAD_LETTERS,
+    EMBEDDINGS,
+    EVENTS,
+    ITEM_VERSIONS,
+    ITEMS,
+    MEDIA,
+    TABLES,
+)
 from catalog.lake.upsert import UpsertCounts
 from catalog.records import Event, Item
 
@@ -232,3 +240,45 @@ def test_a_table_of_an_older_release_gets_its_new_columns_with_the_first_write(l
     lake.put_dead_letters(letter(0, b"x", reason="worse"))  # by a merge
     stored = lake.read(DEAD_LETTERS, ["offset", "reason", "timestamp"]).sort("offset")
     assert stored.rows() == [(0, "worse", None), (1, "bad", START)]
+
+
+def landings(lake):
+    return dict(lake.scan_landed(EVENTS).select("event_id", "landed_at").collect().rows())
+
+
+def test_an_event_keeps_when_it_landed_first_and_another_form_of_it_lands_anew(lake):
+    first, second = START + timedelta(days=1), START + timedelta(days=2)
+    lake.upsert_events(event_frame([EVENT]), landed_at=first)
+    lake.upsert_events(event_frame([EVENT]), landed_at=second)
+    assert landings(lake) == {"e": first}
+    corrected = lake.read(EVENTS).with_columns(value=pl.lit(3.0))
+    lake.replace(EVENTS, corrected)  # a correction is no landing
+    assert landings(lake) == {"e": first}
+    later = msgspec.structs.replace(EVENT, ts=START + timedelta(hours=1))
+    lake.upsert_events(event_frame([later]), landed_at=second)
+    assert landings(lake) == {"e": second}
+
+
+def test_events_of_an_older_lake_have_no_landing(lake):
+    old = DeltaTable.create(f"{lake.uri}/events", schema=EVENTS.empty().to_arrow().schema)
+    write_deltalake(old, event_frame([EVENT]), mode="append")
+    assert landings(lake) == {"e": None}
+    later = msgspec.structs.replace(EVENT, event_id="f")
+    lake.upsert_events(event_frame([later]), landed_at=START)
+    assert landings(lake) == {"e": None, "f": START}
+    assert lake.read(EVENTS).schema == EVENTS.schema
+
+
+def test_every_record_of_an_item_is_kept_as_it_described_it(lake):
+    def described(hour, category, price):
+        updated_at = START + timedelta(hours=hour)
+        item = {"item_id": "a", "updated_at": updated_at, "category": category}
+        return Item(**item, attributes={"price": price} if price else {})
+
+    sent = [described(1, "x", 5), described(3, "y", None), described(2, "x", "free")]
+    for record in [*sent, sent[0]]:
+        lake.upsert_items(item_frame([record], [None]), landed_at=START)
+    gone = Item(item_id="a", updated_at=START + timedelta(hours=4), deleted=True)
+    lake.upsert_items(item_frame([gone], [None]))
+    rows = lake.read(ITEM_VERSIONS).sort("updated_at").select("category", "price", "landed_at")
+    assert rows.rows() == [("x", 5.0, START), ("x", None, START), ("y", None, START)]

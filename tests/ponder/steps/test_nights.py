@@ -297,6 +297,7 @@ def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, ni
         "shared_requests": 1,
         "impressions_without_request": 1,
         "events_before_page": 1,
+        "late_events": 3,  # they landed after the whole log
     }
     assert "shared_requests=1" in " ".join(caplog.text.split())
     keys = ["request_id", "user_id", "item_id", "ts"]

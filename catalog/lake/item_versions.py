@@ -1,0 +1,41 @@
+"""What describes an item, as every record of it said: for who asks how it was at a moment.
+
+`items` holds the newest record alone, and of a deleted item nothing but a tombstone; yet what was
+shown to a user last week was shown in its category of last week, at the price of then. No words are
+kept here: those of a deleted item are gone.
+"""
+
+from datetime import datetime
+
+import polars as pl
+
+from catalog.lake.tables import ITEM_VERSIONS, TIME
+
+DESCRIBED = (
+    *("item_id", "updated_at", "content_hash", "category", "attributes", "created_at"),
+    "deleted",
+)
+"""Columns of `items` that `versions_of` reads."""
+
+
+def versions_of(items: pl.DataFrame, landed_at: datetime) -> pl.DataFrame:
+    """Return the rows of `item_versions` that records of items make; tombstones describe nothing.
+
+    Args:
+        items: `DESCRIBED`, of `items`; one item may occur many times.
+        landed_at: with a time zone.
+    """
+    price = pl.col("attributes").str.json_path_match("$.price").cast(pl.Float64, strict=False)
+    return (
+        items.filter(~pl.col("deleted"))
+        .select(
+            "item_id",
+            "updated_at",
+            "content_hash",
+            "category",
+            price=pl.when(price.is_finite()).then(price),
+            created_at="created_at",
+            landed_at=pl.lit(landed_at, TIME),
+        )
+        .select(ITEM_VERSIONS.schema.names())
+    )
