@@ -117,13 +117,13 @@ class Retrieval:
             ranked = self._index.search(
                 seed.vector_D[None], version, limit=options.top_k, filter=filter
             )
-        return ranked.select(
-            "item_id",
-            "recall_score",
-            "recall_rank",
-            channels=pl.lit([seed.channel], pl.List(pl.String)),
-            fused_score=pl.lit(None, pl.Float64),
-            interest=pl.lit(seed.interest, pl.String),
+        constant = {"channels": [seed.channel], "fused_score": None, "interest": seed.interest}
+        return pl.DataFrame(
+            [ranked["item_id"], ranked["recall_score"], ranked["recall_rank"]]
+            + [
+                pl.Series(name, [value], CANDIDATES[name]).new_from_index(0, len(ranked))
+                for name, value in constant.items()
+            ]
         )
 
     def _merged(

@@ -7,6 +7,7 @@ on what it was computed beside nor on how the work was cut.
 Shape legend: Q = queries, N = rows of all blocks, C = rows of a chunk, D = embedding dimension.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -23,6 +24,7 @@ from recall.vector_search import KEYS, RANKED
 CHUNK_SCORES = 2**18  # scores of a chunk, Q x C: 1 MB, which a core keeps at hand
 MIN_CHUNK, MAX_CHUNK = 4_096, 65_536
 FEW = 0.1  # of the rows: so few are gathered instead of masked
+FEW_IDS = 16  # so few are looked up one by one: polars hands each of its calls to other threads
 MARGIN = 4e-6  # what rounding to 6 decimals and float32 sums may move a score, together
 
 
@@ -63,7 +65,7 @@ class Snapshot:
         """Return the unit vectors of those items that are there and match."""
         rows = self._rows_of(item_ids)
         rows = rows[self._allowed_N(filter)[rows]]
-        return dict(zip(self._ids.gather(rows).to_list(), self._gathered(rows), strict=True))
+        return dict(zip(self._ids[rows].to_list(), self._gathered(rows), strict=True))
 
     def search(self, query_vectors_QD: np.ndarray, *, limit: int, filter: Filter) -> pl.DataFrame:
         """Return the best items of each query; see `recall.vector_search.VectorSearch`."""
@@ -116,7 +118,7 @@ class Snapshot:
         return pl.DataFrame(
             {
                 "query_index": np.repeat(np.arange(len(rows), dtype=np.uint32), lengths),
-                "item_id": self._ids.gather(np.concatenate(rows)),
+                "item_id": self._ids[np.concatenate(rows)],
                 "recall_score": np.concatenate(scores).astype(np.float32),
                 "recall_rank": np.concatenate(
                     [np.arange(1, length + 1, dtype=np.uint32) for length in lengths]
@@ -153,13 +155,18 @@ class Snapshot:
 
     def _rows_of(self, item_ids: Sequence[str]) -> np.ndarray:
         """Return the rows of those items that are there, each once."""
-        wanted = pl.Series(item_ids, dtype=pl.String).unique(maintain_order=True)
-        if not len(self) or not len(wanted):
+        wanted = list(dict.fromkeys(item_ids))
+        if not len(self) or not wanted:
             return np.empty(0, dtype=np.int64)
-        places = self._sorted_ids.search_sorted(wanted, side="left").to_numpy()
-        places = np.minimum(places, len(self) - 1)
-        is_there = (self._sorted_ids.gather(places) == wanted).to_numpy()
-        return self._sorted_rows[places[is_there]]
+        places = np.minimum(self._places(wanted), len(self) - 1)
+        is_there = self._sorted_ids[places] == pl.Series(wanted, dtype=pl.String)
+        return self._sorted_rows[places[is_there.to_numpy()]]
+
+    def _places(self, wanted: list[str]) -> np.ndarray:
+        """Return where each id stands, or would stand, among the living ones in order."""
+        if len(wanted) <= FEW_IDS:
+            return np.array([bisect_left(self._sorted_ids, item_id) for item_id in wanted])
+        return self._sorted_ids.search_sorted(pl.Series(wanted), side="left").to_numpy()
 
 
 class _Tops:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from embedder.content import Action
 from serving.error_form import ErrorDetail
@@ -55,6 +55,10 @@ class Candidate(BaseModel):
 
     image_uri: str | None = None
     """With `details`: where its image came from; untrusted, `media:...` when it came inline."""
+
+
+_CANDIDATES = TypeAdapter(list[Candidate])
+"""Makes a list of them at once, several times as fast as one by one."""
 
 
 class InterestReply(BaseModel):
@@ -160,11 +164,18 @@ class RecallReply(BaseModel):
 def _candidates(
     found: "Candidates", *, explain: bool, details: "Mapping[str, ItemDetails] | None"
 ) -> list[Candidate]:
-    columns = ("item_id", "recall_score", "recall_rank", "fused_score")
-    rows = found.frame.select(*columns, "channels", "interest").iter_rows()
-    candidates = []
+    names = ("item_id", "recall_score", "recall_rank", "fused_score", "channels", "interest")
+    rows = zip(*(found.frame[name].to_list() for name in names), strict=True)
+    candidates: list[dict[str, object]] = []
     for item_id, score, rank, fused, channels, interest in rows:
-        told = {"channels": channels, "interest": interest} if explain else {}
+        told: dict[str, object] = {
+            "item_id": item_id,
+            "score": None if score is None else round(score, SCORE_DECIMALS),
+            "rank": rank,
+            "fused_score": fused,
+        }
+        if explain:
+            told |= {"channels": channels, "interest": interest}
         if details is not None and (item := details.get(item_id)) is not None:
             told |= {
                 "title": item.title,
@@ -172,17 +183,8 @@ def _candidates(
                 "image": None if item.image_hash is None else f"/v1/images/{item.image_hash}",
                 "image_uri": item.image_uri,
             }
-        # The values are ours, and a thousand of them are checked in as many milliseconds.
-        candidates.append(
-            Candidate.model_construct(
-                item_id=item_id,
-                score=None if score is None else round(score, SCORE_DECIMALS),
-                rank=rank,
-                fused_score=fused,
-                **told,
-            )
-        )
-    return candidates
+        candidates.append(told)
+    return _CANDIDATES.validate_python(candidates)
 
 
 class BatchAnswer(BaseModel):
