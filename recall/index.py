@@ -332,17 +332,22 @@ class ItemIndex(Versions):
         self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str
     ) -> list[Scores]:
         best: list[Scores] = [[] for _ in query_vectors_QD]
-        norm_Q1 = np.linalg.norm(query_vectors_QD, axis=1, keepdims=True)
-        query_DQ = (query_vectors_QD / norm_Q1).T
+        query_QD = _unit(query_vectors_QD)
         columns = ("item_id", "vector")
         pages = self._pages(version, expression=expression, columns=columns, is_strong=False)
         for page in pages:
-            page_ND = np.asarray([row["vector"] for row in page], dtype=np.float32)
-            score_QN = (page_ND @ query_DQ / np.linalg.norm(page_ND, axis=1, keepdims=True)).T
-            for q, score_N in enumerate(score_QN):
+            page_ND = _unit(np.asarray([row["vector"] for row in page], dtype=np.float32))
+            for q, query_D in enumerate(query_QD):
+                # A row's sum is its own: a product of matrices might add as N and Q tell it to.
+                score_N = np.einsum("nd,d->n", page_ND, query_D)
                 best[q] += [(r["item_id"], float(s)) for r, s in zip(page, score_N, strict=True)]
                 best[q] = heapq.nsmallest(limit, best[q], key=_best_first)
         return best
+
+
+def _unit(vectors_ND: np.ndarray) -> np.ndarray:
+    wide_ND = vectors_ND.astype(np.float64)
+    return wide_ND / np.linalg.norm(wide_ND, axis=1, keepdims=True)
 
 
 def _best_first(scored: tuple[str, float]) -> tuple[float, str]:
