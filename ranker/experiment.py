@@ -149,7 +149,7 @@ def run_experiment(
         overall=overall,
         slices=_slices(test_table.frame, scores, **draws),
         calibration=_calibrations(sides, variants, rankers, scores, **draws),
-        importances=_importances(rankers[last_name]),
+        importances=mean_importances(rankers[last_name]),
         contributions=_contributions(rankers[last_name][0], test_table),
         curves={
             name: learning_curve(rankers[name][0], *sides[variant.space])
@@ -243,7 +243,8 @@ def _alarms(
     return alarms, Controls(shuffled_gain=gain, shifted_features=None)
 
 
-def _importances(rankers: Sequence[Ranker]) -> dict[str, float]:
+def mean_importances(rankers: Sequence[Ranker]) -> dict[str, float]:
+    """Return each feature's share of the gain, mean of the rankers; largest first, ties by name."""
     shares = [ranker.importances() for ranker in rankers]
     means = {name: float(np.mean([one[name] for one in shares])) for name in shares[0]}
     return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -20,7 +20,7 @@ from evaluation.bootstrap import Interval
 from features.centred_embeddings import CentredEmbeddings
 from features.log import Log
 from features.requests import numbered
-from features.table import KEY_COLUMNS, FeatureTable, build_features
+from features.table import KEY_COLUMNS, FeatureConfig, FeatureTable, build_features
 
 MAX_ALONE = 0.9
 """AUC inside requests that no honest feature reaches alone: 0.6 is much in a shop. What leaks less
@@ -139,8 +139,13 @@ def with_features_of_others(
 
 
 def shuffled_alarm(gain: Interval, names: Sequence[str]) -> list[Alarm]:
-    """Return an alarm when a gain stays with the features of other requests."""
-    if not gain.low > 0:
+    """Return an alarm when a gain stays with the features of other requests.
+
+    The gain less three standard errors counts, as of one feature: an interval of 95 % that excludes
+    zero would come up every fortieth night by chance.
+    """
+    standard_error = (gain.high - gain.low) / (2 * 1.96)
+    if not gain.mean - 3 * standard_error > 0:
         return []
     says = (
         f"with the features of other requests {gain.mean:+.3f} GAUC stay "
@@ -149,13 +154,21 @@ def shuffled_alarm(gain: Interval, names: Sequence[str]) -> list[Alarm]:
     return [Alarm(kind="order", features=list(names), says=says)]
 
 
-def clock_alarm(log: Log, table: FeatureTable, *, num_requests: int, seed: int) -> list[Alarm]:
+def clock_alarm(
+    log: Log,
+    table: FeatureTable,
+    *,
+    num_requests: int,
+    config: FeatureConfig | None = None,
+    seed: int,
+) -> list[Alarm]:
     """Make some requests' features again, from what came before each, and compare.
 
     Args:
         log: what the table was made from; of pages, with their events.
         table: of the export.
         num_requests: to make again.
+        config: of the table; the defaults when None.
         seed: of which.
     """
     exported = _sample(table, num_requests, seed)
@@ -164,7 +177,7 @@ def clock_alarm(log: Log, table: FeatureTable, *, num_requests: int, seed: int) 
     parts = []
     for (ts,), asked in exported.select(keys).group_by("ts", maintain_order=True):
         before = log.events.filter(pl.col("ts") < ts)
-        made = build_features(asked, before, log.items, log.vectors, centred=centred)
+        made = build_features(asked, before, log.items, log.vectors, config=config, centred=centred)
         parts.append(made.frame)
     again = exported.select(keys).join(
         pl.concat(parts), on=keys, how="left", maintain_order="left", nulls_equal=True

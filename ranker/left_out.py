@@ -1,146 +1,254 @@
 """Rankers with and without match features on each user's left-out last item.
 
 The test of logs without pages: the item is to be found among everything that its user has not
-seen (`evaluation.leave_last_out`).
+seen, by two stages. Stage one gives some hundreds of candidates (`ranker.stage_one`), the ranker
+puts them in order; an item that stage one loses is not found.
 
-Shape legend: U = users, N = rows.
+Shape legend: U = users, N = rows, S = seeds.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
 
 from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
-from evaluation.leave_last_out import held_out_requests, leave_last_out
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
-from features.centred_embeddings import CentredEmbeddings, Centring
-from features.cooccurrence import cooccurrence
-from features.log import Log
-from features.table import FeatureTable, build_features
+from features.cooccurrence import days_of
+from features.table import FeatureTable
 from ranker.config import RankerConfig
-from ranker.experiment import VARIANTS
+from ranker.experiment import VARIANTS, Variant, mean_importances
+from ranker.floors import floor_ranks
+from ranker.leaks import Alarm, clock_alarm, too_good
 from ranker.model import Ranker
+from ranker.rating_log import Known, RatingLog, Requests
 from ranker.training import train
 
 METRICS = ("hit@10", "ndcg@10")
-USERS_AT_ONCE = 40  # each of them is scored on the whole catalogue
+
+REPLAYED_REQUESTS = 3
+"""Whose features are made again without what came later; everybody's likes are counted for each."""
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """How rankings find the left-out items of some users. Intervals draw users."""
+
+    num_users: int
+
+    in_stage_one: Interval
+    """Share of the users whose item stage one gave: no ranker can find more of them."""
+
+    metrics: dict[str, dict[str, Interval]]
+    """Floor or variant -> metric -> mean over the users."""
+
+    differences: dict[str, dict[str, Interval]]
+    """The variants minus the first of them, user by user; the first is not in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOutReport:
-    """How the variants rank the left-out items. Intervals draw users."""
+    """How floors and variants rank the left-out items, all under one rule."""
 
     protocol: Literal["leave_last_out"] = "leave_last_out"
+
+    known: Known
+    """`as_of`: nothing later than the request. `all`: everybody's likes, but the answers."""
+
+    min_rating: float
+    """Ratings from this on are liked."""
+
     model_version: str
     schema_hash: str
     num_users: int
+
     num_candidates: int
+    """Items that may be recommended."""
+
+    num_recalled: float
+    """Of them, that stage one gives for a request, on average."""
+
     num_train_rows: int
     num_train_requests: int
+    num_seeds: int
 
     num_trees: dict[str, int]
-    """Variant -> trees of all members."""
+    """Variant -> trees of all members of one seed."""
 
     metrics: dict[str, dict[str, Interval]]
-    """Variant -> metric -> mean over the users."""
+    """Floor or variant -> metric -> mean over all users. Floors rank the whole catalogue."""
 
     differences: dict[str, dict[str, Interval]]
-    """The same minus the first variant, user by user; the first is not in it."""
+    """The variants minus the first of them, user by user; the first is not in it."""
+
+    found: dict[str, Found]
+    """The same of all users, and by how many users were known to like the item."""
 
     importances: dict[str, float]
-    """Share of the gain by feature, in the last variant."""
+    """Share of the gain by feature, in the last variant, mean of the seeds."""
+
+    alarms: list[Alarm]
+    """What is too good to be true; empty when nothing is."""
 
 
 def evaluate_left_out(
-    log: Log,
+    rated: RatingLog,
     table: FeatureTable,
     *,
+    variants: Mapping[str, Variant] = VARIANTS,
     config: RankerConfig | None = None,
+    num_seeds: int = 1,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> LeftOutReport:
     """Train each variant and measure where it ranks every user's left-out item.
 
     Args:
-        log: what the table was made from.
-        table: of the training requests, as of `ranker.training_table.training_table`.
+        rated: the log, under its rules.
+        table: of its training requests.
+        variants: what each ranker is given, the baseline first.
         config: of every variant; the defaults when None.
+        num_seeds: rankers of each variant, S; a user's metrics are their means.
         seed: of the intervals.
-        progress: told how many more users were ranked for.
+        progress: told how many more rankers were trained.
     """
-    rankers = {
-        name: train(table, feature_groups=variant.groups, config=config)
-        for name, variant in VARIANTS.items()
+    rankers: dict[str, list[Ranker]] = {name: [] for name in variants}
+    config = config or RankerConfig()
+    for name, variant in variants.items():
+        for number in range(num_seeds):
+            seeded = replace(config, seed=config.seed + 100 * config.num_members * number)
+            rankers[name].append(train(table, feature_groups=variant.groups, config=seeded))
+            progress(1)
+    asked = rated.test()
+    by_seed = held_out_ranks(
+        rated,
+        asked,
+        {(name, n): one for name, made in rankers.items() for n, one in enumerate(made)},
+    )
+    values = {
+        name: measure(Rankings.of_places(r), METRICS) for name, r in floor_ranks(rated).items()
     }
-    ranks = held_out_ranks(log, table.centring, rankers, progress)
-    values = {name: measure(Rankings.of_places(rank_U), METRICS) for name, rank_U in ranks.items()}
-    baseline, *others = values
-    last = list(rankers.values())[-1]
+    for name in variants:
+        of_seeds = [
+            measure(Rankings.of_places(by_seed[name, n]), METRICS) for n in range(num_seeds)
+        ]
+        values[name] = {m: np.mean([one[m] for one in of_seeds], axis=0) for m in METRICS}
+    recalled_U = np.isfinite(by_seed[next(iter(by_seed))])
+    names = tuple(variants)
+    found = {
+        label: _found(values, names, recalled_U, is_here_U, seed)
+        for label, is_here_U in _slices(rated, asked).items()
+        if is_here_U.any()
+    }
+    last = rankers[names[-1]]
     return LeftOutReport(
+        known=rated.rules.known,
+        min_rating=rated.rules.min_rating,
         model_version=table.model_version,
         schema_hash=table.schema_hash,
-        num_users=len(ranks[baseline]),
-        num_candidates=len(log.candidates),
+        num_users=len(asked.asked),
+        num_candidates=rated.candidates.n_unique(),
+        num_recalled=asked.num_candidates,
         num_train_rows=len(table.frame),
         num_train_requests=table.num_requests,
-        num_trees={name: ranker.num_trees for name, ranker in rankers.items()},
-        metrics={
-            name: {m: bootstrap_mean(scores[m], seed=seed) for m in METRICS}
-            for name, scores in values.items()
-        },
-        differences={
-            name: {
-                m: bootstrap_difference(values[name][m], values[baseline][m], seed=seed)
-                for m in METRICS
-            }
-            for name in others
-        },
-        importances=last.importances(),
+        num_seeds=num_seeds,
+        num_trees={name: made[0].num_trees for name, made in rankers.items()},
+        metrics=found["all"].metrics,
+        differences=found["all"].differences,
+        found=found,
+        importances=mean_importances(last),
+        alarms=too_good(table) + _clock_alarm(rated, table, seed),
+    )
+
+
+def _clock_alarm(rated: RatingLog, table: FeatureTable, seed: int) -> list[Alarm]:
+    """Look for what came later, where nothing later may be known."""
+    if rated.rules.known == "all":
+        return []
+    known = replace(rated.log, events=rated.events)
+    return clock_alarm(
+        known, table, num_requests=REPLAYED_REQUESTS, config=rated.features, seed=seed
     )
 
 
 def held_out_ranks(
-    log: Log,
-    centring: Centring,
-    rankers: Mapping[str, Ranker],
-    progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, np.ndarray]:
+    rated: RatingLog, asked: Requests, rankers: Mapping[Name, Ranker]
+) -> dict[Name, np.ndarray]:
     """Rank every user's held-out item by each ranker, from 1; ties go to the smaller id.
 
     Args:
-        log: whose last liked items are held out.
-        centring: of all these rankers.
+        rated: the log whose items are held out.
+        asked: its test.
         rankers: by name.
-        progress: told how many more users were ranked for.
 
     Returns:
-        By name of the ranker [U] ranks, in order of user ids.
+        By name [U] float64 ranks, in order of user ids; infinity where stage one lost the item.
     """
-    train_events, held_out = leave_last_out(log.events, candidate_items=log.candidates)
-    centred = CentredEmbeddings.of(log.vectors, centring)
-    counts = cooccurrence(train_events)
-    ranks: dict[str, list[np.ndarray]] = {name: [] for name in rankers}
-    for start in range(0, len(held_out), USERS_AT_ONCE):
-        users = held_out.slice(start, USERS_AT_ONCE)
-        requests = held_out_requests(users, train_events, candidate_items=log.candidates)
-        asked = build_features(
-            requests, train_events, log.items, log.vectors, centred=centred, counts=counts
+    tables: dict[str, FeatureTable] = {}
+    ranks: dict[Name, np.ndarray] = {}
+    for name, ranker in rankers.items():
+        if ranker.centring.id not in tables:
+            tables[ranker.centring.id] = rated.table(asked, ranker.centring)
+        table = tables[ranker.centring.id]
+        found = _ranks_of_relevant(table.frame, ranker.predict(table))
+        placed = asked.asked.select("request_id").join(
+            found, on="request_id", how="left", maintain_order="left"
         )
-        for name, ranker in rankers.items():
-            ranks[name].append(_rank_of_relevant(asked.frame, ranker.predict(asked)))
-        progress(len(users))
-    return {name: np.concatenate(parts) for name, parts in ranks.items()}
+        ranks[name] = placed["rank"].cast(pl.Float64).fill_null(float("inf")).to_numpy()
+    return ranks
 
 
-def _rank_of_relevant(frame: pl.DataFrame, score_N: np.ndarray) -> np.ndarray:
+def _ranks_of_relevant(frame: pl.DataFrame, score_N: np.ndarray) -> pl.DataFrame:
+    """Return request_id and rank of each request's relevant item."""
     scored = frame.select("request_id", "item_id", "relevance").with_columns(
         score=pl.Series(score_N)
     )
     ranked = scored.sort(
         ["request_id", "score", "item_id"], descending=[False, True, False]
     ).with_columns(rank=pl.int_range(1, pl.len() + 1).over("request_id"))
-    return ranked.filter(pl.col("relevance") == 1)["rank"].to_numpy()
+    return ranked.filter(pl.col("relevance") == 1).select("request_id", "rank")
+
+
+def _slices(rated: RatingLog, asked: Requests) -> dict[str, np.ndarray]:
+    """Return [U] by slice whether the user's item belongs to it."""
+    counts, answers = asked.counts, asked.asked
+    row_U = counts.rows_of(answers["item_id"])
+    known_U = counts.users(np.maximum(row_U, 0), days_of(answers["ts"])) * (row_U >= 0)
+    return {
+        "all": np.ones(len(answers), dtype=bool),
+        "liked by nobody yet": known_U == 0,
+        "liked by 1 to 9": (known_U >= 1) & (known_U < 10),
+        "liked by 10 or more": known_U >= 10,
+    }
+
+
+def _found(
+    values: Mapping[str, Mapping[str, np.ndarray]],
+    variants: tuple[str, ...],
+    recalled_U: np.ndarray,
+    is_here_U: np.ndarray,
+    seed: int,
+) -> Found:
+    baseline, *others = variants
+    return Found(
+        num_users=int(is_here_U.sum()),
+        in_stage_one=bootstrap_mean(recalled_U[is_here_U].astype(np.float64), seed=seed),
+        metrics={
+            name: {m: bootstrap_mean(scores[m][is_here_U], seed=seed) for m in METRICS}
+            for name, scores in values.items()
+        },
+        differences={
+            name: {
+                m: bootstrap_difference(
+                    values[name][m][is_here_U], values[baseline][m][is_here_U], seed=seed
+                )
+                for m in METRICS
+            }
+            for name in others
+        },
+    )

@@ -1,8 +1,8 @@
 """The table that a ranker is trained on: which requests of a log, and their features.
 
 Two kinds of logs are known. One with pages shows what was on each, so a request is a page. One
-without (ratings) shows only what was chosen; a request is then a choice among sampled unseen items,
-and every user's last liked item is left out.
+without (ratings) shows only what was chosen; a request is then a choice among what recall would
+have offered, and every user's last liked item is left out.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from typing import Literal
 
 import polars as pl
 
-from evaluation.leave_last_out import leave_last_out, training_requests
 from features.centred_embeddings import CentredEmbeddings, history_pairs
 from features.histories import histories
 from features.log import Log
 from features.pages import PageCounts, Pages, pages_of
 from features.requests import requests_of
 from features.table import FeatureTable, build_features
+from ranker.rating_log import RatingLog
 from ranker.training_rows import MAX_GROUP_ROWS, NothingToLearn
 
 TEST_SHARE = 0.2
@@ -41,20 +41,37 @@ def training_table(log: Log, *, seed: int = 0) -> TrainingTable:
         NothingToLearn: the log holds nothing to learn from.
     """
     pages = learnable_pages(log)
-    protocol: Protocol = "impressions" if pages.teach() else "leave_last_out"
-    if protocol == "impressions":
-        requests, events = pages.impressions, pages.events
-    else:
-        events, _ = leave_last_out(log.events, candidate_items=log.candidates)
-        requests = training_requests(events, candidate_items=log.candidates, seed=seed)
+    if pages.teach():
+        table = _built(log, pages.impressions, pages.events, seed)
+        return TrainingTable(table, "impressions", pages.counts)
+    return TrainingTable(rating_table(RatingLog(log), seed=seed), "leave_last_out", pages.counts)
+
+
+def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
+    """Compute the features of the requests that a ranker of a log of ratings is trained on.
+
+    Raises:
+        NothingToLearn: nothing was liked that stage one would have found.
+    """
+    requests = rated.training()
+    centred = _measured(rated.log, requests.rows, rated.events, seed)
+    return rated.table(requests, centred.centring)
+
+
+def _built(log: Log, requests: pl.DataFrame, events: pl.DataFrame, seed: int) -> FeatureTable:
+    centred = _measured(log, requests, events, seed)
+    return build_features(requests, events, log.items, log.vectors, centred=centred)
+
+
+def _measured(
+    log: Log, requests: pl.DataFrame, events: pl.DataFrame, seed: int
+) -> CentredEmbeddings:
+    """Centre the vectors; the tiers are bounded by what users liked together before the test."""
     if requests.is_empty():
         raise NothingToLearn("the lake's events hold no requests to learn from; land events first")
-    # The similarity tiers are bounded by what users liked together, so by nothing of the test's.
     past = requests.filter(pl.col("ts") < newest(requests, TEST_SHARE))
     pairs = history_pairs(histories(requests_of(past), events))
-    centred = CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed)
-    table = build_features(requests, events, log.items, log.vectors, centred=centred)
-    return TrainingTable(table, protocol, pages.counts)
+    return CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed)
 
 
 def learnable_pages(log: Log) -> Pages:

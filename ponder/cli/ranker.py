@@ -9,8 +9,10 @@ from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, line, show
 
 if TYPE_CHECKING:
+    from ponder.steps.experiment import RatingsExperiment
     from ponder.steps.rank import RankerReport, TrainedRanker
     from ranker.config import RankerConfig
+    from ranker.experiment import ExperimentReport
 
 app = typer.Typer(
     help="Train rankers, measure what features are worth, choose the champion.",
@@ -60,11 +62,18 @@ def experiment(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Rankers of each variant.", min=1)] = 3,
     params: ConfigOption = None,
+    liked_from: Annotated[
+        float | None,
+        typer.Option(help="Logs of ratings: those from this value on are liked [default: 3.5]"),
+    ] = None,
+    with_image: Annotated[
+        bool, typer.Option("--with-image", help="Logs of ratings: only items with an image.")
+    ] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what feature groups and spaces are worth, and look for leaks; writes a page."""
-    from ponder.reports.ranking.page import write_experiment
+    from ponder.reports.ranking.page import write_experiment, write_ratings_experiment
     from ponder.steps.experiment import experiment as run
 
     with failures(), bar("experiment") as progress:
@@ -74,16 +83,25 @@ def experiment(
             exports=export or [],
             num_seeds=seeds,
             config=_config(params),
+            liked_from=liked_from,
+            with_image=with_image,
             seed=seed,
             progress=progress,
         )
-        page = write_experiment(report, context.obj.reports_folder)
+        folder = context.obj.reports_folder
+        if report.protocol == "impressions":
+            page = write_experiment(report, folder)
+        else:
+            page = write_ratings_experiment(report, folder)
     if as_json:
         show(report, as_json)
         return
-    show(metrics_by_variant(report), as_json)
-    for alarm in report.alarms:
-        line(f"ALARM ({alarm.kind}): {alarm.says}")
+    for name, part in parts_of(report).items():
+        if name:
+            line(f"\n{name}")
+        show(metrics_by_variant(part), as_json)
+        for alarm in part.alarms:
+            line(f"ALARM ({alarm.kind}): {alarm.says}")
     line(f"Look at it in a browser: {page}")
 
 
@@ -150,6 +168,13 @@ def headline(trained: "TrainedRanker") -> dict[str, object]:
         "because": [check.says for check in trained.checks if check.passed == trained.promoted],
         **metrics_by_variant(trained.report),
     }
+
+
+def parts_of(report: "ExperimentReport | RatingsExperiment") -> "dict[str, RankerReport]":
+    """Return the tables of an experiment, by what they are called."""
+    if report.protocol == "impressions":
+        return {"": report}
+    return {"as of the request": report.as_of, "everything known": report.all_known}
 
 
 def metrics_by_variant(report: "RankerReport") -> dict[str, dict[str, float]]:

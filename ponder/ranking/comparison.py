@@ -17,6 +17,7 @@ from ponder.ranking.promotion import RankerComparison
 from ranker.config import RankerConfig
 from ranker.left_out import METRICS, held_out_ranks
 from ranker.model import Ranker
+from ranker.rating_log import RatingLog
 from ranker.training import train
 from ranker.training_rows import NothingToLearn
 from ranker.training_table import TEST_SHARE, newest
@@ -79,10 +80,8 @@ def compare_on_left_out(
     """
     if obstacle := _obstacle(table, champion):
         return RankerComparison(champion=name, num_requests=0, gain={}, obstacle=obstacle)
-    ranks = {
-        who: held_out_ranks(log, ranker.centring, {who: ranker})[who]
-        for who, ranker in (("champion", champion), ("candidate", candidate))
-    }
+    rated = RatingLog(log)
+    ranks = held_out_ranks(rated, rated.test(), {"champion": champion, "candidate": candidate})
     values = {who: measure(Rankings.of_places(rank_U), METRICS) for who, rank_U in ranks.items()}
     gain = {
         metric: bootstrap_difference(

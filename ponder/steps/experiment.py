@@ -1,21 +1,41 @@
 """Ask what feature groups and spaces are worth, on the exports of one log."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from catalog.lake.tables import ITEMS
 from features.export import read_export
-from features.schema import FeatureGroup
+from features.log import Log
+from features.schema import FeatureGroup, feature_schema
 from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.rank import experiment_on_pages, read_log
 from ponder.steps.saved_reports import write_report
+from ponder.wiring.stores import open_lake
 from ranker.config import RankerConfig
 from ranker.experiment import ExperimentReport, Variant
-from ranker.training_table import learnable_pages
+from ranker.left_out import LeftOutReport, evaluate_left_out
+from ranker.rating_log import Known, RatingLog, RatingRules
+from ranker.training_table import learnable_pages, rating_table
 
 CONTENT = "content"
 """The space of the export in the home."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RatingsExperiment:
+    """What features are worth on a log of ratings: two tables, one rule for all rows of each."""
+
+    protocol: Literal["leave_last_out"] = "leave_last_out"
+
+    as_of: LeftOutReport
+    """Nothing later than the request is known, to floors and rankers alike."""
+
+    all_known: LeftOutReport
+    """Everybody's likes of all times are known but the answers, to floors and rankers alike."""
 
 
 def experiment(
@@ -25,46 +45,101 @@ def experiment(
     exports: Sequence[str] = (),
     num_seeds: int = 3,
     config: RankerConfig | None = None,
+    liked_from: float | None = None,
+    with_image: bool = False,
     seed: int = 0,
     progress: Progress = ignore_progress,
-) -> ExperimentReport:
+) -> ExperimentReport | RatingsExperiment:
     """Train rankers on a matrix of feature groups, spaces and seeds, and write what they are worth.
 
-    Writes `experiment.json` to the reports folder.
+    Writes `experiment.json` to the reports folder. The pages of a log are split by time; a log of
+    ratings is asked for each user's left-out item (`ranker.left_out`).
 
     Args:
-        settings: the deployment, whose export is the space `content`.
+        settings: the deployment, whose export is the space `content` where the log has pages.
         variants: feature groups with commas between, `SPACE:` before them for another space; the
             baseline first. Empty: all groups but `match`, then all, in each space.
         exports: further exports of the same requests, as `SPACE=FOLDER`.
         num_seeds: rankers of each variant.
         config: of every ranker; the defaults when None.
+        liked_from: of a log of ratings: those from this value on are liked; the default when None.
+        with_image: of a log of ratings: recommend only items that have an image.
         seed: of the intervals and samples.
         progress: told how many more rankers were trained.
 
     Raises:
-        ValueError: a variant or export cannot be read, or the log has no pages.
+        ValueError: a variant or export cannot be read, or an option does not fit the log.
     """
-    tables = {CONTENT: read_export(settings.features_folder)} | {
-        space: read_export(folder) for space, folder in map(_export, exports)
-    }
     log = read_log(settings)
-    if not learnable_pages(log).teach():
-        raise ValueError(
-            "an experiment needs a log of pages, got one of ratings; ponder ranker train compares "
-            "its rankers on each user's left-out item"
+    report: ExperimentReport | RatingsExperiment
+    if learnable_pages(log).teach():
+        if liked_from is not None or with_image:
+            raise ValueError(
+                "liked_from and with_image are for logs of ratings, got a log of pages; leave "
+                "them out"
+            )
+        tables = {CONTENT: read_export(settings.features_folder)} | {
+            space: read_export(folder) for space, folder in map(_export, exports)
+        }
+        report = experiment_on_pages(
+            log,
+            tables,
+            variants=_variants(variants, tables),
+            config=config,
+            num_seeds=num_seeds,
+            seed=seed,
+            progress=progress,
         )
-    report = experiment_on_pages(
-        log,
-        tables,
-        variants=_variants(variants, tables),
-        config=config,
-        num_seeds=num_seeds,
-        seed=seed,
-        progress=progress,
-    )
+    else:
+        if exports:
+            raise ValueError("exports are of pages, got a log of ratings; leave them out")
+        report = _on_ratings(
+            settings,
+            log,
+            variants=_variants(variants, None),
+            rules=RatingRules() if liked_from is None else RatingRules(min_rating=liked_from),
+            with_image=with_image,
+            num_seeds=num_seeds,
+            config=config,
+            seed=seed,
+            progress=progress,
+        )
     write_report(settings, "experiment", report)
     return report
+
+
+def _on_ratings(
+    settings: Settings,
+    log: Log,
+    *,
+    variants: Mapping[str, Variant],
+    rules: RatingRules,
+    with_image: bool,
+    num_seeds: int,
+    config: RankerConfig | None,
+    seed: int,
+    progress: Progress,
+) -> RatingsExperiment:
+    candidates = log.candidates
+    if with_image:
+        items = open_lake(settings).read(ITEMS, ("item_id", "image_hash"))
+        candidates = candidates.filter(
+            candidates.is_in(items.drop_nulls("image_hash")["item_id"].implode())
+        )
+
+    def evaluated(known: Known) -> LeftOutReport:
+        rated = RatingLog(log, replace(rules, known=known), candidates=candidates)
+        return evaluate_left_out(
+            rated,
+            rating_table(rated, seed=seed),
+            variants=variants,
+            config=config,
+            num_seeds=num_seeds,
+            seed=seed,
+            progress=progress,
+        )
+
+    return RatingsExperiment(as_of=evaluated("as_of"), all_known=evaluated("all"))
 
 
 def _export(text: str) -> tuple[str, Path]:
@@ -76,14 +151,19 @@ def _export(text: str) -> tuple[str, Path]:
     return space, Path(folder)
 
 
-def _variants(texts: Sequence[str], tables: Mapping[str, FeatureTable]) -> dict[str, Variant]:
-    groups = tuple(dict.fromkeys(feature.group for feature in tables[CONTENT].features))
+def _variants(
+    texts: Sequence[str], tables: Mapping[str, FeatureTable] | None
+) -> dict[str, Variant]:
+    """Return what each ranker is given; of no tables, one space of the features made now."""
+    features = feature_schema() if tables is None else tables[CONTENT].features
+    groups = tuple(dict.fromkeys(feature.group for feature in features))
+    spaces = [CONTENT] if tables is None else list(tables)
     if not texts:
         base = Variant(groups=tuple(group for group in groups if group != "match"))
-        several = len(tables) > 1
+        several = len(spaces) > 1
         return {"without match": base} | {
             f"match in {space}" if several else "with match": Variant(groups=groups, space=space)
-            for space in tables
+            for space in spaces
         }
     found = {text: _variant(text, groups) for text in texts}
     if len(found) < 2:

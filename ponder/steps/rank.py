@@ -30,6 +30,7 @@ from ranker.experiment import VARIANTS, ExperimentReport, Variant, run_experimen
 from ranker.leaks import Alarm, clock_alarm, shifted, too_good
 from ranker.left_out import LeftOutReport, evaluate_left_out
 from ranker.model import Ranker
+from ranker.rating_log import RatingLog
 from ranker.saved import load_ranker, save_ranker
 from ranker.training import train
 from ranker.training_rows import NothingToLearn
@@ -104,8 +105,7 @@ def train_ranker(
     comparison = None
     if before is not None:
         comparison = _compared(log, table, ranker, load_ranker(rankers.path(before)), before)
-    alarms = report.alarms if isinstance(report, ExperimentReport) else []
-    judged = ranker_verdict(comparison, alarms, settings.ranker_promotion)
+    judged = ranker_verdict(comparison, report.alarms, settings.ranker_promotion)
     name = _registered(settings, ranker, comparison, judged.checks)
     if judged.promoted:
         rankers.promote(name)
@@ -236,11 +236,11 @@ def evaluate_rankers(
     """Report what rankers with and without match features are worth.
 
     The test of a log with pages are the newest fifth of them; of one without, each user's last
-    liked item among everything they have not seen.
+    liked item among everything they have not seen, by stage one and then the ranker.
     """
     if learnable_pages(log).teach():
         return experiment_on_pages(log, table, config=config, seed=seed, progress=progress)
-    return evaluate_left_out(log, table, config=config, seed=seed, progress=progress)
+    return evaluate_left_out(RatingLog(log), table, config=config, seed=seed, progress=progress)
 
 
 def experiment_on_pages(

@@ -95,7 +95,7 @@ def test_features_of_others_lose_the_gain(preference_table):
 def test_a_gain_that_stays_is_an_alarm():
     [alarm] = shuffled_alarm(Interval(0.1, 0.05, 0.15), ["match_max"])
     assert (alarm.kind, alarm.features) == ("order", ["match_max"])
-    assert shuffled_alarm(Interval(0.1, -0.01, 0.2), ["match_max"]) == []
+    assert shuffled_alarm(Interval(0.1, 0.01, 0.19), ["match_max"]) == []  # two errors: by chance
 
 
 def test_an_experiment_sounds_the_alarm_of_a_planted_leak(preference_table):

@@ -7,10 +7,14 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS, ITEMS
+from features.cooccurrence import days_of
 from features.log import Log
 from ranker.config import RankerConfig
-from ranker.left_out import evaluate_left_out
-from ranker.training_table import training_table
+from ranker.left_out import evaluate_left_out, held_out_ranks
+from ranker.rating_log import RatingLog, RatingRules
+from ranker.stage_one import StageOneConfig
+from ranker.training import train
+from ranker.training_table import rating_table, training_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, num_members=1)
@@ -73,10 +77,21 @@ def log():
     return Log(ratings(100, 60, 8), items(60), vectors(60))
 
 
-def test_match_features_find_the_half_of_the_catalogue_that_a_user_likes(log):
-    report = evaluate_left_out(log, training_table(log).table, config=TREES)
+@pytest.fixture(scope="module")
+def reports(log):
+    """The report under each rule."""
+    rated = {known: RatingLog(log, RatingRules(known=known)) for known in ("as_of", "all")}
+    return {
+        known: evaluate_left_out(one, rating_table(one), config=TREES)
+        for known, one in rated.items()
+    }
+
+
+def test_match_features_find_the_half_of_the_catalogue_that_a_user_likes(reports):
+    report = reports["as_of"]
     assert report.protocol == "leave_last_out"
     assert (report.num_users, report.num_candidates) == (100, 59)
+    assert report.alarms == []
     # 29 candidates of a user's kind less the 7 seen: blind choice inside them hits 10 / 22.
     with_match = report.metrics["with match"]["hit@10"].mean
     without = report.metrics["without match"]["hit@10"].mean
@@ -86,8 +101,52 @@ def test_match_features_find_the_half_of_the_catalogue_that_a_user_likes(log):
     assert difference == pytest.approx(with_match - without)
 
 
+def test_slices_share_out_the_users_and_bound_what_a_ranker_finds(reports):
+    found = dict(reports["as_of"].found)
+    everybody = found.pop("all")
+    assert sum(part.num_users for part in found.values()) == everybody.num_users == 100
+    assert everybody.metrics == reports["as_of"].metrics
+    for part in (everybody, *found.values()):
+        assert part.metrics["with match"]["hit@10"].mean <= part.in_stage_one.mean
+
+
+def test_an_item_that_stage_one_loses_is_not_found(log):
+    rules = RatingRules(
+        stage_one=StageOneConfig(neighbours=0, popular=5, favourites=0, nearest=0, fresh=0)
+    )
+    rated = RatingLog(log, rules)
+    ranker = train(rating_table(rated), config=TREES)
+    asked = rated.test()
+    rank_U = held_out_ranks(rated, asked, {"one": ranker})["one"]
+    has_answer = set(asked.rows.filter(pl.col("relevance") == 1)["user_id"])
+    assert 0 < len(has_answer) < 100
+    assert [user in has_answer for user in asked.asked["user_id"]] == np.isfinite(rank_U).tolist()
+    assert rank_U[np.isfinite(rank_U)].max() <= 5
+
+
+def test_everything_known_counts_likes_of_all_times_but_the_answers(log):
+    rated = RatingLog(log, RatingRules(known="all"))
+    for requests, answers in ((rated.training(), 5), (rated.test(), 0)):
+        counts = requests.counts
+        item = counts.rows_of(pl.Series(["i004"]))
+        first_day = days_of(pl.Series([START]))
+        known = rated.events.sort("user_id", "ts", "item_id")
+        if answers:
+            known = known.group_by("user_id").head(7 - answers)
+        assert counts.users(item, first_day) == len(known.filter(pl.col("item_id") == "i004"))
+
+
+def test_what_a_table_knows_of_later_events_raises_an_alarm(log):
+    rated = RatingLog(log)
+    table = rating_table(rated)
+    leaking = table.with_frame(table.frame.with_columns(pl.col("co_decayed") + pl.col("relevance")))
+    alarms = evaluate_left_out(rated, leaking, config=TREES).alarms
+    assert {alarm.kind for alarm in alarms} == {"feature", "clock"}
+    assert all("co_decayed" in alarm.features for alarm in alarms)
+
+
 def test_a_tie_goes_to_the_smaller_id():
-    from ranker.left_out import _rank_of_relevant
+    from ranker.left_out import _ranks_of_relevant
 
     frame = pl.DataFrame(
         {
@@ -97,8 +156,14 @@ def test_a_tie_goes_to_the_smaller_id():
         }
     )
     # u: a and b tie at the top and a comes first by id; v: y wins alone.
-    ranks = _rank_of_relevant(frame, np.array([0.5, 0.5, 0.1, 0.2, 0.9]))
-    assert ranks.tolist() == [2, 1]
+    ranks = _ranks_of_relevant(frame, np.array([0.5, 0.5, 0.1, 0.2, 0.9]))
+    assert ranks.rows() == [("u", 2), ("v", 1)]
+
+
+def test_a_log_of_words_alone_trains(log):
+    """No item has an image, and nothing but ratings is known."""
+    made = training_table(Log(log.events, log.items.with_columns(image_hash=None), log.vectors))
+    assert train(made.table, config=TREES).trained_on.num_rows == len(made.table.frame)
 
 
 def test_a_log_without_requests_says_so(log):

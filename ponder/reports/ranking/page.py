@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -10,7 +11,9 @@ from evaluation.bootstrap import Interval
 from ponder.json_form import json_form
 from ponder.reports.html.template import template
 from ponder.reports.ranking import figures
+from ponder.steps.experiment import RatingsExperiment
 from ranker.experiment import ExperimentReport
+from ranker.floors import FLOORS
 
 METRIC = "gauc"
 """Drawn by slice: the order inside requests, whatever their number of rows."""
@@ -38,9 +41,44 @@ def write_experiment(report: ExperimentReport, folder: Path) -> Path:
             name: Markup(figures.learning_curve(points)) for name, points in report.curves.items()
         },
     }
+    return _write("experiment.html.j2", page, folder)
+
+
+def write_ratings_experiment(report: RatingsExperiment, folder: Path) -> Path:
+    """Write `experiment.html` of a log of ratings; as `write_experiment`."""
+    variants = [name for name in report.as_of.metrics if name not in FLOORS]
+    rules = {
+        "As of the request": (
+            report.as_of,
+            "Floors and rankers know what was liked before the request, and nothing later.",
+        ),
+        "Everything known": (
+            report.all_known,
+            "Floors and rankers know what everybody likes at any time, but the answers: the rule "
+            "of most published numbers, and nothing that a service could keep.",
+        ),
+    }
+    page = {
+        "first": json_form(report.as_of),
+        "baseline": variants[0],
+        "last": variants[-1],
+        "tables": [
+            {
+                "title": title,
+                "says": says,
+                "report": json_form(part),
+                "importance_figure": _bars(part.importances, "share of the trees' gain"),
+            }
+            for title, (part, says) in rules.items()
+        ],
+    }
+    return _write("ratings_experiment.html.j2", page, folder)
+
+
+def _write(name: str, page: Mapping[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "experiment.html"
-    path.write_text(template("experiment.html.j2").render(page), encoding="utf-8")
+    path.write_text(template(name).render(page), encoding="utf-8")
     return path
 
 

@@ -1,0 +1,77 @@
+"""Items that were liked together with a history, as of a day: candidates that no vector finds.
+
+Legend: I = items, P = days on which a pair's weight grew, counted from either of its items,
+H = items of a history.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.cooccurrence import DAYS, ONE, Cooccurrence
+
+NEGLIGIBLE = 1e-3
+"""History items that weigh less are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """Co-occurrence counts, arranged by item."""
+
+    counts: Cooccurrence
+
+    start_I: np.ndarray
+    """[I + 1] where the rows of each item begin."""
+
+    other_P: np.ndarray
+    """Number of the item liked together with it; rising for each item, then by day."""
+
+    day_P: np.ndarray
+
+    weight_P: np.ndarray
+    """Of the pair, up to the end of that day; in units of 1 / `ONE`."""
+
+    @classmethod
+    def of(cls, counts: Cooccurrence) -> "Neighbours":
+        """Arrange counts by item."""
+        num_items = max(len(counts.item_ids), 1)
+        pair_P, day_P = np.divmod(counts.pair_P, DAYS)
+        lesser_P, greater_P = np.divmod(pair_P, num_items)
+        one_P = np.concatenate([lesser_P, greater_P])
+        other_P = np.concatenate([greater_P, lesser_P])
+        day_P = np.tile(day_P, 2)
+        order_P = np.lexsort((day_P, other_P, one_P))
+        start_I = np.searchsorted(one_P[order_P], np.arange(len(counts.item_ids) + 1))
+        weight_P = np.tile(counts.weight_P, 2)[order_P]
+        return cls(counts, start_I, other_P[order_P], day_P[order_P], weight_P)
+
+    def scores(self, history_H: np.ndarray, day: int, *, decay: float) -> np.ndarray:
+        """Return [I] float64 sum over the history of decay^place times the pair's cosine.
+
+        The cosine is that of `Cooccurrence.cosines`, of what was liked before the day.
+
+        Args:
+            history_H: numbers of the items, newest first; negative: not liked by then, which takes
+                its place and adds nothing.
+            day: as of `features.cooccurrence.days_of`.
+            decay: weight of an item beside the next newer one, in (0, 1].
+        """
+        item_I = np.arange(len(self.counts.item_ids))
+        users_I = self.counts.users(item_I, np.full(len(item_I), day))
+        scores_I = np.zeros(len(item_I))
+        for place, item in enumerate(history_H):
+            if decay**place < NEGLIGIBLE:
+                break
+            if item >= 0 and users_I[item]:
+                other_M, weight_M = self._before(item, day)
+                norm_M = np.sqrt(users_I[item] * users_I[other_M])
+                scores_I[other_M] += decay**place * weight_M / ONE / norm_M
+        return scores_I
+
+    def _before(self, item: int, day: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return every item liked together with one before a day, and the weight by then."""
+        rows = slice(self.start_I[item], self.start_I[item + 1])
+        known_M = np.flatnonzero(self.day_P[rows] < day)
+        other_M = self.other_P[rows][known_M]
+        is_newest_M = np.append(other_M[1:] != other_M[:-1], True)[: len(other_M)]
+        return other_M[is_newest_M], self.weight_P[rows][known_M][is_newest_M]
