@@ -14,6 +14,10 @@ class Stages:
         """A moment of `time.monotonic`."""
         self.timings_ms: dict[str, float] = {}
 
+    def deadline(self, deadline_ms: float | None) -> float | None:
+        """Return the moment of `time.monotonic` so long after the start; None for none."""
+        return None if deadline_ms is None else self.started_at + deadline_ms / 1000
+
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
         """Add the time that a block takes to a stage."""

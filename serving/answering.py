@@ -53,18 +53,10 @@ class Answering:
         return reply
 
     async def _answer(self, request: RecallRequest, stages: Stages) -> RecallReply:
-        service, deadline = self._service, None
-        if request.deadline_ms is not None:
-            deadline = stages.started_at + request.deadline_ms / 1000
+        service, deadline = self._service, stages.deadline(request.deadline_ms)
 
         async def on_thread(work: Callable[[], T]) -> T:
-            asked = time.perf_counter()
-
-            def timed() -> T:
-                stages.add("wait", 1000 * (time.perf_counter() - asked))
-                return work()
-
-            return await self._workers.run(timed, deadline=deadline)
+            return await self._workers.run(work, deadline=deadline, stages=stages)
 
         if request.kind != "content":
             return await on_thread(lambda: service.answer(request, stages))

@@ -12,6 +12,7 @@ from fastapi import Body, FastAPI, Response
 
 from catalog.lake.item_lookup import ItemLookup
 from recall.search import Recall
+from recall.stages import Stages
 from serving.access_log import VERSION_HEADER, AccessLog
 from serving.answering import Answering
 from serving.api_keys import ApiKey, KeyCheck
@@ -45,6 +46,7 @@ type for programs, and a sentence for people that says what to do.
 MAX_BODY_BYTES = MAX_BASE64_CHARS + 4 * 2**20  # an image, and the longest history and filter
 BODY_TIMEOUT_S = 10.0
 QUERY_THREADS = 40
+RANKING_THREADS = 4  # to rank takes a processor, and more at once would only be slower
 
 
 def create_app(
@@ -99,7 +101,11 @@ def create_app(
     _add_recall(app, answering)
     add_batches(app, answering)
     if recommender is not None:
-        _add_recommend(app, recommender, metrics, queries)
+        ranking = Workers(RANKING_THREADS, wait_s=wait_s)
+        _add_recommend(app, recommender, metrics, ranking)
+        metrics.gauge(
+            "rankings_waiting", "Wait for one of the ranker's threads.", lambda: ranking.num_waiting
+        )
     if catalogue is not None and state is not None:
         add_browsing(app, catalogue, state, wait_s=wait_s)
         add_console(app)
@@ -138,6 +144,8 @@ def _add_recommend(
         409 when the ranker was trained on other features or on another version than the live one,
         503 when none was trained.
         """
+        stages = Stages()
+        deadline = stages.deadline(request.deadline_ms)
         with counted(metrics.recommend_answers), timed(metrics.recommend_seconds):
             found = await workers.run(
                 lambda: recommender.recommend(
@@ -146,7 +154,11 @@ def _add_recommend(
                     filter=request.filter,
                     strict=request.strict,
                     explain=request.explain,
-                )
+                    deadline=deadline,
+                    stages=stages,
+                ),
+                deadline=deadline,
+                stages=stages,
             )
         return RecommendReply.of(found)
 
@@ -159,8 +171,18 @@ def _add_recommend(
         None is left out: one that is not known is ranked by what little is known of it. 409 and 503
         as of /v1/recommend.
         """
+        stages = Stages()
+        deadline = stages.deadline(request.deadline_ms)
         with counted(metrics.rank_answers), timed(metrics.rank_seconds):
             found = await workers.run(
-                lambda: recommender.rank(request.asker, request.item_ids, explain=request.explain)
+                lambda: recommender.rank(
+                    request.asker,
+                    request.item_ids,
+                    explain=request.explain,
+                    deadline=deadline,
+                    stages=stages,
+                ),
+                deadline=deadline,
+                stages=stages,
             )
         return RecommendReply.of(found)

@@ -132,11 +132,14 @@ class Client:
         *,
         user_id: str | None = None,
         history: Sequence[str] | None = None,
+        deadline_ms: int | None = None,
         explain: bool = False,
     ) -> RecommendReply:
         """Put up to 1,000 items in the order in which they suit a user or a history."""
         return self._send(
-            client_requests.rank(item_ids, user_id=user_id, history=history, explain=explain)
+            client_requests.rank(
+                item_ids, user_id=user_id, history=history, deadline_ms=deadline_ms, explain=explain
+            )
         )
 
     def item(self, item_id: str) -> ItemReply:
@@ -249,11 +252,14 @@ class AsyncClient:
         *,
         user_id: str | None = None,
         history: Sequence[str] | None = None,
+        deadline_ms: int | None = None,
         explain: bool = False,
     ) -> RecommendReply:
         """Put up to 1,000 items in the order in which they suit a user or a history."""
         return await self._send(
-            client_requests.rank(item_ids, user_id=user_id, history=history, explain=explain)
+            client_requests.rank(
+                item_ids, user_id=user_id, history=history, deadline_ms=deadline_ms, explain=explain
+            )
         )
 
     async def item(self, item_id: str) -> ItemReply:

@@ -60,6 +60,7 @@ class RecommendQuery(TypedDict, total=False):
     top_k: int
     filter: Filter | Mapping[str, Any]
     strict: bool
+    deadline_ms: int
     explain: bool
 
 
@@ -102,10 +103,12 @@ def rank(
     *,
     user_id: str | None = None,
     history: Sequence[str] | None = None,
+    deadline_ms: int | None = None,
     explain: bool = False,
 ) -> Call[RecommendReply]:
     """Put items in order for a user or a history."""
-    body = {"item_ids": item_ids, "user_id": user_id, "history": history, "explain": explain}
+    asker = {"user_id": user_id, "history": history}
+    body = {"item_ids": item_ids, **asker, "deadline_ms": deadline_ms, "explain": explain}
     return _posted("/v1/rank", body, RecommendReply)
 
 

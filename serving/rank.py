@@ -20,6 +20,7 @@ from features.schema import feature_schema, schema_hash
 from features.table import build_features
 from ranker.model import Ranker
 from recall.errors import Unavailable
+from recall.stages import Stages
 from serving.errors import RankerMismatch
 
 NUM_REASONS = 5
@@ -91,6 +92,7 @@ class Ranking:
         *,
         new_only: bool = False,
         explain: bool = False,
+        stages: Stages | None = None,
     ) -> Ranked:
         """Put items in the ranker's order.
 
@@ -101,16 +103,19 @@ class Ranking:
             new_only: leave out what the asker has liked, before anything is ranked: features say
                 how an item stands among the others.
             explain: whether to say which features moved each score.
+            stages: a stopwatch that is told of reading the log, making features and ranking.
 
         Raises:
             RankerMismatch: the ranker fits other features, or cannot be used.
             Unavailable: no ranker of the version is in use.
         """
+        stages = stages or Stages()
         ranker = self._ranker(version)
         nothing = Ranked(pl.DataFrame(schema=RANKED), [])
         if not item_ids:
             return nothing
-        log = self._log(asker, item_ids, version)
+        with stages.time("log"):
+            log = self._log(asker, item_ids, version)
         wanted = set(item_ids)
         if new_only:
             wanted -= {*liked_items(log.events.filter(pl.col("user_id") == asker.user_id))}
@@ -122,11 +127,13 @@ class Ranking:
             user_id=pl.lit(asker.user_id),
             ts=pl.lit(self._now()).cast(log.events.schema["ts"]),
         )
-        centred = CentredEmbeddings.of(log.vectors, ranker.centring)
-        table = build_features(
-            impressions, log.events, log.items, log.vectors, centred=centred, counts=log.counts
-        )
-        score_N = ranker.predict(table)
+        with stages.time("features"):
+            centred = CentredEmbeddings.of(log.vectors, ranker.centring)
+            table = build_features(
+                impressions, log.events, log.items, log.vectors, centred=centred, counts=log.counts
+            )
+        with stages.time("rank"):
+            score_N = ranker.predict(table)
         order_N = np.argsort(-score_N, kind="stable")  # rows lie by id, which breaks ties
         frame = pl.DataFrame(
             {
@@ -136,7 +143,10 @@ class Ranking:
             },
             schema=RANKED,
         )
-        reasons = _reasons(ranker, ranker.contributions(table)[order_N]) if explain else []
+        reasons = []
+        if explain:
+            with stages.time("explain"):
+                reasons = _reasons(ranker, ranker.contributions(table)[order_N])
         return Ranked(frame, reasons)
 
     def _log(self, asker: Asker, item_ids: Sequence[str], version: str) -> Log:

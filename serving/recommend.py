@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import polars as pl
 
 from recall.candidates import NO_FILTER, Candidates, RecallOptions
+from recall.client import within
+from recall.errors import OutOfTime
 from recall.filters import Filter
 from recall.search import Recall
+from recall.stages import Stages
 from serving.rank import Asker, Ranking
 
 NUM_CANDIDATES = 200
@@ -45,6 +49,9 @@ class Recommendations:
     fallback: str
     """Why only popular and fresh items were candidates; else empty."""
 
+    timings_ms: dict[str, float]
+    """Milliseconds by stage, in order."""
+
     took_ms: float
 
 
@@ -63,6 +70,8 @@ class Recommender:
         filter: Filter = NO_FILTER,
         strict: bool = False,
         explain: bool = False,
+        deadline: float | None = None,
+        stages: Stages | None = None,
     ) -> Recommendations:
         """Return the items that suit somebody best, those they liked already left out.
 
@@ -74,18 +83,29 @@ class Recommender:
             strict: a user without a usable history is an error, and not answered with what is
                 popular and fresh.
             explain: whether to say which features moved each score.
+            deadline: a moment of `time.monotonic` after which nobody waits; None: no end.
+            stages: a stopwatch that runs since the request came; None: it came now.
 
         Raises:
             NotFound: with `strict`, nothing is known of the history.
             InvalidQuery: `top_k` is out of range.
+            OutOfTime: the deadline passed.
             RankerMismatch: the ranker fits other features, or another version than the live one.
             Unavailable: no version is live, or no ranker of it is in use.
         """
-        started = time.perf_counter()
-        own = self._own(asker, max(top_k, NUM_CANDIDATES), filter, strict=strict)
-        pool = _pool(own.frame, [] if own.fallback else [self._popular(own.version, filter)])
+        stages = stages or Stages()
+        with _until(deadline):
+            own = self._own(asker, max(top_k, NUM_CANDIDATES), filter, strict, stages)
+            others = [] if own.fallback else [self._popular(own.version, filter, stages)]
+        pool = _pool(own.frame, others)
+        _check(deadline)
         ranked = self._ranking.rank(
-            asker, pool["item_id"].to_list(), own.version, new_only=True, explain=explain
+            asker,
+            pool["item_id"].to_list(),
+            own.version,
+            new_only=True,
+            explain=explain,
+            stages=stages,
         )
         return Recommendations(
             frame=ranked.frame.head(top_k)
@@ -94,20 +114,29 @@ class Recommender:
             reasons=ranked.reasons[:top_k],
             version=own.version,
             fallback=own.fallback,
-            took_ms=1000 * (time.perf_counter() - started),
+            timings_ms=stages.timings_ms,
+            took_ms=stages.took_ms,
         )
 
     def rank(
-        self, asker: Asker, item_ids: Sequence[str], *, explain: bool = False
+        self,
+        asker: Asker,
+        item_ids: Sequence[str],
+        *,
+        explain: bool = False,
+        deadline: float | None = None,
+        stages: Stages | None = None,
     ) -> Recommendations:
         """Put given items in the order in which they suit somebody, none left out.
 
         Raises:
-            RankerMismatch, Unavailable: as of `recommend`.
+            OutOfTime, RankerMismatch, Unavailable: as of `recommend`.
         """
-        started = time.perf_counter()
-        version = self._recall.live_version()
-        ranked = self._ranking.rank(asker, item_ids, version, explain=explain)
+        stages = stages or Stages()
+        with _until(deadline), stages.time("version"):
+            version = self._recall.live_version()
+        _check(deadline)
+        ranked = self._ranking.rank(asker, item_ids, version, explain=explain, stages=stages)
         return Recommendations(
             frame=ranked.frame.with_columns(
                 recall_score=None, channels=pl.lit([], pl.List(pl.String))
@@ -115,10 +144,13 @@ class Recommender:
             reasons=ranked.reasons,
             version=version,
             fallback="",
-            took_ms=1000 * (time.perf_counter() - started),
+            timings_ms=stages.timings_ms,
+            took_ms=stages.took_ms,
         )
 
-    def _own(self, asker: Asker, top_k: int, filter: Filter, *, strict: bool) -> Candidates:
+    def _own(
+        self, asker: Asker, top_k: int, filter: Filter, strict: bool, stages: Stages
+    ) -> Candidates:
         options = RecallOptions(
             top_k=top_k,
             filter=filter,
@@ -127,12 +159,23 @@ class Recommender:
             max_interests=NUM_INTERESTS,
         )
         if asker.history:
-            return self._recall.by_history(asker.history, options)
-        return self._recall.by_user(asker.user_id, options)
+            return self._recall.by_history(asker.history, options, stages)
+        return self._recall.by_user(asker.user_id, options, stages)
 
-    def _popular(self, version: str, filter: Filter) -> pl.DataFrame:
+    def _popular(self, version: str, filter: Filter, stages: Stages) -> pl.DataFrame:
         options = RecallOptions(top_k=NUM_POPULAR, filter=filter, version=version)
-        return self._recall.by_history([], options).frame
+        return self._recall.by_history([], options, stages).frame
+
+
+def _until(deadline: float | None) -> AbstractContextManager[None]:
+    """Let all that the index is asked end before the deadline."""
+    return nullcontext() if deadline is None else within(deadline - time.monotonic())
+
+
+def _check(deadline: float | None) -> None:
+    """Begin no ranking that nobody waits for."""
+    if deadline is not None and deadline <= time.monotonic():
+        raise OutOfTime("the deadline passed before the candidates were ranked")
 
 
 def _pool(own: pl.DataFrame, others: Sequence[pl.DataFrame]) -> pl.DataFrame:

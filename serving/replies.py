@@ -275,8 +275,11 @@ class RecommendReply(BaseModel):
     candidates: list[Recommendation]
     """In the ranker's order; equal scores in order of item_id."""
 
+    timings: dict[str, float] = {}
+    """Milliseconds by stage."""
+
     took_ms: float
-    """Milliseconds, recall and ranking together."""
+    """Milliseconds from the request to the order, all stages together."""
 
     @classmethod
     def of(cls, recommendations: "Recommendations") -> Self:
@@ -290,5 +293,6 @@ class RecommendReply(BaseModel):
             candidates=[
                 Recommendation(**row, reasons=why) for row, why in zip(rows, reasons, strict=True)
             ],
-            took_ms=recommendations.took_ms,
+            timings={stage: round(ms, 3) for stage, ms in recommendations.timings_ms.items()},
+            took_ms=round(recommendations.took_ms, 3),
         )

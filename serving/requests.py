@@ -196,6 +196,9 @@ class AskerRequest(BaseModel):
     explain: bool = False
     """Say which features moved each score most, and by how much."""
 
+    deadline_ms: int | None = Field(default=None, ge=1, le=MAX_DEADLINE_MS)
+    """Give up when there is no answer after so many milliseconds; null waits."""
+
     @model_validator(mode="after")
     def _asks_for_one(self) -> Self:
         if (self.user_id is None) == (self.history is None):

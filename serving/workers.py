@@ -11,10 +11,13 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from recall.errors import Busy, OutOfTime
+from recall.stages import Stages
 
 T = TypeVar("T")
 
 MAX_WAITING = 256
+SMOOTHING = 0.2
+TOO_MUCH_WAITS = "too many requests wait to be answered; try again later"
 DEADLINE_PASSED = "the deadline passed before there was an answer"
 
 
@@ -32,6 +35,7 @@ class Workers:
         self._num, self._wait_s, self._max_waiting = num, wait_s, max_waiting
         self._free = anyio.Semaphore(num)
         self._unlimited = CapacityLimiter(math.inf)  # the semaphore counts
+        self._seconds = 0.0
 
     @property
     def num_waiting(self) -> int:
@@ -43,7 +47,15 @@ class Workers:
         """Pieces of work on a thread, those that nobody waits for any more among them."""
         return self._num - self._free.value
 
-    async def run(self, work: Callable[[], T], *, deadline: float | None = None) -> T:
+    def expected_wait_s(self) -> float:
+        """Return in how many seconds work that comes now may begin, as the last ones went."""
+        if self._free.value > 0:
+            return 0.0
+        return (self.num_waiting + 1) * self._seconds / self._num
+
+    async def run(
+        self, work: Callable[[], T], *, deadline: float | None = None, stages: Stages | None = None
+    ) -> T:
         """Return what `work` returns, called on a thread.
 
         Work that is given up at the deadline keeps its thread until it ends, so that no more run
@@ -52,22 +64,26 @@ class Workers:
         Args:
             work: what to do.
             deadline: a moment of `time.monotonic` after which nobody waits for it; None: no end.
+            stages: told how long it waited for a thread.
 
         Raises:
-            Busy: too much waits for a thread, or no thread became free in time.
+            Busy: too much waits for a thread, so much that the deadline would pass, or no thread
+                became free in time.
             OutOfTime: the deadline passed.
         """
-        if self.num_waiting >= self._max_waiting:
-            raise Busy("too many requests wait to be answered; try again later")
+        asked = time.perf_counter()
         left_s = math.inf if deadline is None else deadline - time.monotonic()
+        expected_s = self.expected_wait_s()
+        if self.num_waiting >= self._max_waiting or expected_s > left_s > 0:
+            raise Busy(TOO_MUCH_WAITS, retry_after_s=expected_s)
         try:
             with anyio.fail_after(min(self._wait_s, left_s)):
                 await self._free.acquire()
         except TimeoutError:
             if left_s <= self._wait_s:
                 raise OutOfTime(DEADLINE_PASSED) from None
-            raise Busy("too many requests wait to be answered; try again later") from None
-        held = _Held(work, self._free)
+            raise Busy(TOO_MUCH_WAITS, retry_after_s=self.expected_wait_s()) from None
+        held = _Held(work, self._free, self._learn, stages, asked=asked)
         try:
             with anyio.fail_after(None if deadline is None else deadline - time.monotonic()):
                 return await to_thread.run_sync(
@@ -80,12 +96,25 @@ class Workers:
         finally:
             held.give_up()
 
+    def _learn(self, seconds: float) -> None:
+        before = self._seconds
+        self._seconds += (SMOOTHING if before else 1.0) * (seconds - before)
+
 
 class _Held(Generic[T]):
     """Work that holds a thread: it is given back once, when the work ends or never begins."""
 
-    def __init__(self, work: Callable[[], T], free: anyio.Semaphore) -> None:
-        self._work, self._free = work, free
+    def __init__(
+        self,
+        work: Callable[[], T],
+        free: anyio.Semaphore,
+        learn: Callable[[float], None],
+        stages: Stages | None,
+        *,
+        asked: float,
+    ) -> None:
+        self._work, self._free, self._learn = work, free, learn
+        self._stages, self._asked = stages, asked
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._has_begun = self._has_ended = False
@@ -99,9 +128,13 @@ class _Held(Generic[T]):
             if self._has_begun:
                 raise OutOfTime(DEADLINE_PASSED)  # nobody is there to hear it
             self._has_begun = True
+        began = time.perf_counter()
+        if self._stages is not None:
+            self._stages.add("wait", 1000 * (began - self._asked))
         try:
             return self._work()
         finally:
+            self._learn(time.perf_counter() - began)
             self._has_ended = True
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._free.release)

