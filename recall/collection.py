@@ -19,6 +19,12 @@ MAX_TAGS = 4_096  # the longest ARRAY of a server
 MAX_NAME_CHARS = 255
 MAX_EF = 32_768  # of a server
 EF_PER_ROW = 4
+SCALAR_INDEXES = {
+    "category": "Trie",
+    "created_at": "STL_SORT",
+    "vector_key": "STL_SORT",
+    "place": "STL_SORT",
+}
 NEVER_MS = 2**31 - 1  # how gRPC spells it
 
 
@@ -57,6 +63,9 @@ class IndexConfig:
     call_timeout_s: float = 300.0
     """Give up on one call that no query waits for, such as a sync's, after this many seconds."""
 
+    max_identical: int = 16
+    """Items of one and the same vector that lie in the graph; see `recall.crowds`."""
+
     folder_wait_s: float = 60.0
     """Give up on a Milvus Lite folder that another process holds after this many seconds."""
 
@@ -89,6 +98,7 @@ class IndexConfig:
             "ef",
             "search_timeout_s",
             "call_timeout_s",
+            "max_identical",
             "folder_wait_s",
             "page_rows",
         ):
@@ -153,7 +163,8 @@ def item_schema(dim: int) -> CollectionSchema:
     """Return the columns of an item collection.
 
     item_id is the key, given by us: with automatic ids an upsert would make a new row. row_hash
-    stands for every other column but the vector; see `recall.rows`.
+    stands for every other column but the vector; see `recall.rows`. vector_key and place are told
+    in `recall.crowds`.
     """
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("item_id", DataType.VARCHAR, is_primary=True, max_length=1024)
@@ -171,11 +182,17 @@ def item_schema(dim: int) -> CollectionSchema:
     )
     schema.add_field("attributes", DataType.JSON)
     schema.add_field("created_at", DataType.INT64)  # microseconds since 1970, UTC
+    schema.add_field("vector_key", DataType.INT64)
+    schema.add_field("place", DataType.INT8)
     return schema
 
 
-def vector_index(config: IndexConfig) -> IndexParams:
-    """Return how the vectors of a new collection are indexed, by cosine similarity."""
+def indexes(config: IndexConfig) -> IndexParams:
+    """Return how the columns of a collection are indexed: vectors by cosine, scalars for filters.
+
+    The kinds for scalars are those that every server since 2.3 has. Arrays and JSON have none
+    there; Milvus Lite needs none, for it answers no query.
+    """
     build = {"M": config.m, "efConstruction": config.ef_construction}
     params = MilvusClient.prepare_index_params()
     params.add_index(
@@ -184,6 +201,8 @@ def vector_index(config: IndexConfig) -> IndexParams:
         metric_type="COSINE",
         params=build if config.index_type == "HNSW" else {},
     )
+    for name, kind in {} if config.is_lite else SCALAR_INDEXES.items():
+        params.add_index(name, index_type=kind)
     return params
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,21 @@ from recall.client import within
 from recall.collection import (
     MAX_LIMIT,
     collection_name,
+    indexes,
     item_schema,
     search_params,
-    vector_index,
 )
 from recall.contents import KeysDigest
+from recall.crowds import with_crowds
 from recall.filters import Filter, ids_between, ids_in, quoted
+from recall.placement import (
+    CROWD_PARTITION,
+    GRAPH_PARTITION,
+    Placement,
+    elsewhere,
+    is_in_crowd,
+    keyed,
+)
 from recall.readiness import wait_until_indexed
 from recall.rows import check_vectors, index_rows, write_batches
 from recall.vector_search import EVERY_ID, KEYS, NO_FILTER, RANKED
@@ -93,25 +103,57 @@ class ItemIndex(Versions):
             dim: D of the model version.
         """
         name, report = self._ensure(version, dim=dim), SyncReport()
+        placement = Placement(self.config.max_identical) if self._crowds.are_kept(name) else None
         for part in parts:
-            report += self._sync_part(name, part, dim=dim)
+            report += self._sync_part(name, part, placement, dim=dim)
         if report.upserted or report.deleted:
             self._client.flush(name)
             self.wait_until_indexed(version)
         logger.info("synced version=%s %s", version, report)
         return report
 
-    def _sync_part(self, name: str, part: LivingPart, *, dim: int) -> SyncReport:
+    def _sync_part(
+        self, name: str, part: LivingPart, placement: Placement | None, *, dim: int
+    ) -> SyncReport:
         wanted = index_rows(part.rows, dim=dim) if len(part.rows) else KEYS.to_frame()
+        if placement is not None and len(wanted):
+            wanted = placement.place(keyed(wanted))
         gone = part.held.join(wanted, on="item_id", how="anti")["item_id"].to_list()
         self._delete(name, gone)
         changed = wanted.join(part.held, on=["item_id", "row_hash"], how="anti")
         if len(changed):
-            for batch in write_batches(changed, max_bytes=self.config.upsert_bytes):
-                self._client.upsert(name, batch)
+            moved = changed.join(part.held, on="item_id", suffix="_held")
+            self._write(name, changed, moved=moved)
         return SyncReport(
             upserted=len(changed), deleted=len(gone), unchanged=len(wanted) - len(changed)
         )
+
+    def _write(self, name: str, rows: pl.DataFrame, *, moved: pl.DataFrame) -> None:
+        """Write rows, and delete where they were those that lay in the other partition.
+
+        Written first, they are found throughout. But Milvus Lite, where nobody searches meanwhile,
+        deletes in all partitions.
+        """
+        if self.config.is_lite:
+            self._delete_moved(name, moved)
+        self._upsert(name, rows)
+        if not self.config.is_lite:
+            self._delete_moved(name, moved)
+
+    def _upsert(self, name: str, rows: pl.DataFrame) -> None:
+        in_crowd = is_in_crowd("row_hash")
+        for partition, part in (
+            (GRAPH_PARTITION, rows.filter(~in_crowd)),
+            (CROWD_PARTITION, rows.filter(in_crowd)),
+        ):
+            for batch in write_batches(part, max_bytes=self.config.upsert_bytes):
+                self._client.upsert(name, batch, partition_name=partition)
+        self._crowds.forget()
+
+    def _delete_moved(self, name: str, rows: pl.DataFrame) -> None:
+        is_now, was = is_in_crowd("row_hash"), is_in_crowd("row_hash_held")
+        for moved, before in ((is_now & ~was, GRAPH_PARTITION), (was & ~is_now, CROWD_PARTITION)):
+            self._delete(name, rows.filter(moved)["item_id"].to_list(), partition=before)
 
     def wait_until_indexed(self, version: str) -> None:
         """Wait until a server searches all that was written by the index, as long as calls may."""
@@ -172,13 +214,16 @@ class ItemIndex(Versions):
         """
         name = self._collection(version)
         wanted = index_rows(rows, dim=self.dim(version))
-        for batch in write_batches(wanted, max_bytes=self.config.upsert_bytes):
-            self._client.upsert(name, batch)
+        if self._crowds.are_kept(name):
+            wanted = self._crowds.place_new(name, keyed(wanted))
+            self._write(name, wanted, moved=elsewhere(wanted))  # where they may have been
+        else:
+            self._upsert(name, wanted)
 
     def discard(self, item_ids: Sequence[str]) -> None:
         """Delete items from every version's collection; unknown ones are passed over."""
         for version in self.versions():
-            self._delete(collection_name(self.config.alias, version), item_ids)
+            self._delete(self._collection(version), item_ids)
 
     def keys(self, version: str, ids: IdRange = EVERY_ID) -> pl.DataFrame:
         """Return what the version's collection holds: item_id, content_hash, row_hash, all str.
@@ -248,7 +293,7 @@ class ItemIndex(Versions):
             self._client.create_collection(
                 name,
                 schema=item_schema(dim),
-                index_params=vector_index(self.config),
+                index_params=indexes(self.config),
                 consistency_level="Bounded",  # strong reads cost a server 200 ms each
             )
         elif self.dim(version) != dim:
@@ -256,11 +301,14 @@ class ItemIndex(Versions):
                 f"collection {name!r} has dim {self.dim(version)} but the embedder gives {dim}; "
                 "register the embedder under a version of its own"
             )
+        self._crowds.ensure(name)
         return name
 
-    def _delete(self, name: str, item_ids: Sequence[str]) -> None:
+    def _delete(self, name: str, item_ids: Sequence[str], *, partition: str | None = None) -> None:
         for ids in self._id_batches(item_ids):
-            self._client.delete(name, filter=ids)
+            if partition != GRAPH_PARTITION:
+                self._crowds.appoint(name, ids)
+            self._client.delete(name, filter=ids, partition_name=partition)
 
     def _id_batches(self, item_ids: Sequence[str]) -> Iterator[str]:
         for start in range(0, len(item_ids), self.config.page_rows):
@@ -304,6 +352,7 @@ class ItemIndex(Versions):
         check_vectors(query_vectors_QD, dim=self.dim(version))
         expression = filter.expression()
         found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
+        self._add_crowds(found, query_vectors_QD, version, limit=limit, expression=expression)
         short = [q for q, scores in enumerate(found) if len(scores) < limit]
         if short:
             exact = self._exact(
@@ -323,10 +372,35 @@ class ItemIndex(Versions):
             anns_field="vector",
             filter=expression,
             limit=depth,
+            partition_names=[GRAPH_PARTITION],
             output_fields=["item_id"],  # without it Milvus Lite sends the vectors along
             search_params=search_params(self.config, depth=depth),
         )
         return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
+
+    def _add_crowds(
+        self,
+        found: list[Scores],
+        query_vectors_QD: np.ndarray,
+        version: str,
+        *,
+        limit: int,
+        expression: str,
+    ) -> None:
+        """Add what lies in no graph to what was found, but where too little was."""
+        name = self._collection(version)
+        leads = self._crowds.leads(name)
+        if leads is None:
+            return
+
+        @cache
+        def members_of(key: int) -> list[str]:
+            return self._crowds.members(name, key, expression=expression, limit=limit)
+
+        unit_QD = query_vectors_QD / np.linalg.norm(query_vectors_QD, axis=1, keepdims=True)
+        for q, scores in enumerate(found):
+            if len(scores) >= limit:
+                found[q] = with_crowds(scores, unit_QD[q], leads, members_of, limit=limit)
 
     def _exact(
         self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 MIN_INDEXED_ROWS = 1_024  # a smaller segment is never indexed, and is searched exactly
 POLL_S = 0.5
+NAMING_S = 10.0
 
 
 def wait_until_indexed(client: TimedClient, name: str, *, timeout_s: float) -> bool:
@@ -21,8 +22,8 @@ def wait_until_indexed(client: TimedClient, name: str, *, timeout_s: float) -> b
 
     It goes on building when the time is up, which the log then says.
     """
-    ends_at = time.monotonic() + timeout_s
-    while not _is_indexed(client, name):
+    ends_at, readiness = time.monotonic() + timeout_s, _Readiness(client, name)
+    while not readiness.is_reached():
         if time.monotonic() >= ends_at:
             logger.warning("collection=%s is still not indexed timeout_s=%g", name, timeout_s)
             return False
@@ -30,12 +31,33 @@ def wait_until_indexed(client: TimedClient, name: str, *, timeout_s: float) -> b
     return True
 
 
-def _is_indexed(client: TimedClient, name: str) -> bool:
-    index = client.describe_index(name, "vector")
-    flushed, pending = int(index["total_rows"]), int(index["pending_index_rows"])
-    segments = client.list_loaded_segments(name)
-    return (
-        (pending == 0 or flushed < MIN_INDEXED_ROWS)
-        and sum(segment.num_rows for segment in segments) >= flushed
-        and all(segment.index_name or segment.num_rows < MIN_INDEXED_ROWS for segment in segments)
-    )
+class _Readiness:
+    """What a server has told so far of a collection.
+
+    Of a segment with several indexes it names one, any of them, each time that it is asked. So a
+    segment is searched by the index of its vectors once that one was named, or when for a while
+    there has been nothing left to build.
+    """
+
+    def __init__(self, client: TimedClient, name: str) -> None:
+        self._client, self._name = client, name
+        self._searched: set[int] = set()  # segments
+        self._named_since: float | None = None
+
+    def is_reached(self) -> bool:
+        index = self._client.describe_index(self._name, "vector")
+        flushed, pending = int(index["total_rows"]), int(index["pending_index_rows"])
+        segments = self._client.list_loaded_segments(self._name)
+        large = [segment for segment in segments if segment.num_rows >= MIN_INDEXED_ROWS]
+        self._searched |= {each.segment_id for each in large if each.index_name == "vector"}
+        is_loaded = (pending == 0 or flushed < MIN_INDEXED_ROWS) and (
+            sum(segment.num_rows for segment in segments) >= flushed
+        )
+        if not is_loaded or not all(segment.index_name for segment in large):
+            self._named_since = None
+            return False
+        if self._named_since is None:
+            self._named_since = time.monotonic()
+        return all(segment.segment_id in self._searched for segment in large) or (
+            time.monotonic() - self._named_since > NAMING_S
+        )

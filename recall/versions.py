@@ -17,6 +17,7 @@ from pymilvus.exceptions import ConnectionConfigException, MilvusException
 from recall import lite_folder
 from recall.client import TimedClient
 from recall.collection import IndexConfig, channel_options, collection_name, version_of
+from recall.crowds import Crowds
 from recall.errors import NotFound, Unavailable
 
 LIVE_MAX_AGE_S = 1.0
@@ -59,6 +60,7 @@ class Versions:
         self._dims: dict[str, int] = {}  # D of collections that are in Milvus's memory, by name
         self._live: tuple[float, str | None] | None = None
         self._client = TimedClient(client, timeout_s=config.call_timeout_s, on_failure=self._forget)
+        self._crowds = Crowds(self._client, max_identical=config.max_identical)
         self._on_close = on_close
         self.config = config
 
@@ -86,6 +88,7 @@ class Versions:
     def _forget(self) -> None:
         """Ask Milvus again: one that has started anew has nothing in memory."""
         self._dims.clear()
+        self._crowds.forget()
         self._live = None
 
     def close(self) -> None:
@@ -149,6 +152,7 @@ class Versions:
         name = collection_name(self.config.alias, version)
         self._client.drop_collection(name)
         self._dims.pop(name, None)
+        self._crowds.forget()
 
     def dim(self, version: str) -> int:
         """Return D, the length of the version's vectors.

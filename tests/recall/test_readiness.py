@@ -28,7 +28,10 @@ class Server:
         _, _, segments = self.told[0]
         if len(self.told) > 1:
             self.told.pop(0)
-        return [SimpleNamespace(num_rows=rows, index_name=index) for rows, index in segments]
+        return [
+            SimpleNamespace(segment_id=n, num_rows=rows, index_name=index)
+            for n, (rows, index) in enumerate(segments)
+        ]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,20 @@ def test_it_waits_until_every_segment_is_loaded_with_its_index():
     server = Server(GROWING, INDEXED_NOT_LOADED, (20_000, 0, [(8_000, "vector")]), READY)
     assert wait_until_indexed(server, "items_v1", timeout_s=60)
     assert server.told == [READY]
+
+
+def test_a_segment_that_names_another_index_is_asked_again():
+    halves = [[(10_000, "category"), (10_000, "vector")], [(10_000, "vector"), (10_000, "place")]]
+    told = [(20_000, 0, segments) for segments in halves]
+    server = Server((20_000, 9, halves[0]), told[0], told[0], told[1], READY)
+    assert wait_until_indexed(server, "items_v1", timeout_s=60)
+    assert server.told == [READY]
+
+
+def test_a_segment_that_never_names_its_vectors_is_waited_for_a_while(monkeypatch):
+    monkeypatch.setattr(readiness, "NAMING_S", 0)
+    server = Server((20_000, 0, [(20_000, "category")]))
+    assert wait_until_indexed(server, "items_v1", timeout_s=60)
 
 
 def test_a_small_segment_is_never_indexed_and_not_waited_for():

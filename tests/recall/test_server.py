@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from embedder.content import Content, Encoding
 from recall.candidates import RecallOptions
-from recall.collection import IndexConfig
+from recall.collection import SCALAR_INDEXES, IndexConfig
 from recall.filters import Filter, Range
 from recall.index import ItemIndex
 from recall.search import Recall
@@ -162,6 +162,40 @@ def test_items_that_are_put_and_discarded_are_found_and_no_longer(server):
     server.discard(wanted)
     comes_true(lambda: first() != wanted)
     assert server.count("v1") == 59
+
+
+def test_what_lies_near_a_crowd_is_found_and_all_of_the_crowd(server):
+    """Beside it in one graph less is found; see `bench/crowds.py`."""
+    rng, dim = np.random.default_rng(0), 32
+    spread = 0.5 / np.sqrt(dim)
+    near_ND = unit(rng.normal(size=(1, dim)) + rng.normal(size=(2_000, dim)) * spread)
+    same_ND, far_ND = np.repeat(near_ND[:1], 5_000, axis=0), unit(rng.normal(size=(5_000, dim)))
+    vectors_ND = rng.permutation(np.concatenate([near_ND, same_ND, far_ND])).astype(np.float32)
+    rows = catalogue(len(vectors_ND)).with_columns(vector=pl.Series(vectors_ND.tolist()))
+    server.sync("v1", rows, dim=dim)
+    queries_QD = unit(near_ND[:100] + rng.normal(size=(100, dim)) * spread / 2)
+    edge_Q = np.sort(queries_QD @ vectors_ND.T)[:, -10]
+    found = server.search(queries_QD, "v1", limit=10)
+    is_best = found["recall_score"].to_numpy() >= np.repeat(edge_Q, 10) - 1e-5
+    assert is_best.mean() >= 0.98
+    of_crowd = server.search(near_ND[:1], "v1", limit=300)["item_id"].to_list()
+    best = np.lexsort((rows["item_id"].to_list(), -np.round(vectors_ND @ near_ND[0], 5)))
+    assert of_crowd == rows["item_id"].gather(best[:300]).to_list()
+
+
+def test_filters_have_indexes(server):
+    name = server._ensure("v1", dim=16)
+    kinds = {
+        each["field_name"]: each["index_type"]
+        for each in (
+            server._client.describe_index(name, each) for each in server._client.list_indexes(name)
+        )
+    }
+    assert kinds == {"vector": "HNSW", **SCALAR_INDEXES}
+
+
+def unit(vectors_ND):
+    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
 
 
 def comes_true(condition, *, within_s=10):
