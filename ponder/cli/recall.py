@@ -3,7 +3,7 @@
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -187,17 +187,20 @@ def key(
     ] = None,
 ) -> None:
     """Make an API key for the service: show it once, and the setting that lets it in."""
-    from ponder.settings import ApiKeySetting
-    from serving.api_keys import new_key
+    from serving.api_keys import Right, new_key
 
+    scopes = list(dict.fromkeys(scope or ["recall"]))
     with failures():
-        made, sha256 = new_key()
-        setting = ApiKeySetting.model_validate({"sha256": sha256, "scopes": scope or ["recall"]})
+        if unknown := [each for each in scopes if each not in get_args(Right)]:
+            raise ValueError(
+                f"--scope must be one of {', '.join(get_args(Right))}, got {unknown[0]!r}"
+            )
+    made, sha256 = new_key()
     line(f"The key, which is shown this once and kept nowhere: {made}")
     line("Let it in, in ponder.toml:")
     line(f"[api_keys.{json.dumps(name)}]")
-    line(f'sha256 = "{setting.sha256}"')
-    line(f"scopes = {json.dumps(setting.scopes)}")
+    line(f'sha256 = "{sha256}"')
+    line(f"scopes = {json.dumps(scopes)}")
 
 
 def _say_where(address: str) -> None:

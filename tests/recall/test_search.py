@@ -1,5 +1,6 @@
 """Tests for recall/search.py, on Milvus Lite. Axes: red, green, blue, grey."""
 
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -198,6 +199,21 @@ def test_candidates_have_the_columns_that_are_told_and_say_how_they_came_about(r
     assert (found.index_kind, found.consistency) == ("milvus_hnsw", "strong")
     assert list(found.timings_ms) == ["version", "prepare", "queue", "encode", "search"]
     assert sum(found.timings_ms.values()) <= found.took_ms
+
+
+class SlowHistories(KnownHistories):
+    """Takes a while to read a history."""
+
+    def of(self, user_id):
+        time.sleep(0.05)
+        return super().of(user_id)
+
+
+def test_the_time_counts_the_reading_of_the_history(index, encoder):
+    slow = Recall(index, lambda version: encoder, SlowHistories({"ann": ["rose"]}))
+    found = slow.by_user("ann")
+    assert list(found.timings_ms) == ["history", "version", "vectors", "interests", "search"]
+    assert 50 <= found.timings_ms["history"] <= sum(found.timings_ms.values()) <= found.took_ms
 
 
 def test_another_version_than_the_live_one_answers_when_it_is_asked(index, rows, recall, encoder):

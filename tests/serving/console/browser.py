@@ -100,6 +100,12 @@ class Page:
     def type(self, text):
         self.call("Input.insertText", text=text)
 
+    def drop(self, file, *, x, y):
+        """Drag a file from the desktop over the page, and let it go there."""
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def screenshot(self, path, *, full=True):
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=full)
         Path(path).write_bytes(base64.b64decode(shot["data"]))

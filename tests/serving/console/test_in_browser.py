@@ -1,5 +1,8 @@
 """The console in a real browser, in front of a service that answers from Milvus Lite."""
 
+import base64
+import json
+
 import pytest
 
 from recall.search import Recall
@@ -105,6 +108,40 @@ def test_an_image_is_searched_for_and_shown(page, tmp_path):
     assert page.js(CARDS) == ["sky", "leaf", "rose"]  # the fake takes any image for blue
     page.until("document.getElementById('image-preview').naturalWidth === 400")
     page.js("document.getElementById('remove-image').click()")
+    assert page.js("document.getElementById('chosen-image').hidden")
+
+
+def test_an_image_that_is_dropped_is_searched_for(page, tmp_path):
+    file = tmp_path / "query.png"
+    file.write_bytes(IMAGE)
+    page.drop(file, x=640, y=400)
+    page.until("document.getElementById('told').textContent.includes('3 items found')")
+    assert page.js(CARDS) == ["sky", "leaf", "rose"]
+    page.until("document.getElementById('image-preview').naturalWidth === 400")
+    assert not page.js("document.getElementById('box').classList.contains('over')")
+
+
+PASTED = """
+(base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([bytes], "query.png", { type: "image/png" }));
+    document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+}
+"""
+
+
+def test_an_image_that_is_pasted_is_searched_for(page):
+    page.js(f"({PASTED})({json.dumps(base64.b64encode(IMAGE).decode())})")
+    page.until("document.getElementById('told').textContent.includes('3 items found')")
+    assert page.js(CARDS) == ["sky", "leaf", "rose"]
+    page.until("document.getElementById('image-preview').naturalWidth === 400")
+
+
+def test_text_that_is_pasted_is_no_image(page):
+    pasted = "new ClipboardEvent('paste', { clipboardData: new DataTransfer() })"
+    page.js(f"void document.dispatchEvent({pasted})")
+    page.js("new Promise((done) => setTimeout(done, 100))")
     assert page.js("document.getElementById('chosen-image').hidden")
 
 
