@@ -291,9 +291,10 @@ class QueryEncoder:
     def _advance(self, version: str, opened: _Open) -> None:
         try:
             answers = opened.batch.advance()
-        except Exception as error:
+        except Exception:
             logger.exception("the encoder of version %r failed", version)
-            answers = [(number, Failure(error)) for number in opened.queries]
+            failed = Unavailable("the model failed at this query or at one beside it; ask again")
+            answers = [(number, Failure(failed)) for number in opened.queries]
             opened.batch = query_batch(opened.encoder)
         for number, answer in answers:
             _tell(opened.queries.pop(number), answer)

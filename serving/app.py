@@ -23,6 +23,7 @@ from serving.console.page import add_console
 from serving.draining import Drain, DrainGate
 from serving.errors import QUERY_ERRORS, add_error_handlers, error_replies
 from serving.examples import RANK_REQUESTS, RECALL_REPLY, RECALL_REQUESTS, RECOMMEND_REQUESTS
+from serving.faults import Faults
 from serving.health import add_health
 from serving.images import MAX_BASE64_CHARS
 from serving.item_changes import ItemWriter, add_item_changes
@@ -88,11 +89,12 @@ def create_app(
     app = FastAPI(
         title="Ponder", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
     )
+    app.add_middleware(Faults)  # the first one added is the last to see a request
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s)
     if keys:
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(DrainGate, drain=drain)
-    app.add_middleware(AccessLog)  # the last one added is the first to see a request
+    app.add_middleware(AccessLog)
     add_error_handlers(app)
     metrics = ServingMetrics()
     queries = Workers(QUERY_THREADS, wait_s=wait_s)

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,7 @@ from serving.error_form import ErrorDetail, ErrorReply, WrongField
 
 logger = logging.getLogger(__name__)
 
+UNFORESEEN = "something went wrong here; the log says what"
 INDEX_FAILED = "the index cannot answer now; try again later"
 PLAIN_WORDS = {
     "timezone_aware": "a time must carry a time zone, such as 2026-01-31T08:00:00Z",
@@ -150,7 +151,7 @@ def _is_json(request: Request) -> bool:
 
 def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDetail:
     # What was sent is not sent back: it may be an image of megabytes, or ten thousand wrong ids.
-    wrong = error.errors()
+    wrong = [_in_plain_words(each) for each in error.errors()]
     fields = [
         WrongField(
             field=_shown(".".join(str(part) for part in e["loc"]))[:MAX_FIELD_CHARS],
@@ -164,6 +165,18 @@ def _invalid_detail(error: ValidationError | RequestValidationError) -> ErrorDet
     return ErrorDetail(type="invalid_request", message=message, fields=fields)
 
 
+def _in_plain_words(wrong: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Say where a body ceases to be JSON: it is told as a field of that number."""
+    if wrong["type"] != "json_invalid":
+        return wrong
+    where, why = wrong["loc"][-1], wrong.get("ctx", {}).get("error", wrong["msg"])
+    return {
+        **wrong,
+        "loc": wrong["loc"][:1],
+        "msg": f"must be JSON, which ends at character {where}: {why}",
+    }
+
+
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:  # FastAPI's word for a body that its JSON reader gives up on
@@ -171,6 +184,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     name = HTTP_NAMES.get(status) or status.phrase.lower().replace(" ", "_").replace("-", "_")
     message = f"{status.phrase}: {request.method} {_shown(request.url.path)[:MAX_FIELD_CHARS]}"
+    if status in (404, 405):
+        message += "; /docs lists the addresses and their methods"
     return error_response(status, name, message, headers=error.headers)
 
 
@@ -180,7 +195,7 @@ def _index_failed(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    return error_response(500, "internal", "something went wrong here; the log says what")
+    return error_response(500, "internal", UNFORESEEN)
 
 
 def _shown(text: str) -> str:

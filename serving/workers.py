@@ -84,15 +84,13 @@ class Workers:
                 raise OutOfTime(DEADLINE_PASSED) from None
             raise Busy(TOO_MUCH_WAITS, retry_after_s=self.expected_wait_s()) from None
         held = _Held(work, self._free, self._learn, stages, asked=asked)
+        left_s = math.inf if deadline is None else deadline - time.monotonic()
         try:
-            with anyio.fail_after(None if deadline is None else deadline - time.monotonic()):
+            with anyio.move_on_after(left_s):  # an error of the work, of whatever kind, is its own
                 return await to_thread.run_sync(
                     held, abandon_on_cancel=True, limiter=self._unlimited
                 )
-        except TimeoutError:
-            if not held.is_given_up:  # the work itself ran out of some time
-                raise
-            raise OutOfTime(DEADLINE_PASSED) from None
+            raise OutOfTime(DEADLINE_PASSED)
         finally:
             held.give_up()
 
@@ -117,11 +115,7 @@ class _Held(Generic[T]):
         self._stages, self._asked = stages, asked
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._has_begun = self._has_ended = False
-
-    @property
-    def is_given_up(self) -> bool:
-        return not self._has_ended
+        self._has_begun = False
 
     def __call__(self) -> T:
         with self._lock:
@@ -135,7 +129,6 @@ class _Held(Generic[T]):
             return self._work()
         finally:
             self._learn(time.perf_counter() - began)
-            self._has_ended = True
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._free.release)
 

@@ -118,6 +118,7 @@ class ContinuousBatch:
         self._cache = self._empty_cache()
         return left
 
+    @torch.inference_mode()  # as the tensors are that it moves
     def give_up(self, numbers: Collection[int]) -> None:
         """Drops those of these numbers that are not done; the others go on."""
         self._waiting = deque(one for one in self._waiting if one.number not in numbers)

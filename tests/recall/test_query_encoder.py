@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from embedder.content import Content, Encoding
+from embedder.query_batch import GroupedQueries
 from recall.errors import Busy, InvalidQuery, OutOfTime, Unavailable
 from recall.query_encoder import QueryEncoder, QueryEncoderConfig
 
@@ -73,6 +74,38 @@ def test_a_query_that_cannot_be_read_fails_alone():
     assert good.result(20).encoding.vector[0] == 4
     with pytest.raises(InvalidQuery, match="cannot be read"):
         bad.result(20)
+
+
+class Breaking(GroupedQueries):
+    """A batch whose model fails as a whole, once it has three queries."""
+
+    def advance(self):
+        if self.num_under_way == 3:
+            raise RuntimeError("the device is lost")
+        return []
+
+
+class BreaksOnce(Recording):
+    """An encoder whose first batch breaks."""
+
+    def __init__(self):
+        super().__init__()
+        self.batch = Breaking(self)
+
+    def query_batch(self):
+        broken, self.batch = self.batch, None
+        return broken
+
+
+def test_a_model_that_fails_is_told_once_and_goes_on(caplog):
+    model = BreaksOnce()
+    queue = QueryEncoder(lambda version: model)
+    asked = [queue.submit(Content("a"), "v1") for _ in range(3)]
+    for each in asked:
+        with pytest.raises(Unavailable, match="ask again"):
+            each.result(20)
+    assert [record.message for record in caplog.records] == ["the encoder of version 'v1' failed"]
+    assert queue.submit(Content("good"), "v1").result(20).encoding.vector[0] == 4
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again():

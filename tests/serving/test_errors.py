@@ -10,6 +10,7 @@ from pymilvus.exceptions import ParamError
 from recall.errors import Busy, IndexFailed, InvalidQuery, NotFound, OutOfTime, Unavailable
 from serving.app import create_app
 from serving.errors import MAX_FIELDS, RankerMismatch
+from serving.faults import Faults
 
 
 class Unreachable:
@@ -138,6 +139,31 @@ def test_what_goes_wrong_inside_has_the_same_form_and_is_counted(error, status, 
     assert ("retry-after" in reply.headers) == (status == 429)
     outcome = "error" if kind == "internal" else kind
     assert f'kind="item",outcome="{outcome}"}} 1.0' in client.get("/metrics").text
+
+
+def test_the_same_fault_is_told_in_full_once_a_minute(caplog):
+    now = [0.0]
+
+    async def app(scope, receive, send):
+        raise RuntimeError("the cause")
+
+    client = TestClient(Faults(app, now=lambda: now[0]))
+    for moment in (0, 1, 59, 61):
+        now[0] = moment
+        is_error(client.post("/v1/recall"), 500, "internal")
+    told = [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"]
+    assert told == [True, False, False, True]
+    assert "RuntimeError in" in caplog.records[1].getMessage()
+    assert "the cause" not in caplog.records[1].getMessage()
+
+
+def test_a_body_that_is_no_json_is_told_where_it_ends(caplog):
+    reply = ask(content="{bad", headers={"content-type": "application/json"})
+    is_error(reply, 422, "invalid_request")
+    assert reply.json()["error"]["message"] == (
+        "body: must be JSON, which ends at character 1: Expecting property name enclosed in double "
+        "quotes"
+    )
 
 
 def test_openapi_documents_the_form_of_every_error():

@@ -48,6 +48,18 @@ def test_a_deadline_counts_the_wait_for_a_thread():
     assert ran == []
 
 
+def test_work_that_ends_just_after_its_deadline_is_out_of_time():
+    async def ask():
+        workers, loop = Workers(1, wait_s=1), asyncio.get_running_loop()
+        # The loop sees the deadline late, and says so when the work has ended.
+        loop.call_later(0.045, time.sleep, 0.02)
+        loop.call_later(0.055, time.sleep, 0.05)
+        with pytest.raises(OutOfTime):
+            await workers.run(lambda: time.sleep(0.08), deadline=time.monotonic() + 0.05)
+
+    asyncio.run(ask())
+
+
 def test_more_than_may_wait_are_refused_at_once():
     release = threading.Event()
 

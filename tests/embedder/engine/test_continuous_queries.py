@@ -70,6 +70,20 @@ def test_each_query_keeps_its_own_deadline_and_its_own_token_limit(model):
     assert answers[2].rationale == full.rationale
 
 
+def test_a_deadline_that_passes_while_others_reason_ends_one_and_not_the_others(model):
+    batch = model.query_batch()
+    deadline = time.monotonic() + 0.5
+    add(batch, 0, "mugs", deadline=deadline)
+    add(batch, 1, "three red mugs for the kitchen")
+    add(batch, 2, "a kite")
+    assert batch.advance() == []  # all of them are decoded now
+    time.sleep(max(0.0, deadline - time.monotonic()))
+    answers = advanced(batch)
+    assert answers[0].out_of_time
+    alone = model.encode_query([Content(text) for text in TEXTS[1:3]], policy="always")
+    assert [answers[n].rationale for n in (1, 2)] == [one.rationale for one in alone]
+
+
 def test_what_cannot_be_read_is_told_where_it_is_prepared(model):
     with pytest.raises(ValueError, match="PNG"):
         model.query_batch().prepare(Content("", b"no image"), policy=None)
