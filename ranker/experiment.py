@@ -49,7 +49,8 @@ class ExperimentReport:
     protocol: Literal["impressions"] = "impressions"
 
     variants: dict[str, Variant]
-    """The first is the baseline of every difference."""
+    """The first is the baseline of every difference. Scores that were given are not among them, and
+    evaluated all the same."""
 
     model_version: str
     """Embedder of the last variant's vectors."""
@@ -96,6 +97,7 @@ def run_experiment(
     *,
     split: TimeSplit,
     variants: Mapping[str, Variant] = VARIANTS,
+    given: Mapping[str, np.ndarray] | None = None,
     config: RankerConfig | None = None,
     num_seeds: int = 1,
     num_resamples: int = 500,
@@ -109,6 +111,7 @@ def run_experiment(
             requests and items.
         split: when the test begins.
         variants: what each ranker is given, the baseline first.
+        given: [N] scores of all rows that somebody else made, by name; compared like a variant.
         config: of every variant; the defaults when None. Seeds count from its own.
         num_seeds: rankers of each variant, S; intervals draw among them, too.
         num_resamples: of the intervals.
@@ -129,6 +132,10 @@ def run_experiment(
     scores = {
         name: np.stack([ranker.predict(sides[variant.space][1]) for ranker in rankers[name]])
         for name, variant in variants.items()
+    }
+    is_test_N = (next(iter(by_space.values())).frame["ts"] >= split.at).to_numpy()
+    scores |= {
+        name: np.tile(score_N[is_test_N], (num_seeds, 1)) for name, score_N in (given or {}).items()
     }
     last_name, last = list(variants.items())[-1]
     train_table, test_table = sides[last.space]

@@ -73,9 +73,10 @@ class Catalogue:
             newest = table.select("item_id", column).unique("item_id", keep="last")
             rows = rows.join(newest, on="item_id", how="left", maintain_order="left")
         has_vector_C = rows["vector"].is_not_null().to_numpy()
-        known_MD = np.array(rows["vector"].drop_nulls().to_list(), dtype=np.float32)
-        vectors_CD = np.zeros((len(rows), *known_MD.shape[1:]), dtype=np.float32)
-        vectors_CD[has_vector_C] = known_MD
+        known = rows["vector"].drop_nulls().to_list()
+        vectors_CD = np.zeros((len(rows), len(known[0]) if known else 0), dtype=np.float32)
+        if known:
+            vectors_CD[has_vector_C] = known
         created_C = rows["created_at"].to_physical().fill_null(0).to_numpy()
         return cls(rows["item_id"], created_C, vectors_CD)
 

@@ -4,6 +4,7 @@
     events.jsonl     impressions, clicks and purchases in the order of time
     queries.jsonl    shoppers' questions and riddles, with the items that answer them
     truth.jsonl      the product behind each item: what tests may know and models may not
+    tastes.jsonl     what each shopper likes, likewise
 
 The same arguments give the same bytes.
 """
@@ -79,6 +80,7 @@ def write_bazaar(folder: Path, config: BazaarConfig) -> dict[str, int]:
         "events": _write(folder / "events.jsonl", map(_event_record, happenings)),
         "queries": _write(folder / "queries.jsonl", query_records(living, config.num_queries, rng)),
         "truth": _write(folder / "truth.jsonl", map(_truth_record, listed)),
+        "tastes": _write(folder / "tastes.jsonl", map(asdict, crowd)),
     }
 
 

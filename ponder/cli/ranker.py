@@ -60,6 +60,12 @@ def experiment(
         list[str] | None,
         typer.Option(help="SPACE=FOLDER of another export of the same requests."),
     ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE.parquet of another's scores: request_id, user_id, item_id, score."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Rankers of each variant.", min=1)] = 3,
     params: ConfigOption = None,
     liked_from: Annotated[
@@ -81,6 +87,7 @@ def experiment(
             context.obj,
             variants=variant or [],
             exports=export or [],
+            scores=scores or [],
             num_seeds=seeds,
             config=_config(params),
             liked_from=liked_from,
@@ -136,6 +143,21 @@ def promote(
 
     with failures():
         show(promote_ranker(context.obj, name, version, force=force), as_json)
+
+
+@app.command()
+def interleave(
+    lists: LogArgument,
+    out: Annotated[Path, typer.Option(help="JSON Lines to write.")],
+    top_k: Annotated[int, typer.Option(help="Items of a list.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of the coins.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draft one list of two rankers' for each request: request_id, team (a, b), item_id, rank."""
+    from ponder.steps.online import write_interleaved
+
+    with failures():
+        show(write_interleaved(lists, out, top_k=top_k, seed=seed), as_json)
 
 
 @app.command()

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import polars as pl
+
 from catalog.lake.tables import ITEMS
 from features.export import read_export
 from features.log import Log
@@ -43,6 +46,7 @@ def experiment(
     *,
     variants: Sequence[str] = (),
     exports: Sequence[str] = (),
+    scores: Sequence[str] = (),
     num_seeds: int = 3,
     config: RankerConfig | None = None,
     liked_from: float | None = None,
@@ -60,6 +64,8 @@ def experiment(
         variants: feature groups with commas between, `SPACE:` before them for another space; the
             baseline first. Empty: all groups but `match`, then all, in each space.
         exports: further exports of the same requests, as `SPACE=FOLDER`.
+        scores: what somebody else's ranker says of the pages, as `NAME=FILE`: a Parquet file of
+            request_id, user_id, item_id and score, of every row of the export.
         num_seeds: rankers of each variant.
         config: of every ranker; the defaults when None.
         liked_from: of a log of ratings: those from this value on are liked; the default when None.
@@ -85,14 +91,17 @@ def experiment(
             log,
             tables,
             variants=_variants(variants, tables),
+            given=dict(given_scores(text, tables[CONTENT]) for text in scores),
             config=config,
             num_seeds=num_seeds,
             seed=seed,
             progress=progress,
         )
     else:
-        if exports:
-            raise ValueError("exports are of pages, got a log of ratings; leave them out")
+        if exports or scores:
+            raise ValueError(
+                "exports and scores are of pages, got a log of ratings; leave them out"
+            )
         report = _on_ratings(
             settings,
             log,
@@ -149,6 +158,32 @@ def _export(text: str) -> tuple[str, Path]:
             f"an export must be SPACE=FOLDER with a space other than {CONTENT}, got {text!r}"
         )
     return space, Path(folder)
+
+
+def given_scores(text: str, table: FeatureTable) -> tuple[str, np.ndarray]:
+    """Return the name and the scores, [N] float64, of every row of a table.
+
+    Args:
+        text: `NAME=FILE`, a Parquet file of request_id, user_id, item_id and score.
+        table: whose rows are scored.
+
+    Raises:
+        ValueError: the file cannot be read, or a row has no score or several.
+    """
+    name, _, path = text.partition("=")
+    by = ["request_id", "user_id", "item_id"]
+    try:
+        told = pl.read_parquet(path, columns=[*by, "score"]).unique(by, keep="none")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"scores must be NAME=FILE.parquet, got {text!r}: {error}") from error
+    score = table.frame.join(told, on=by, how="left", maintain_order="left")["score"]
+    score = score.cast(pl.Float64)
+    if num_missing := len(score) - score.drop_nulls().drop_nans().len():
+        raise ValueError(
+            f"{path} must hold one score of every row of the export, got none or several for "
+            f"{num_missing} of {len(score)}"
+        )
+    return name, score.to_numpy()
 
 
 def _variants(

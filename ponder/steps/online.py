@@ -1,10 +1,13 @@
 """What users' choices say about rankers that were shown to them: logs in files."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from catalog.atomic_file import write_atomically
 
 if TYPE_CHECKING:
     from evaluation.interleaving import InterleavingOutcome
@@ -29,6 +32,37 @@ def interleaving_of(log: Path) -> "InterleavingOutcome":
     from evaluation.interleaving import interleaving_outcome
 
     return interleaving_outcome(_read(log))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InterleavedLists:
+    """Lists of two rankers, written to be shown."""
+
+    path: str
+    num_requests: int
+    num_rows: int
+
+
+def write_interleaved(lists: Path, out: Path, *, top_k: int, seed: int = 0) -> InterleavedLists:
+    """Write one list of two rankers for each request, to be shown instead of either.
+
+    Args:
+        lists: what both rank; columns as of `evaluation.interleaving.interleaved_requests`.
+        out: JSON Lines: request_id, item_id, place and team. Of the items that are chosen, these
+            rows with a user_id are what `interleaving_of` reads.
+        top_k: items of a list.
+        seed: of the coins.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no such lists.
+    """
+    from evaluation.interleaving import interleaved_requests
+
+    made = interleaved_requests(_read(lists), top_k=top_k, seed=seed)
+    write_atomically(out, made.write_ndjson())
+    return InterleavedLists(
+        path=str(out), num_requests=made["request_id"].n_unique(), num_rows=len(made)
+    )
 
 
 def off_policy_of(log: Path, *, max_weight: float) -> "OffPolicyEstimate":

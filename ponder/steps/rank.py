@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from catalog.lake.item_versions import DESCRIBED
@@ -248,6 +249,7 @@ def experiment_on_pages(
     tables: FeatureTable | Mapping[str, FeatureTable],
     *,
     variants: Mapping[str, Variant] = VARIANTS,
+    given: Mapping[str, np.ndarray] | None = None,
     config: RankerConfig | None = None,
     num_seeds: int = 1,
     seed: int = 0,
@@ -260,6 +262,7 @@ def experiment_on_pages(
         tables: as of `ranker.experiment.run_experiment`; the last variant's are made of the log's
             vectors.
         variants: the baseline first.
+        given: scores of others, as of `run_experiment`.
         config: of every ranker.
         num_seeds: rankers of each variant.
         seed: of the intervals and samples.
@@ -271,6 +274,7 @@ def experiment_on_pages(
         by_space,
         split=TimeSplit(at=newest(table.frame, TEST_SHARE)),
         variants=variants,
+        given=given,
         config=config,
         num_seeds=num_seeds,
         seed=seed,

@@ -144,7 +144,7 @@ def test_the_held_out_part_is_about_a_sixth_and_ignores_the_brand():
 
 def test_the_same_seed_writes_the_same_bytes(bazaar, tmp_path):
     write_bazaar(tmp_path, SMALL)
-    for file in ("items.jsonl", "events.jsonl", "queries.jsonl", "truth.jsonl"):
+    for file in ("items.jsonl", "events.jsonl", "queries.jsonl", "truth.jsonl", "tastes.jsonl"):
         assert (tmp_path / file).read_bytes() == (bazaar / file).read_bytes()
     images = sorted(path.name for path in (bazaar / "images").iterdir())
     assert images == sorted(path.name for path in (tmp_path / "images").iterdir())

@@ -53,7 +53,9 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["ranker", "train"], "export first"),
         (["ranker", "promote", "x"], "has no version 'x'; registered: none"),
         (["ranker", "interleaving", "nowhere.txt"], "must end in .jsonl, .csv, .parquet"),
-        (["ranker", "experiment"], "export first"),
+        (["ranker", "experiment"], "land events first"),
+        (["ranker", "experiment", "--scores", "x=y"], "exports and scores are of pages"),
+        (["ranker", "interleave", "nowhere.txt", "--out", "x"], "must end in .jsonl, .csv"),
     ],
 )
 def test_a_failure_that_a_user_can_mend_is_one_line_and_exit_code_1(tmp_path, arguments, reason):

@@ -1,19 +1,23 @@
 """Tests for ponder/reports/ranking: the page of an experiment."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
+from evaluation.bootstrap import Interval
 from evaluation.time_split import TimeSplit
 from features.centred_embeddings import Centring
 from features.schema import Feature
 from features.table import FeatureTable
-from ponder.reports.ranking.page import write_experiment
+from ponder.reports.ranking.page import write_experiment, write_ratings_experiment
+from ponder.steps.experiment import RatingsExperiment
 from ranker.config import RankerConfig
 from ranker.experiment import Variant, run_experiment, with_alarms
 from ranker.leaks import Alarm
+from ranker.left_out import Found, LeftOutReport
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 FEATURES = (
@@ -84,3 +88,60 @@ def test_an_alarm_is_told_first(report, tmp_path):
     assert "No alarm" not in text
     assert text.index("it knows of later events") < text.index("<h2>Variants")
     assert "the alarm names\n  is_repeat." in text
+
+
+def test_scores_of_others_are_a_row_without_calibration(report, tmp_path):
+    metrics = report.overall.metrics | {"theirs": report.overall.metrics["context"]}
+    gained = report.overall.differences | {"theirs": report.overall.differences["<b>all</b>"]}
+    overall = replace(report.overall, metrics=metrics, differences=gained)
+    text = write_experiment(replace(report, overall=overall), tmp_path).read_text()
+    assert "<td>theirs</td>" in text
+    assert "<td>theirs \N{MINUS SIGN} context</td>" in text
+
+
+def left_out(known, hit):
+    """A report of two rankers and a floor."""
+    rows = {"popularity": 0.01, "context": 0.02, "<b>all</b>": hit}
+    metrics = {
+        name: {m: Interval(value, value - 0.01, value + 0.01) for m in ("hit@10", "ndcg@10")}
+        for name, value in rows.items()
+    }
+    gains = {"<b>all</b>": {m: Interval(0.05, 0.01, 0.09) for m in ("hit@10", "ndcg@10")}}
+    found = Found(
+        num_users=90,
+        in_stage_one=Interval(0.567, 0.5, 0.6),
+        metrics=metrics,
+        differences=gains,
+    )
+    sizes = {"num_users": 90, "num_candidates": 500, "num_recalled": 300.4, "num_seeds": 1}
+    return LeftOutReport(
+        known=known,
+        min_rating=3.5,
+        model_version="v1",
+        schema_hash="h",
+        num_train_rows=9,
+        num_train_requests=3,
+        num_trees={"context": 5, "<b>all</b>": 5},
+        metrics=metrics,
+        differences=gains,
+        found={"all": found, "liked by nobody yet": found},
+        importances={"match_max": 1.0},
+        alarms=[Alarm(kind="clock", features=["x"], says="it knows of later events")],
+        **sizes,
+    )
+
+
+def test_a_log_of_ratings_has_a_table_for_each_rule(tmp_path):
+    report = RatingsExperiment(as_of=left_out("as_of", 0.071), all_known=left_out("all", 0.123))
+    text = write_ratings_experiment(report, tmp_path).read_text()
+    first, second = text.split("<h2>Everything known")
+    assert "As of the request" in first
+    told = {hit: f'<td class="num">{hit}<br>' for hit in ("0.071", "0.123")}
+    assert first.count(told["0.071"]) == second.count(told["0.123"]) == 4  # two metrics, two slices
+    assert told["0.123"] not in first
+    assert text.count("<svg") == 2
+    assert text.count("it knows of later events") == 2
+    assert "Stage one gives 300 items" in text
+    assert ".567" in text
+    assert "<b>all</b>" not in text
+    assert "<script" not in text
