@@ -2,7 +2,7 @@
 
     python -m bench.ranker
 
-Training: ours reads the table of an export, checks it, puts it in order and trains the default
+Training: ours reads an export from its files, checks it, puts it in order and trains the default
 ranker; the rival is `lightgbm.train` with the same parameters on arrays that lie ready, in the same
 order. Both must grow the same trees, which is asserted before a time counts.
 
@@ -13,9 +13,12 @@ rival is the prediction alone, of features that lie ready. Alternating, the best
 import argparse
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -25,6 +28,7 @@ import polars as pl
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
+from features.export import read_export, write_export
 from features.requests import numbered
 from features.table import FeatureTable, build_features
 from ranker.config import RankerConfig
@@ -132,16 +136,19 @@ def main() -> None:
     config = RankerConfig()
     events, items, vectors = world(seed=0)
     table = build_features(pages(options.pages, seed=1), events, items, vectors)
+    folder = Path(tempfile.mkdtemp(prefix="bench-ranker-"))
+    write_export(table, folder)
     ranker = train(table, config=config)
     alone = bare(table, ranker, config)
     best = dict.fromkeys(("train", "bare_train", "rank", "bare_predict"), float("inf"))
     for _ in range(options.rounds):
-        took, made = seconds(lambda: train(table, config=config))
+        took, made = seconds(lambda: train(read_export(folder), config=config))
         best["train"] = min(best["train"], took)
         took, boosters = seconds(alone)
         best["bare_train"] = min(best["bare_train"], took)
         for ours, theirs in zip(made.boosters, boosters, strict=True):
             assert ours.model_to_string() == theirs.model_to_string(), "other trees"
+    shutil.rmtree(folder)
     asked = pl.DataFrame({"item_id": items["item_id"].head(CANDIDATES)}).select(
         request_id=pl.lit("r"),
         user_id=pl.lit("u7"),

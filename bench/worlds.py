@@ -39,14 +39,14 @@ METRICS = ("auc", "gauc", "ndcg@10")
 def world(folder: Path, config: BazaarConfig, *, num_seeds: int) -> dict[str, Any]:
     """Return the experiment's report of one world, made where the folder has none."""
     settings = Settings(home=folder)
-    path = settings.reports_folder / "experiment.json"
-    if not path.exists():
+    path, truth = settings.reports_folder / "experiment.json", folder / "truth.parquet"
+    if not truth.exists():
         write_bazaar(folder / "bazaar", config)
         land_folder(settings, folder / "bazaar")
         embed_all(settings)
         export_features(settings)
-        truth = folder / "truth.parquet"
         true_scores(folder / "bazaar", settings.features_folder).write_parquet(truth)
+    if not path.exists():
         experiment(settings, scores=[f"{TRUTH}={truth}"], num_seeds=num_seeds)
     return dict(json.loads(path.read_text()))
 

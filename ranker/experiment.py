@@ -13,6 +13,7 @@ import polars as pl
 from evaluation.calibration import Calibration, Platt, calibration
 from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
+from features.requests import numbered
 from features.schema import FeatureGroup, names_of
 from features.table import KEY_COLUMNS, FeatureTable
 from ranker.config import RankerConfig
@@ -35,6 +36,9 @@ class Variant:
     space: str = "content"
     """Name of the table, where there are several: which vectors its features compare."""
 
+
+ITEM_SLICINGS = ("item_age", "item_popularity")
+"""What items are sliced by; the other slicings are of requests."""
 
 VARIANTS: Mapping[str, Variant] = {
     "without match": Variant(groups=("context", "collaborative")),
@@ -71,7 +75,8 @@ class ExperimentReport:
     overall: Evaluation
 
     slices: dict[str, dict[str, Evaluation]]
-    """What is sliced by -> slice -> evaluation of its rows alone; empty slices are left out."""
+    """What is sliced by -> slice -> evaluation; empty slices are left out. Of a request's slice, of
+    its rows alone; of an item's, of its liked rows among what was not liked beside them."""
 
     calibration: dict[str, Calibration]
     """Variant -> how good its probabilities are: scores through a mapping fitted on the training
@@ -267,19 +272,35 @@ def _contributions(ranker: Ranker, table: FeatureTable) -> dict[str, float]:
 def _slices(
     frame: pl.DataFrame, scores: Mapping[str, np.ndarray], *, num_resamples: int, seed: int
 ) -> dict[str, dict[str, Evaluation]]:
-    """Evaluate parts of the rows; in an item slice a request keeps only its items of it."""
+    """Evaluate parts of the rows.
+
+    A slice of items asks how the liked ones of it stand among all that their requests showed and
+    nobody liked: few requests show two items younger than a day, and of one alone no order can be
+    asked.
+    """
+    is_liked = frame["relevance"] >= 1
     report: dict[str, dict[str, Evaluation]] = {}
     for name, labels in _slice_labels(frame).items():
         report[name] = {}
         for label in labels.drop_nulls().unique().sort():
             here = (labels == label).fill_null(False)
-            report[name][label] = evaluate_scorings(
-                frame.filter(here),
-                {variant: score_SN[:, here.to_numpy()] for variant, score_SN in scores.items()},
-                num_resamples=num_resamples,
-                seed=seed,
-            )
+            if name in ITEM_SLICINGS:
+                here = _with_rivals(frame, here & is_liked, ~is_liked)
+            if here.any():
+                report[name][label] = evaluate_scorings(
+                    frame.filter(here),
+                    {variant: score_SN[:, here.to_numpy()] for variant, score_SN in scores.items()},
+                    num_resamples=num_resamples,
+                    seed=seed,
+                )
     return report
+
+
+def _with_rivals(frame: pl.DataFrame, liked: pl.Series, rivals: pl.Series) -> pl.Series:
+    """Return which rows are liked ones in question, or rivals that a request showed beside them."""
+    rows = numbered(frame).select("request", liked=liked, rival=rivals)
+    asked = pl.col("liked").any().over("request")
+    return rows.select(pl.col("liked") | (pl.col("rival") & asked)).to_series()
 
 
 def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:

@@ -3,7 +3,6 @@
 import json
 from datetime import timedelta
 
-import polars as pl
 import pytest
 
 from evaluation.time_split import TimeSplit
@@ -36,16 +35,21 @@ def test_sizes_are_those_of_the_split(report):
     assert (report.overall.num_rows, report.overall.num_requests) == (1000, 100)
 
 
-@pytest.mark.parametrize("name", ["item_age", "item_popularity", "history_size"])
-def test_slices_share_out_the_rows(report, name):
-    # Items that are not created yet have no age; here the last one appears at hour 298 of 300.
-    assert sum(part.num_rows for part in report.slices[name].values()) == 1000
+def test_slices_of_requests_share_out_the_rows(report):
+    assert sum(part.num_rows for part in report.slices["history_size"].values()) == 1000
 
 
-def test_item_age_slices_are_cut_by_hours(report, preference_table):
-    test = preference_table.frame.tail(1000)
-    young = test.filter(pl.col("item_age_h") < 24)
-    assert report.slices["item_age"]["< 24 h"].num_rows == len(young)
+def test_an_item_slice_holds_its_liked_rows_among_what_was_not_liked_beside_them(
+    report, preference_table
+):
+    rows = preference_table.frame.tail(1000).select("request_id", "relevance", "item_age_h").rows()
+    young = [row for row in rows if row[2] < 24 and row[1] >= 1]
+    requests = {row[0] for row in young}
+    rivals = [row for row in rows if row[0] in requests and row[1] == 0]
+    part = report.slices["item_age"]["< 24 h"]
+    assert young
+    assert part.num_rows == len(young) + len(rivals)
+    assert part.num_requests == len(requests)
 
 
 def test_report_is_json_without_nan(report):
