@@ -59,6 +59,9 @@ class Encoded:
     took_ms: float
     """Milliseconds from the queue to the encoding."""
 
+    ended_at: float = field(default_factory=time.monotonic)
+    """The moment of `time.monotonic` at which it was there."""
+
 
 @dataclass(slots=True, eq=False)
 class _Query:

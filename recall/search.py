@@ -33,8 +33,10 @@ DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
 PROBE = "a"
 PROBE_TIMEOUT_S = 1.0
-SEARCH_SHARE = 0.1
-"""Of a deadline, kept for the search that follows the reading."""
+MIN_SEARCH_SHARE, MAX_SEARCH_SHARE = 0.1, 0.5
+"""Of a deadline, kept for what follows the reading: twice what that takes now, within these."""
+
+SMOOTHING = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Recall:
         self._config = config or ProfileConfig()
         self._catalogue = catalogue
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
+        self._search_s = 0.0  # from an encoding to its candidates, the wait for a thread included
         self.followed: str | None = None
         self._followed_at = -math.inf
         self._probed: tuple[str, np.ndarray] | None = None
@@ -130,6 +133,8 @@ class Recall:
     def _version(self, options: RecallOptions) -> str:
         if (version := options.version) is None:
             return self.live_version()
+        if version == self.followed:
+            return version
         if version not in (versions := self.index.versions()):
             raise NotFound(f"version {version!r} is not in the index, which holds {versions}")
         return version
@@ -206,7 +211,7 @@ class Recall:
             version = self._version(options)
         deadline = None
         if options.deadline_s is not None:
-            deadline = stages.started_at + (1 - SEARCH_SHARE) * options.deadline_s
+            deadline = stages.started_at + self._reading_s(options.deadline_s)
         answer = self.encoder.submit(
             content,
             version,
@@ -224,7 +229,7 @@ class Recall:
         stages.add("queue", encoded.waited_ms)
         stages.add("encode", encoded.took_ms)
         encoding = encoded.encoding
-        return self._found(
+        found = self._found(
             [Seed(encoding.vector, "content")],
             query.version,
             options,
@@ -236,6 +241,16 @@ class Recall:
             direct_because=encoding.fallback,
             is_cut_short=encoding.out_of_time,
         )
+        after_s = time.monotonic() - encoded.ended_at
+        self._search_s += SMOOTHING * (after_s - self._search_s)
+        return found
+
+    def _reading_s(self, deadline_s: float) -> float:
+        """Return the seconds of a deadline that a text or an image may be read for."""
+        kept_s = np.clip(
+            2 * self._search_s, MIN_SEARCH_SHARE * deadline_s, MAX_SEARCH_SHARE * deadline_s
+        )
+        return deadline_s - float(kept_s)
 
     def by_item(
         self, item_id: str, options: RecallOptions = DEFAULTS, stages: Stages | None = None

@@ -90,7 +90,7 @@ def create_app(
         title="Ponder", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     app.add_middleware(Faults)  # the first one added is the last to see a request
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s)
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, timeout_s=body_timeout_s, drain=drain)
     if keys:
         app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(DrainGate, drain=drain)

@@ -30,7 +30,7 @@ class DrainGate:
         """Pass the request on, or refuse it; refuse as well what had no answer in the end."""
         is_new = self._drain.has_begun and scope["type"] == "http"
         if is_new and scope["path"] not in STILL_ANSWERED:
-            await self._refuse(scope, receive, send)
+            await refuse(scope, receive, send)
             return
         has_started = False
 
@@ -44,13 +44,15 @@ class DrainGate:
         except asyncio.CancelledError:  # the server's time to end is over
             if has_started or not self._drain.has_begun or scope["type"] != "http":
                 raise
-            await self._refuse(scope, receive, send)
+            await refuse(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = error_response(
-            503,
-            "unavailable",
-            "the service was told to stop; ask another one, or this one again later",
-            headers={"retry-after": "1", "connection": "close"},
-        )
-        await refusal(scope, receive, send)
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer that the service ends, and another one is to be asked."""
+    refusal = error_response(
+        503,
+        "unavailable",
+        "the service was told to stop; ask another one, or this one again later",
+        headers={"retry-after": "1", "connection": "close"},
+    )
+    await refusal(scope, receive, send)

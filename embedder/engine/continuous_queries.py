@@ -38,6 +38,7 @@ class ContinuousQueries:
         self._batch = decoder.empty_batch()
         self._joining: list[tuple[Prepared, Task]] = []
         self._reasoning: dict[int, tuple[Encoding, Task]] = {}
+        self._step_s = 0.0
 
     @property
     def num_under_way(self) -> int:
@@ -65,9 +66,11 @@ class ContinuousQueries:
     def advance(self) -> list[tuple[int, Answer]]:
         """Prefill who has joined and decode one token of each; see `QueryBatch`."""
         answers = [*self._joined(), *self._out_of_time()]
+        began = time.monotonic()
         for finished in self._batch.advance():
             direct, _ = self._reasoning.pop(finished.number)
             answers.append((finished.number, self._decoder.answer(direct, finished)))
+        self._step_s = time.monotonic() - began
         return answers
 
     def _joined(self) -> Iterator[tuple[int, Answer]]:
@@ -92,11 +95,12 @@ class ContinuousQueries:
                 )
 
     def _out_of_time(self) -> Iterator[tuple[int, Answer]]:
-        now = time.monotonic()
+        # Whose deadline passes within the next token would be answered too late behind it.
+        then = time.monotonic() + self._step_s
         late = {
             number
             for number, (_, task) in self._reasoning.items()
-            if task.deadline is not None and task.deadline <= now
+            if task.deadline is not None and task.deadline <= then
         }
         if late:
             self._batch.give_up(late)

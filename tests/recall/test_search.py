@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from embedder.content import Content
+from embedder.content import Content, Encoding
 from features.profile import ProfileConfig
 from recall.candidates import CANDIDATES, RecallOptions
 from recall.errors import InvalidQuery, NotFound, Unavailable
@@ -199,6 +199,42 @@ def test_candidates_have_the_columns_that_are_told_and_say_how_they_came_about(r
     assert (found.index_kind, found.consistency) == ("milvus_hnsw", "strong")
     assert list(found.timings_ms) == ["version", "prepare", "queue", "encode", "search"]
     assert sum(found.timings_ms.values()) <= found.took_ms
+
+
+class HurriedEncoder:
+    """Remembers how long it was given."""
+
+    version, dim = "v1", 4
+
+    def __init__(self):
+        self.given_s = []
+
+    def encode_query(self, queries, *, policy=None, deadline_s=None, max_new_tokens=None):
+        self.given_s.append(deadline_s)
+        return [Encoding(np.array([1.0, 0, 0, 0]), "direct", 0.0) for _ in queries]
+
+
+class SlowIndex:
+    """An index whose searches take a while."""
+
+    def __init__(self, index):
+        self._index = index
+
+    def __getattr__(self, name):
+        return getattr(self._index, name)
+
+    def search(self, *asked, **options):
+        time.sleep(0.25)
+        return self._index.search(*asked, **options)
+
+
+def test_the_slower_the_search_the_more_of_a_deadline_is_kept_for_it(index):
+    model = HurriedEncoder()
+    slow = Recall(SlowIndex(index), lambda version: model, KnownHistories())
+    for _ in range(3):
+        slow.by_content(Content("red"), RecallOptions(deadline_s=1.0))
+    first, second, third = model.given_s
+    assert 0.5 <= third < second < first <= 0.9
 
 
 class SlowHistories(KnownHistories):
