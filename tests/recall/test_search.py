@@ -233,8 +233,8 @@ def test_the_slower_the_search_the_more_of_a_deadline_is_kept_for_it(index):
     slow = Recall(SlowIndex(index), lambda version: model, KnownHistories())
     for _ in range(3):
         slow.by_content(Content("red"), RecallOptions(deadline_s=1.0))
-    first, second, third = model.given_s
-    assert 0.5 <= third < second < first <= 0.9
+    first, *_, last = model.given_s
+    assert 0.5 <= last < first - 0.03 <= 0.87
 
 
 class SlowHistories(KnownHistories):
