@@ -6,11 +6,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 from scipy.stats import spearmanr
 
 from bench.reasoning_cells import cell_of
 from bench.reasoning_outcomes import Outcome, action, rank
 from bench.reasoning_variants import NUM_LATENTS, VARIANTS, Asking
+from bench.run_intervals import bootstrap_over_runs
 from catalog.bazaar.riddles import TIERS
 
 HEADLINE = "medium"
@@ -135,8 +137,10 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
     for group in GROUPS:
         rows = [one for one in found if group in ("overall", one["tier"])]
         done = [action(one, asking, theta=theta) for one in rows]
+        hits = [rank(one, asking, theta=theta) == 1 for one in rows]
         measured[group] = {
-            "hit@1": fmean(rank(one, asking, theta=theta) == 1 for one in rows),
+            "hits": hits,
+            "hit@1": fmean(hits),
             "reason_rate": fmean(did == "reason" for did in done),
             "silent_rate": fmean(did == "silent" for did in done),
             "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
@@ -180,23 +184,37 @@ def mean_and_sd(values: Sequence[float]) -> list[float | None]:
     return [round(fmean(values), 4), round(stdev(values), 4) if len(values) > 1 else None]
 
 
-def differences(measured: Measured) -> dict[str, dict[str, list[float]]]:
-    """Return by names and group the difference in hit@1, for every seed that both have."""
+def differences(measured: Measured) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by names and group the paired difference in hit@1 over the seeds that both have.
+
+    `by_seed` has one number a seed; `mean` and `interval` are over seeds and, within each, over its
+    questions (`bench.run_intervals`).
+    """
     found = {}
     for one, other in COMPARED:
         seeds = sorted({*measured.get(one, ())} & {*measured.get(other, ())})
         if seeds:
             found[f"{one} - {other}"] = {
-                group: [
-                    round(
-                        measured[one][seed][group]["hit@1"] - measured[other][seed][group]["hit@1"],
-                        4,
-                    )
-                    for seed in seeds
-                ]
+                group: _difference(
+                    [measured[one][seed][group]["hits"] for seed in seeds],
+                    [measured[other][seed][group]["hits"] for seed in seeds],
+                )
                 for group in GROUPS
             }
     return found
+
+
+def _difference(ones: Sequence[Sequence[bool]], others: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    apart_SQ = [
+        np.array(one, dtype=float) - np.array(other, dtype=float)
+        for one, other in zip(ones, others, strict=True)
+    ]
+    over_seeds = bootstrap_over_runs(apart_SQ)
+    return {
+        "by_seed": [round(float(apart_Q.mean()), 4) for apart_Q in apart_SQ],
+        "mean": round(over_seeds.mean, 4),
+        "interval": [round(over_seeds.low, 4), round(over_seeds.high, 4)],
+    }
 
 
 def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
@@ -255,7 +273,10 @@ def table_lines(made: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {name} | {hits} | {rate} | {one['seconds']} | {one['num_seeds']} |")
         lines.append("")
         for pair, by_group in of_mix["differences"].items():
-            told = ", ".join(f"{group} {values}" for group, values in by_group.items())
+            told = ", ".join(
+                f"{group} {one['mean']:+.3f} {one['interval']} {one['by_seed']}"
+                for group, one in by_group.items()
+            )
             lines.append(f"- {pair}: {told}")
         lines += ["", f"Gains: {json.dumps(of_mix['gains'])}", ""]
     return lines

@@ -166,15 +166,19 @@ def test_deviations_are_those_of_a_sample_and_one_seed_has_none():
     assert reasoning_report.mean_and_sd([0.4]) == [0.4, None]
 
 
-def test_differences_are_taken_seed_by_seed():
-    groups = reasoning_report.GROUPS
+def test_differences_are_taken_question_by_question_of_the_seeds_that_both_have():
+    def of_seed(*hits):
+        return {group: {"hits": hits} for group in reasoning_report.GROUPS}
+
     measured = {
-        "adaptive": {s: {g: {"hit@1": hit} for g in groups} for s, hit in ((0, 0.5), (1, 0.7))},
-        "direct": {s: {g: {"hit@1": hit} for g in groups} for s, hit in ((1, 0.4), (2, 0.1))},
+        "adaptive": {0: of_seed(1, 1), 1: of_seed(1, 1, 0, 1)},
+        "direct": {1: of_seed(0, 1, 0, 1), 2: of_seed(0, 0)},
     }
-    assert reasoning_report.differences(measured) == {
-        "adaptive - direct": {key: [0.3] for key in groups}  # seed 1 alone has both
-    }
+    (name,) = found = reasoning_report.differences(measured)
+    assert name == "adaptive - direct"
+    for one in found[name].values():
+        assert (one["by_seed"], one["mean"]) == ([0.25], 0.25)  # one question of four
+        assert one["interval"] == [0.0, 0.75]  # of 4 draws none, or at most three, are that one
 
 
 def test_the_theta_curve_goes_from_always_to_never():
