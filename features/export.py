@@ -2,14 +2,17 @@
 
 The manifest is the table: it names its files, whose names carry a digest of their content, and it
 is put in place by one rename once all of them are there. A reader sees the old export or the new
-one, a crash leaves the old one, and a day that did not change is not written again.
+one, a crash leaves the old one. Each day that is done has a note beside it, by which an export that
+was stopped goes on, days are written by several processes, and a day that cannot change is not made
+again.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +21,158 @@ import polars as pl
 
 from catalog.atomic_file import write_atomically
 from features.centred_embeddings import Centring
-from features.schema import Feature, schema_hash
+from features.schema import Feature, check_values, schema_hash
 from features.table import FeatureTable
 
 MANIFEST = "manifest.json"
 
 
-def write_export(table: FeatureTable, folder: Path) -> dict[str, Any]:
-    """Write the table below `folder`, in place of what is there, and return its manifest.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenDay:
+    """A day of an export: what its note says."""
 
-    Args:
-        table: what `features.table.build_features` made.
-        folder: gets `date=YYYY-MM-DD/part-<digest>.parquet` per day (UTC) and `manifest.json`.
+    day: date
 
-    Raises:
-        ValueError: the table has no rows; an empty export would hide a broken source.
-    """
-    if table.frame.is_empty():
-        raise ValueError("an export must have rows, got none; look at the impressions it is of")
-    partitions = [
-        _write_day(day, rows, folder)
-        for (day,), rows in table.frame.group_by(
-            pl.col("ts").dt.date().alias("date"), maintain_order=True
+    path: str
+    """Of its file, below the export's folder."""
+
+    digest: str
+    num_rows: int
+    num_requests: int
+    first_ts: datetime
+    last_ts: datetime
+
+    settled: bool
+    """Whether its requests and their answers stay as they are."""
+
+    num_with_vector: int
+    """Rows whose candidate has a vector."""
+
+    nulls: dict[str, int]
+    """Rows without a value, by feature; those of none are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Export:
+    """A folder of feature tables by day, all made alike."""
+
+    folder: Path
+    features: tuple[Feature, ...]
+    centring: Centring
+    config: Mapping[str, Any]
+
+    @property
+    def schema_hash(self) -> str:
+        """Identity of the columns; see `features.schema.schema_hash`."""
+        return schema_hash(self.features, self.config)
+
+    @property
+    def id(self) -> str:
+        """Identity of everything that decides a value besides the data."""
+        text = f"{self.schema_hash} {self.centring.id}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def write_day(self, table: FeatureTable, *, settled: bool) -> WrittenDay:
+        """Write the rows of one day (UTC), and the note that it is done.
+
+        Raises:
+            ValueError: a value that its feature cannot have.
+        """
+        check_values(table.frame, self.features)
+        names = [feature.name for feature in self.features]
+        given = [name for name in table.frame.columns if name not in _names(table.features)]
+        rows = table.frame.select(given + names)
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer, compression="zstd")
+        content = buffer.getvalue()
+        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        first, last = rows["ts"].min(), rows["ts"].max()
+        assert isinstance(first, datetime)
+        assert isinstance(last, datetime)
+        path = _folder_of(first.date()) / f"part-{digest}.parquet"
+        if not (self.folder / path).exists():
+            write_atomically(self.folder / path, content)
+        done = WrittenDay(
+            day=first.date(),
+            path=path.as_posix(),
+            digest=digest,
+            num_rows=len(rows),
+            num_requests=table.num_requests,
+            first_ts=first,
+            last_ts=last,
+            settled=settled,
+            num_with_vector=int(table.frame["has_vector"].sum()),
+            nulls={name: rows[name].null_count() for name in names if rows[name].null_count()},
         )
-    ]
-    manifest = _manifest(table, sorted(partitions, key=lambda part: part["path"]))
-    text = json.dumps(manifest, indent=1, default=str)
-    path = folder / MANIFEST
-    if not path.exists() or path.read_text() != text:
-        write_atomically(path, text)
-    _remove_strays(folder, {part["path"] for part in partitions})
-    return manifest
+        write_atomically(self._note(done.day), msgspec.json.encode(done))
+        return done
+
+    def written(self, day: date) -> WrittenDay | None:
+        """Return what is there of a day; None when it was never done, or not alike."""
+        try:
+            done = msgspec.json.decode(self._note(day).read_bytes(), type=WrittenDay)
+        except (FileNotFoundError, msgspec.DecodeError, msgspec.ValidationError):
+            return None
+        return done if (self.folder / done.path).exists() else None
+
+    def drop_day(self, day: date) -> None:
+        """Forget a day: it has no requests any more."""
+        self._note(day).unlink(missing_ok=True)
+
+    def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the manifest of all days that are done in place, and return it.
+
+        What another export left there, and days that are not alike, go.
+
+        Args:
+            about: what else the manifest is to say, as plain values.
+
+        Raises:
+            ValueError: no day is there; an empty export would hide a broken source.
+        """
+        days = [date.fromisoformat(path.name[5:]) for path in self.folder.glob("date=*")]
+        done = [each for day in sorted(days) if (each := self.written(day)) is not None]
+        if not done:
+            raise ValueError("an export must have rows, got none; look at the impressions it is of")
+        manifest = self._manifest(done, about)
+        text = json.dumps(manifest, indent=1, default=str)
+        path = self.folder / MANIFEST
+        if not path.exists() or path.read_text() != text:
+            write_atomically(path, text)
+        self._remove_strays({each.path for each in done} | {self._name_of_note(d) for d in days})
+        return manifest
+
+    def _manifest(self, done: Sequence[WrittenDay], about: Mapping[str, Any]) -> dict[str, Any]:
+        first = pl.read_parquet_schema(self.folder / done[0].path)
+        return {
+            "schema_hash": self.schema_hash,
+            "model_version": self.centring.model_version,
+            **about,
+            "columns": list(first),
+            "features": [asdict(feature) for feature in self.features],
+            "num_rows": sum(each.num_rows for each in done),
+            "num_requests": sum(each.num_requests for each in done),
+            "first_ts": min(each.first_ts for each in done),
+            "last_ts": max(each.last_ts for each in done),
+            "centring": asdict(self.centring),
+            "config": self.config,
+            "partitions": [asdict(each) for each in done],
+        }
+
+    def _name_of_note(self, day: date) -> str:
+        return (_folder_of(day) / f".{self.id}.json").as_posix()
+
+    def _note(self, day: date) -> Path:
+        return self.folder / self._name_of_note(day)
+
+    def _remove_strays(self, kept: set[str]) -> None:
+        """Remove days and parts that the manifest does not name."""
+        for path in self.folder.glob("date=*/*"):
+            if path.relative_to(self.folder).as_posix() not in kept:
+                path.unlink(missing_ok=True)
+        for day in self.folder.glob("date=*"):
+            if not any(day.iterdir()):
+                day.rmdir()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -80,10 +204,13 @@ def read_export(folder: Path) -> FeatureTable:
         ValueError: no manifest, or the files are not the ones it names.
     """
     manifest = read_manifest(folder)
-    features = tuple(Feature(**row) for row in manifest["features"])
+    try:
+        features = tuple(Feature(**row) for row in manifest["features"])
+    except TypeError as error:
+        raise ValueError(f"{folder / MANIFEST} is of another code; export again") from error
     columns = manifest["columns"]
     parts = [_read_part(folder, part, columns) for part in manifest["partitions"]]
-    if schema_hash(features) != manifest["schema_hash"]:
+    if schema_hash(features, manifest["config"]) != manifest["schema_hash"]:
         raise ValueError(
             f"{folder / MANIFEST} must hold the hash of its own features, got "
             f"{manifest['schema_hash']}; it was edited, so export again"
@@ -92,32 +219,12 @@ def read_export(folder: Path) -> FeatureTable:
     return FeatureTable(pl.concat(parts), features, centring, manifest["config"])
 
 
-def _write_day(day: object, rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    rows.write_parquet(buffer, compression="zstd")
-    content = buffer.getvalue()
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    path = Path(f"date={day}") / f"part-{digest}.parquet"
-    if not (folder / path).exists():
-        write_atomically(folder / path, content)
-    return {"path": path.as_posix(), "num_rows": len(rows), "digest": digest}
+def _names(features: Sequence[Feature]) -> set[str]:
+    return {feature.name for feature in features}
 
 
-def _manifest(table: FeatureTable, partitions: list[dict[str, Any]]) -> dict[str, Any]:
-    times = table.frame["ts"]
-    return {
-        "schema_hash": table.schema_hash,
-        "model_version": table.model_version,
-        "columns": table.frame.columns,
-        "features": [asdict(feature) for feature in table.features],
-        "num_rows": len(table.frame),
-        "num_requests": table.num_requests,
-        "first_ts": times.min(),
-        "last_ts": times.max(),
-        "centring": asdict(table.centring),
-        "config": table.config,
-        "partitions": partitions,
-    }
+def _folder_of(day: date) -> Path:
+    return Path(f"date={day.isoformat()}")
 
 
 def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.DataFrame:
@@ -130,13 +237,3 @@ def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.Dat
             f"{part['digest']}; it was changed or lost, so export again"
         )
     return pl.read_parquet(io.BytesIO(content), hive_partitioning=False).select(columns)
-
-
-def _remove_strays(folder: Path, kept: set[str]) -> None:
-    """Remove days and parts that the manifest no longer names."""
-    for path in folder.glob("date=*/*"):
-        if path.relative_to(folder).as_posix() not in kept:
-            path.unlink()
-    for day in folder.glob("date=*"):
-        if not any(day.iterdir()):
-            day.rmdir()

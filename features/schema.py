@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import polars as pl
 
 from features.collaborative import NeighbourConfig
 from features.match import MatchConfig
 
 FeatureGroup = Literal["context", "collaborative", "match"]
 FeatureType = Literal["Float32", "UInt32", "Boolean"]
+
+ROUNDING = 1e-4
+"""By which a float32 may pass its range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +34,32 @@ class Feature:
     """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age; k how
     often both were liked together, `Cooccurrence.cosines`."""
 
+    unit: str = ""
+    """Of the values, empty for those that have none."""
+
+    low: float | None = None
+    """No value is less, up to rounding; None: no such bound."""
+
+    high: float | None = None
+    """No value is greater, up to rounding; None: no such bound."""
+
+
+def _count(name: str, group: FeatureGroup, description: str, source: str, unit: str) -> Feature:
+    return Feature(name, "UInt32", group, description, source, unit, 0)
+
 
 CONTEXT_FEATURES = (
-    Feature("item_impressions", "UInt32", "context", "times the item was shown before", "count"),
-    Feature("item_positives", "UInt32", "context", "positive events on it before", "count"),
+    _count("item_impressions", "context", "times the item was shown before", "count", "events"),
+    _count("item_positives", "context", "positive events on it before", "count", "events"),
     Feature(
         "item_rate",
         "Float32",
         "context",
         "positive events per impression, smoothed",
         "(min(positives, impressions) + prior) / (impressions + prior_impressions)",
+        "",
+        0,
+        1,
     ),
     Feature(
         "item_popularity",
@@ -45,17 +67,31 @@ CONTEXT_FEATURES = (
         "context",
         "positive events on it, old ones counting less",
         "sum 2^(-age / half life)",
+        "events",
+        0,
     ),
-    Feature("item_age_h", "Float32", "context", "hours since created_at", "ts - created_at"),
-    Feature("item_price", "Float32", "context", "attribute price at the request", "price"),
-    Feature("user_events", "UInt32", "context", "events of the user before, of any kind", "count"),
-    Feature("user_positives", "UInt32", "context", "positive events of the user before", "count"),
+    Feature(
+        "item_age_h", "Float32", "context", "hours since created_at", "ts - created_at", "h", 0
+    ),
+    Feature(
+        "item_price",
+        "Float32",
+        "context",
+        "attribute price at the request",
+        "price",
+        "the catalogue's",
+    ),
+    _count("user_events", "context", "events of the user before, of any kind", "count", "events"),
+    _count("user_positives", "context", "positive events of the user before", "count", "events"),
     Feature(
         "user_category_share",
         "Float32",
         "context",
         "share of the user's positive events in the candidate's category",
         "count in category / count",
+        "",
+        0,
+        1,
     ),
 )
 
@@ -71,16 +107,48 @@ def feature_schema(
     )
 
 
-def schema_hash(features: Iterable[Feature]) -> str:
-    """Return 16 hexadecimal digits that change with any name, type, group, formula or the order."""
+def schema_hash(features: Iterable[Feature], config: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that change with any name, type, group, formula or the order.
+
+    And with any value of the configuration, for it decides what a feature's value is.
+
+    Args:
+        features: in column order.
+        config: the `FeatureConfig`, as plain values.
+    """
     rows = [(f.name, f.dtype, f.group, f.source) for f in features]
-    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=8).hexdigest()
+    text = json.dumps([rows, config], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def names_of(features: Sequence[Feature], groups: Iterable[FeatureGroup]) -> list[str]:
     """Return the names of the features of some groups, in column order."""
     chosen = set(groups)
     return [feature.name for feature in features if feature.group in chosen]
+
+
+def check_values(frame: pl.DataFrame, features: Sequence[Feature]) -> None:
+    """Refuse values that a feature cannot have, which only a fault of the code would make.
+
+    Raises:
+        ValueError: another type, a value that is no number, or one outside the range.
+    """
+    for feature in features:
+        values = frame[feature.name]
+        if str(values.dtype) != feature.dtype:
+            raise ValueError(f"{feature.name} must be {feature.dtype}, got {values.dtype}")
+        if feature.dtype == "Boolean" or values.null_count() == len(values):
+            continue
+        low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]
+        least, most = feature.low, feature.high
+        is_number = math.isfinite(low) and math.isfinite(high) and not values.is_nan().any()
+        is_inside = (least is None or low >= least - ROUNDING) and (
+            most is None or high <= most + ROUNDING
+        )
+        if not (is_number and is_inside):
+            raise ValueError(
+                f"{feature.name} must be a number from {least} to {most}, got {low} to {high}"
+            )
 
 
 def _collaborative_features(config: NeighbourConfig) -> tuple[Feature, ...]:
@@ -100,8 +168,9 @@ def _collaborative_features(config: NeighbourConfig) -> tuple[Feature, ...]:
         ("co_share", "Float32", "share of the history liked with it at all", "count of k > 0 / n"),
         *(row for name in config.relative for row in _relative_rows(name)),
     ]
+    decayed = 1 / (1 - decay) if decay < 1 else None
     return tuple(
-        Feature(name, dtype, "collaborative", description, source)
+        Feature(name, dtype, "collaborative", description, source, *_range(name, decayed))
         for name, dtype, description, source in rows
     )
 
@@ -128,9 +197,32 @@ def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
         *(row for name in config.relative for row in _relative_rows(name)),
     ]
     return tuple(
-        Feature(name, dtype, "match", description, source)
+        Feature(name, dtype, "match", description, source, *_range(name, None))
         for name, dtype, description, source in rows
     )
+
+
+def _range(name: str, decayed: float | None) -> tuple[str, float | None, float | None]:
+    """Return unit, least and greatest value of a feature that a history makes.
+
+    Args:
+        name: of the feature.
+        decayed: what `co_decayed` cannot reach; None: there is no such bound.
+    """
+    if name.endswith("_rank"):
+        return "place", 1, None
+    if name.endswith("_gap"):
+        bound = decayed if name.startswith("co_decayed") else 2 if name.startswith("match") else 1
+        return "", None if bound is None else -bound, bound
+    if name == "co_decayed":
+        return "", 0, decayed
+    if name.endswith("_share") or name.startswith("co_"):
+        return "", 0, 1
+    if name == "history_size":
+        return "items", 0, None
+    if name.endswith("_log1p"):
+        return "log items", 0, None
+    return ("", None, None) if name in ("is_repeat", "has_vector") else ("cosine", -1, 1)
 
 
 def _similarity_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:

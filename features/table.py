@@ -36,6 +36,16 @@ class FeatureConfig:
     edge_seed: int = 0
     """Of the pairs on which the edges of the similarity tiers are measured."""
 
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features that are made, in column order."""
+        return feature_schema(self.match, self.collaborative)
+
+    @property
+    def schema_hash(self) -> str:
+        """Identity of a table made with it; see `features.schema.schema_hash`."""
+        return schema_hash(self.features, asdict(self))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
@@ -61,7 +71,7 @@ class FeatureTable:
     @property
     def schema_hash(self) -> str:
         """Identity of the feature columns; see `features.schema.schema_hash`."""
-        return schema_hash(self.features)
+        return schema_hash(self.features, self.config)
 
     def with_frame(self, frame: pl.DataFrame) -> "FeatureTable":
         """Return the same table with other rows."""
@@ -119,7 +129,7 @@ def build_features(
     )
     if counts is None:
         counts = cooccurrence(events, config=config.collaborative.counts)
-    features = feature_schema(config.match, config.collaborative)
+    features = config.features
     by_request = numbered(impressions)
     context = context_features(impressions, events, items, config=config.context)
     collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)

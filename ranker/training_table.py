@@ -11,12 +11,13 @@ from typing import Literal
 
 import polars as pl
 
-from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
+from features.cooccurrence import Cooccurrence, cooccurrence
 from features.histories import histories
 from features.log import Log
 from features.pages import PageCounts, Pages, pages_of
 from features.requests import requests_of
-from features.table import FeatureTable, build_features
+from features.table import FeatureTable
 from ranker.rating_log import RatingLog
 from ranker.training_rows import MAX_GROUP_ROWS, NothingToLearn
 
@@ -26,25 +27,75 @@ Protocol = Literal["impressions", "leave_last_out"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainingTable:
-    """A table to train on, and how the log became it."""
+class TrainingRequests:
+    """Whose features a ranker may learn from, and what they are made of."""
 
-    table: FeatureTable
+    requests: pl.DataFrame
+    """request_id, user_id, item_id, ts, relevance; of pages position as well."""
+
+    events: pl.DataFrame
+    counts: Cooccurrence
     protocol: Protocol
     pages: PageCounts
 
+    settling: pl.DataFrame
+    """day, settles_at of `Pages`; without rows where a new event may change every request."""
 
-def training_table(log: Log, *, seed: int = 0) -> TrainingTable:
-    """Compute the features of every request that a ranker may be trained or tested on by time.
+    def before_test(self) -> pl.DataFrame:
+        """Return the requests without the newest, which rankers are tested on."""
+        return self.requests.filter(pl.col("ts") < newest(self.requests, TEST_SHARE))
+
+
+def training_requests_of(log: Log) -> TrainingRequests:
+    """Return every request that a ranker may be trained or tested on by time.
 
     Raises:
         NothingToLearn: the log holds nothing to learn from.
     """
     pages = learnable_pages(log)
-    if pages.teach():
-        table = _built(log, pages.impressions, pages.events, seed)
-        return TrainingTable(table, "impressions", pages.counts)
-    return TrainingTable(rating_table(RatingLog(log), seed=seed), "leave_last_out", pages.counts)
+    if not pages.teach():
+        return _of_ratings(RatingLog(log), pages)
+    return TrainingRequests(
+        requests=_not_empty(pages.impressions),
+        events=pages.events,
+        counts=cooccurrence(pages.events),
+        protocol="impressions",
+        pages=pages.counts,
+        settling=pages.settling,
+    )
+
+
+def _of_ratings(rated: RatingLog, pages: Pages) -> TrainingRequests:
+    requests = rated.training()
+    return TrainingRequests(
+        requests=_not_empty(requests.rows),
+        events=rated.events,
+        counts=requests.counts,
+        protocol="leave_last_out",
+        pages=pages.counts,
+        settling=pages.settling.clear(),
+    )
+
+
+def _not_empty(requests: pl.DataFrame) -> pl.DataFrame:
+    if requests.is_empty():
+        raise NothingToLearn("the lake's events hold no requests to learn from; land events first")
+    return requests
+
+
+def measured_centring(
+    log: Log, window: pl.DataFrame, events: pl.DataFrame, *, seed: int = 0
+) -> Centring:
+    """Centre the log's vectors by their mean, and bound the tiers by what users liked together.
+
+    Args:
+        log: whose vectors.
+        window: the requests whose histories are looked at; none that a ranker is tested on.
+        events: that those are made of.
+        seed: of the pairs.
+    """
+    pairs = history_pairs(histories(requests_of(window), events))
+    return CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed).centring
 
 
 def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
@@ -54,24 +105,9 @@ def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
         NothingToLearn: nothing was liked that stage one would have found.
     """
     requests = rated.training()
-    centred = _measured(rated.log, requests.rows, rated.events, seed)
-    return rated.table(requests, centred.centring)
-
-
-def _built(log: Log, requests: pl.DataFrame, events: pl.DataFrame, seed: int) -> FeatureTable:
-    centred = _measured(log, requests, events, seed)
-    return build_features(requests, events, log.items, log.vectors, centred=centred)
-
-
-def _measured(
-    log: Log, requests: pl.DataFrame, events: pl.DataFrame, seed: int
-) -> CentredEmbeddings:
-    """Centre the vectors; the tiers are bounded by what users liked together before the test."""
-    if requests.is_empty():
-        raise NothingToLearn("the lake's events hold no requests to learn from; land events first")
-    past = requests.filter(pl.col("ts") < newest(requests, TEST_SHARE))
-    pairs = history_pairs(histories(requests_of(past), events))
-    return CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed)
+    rows = _not_empty(requests.rows)
+    past = rows.filter(pl.col("ts") < newest(rows, TEST_SHARE))
+    return rated.table(requests, measured_centring(rated.log, past, rated.events, seed=seed))
 
 
 def learnable_pages(log: Log) -> Pages:

@@ -16,8 +16,7 @@ import polars as pl
 from features.centred_embeddings import CentredEmbeddings
 from features.histories import liked_items
 from features.log import Log
-from features.schema import feature_schema, schema_hash
-from features.table import build_features
+from features.table import FeatureConfig, build_features
 from ranker.model import Ranker
 from recall.errors import Unavailable
 from recall.stages import Stages
@@ -167,7 +166,7 @@ class Ranking:
     def _ranker(self, version: str) -> Ranker:
         try:
             ranker = self._ranker_of(version)
-            ranker.check(schema_hash(feature_schema()), version)
+            ranker.check(FeatureConfig().schema_hash, version)
         except FileNotFoundError as error:
             raise Unavailable(
                 f"no ranker of version {version!r} is in use; run ponder features and ponder "

@@ -36,12 +36,19 @@ def command_paths(typer_app, prefix=""):
 
 def feature_table():
     rows = [
-        f"| `{f.name}` | {f.dtype} | {f.group} | {f.description} | `{f.source.replace('|', '¦')}` |"
+        f"| `{f.name}` | {f.dtype} | {f.group} | {f.description} | `{f.source.replace('|', '¦')}` "
+        f"| {f.unit} | {range_of(f)} |"
         for f in feature_schema()
     ]
-    return "\n".join(
-        ["| feature | type | group | meaning | formula |", "|---|---|---|---|---|", *rows]
-    )
+    head = "| feature | type | group | meaning | formula | unit | range |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+
+
+def range_of(feature):
+    low, high = (None if bound is None else f"{bound:g}" for bound in (feature.low, feature.high))
+    if low is None or high is None:
+        return "" if low is None else f">= {low}"
+    return f"{low} to {high}"
 
 
 def settings_table():

@@ -25,17 +25,15 @@ def versions_of(items: pl.DataFrame, landed_at: datetime) -> pl.DataFrame:
         items: `DESCRIBED`, of `items`; one item may occur many times.
         landed_at: with a time zone.
     """
-    price = pl.col("attributes").str.json_path_match("$.price").cast(pl.Float64, strict=False)
     return (
-        items.filter(~pl.col("deleted"))
-        .select(
-            "item_id",
-            "updated_at",
-            "content_hash",
-            "category",
-            price=pl.when(price.is_finite()).then(price),
-            created_at="created_at",
-            landed_at=pl.lit(landed_at, TIME),
-        )
+        priced(items)
+        .filter(~pl.col("deleted"))
+        .with_columns(pl.lit(landed_at, TIME).alias("landed_at"))
         .select(ITEM_VERSIONS.schema.names())
     )
+
+
+def priced(items: pl.DataFrame) -> pl.DataFrame:
+    """Add `price`, f64: the attribute of that name; null when it is none or no number."""
+    price = pl.col("attributes").str.json_path_match("$.price").cast(pl.Float64, strict=False)
+    return items.with_columns(price=pl.when(price.is_finite()).then(price))

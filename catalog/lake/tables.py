@@ -199,6 +199,21 @@ INDEX_VERSIONS = Table(
     },
 )
 
+FEATURE_REFERENCES = Table(
+    name="feature_references",
+    key=("name", "model_version", "number"),
+    columns={
+        "name": pl.String,
+        "model_version": pl.String,
+        "number": pl.Int64,  # from 1; the largest is in use
+        "centring": pl.String,  # JSON object: model_version, mean, edges
+        "first_ts": TIME,
+        "last_ts": TIME,
+        "num_items": pl.Int64,
+        "made_at": TIME,
+    },
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -212,5 +227,6 @@ TABLES = {
         GENERATED_RATIONALES,
         EMBEDDINGS,
         INDEX_VERSIONS,
+        FEATURE_REFERENCES,
     )
 }

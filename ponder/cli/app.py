@@ -8,12 +8,21 @@ from typing import Annotated
 
 import typer
 
-from ponder.cli import config, dead_letters, embedder, events, lake, models, ranker, versions
+from ponder.cli import (
+    config,
+    dead_letters,
+    embedder,
+    events,
+    features,
+    lake,
+    models,
+    ranker,
+    versions,
+)
 from ponder.cli.bazaar import bazaar
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
 from ponder.cli.evaluate import evaluate
-from ponder.cli.features import features
 from ponder.cli.finetune import finetune
 from ponder.cli.index import drop, index, promote, rollback, validate
 from ponder.cli.land import backfill, land, publish
@@ -36,6 +45,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(lake.app, name="lake")
 app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")
+app.add_typer(features.app, name="features")
 app.add_typer(ranker.app, name="ranker")
 app.add_typer(config.app, name="config")
 app.add_typer(versions.app, name="versions")
@@ -43,7 +53,7 @@ app.add_typer(versions.app, name="versions")
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),
     *(index, validate, promote, rollback, drop, reembed),
-    *(features, evaluate, recall, recommend, serve, key),
+    *(evaluate, recall, recommend, serve, key),
     *(backfill, audit, status, run, demo, report),
 )
 for command in COMMANDS:

@@ -1,14 +1,170 @@
 """`ponder features`: what rankers learn from."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
 import typer
 
 from ponder.cli.options import JsonOption
-from ponder.cli.terminal import failures, show
+from ponder.cli.terminal import bar, failures, line, show
+
+if TYPE_CHECKING:
+    from features.schema import FeatureGroup
+
+app = typer.Typer(
+    help="Export match features, point in time, for rankers to learn from.",
+    invoke_without_command=True,
+)
+reference = typer.Typer(
+    help="What features are measured against: made once, so that a past day stays as it is.",
+    no_args_is_help=True,
+)
+app.add_typer(reference, name="reference")
+
+FirstOption = Annotated[
+    str | None, typer.Option("--from", help="First day (UTC), e.g. 2026-03-01 [default: all]")
+]
+LastOption = Annotated[str | None, typer.Option("--to", help="Last day, with it [default: all]")]
+VersionOption = Annotated[
+    str | None, typer.Option("--version", help="Embedder version [default: the configured one]")
+]
+NameOption = Annotated[str, typer.Option("--reference", help="Name of the reference.")]
 
 
-def features(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Export the match features of every request, point in time."""
-    from ponder.steps.features import export_features
+@app.callback()
+def all_days(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Export every day that is not done or can still change, with all features."""
+    if context.invoked_subcommand is None:
+        export(context, as_json=as_json)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    first: FirstOption = None,
+    last: LastOption = None,
+    version: VersionOption = None,
+    groups: Annotated[
+        str, typer.Option("--set", help="Groups of features with commas, or `all`.")
+    ] = "all",
+    name: NameOption = "default",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder [default: that which rankers are trained on]"),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also days that are done and have settled.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export days, one partition each; goes on where a stopped export was."""
+    from ponder.steps.features import days_between, export_features
+
+    with failures(), bar("features") as progress:
+        exported = export_features(
+            context.obj,
+            days=days_between(first, last),
+            version=version,
+            groups=_groups(groups),
+            reference=name,
+            folder=folder,
+            again=again,
+            progress=progress,
+        )
+    show(exported, as_json)
+
+
+@app.command()
+def describe(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(help="[default: the deployment's]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the values of each feature of an export are."""
+    from ponder.steps.features import describe_export
 
     with failures():
-        show(export_features(context.obj), as_json)
+        found = describe_export(context.obj, folder)
+    if as_json:
+        show({"features": found}, as_json)
+        return
+    heads = " ".join(f"{head:>10}" for head in ("least", "mean", "greatest"))
+    line(f"{'feature':<26} {'missing':>8} {heads} {'distinct':>9}")
+    for each in found:
+        numbers = " ".join(f"{_number(n):>10}" for n in (each.least, each.mean, each.greatest))
+        line(f"{each.name:<26} {each.missing:>8.1%} {numbers} {each.distinct:>9}")
+
+
+@app.command()
+def diff(
+    one: Annotated[Path, typer.Argument(help="Folder of an export.")],
+    other: Annotated[Path, typer.Argument(help="Folder of another one.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show in what two exports differ: how they were made, rows, and values by feature."""
+    from ponder.steps.features import diff_exports
+
+    with failures():
+        show(diff_exports(one, other), as_json)
+
+
+@reference.command("make")
+def make_reference(
+    context: typer.Context,
+    first: FirstOption = None,
+    last: LastOption = None,
+    version: VersionOption = None,
+    name: NameOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a new one on some days; exports and rankers of the former no longer compare."""
+    from ponder.steps.features import days_between, make_reference
+
+    with failures():
+        made = make_reference(
+            context.obj, name=name, days=days_between(first, last), version=version
+        )
+    show(made if as_json else _headline(made), as_json)
+
+
+@reference.command("show")
+def show_references(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show every reference; of each name and version the last is in use."""
+    from ponder.steps.features import references
+
+    with failures():
+        found = references(context.obj)
+    if as_json:
+        show({"references": found}, as_json)
+        return
+    for each in found:
+        told = _headline(each)
+        line("  ".join(f"{name} {value}" for name, value in told.items()))
+
+
+def _headline(reference: object) -> dict[str, object]:
+    from features.reference import Reference
+
+    assert isinstance(reference, Reference)
+    return {
+        "reference": f"{reference.name}/{reference.number}",
+        "id": reference.id,
+        "version": reference.centring.model_version,
+        "items": reference.num_items,
+        "from": f"{reference.first_ts:%Y-%m-%d %H:%M}",
+        "to": f"{reference.last_ts:%Y-%m-%d %H:%M}",
+    }
+
+
+def _groups(text: str) -> "tuple[FeatureGroup, ...]":
+    from features.schema import FeatureGroup
+
+    known: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
+    chosen = tuple(group for group in known if text == "all" or group in text.split(","))
+    if not chosen or (text != "all" and set(text.split(",")) - set(known)):
+        raise ValueError(f"--set must be all or some of {', '.join(known)}, got {text!r}")
+    return chosen
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

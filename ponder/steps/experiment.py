@@ -15,8 +15,9 @@ from features.schema import FeatureGroup, feature_schema
 from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.steps.rank import experiment_on_pages, read_log
+from ponder.steps.rank import experiment_on_pages
 from ponder.steps.saved_reports import write_report
+from ponder.wiring.feature_log import read_log
 from ponder.wiring.stores import open_lake
 from ranker.config import RankerConfig
 from ranker.experiment import ExperimentReport, Variant

@@ -7,13 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-from catalog.lake.item_versions import DESCRIBED
-from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, LANDED_AT, TIME
 from evaluation.time_split import TimeSplit
 from features.export import data_hash, read_export, read_manifest
-from features.landings import Landings, item_histories
 from features.log import Log
 from features.table import FeatureTable
 from ponder.finetuning.promotion import Check
@@ -24,8 +20,7 @@ from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.wiring.encoder import configured_version
-from ponder.wiring.stores import open_lake
-from ponder.wiring.vectors import vectors_over_time
+from ponder.wiring.feature_log import read_log
 from ranker.config import RankerConfig
 from ranker.experiment import VARIANTS, ExperimentReport, Variant, run_experiment, with_alarms
 from ranker.leaks import Alarm, clock_alarm, shifted, too_good
@@ -46,7 +41,6 @@ __all__ = [
     "evaluate_rankers",
     "experiment_on_pages",
     "promote_ranker",
-    "read_log",
     "registered_rankers",
     "train_ranker",
 ]
@@ -205,25 +199,6 @@ def promote_ranker(
         raise ValueError(f"{name} was refused: {reasons}; --force promotes it anyway")
     load_ranker(rankers.path(name))
     return PromotedRanker(before=rankers.promote(name), champion=name)
-
-
-def read_log(settings: Settings, version: str | None = None) -> Log:
-    """Return what a ranker may learn from: as it was known when, vectors of one version.
-
-    Args:
-        settings: the deployment.
-        version: model version of the vectors; the configured one when None.
-    """
-    lake = open_lake(settings)
-    events = lake.scan_landed(EVENTS).collect()
-    versions = lake.read(ITEM_VERSIONS)
-    if settings.landings_from is not None:
-        together = pl.max_horizontal(LANDED_AT, pl.lit(settings.landings_from, TIME))
-        landed = pl.when(pl.col(LANDED_AT).is_not_null()).then(together)
-        events, versions = events.with_columns(landed), versions.with_columns(landed)
-    items = item_histories(versions, lake.read(ITEMS, DESCRIBED), Landings.of(events))
-    vectors = vectors_over_time(lake, version or configured_version(settings), items)
-    return Log(events, items, vectors)
 
 
 def evaluate_rankers(

@@ -10,6 +10,7 @@ import polars as pl
 
 from catalog.images.image import ImageConfig
 from catalog.lake.item_lookup import ItemLookup
+from catalog.lake.item_versions import priced
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS
 from features.history_store import (
@@ -187,6 +188,6 @@ def log_reader(lake: Lake, counts_folder: Path) -> "LogOf":
         needed = [*{*item_ids, *events.filter(is_users)["item_id"]}]
         items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(needed)).collect()
         vectors = known_vectors(lake, version, item_ids=needed)
-        return Log(events, items, vectors, counts.of(datetime.now(UTC)))
+        return Log(events, priced(items), vectors, counts.of(datetime.now(UTC)))
 
     return log_of

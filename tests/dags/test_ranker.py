@@ -19,7 +19,7 @@ def skip():
     return AirflowSkipException
 
 
-def raises(settings):
+def raises(settings, *args, **options):
     raise NothingToLearn("no request tells")
 
 
@@ -47,10 +47,13 @@ def test_a_ranker_that_is_refused_updates_no_asset(dag_bag, monkeypatch, skip, p
 def test_a_log_with_nothing_to_learn_is_skipped(dag_bag, monkeypatch, skip):
     monkeypatch.setattr(rank_steps, "train_ranker", raises)
     monkeypatch.setattr(feature_steps, "export_features", raises)
-    for dag, task in (
-        ("train_ranker", "train"),
-        ("export_features", "export"),
-        ("nightly", "ranker"),
+    monkeypatch.setattr(feature_steps, "plan_export", raises)
+    params = {"params": {"first": None, "last": None, "again": True}}
+    for dag, task, given in (
+        ("train_ranker", "train", {}),
+        ("export_features", "plan", params),
+        ("export_features", "export", params),
+        ("nightly", "ranker", {}),
     ):
         with pytest.raises(skip, match="no request tells"):
-            dag_bag.dags[dag].get_task(task).python_callable()
+            dag_bag.dags[dag].get_task(task).python_callable(**given)

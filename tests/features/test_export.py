@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings
-from features.export import read_export, read_manifest, write_export
+from features.export import Export, read_export, read_manifest
 from features.pages import pages_of
 from features.table import build_features
 
@@ -59,8 +59,16 @@ def table():
     return build_features(pages.impressions, pages.events, items(), embeddings())
 
 
+def write_export(table, folder):
+    export = Export(folder, table.features, table.centring, table.config)
+    for _, frame in table.frame.group_by(pl.col("ts").dt.date(), maintain_order=True):
+        export.write_day(table.with_frame(frame), settled=True)
+    return export.finish({})
+
+
 def files_of(folder):
-    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    named = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    return {p: p.stat().st_mtime_ns for p in named}
 
 
 def test_table_keeps_the_impressions_and_their_order(table):

@@ -13,7 +13,7 @@ from ponder.steps.rank import evaluate_rankers
 from ranker.config import RankerConfig
 from ranker.training import train
 from ranker.training_rows import NothingToLearn
-from ranker.training_table import training_table
+from tests.ranker.tables import training_table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "25"))

@@ -14,7 +14,8 @@ from ranker.left_out import evaluate_left_out, held_out_ranks
 from ranker.rating_log import RatingLog, RatingRules
 from ranker.stage_one import StageOneConfig
 from ranker.training import train
-from ranker.training_table import rating_table, training_table
+from ranker.training_table import rating_table
+from tests.ranker.tables import training_table
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TREES = RankerConfig(num_rounds=10, min_data_in_leaf=5, num_members=1)

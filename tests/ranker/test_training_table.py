@@ -9,7 +9,8 @@ from catalog.lake.tables import EVENTS, ITEMS
 from features.log import Log
 from ranker.training import train
 from ranker.training_rows import MAX_GROUP_ROWS
-from ranker.training_table import newest, training_table
+from ranker.training_table import newest
+from tests.ranker.tables import training_table
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 IDS = [f"i{n}" for n in range(8)]

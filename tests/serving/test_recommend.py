@@ -18,8 +18,7 @@ from features.cooccurrence import cooccurrence
 from features.histories import HistoryConfig, positive_events
 from features.log import Log
 from features.pages import pages_of
-from features.schema import feature_schema, schema_hash
-from features.table import build_features
+from features.table import FeatureConfig, build_features
 from ranker.config import RankerConfig
 from ranker.training import train
 from recall.candidates import RecallOptions
@@ -117,7 +116,7 @@ class HandRanker:
         self.score_of = score_of
 
     def check(self, hash_of_schema, version):
-        assert (hash_of_schema, version) == (schema_hash(feature_schema()), "v1")
+        assert (hash_of_schema, version) == (FeatureConfig().schema_hash, "v1")
 
     def predict(self, table):
         return np.array([self.score_of.get(item, 0.0) for item in table.frame["item_id"]])

@@ -48,7 +48,7 @@ def test_json_is_one_object_on_standard_output(tmp_path):
         (["dead-letters", "show", "items", "0", "7"], "there is no dead letter of 'items'"),
         (["dead-letters", "list", "--since", "soon"], "a time must look like 2026-01-31"),
         (["lake", "vacuum", "--days", "6"], "at least 168 hours must be kept, got 144"),
-        (["lake", "history", "itmes"], "must be one of items, "),
+        (["lake", "history", "itmes"], "must be one of items, item_versions"),
         (["--model", "./nowhere", "plan"], "does not exist"),
         (["ranker", "train"], "export first"),
         (["ranker", "promote", "x"], "has no version 'x'; registered: none"),

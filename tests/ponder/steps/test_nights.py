@@ -26,12 +26,13 @@ from ponder.steps.evaluate import evaluate
 from ponder.steps.features import export_features
 from ponder.steps.index import index
 from ponder.steps.land import land_folder, land_kafka
-from ponder.steps.rank import promote_ranker, read_log, registered_rankers, train_ranker
+from ponder.steps.rank import promote_ranker, registered_rankers, train_ranker
 from ponder.steps.recall import recall
 from ponder.steps.recommend import recommend
 from ponder.steps.status import status
 from ponder.steps.validation import ValidationFailed, validate
 from ponder.steps.versions import drop
+from ponder.wiring.feature_log import read_log
 from ponder.wiring.stores import image_config, open_index, open_lake
 from ponder.wiring.vectors import known_vectors, living_vectors
 from ranker.config import RankerConfig
