@@ -91,15 +91,16 @@ def _summary(rows: list[tuple[int, float, float]]) -> dict[str, object]:
 def _fill(settings: Settings, num_items: int, *, dim: int) -> None:
     lake, version = open_lake(settings), configured_version(settings)
     started = time.perf_counter()
-    for items, embeddings in _batches(num_items, version, dim=dim):
+    for items, embeddings in batches(num_items, version, dim=dim):
         lake.upsert_items(items)
         lake.insert_new(EMBEDDINGS, embeddings)
     print(f"{num_items:>9} lake     {time.perf_counter() - started:8.1f} s", flush=True)
 
 
-def _batches(
+def batches(
     num_items: int, version: str, *, dim: int
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield rows of `items` and of `embeddings`, some thousand at a time, in no order of ids."""
     rng = np.random.default_rng(0)
     order = rng.permutation(num_items)
     for begin in range(0, num_items, ROWS_AT_ONCE):

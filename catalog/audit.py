@@ -12,6 +12,7 @@ from catalog.kafka.offsets import LakeOffsets
 from catalog.kafka.partition_offsets import groupless_options, read_partition_offsets
 from catalog.lake.duplicates import duplicated_keys
 from catalog.lake.embedding_failures import failed_embeddings
+from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
 
@@ -100,8 +101,8 @@ def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
 
     Those of earlier contents and of deleted items are none: histories need them.
     """
-    embedded = lake.scan(EMBEDDINGS).select(EMBEDDINGS.key)
-    return embedded.join(lake.scan(ITEMS), on="item_id", how="anti").collect()
+    landed = KeySet.of(lake.scan(ITEMS), ["item_id"])
+    return landed.absent(lake.scan(EMBEDDINGS).select(EMBEDDINGS.key))
 
 
 @broker_failures()
@@ -158,23 +159,24 @@ def source_findings(partitions: list[PartitionProgress]) -> list[Finding]:
 
 def _audit_media(lake: Lake) -> list[Finding]:
     shown = lake.scan(ITEMS).filter(pl.col("image_hash").is_not_null())
-    media = lake.scan(MEDIA).select("hash")
-    dangling = shown.join(media, left_on="image_hash", right_on="hash", how="anti")
-    unshown = media.join(shown, left_on="hash", right_on="image_hash", how="anti")
+    media = lake.scan(MEDIA).select(image_hash="hash")
+    there, wanted = (KeySet.of(rows, ["image_hash"]) for rows in (media, shown))
+    dangling = there.absent(shown.select("item_id", "image_hash")).select("item_id")
     return [
-        found("dangling_media", "items", dangling.select("item_id").collect()),
+        found("dangling_media", "items", dangling),
         # An item that changes its image leaves one behind; `ponder lake vacuum --media` takes it.
-        found("unreferenced_media", "media", unshown.collect(), is_fault=False),
+        found("unreferenced_media", "media", wanted.absent(media), is_fault=False),
     ]
 
 
 def _audit_embeddings(lake: Lake, version: str) -> list[Finding]:
-    embedded = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version)
-    living = lake.scan(ITEMS).filter(~pl.col("deleted")).select("item_id", "content_hash")
-    absent = living.join(embedded, on=["item_id", "content_hash"], how="anti").collect()
+    key = ["item_id", "content_hash"]
+    embedded = lake.scan(EMBEDDINGS).filter(pl.col("model_version") == version).select(key)
+    living = lake.scan(ITEMS).filter(~pl.col("deleted")).select(key)
+    absent = KeySet.of(embedded, key).absent(living)
     failed = failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
-    to_embed = absent.join(failed, on=["item_id", "content_hash"], how="anti")
-    earlier = embedded.select("item_id").unique().collect()
+    to_embed = absent.join(failed, on=key, how="anti")
+    earlier = KeySet.of(to_embed.lazy(), ["item_id"]).present(embedded)
     ids = to_embed.select("item_id")
     return [
         found("missing_embeddings", version, ids.join(earlier, on="item_id", how="anti")),
@@ -182,7 +184,7 @@ def _audit_embeddings(lake: Lake, version: str) -> list[Finding]:
         found(
             "failed_embeddings",
             version,
-            absent.join(failed, on=["item_id", "content_hash"], how="semi").select("item_id"),
+            absent.join(failed, on=key, how="semi").select("item_id"),
             is_fault=False,
         ),
         found("orphaned_embeddings", "embeddings", orphaned_embeddings(lake)),

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from catalog.lake.key_set import repeated_keys
 from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS, Table
 from catalog.lake.upsert import plan_upsert
@@ -14,8 +15,7 @@ def duplicated_keys(rows: pl.LazyFrame, table: Table) -> pl.DataFrame:
         rows: of the table.
         table: names the key columns.
     """
-    counted = rows.group_by(table.key).len()
-    return counted.filter(pl.col("len") > 1).select(table.key).collect()
+    return repeated_keys(rows, table.key)
 
 
 def merge_duplicates(lake: Lake, table: Table) -> int:

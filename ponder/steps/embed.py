@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from catalog.lake.embedding_failures import dead_letter_keys, embedding_dead_letters
+from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
+from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
@@ -79,8 +81,9 @@ def plan(settings: Settings) -> Plan:
 
     version = configured_version(settings)
     lake = open_lake(settings)
-    items = lake.read(ITEMS, ["item_id", "content_hash", "deleted"])
-    missing = plan(items, embedded_keys(lake, version), model_version=version)
+    # Of a catalogue that is embedded only few items are looked at, whatever its size.
+    embedded = KeySet.of(embeddings_of(lake, version), KEYS)
+    missing = embedded.absent(living_items(lake).select(*KEYS, "deleted"))
     todo = plan(missing, failed_keys(lake, version), model_version=version)
     ranges = [
         (shard["item_id"][0], shard["item_id"][-1])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from catalog.lake.embedding_failures import failed_embeddings
+from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, living_keys
 from catalog.lake.living_parts import LivingPart, living_parts
@@ -81,10 +82,8 @@ def embedded_dim(lake: Lake, version: str) -> int | None:
 
 def embedded_counts(lake: Lake) -> dict[str, int]:
     """Return how many living items each version has embedded, by version."""
-    embedded = lake.scan(EMBEDDINGS).select("model_version", "item_id").unique()
-    living = embedded.join(living_items(lake).select("item_id"), on="item_id", how="semi")
-    counts = living.group_by("model_version").len().sort("model_version")
-    return dict(counts.collect(engine="streaming").iter_rows())
+    embedded = lake.scan(EMBEDDINGS).select("model_version", "item_id")
+    return KeySet.of(living_items(lake), ["item_id"]).counts(embedded, by="model_version")
 
 
 def index_parts(lake: Lake, index: "VectorSearch", version: str) -> Iterator[LivingPart]:
