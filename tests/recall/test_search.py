@@ -228,9 +228,9 @@ class SlowIndex:
         return self._index.search(*asked, **options)
 
 
-def test_the_slower_the_search_the_more_of_a_deadline_is_kept_for_it(index):
+def test_the_slower_the_search_the_more_of_a_deadline_is_kept_for_it(recall):
     model = HurriedEncoder()
-    slow = Recall(SlowIndex(index), lambda version: model, KnownHistories())
+    slow = Recall(SlowIndex(recall.index), lambda version: model, KnownHistories())
     for _ in range(3):
         slow.by_content(Content("red"), RecallOptions(deadline_s=1.0))
     first, *_, last = model.given_s
@@ -245,8 +245,8 @@ class SlowHistories(KnownHistories):
         return super().of(user_id)
 
 
-def test_the_time_counts_the_reading_of_the_history(index, encoder):
-    slow = Recall(index, lambda version: encoder, SlowHistories({"ann": ["rose"]}))
+def test_the_time_counts_the_reading_of_the_history(recall, encoder):
+    slow = Recall(recall.index, lambda version: encoder, SlowHistories({"ann": ["rose"]}))
     found = slow.by_user("ann")
     assert list(found.timings_ms) == ["history", "version", "vectors", "interests", "search"]
     assert 50 <= found.timings_ms["history"] <= sum(found.timings_ms.values()) <= found.took_ms
