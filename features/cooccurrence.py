@@ -72,10 +72,12 @@ class Cooccurrence:
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
         """Return [N] number of each item, int64; -1 for one that nobody has liked."""
-        index = pl.DataFrame({"item_id": self.item_ids}).with_row_index("row")
-        asked = pl.DataFrame({"item_id": item_ids})
-        found = asked.join(index, on="item_id", how="left", maintain_order="left")
-        return found["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+        if not len(self.item_ids):
+            return np.full(len(item_ids), -1, dtype=np.int64)
+        places_N = self.item_ids.search_sorted(item_ids).to_numpy().astype(np.int64)
+        places_N = np.minimum(places_N, len(self.item_ids) - 1)
+        is_there_N = (self.item_ids[places_N] == item_ids).to_numpy()
+        return np.where(is_there_N, places_N, -1)
 
     def weights(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
         """Return [N] float64 weight of each pair of item numbers before a day; 0 of none.

@@ -12,10 +12,11 @@ tiers, D = dimension.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from features.centred_embeddings import CentredEmbeddings
 
@@ -110,7 +111,7 @@ def similarity_table(
     """
     num_columns = 4 + len(top_k) + len(half_lives_h) + 2 * num_tiers
     table = np.empty((len(groups.order_N), num_columns), dtype=np.float32)
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _blas().limit(limits=1, user_api="blas"):
         for begin, end in groups.blocks():
             rows = groups.order_N[groups.first_R[begin] : groups.first_R[end]]
             cosine_SB, profile_TB = _block(groups, centred, begin, end, half_lives_h)
@@ -122,6 +123,12 @@ def similarity_table(
                 ]
             ).T
     return table
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Look for the libraries once: it takes as long as the products of a request."""
+    return ThreadpoolController()
 
 
 def _vector_histories(

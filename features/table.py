@@ -120,7 +120,9 @@ def build_features(
     config = config or FeatureConfig()
     requests = requests_of(impressions)
     longer = replace(config.history, max_items=config.history.max_items + SPARE_ITEMS)
-    past = histories(requests, events, config=longer)
+    askers = requests["user_id"].unique().implode()
+    own = events.filter(pl.col("user_id").is_in(askers))
+    past = histories(requests, own, config=longer)
     centred = centred or CentredEmbeddings.measured(
         embeddings,
         pairs=history_pairs(past),
@@ -133,7 +135,10 @@ def build_features(
     by_request = numbered(impressions)
     context = context_features(impressions, events, items, config=config.context)
     collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
-    compared = histories(requests, centred.with_vector(events), config=longer)
+    with_vector = centred.with_vector(own)
+    compared = past
+    if len(with_vector) < len(own):
+        compared = histories(requests, with_vector, config=longer)
     match = match_features(
         by_request.with_columns(item_id=centred.names_at(by_request)),
         _named(past, requests, centred),

@@ -15,6 +15,7 @@ from ponder.wiring.service import (
     image_fetcher,
     open_history_store,
     open_item_writer,
+    open_live_log,
     open_recall,
     open_recommender,
     open_state,
@@ -81,26 +82,30 @@ def serve(
             open_recall(settings, index, histories, catalogue=catalogue, items=items)
         ) as recall,
     ):
-        app = create_app(
-            recall,
-            open_recommender(settings, recall),
-            catalogue=Catalogue(lake),
-            state=open_state(settings, recall),
-            items=items,
-            fetch_image=image_fetcher(settings),
-            writer=open_item_writer(settings, recall, _embed_one(lake)),
-            keys={name: ApiKey(key.sha256, key.scopes) for name, key in settings.api_keys.items()},
-            drain=drain,
-            is_followed=True,
-        )
-        run(
-            app,
-            host=host,
-            port=port,
-            drain=drain,
-            logs_access=settings.access_log,
-            announce=announce,
-        )
+        log = open_live_log(settings, recall)
+        with refreshed({"what describes items": log.refresh}, every_s=REFRESH_S):
+            app = create_app(
+                recall,
+                open_recommender(settings, recall, log),
+                catalogue=Catalogue(lake),
+                state=open_state(settings, recall),
+                items=items,
+                fetch_image=image_fetcher(settings),
+                writer=open_item_writer(settings, recall, _embed_one(lake)),
+                keys={
+                    name: ApiKey(key.sha256, key.scopes) for name, key in settings.api_keys.items()
+                },
+                drain=drain,
+                is_followed=True,
+            )
+            run(
+                app,
+                host=host,
+                port=port,
+                drain=drain,
+                logs_access=settings.access_log,
+                announce=announce,
+            )
 
 
 @contextmanager

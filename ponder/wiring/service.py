@@ -1,18 +1,11 @@
 """Open what answers requests: recall and recommendations over the deployment's own data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from catalog.images.image import ImageConfig
 from catalog.lake.item_lookup import ItemLookup
-from catalog.lake.item_versions import priced
-from catalog.lake.lake import Lake
-from catalog.lake.tables import EVENTS, ITEMS
 from features.history_store import (
     Histories,
     HistoryStore,
@@ -23,8 +16,8 @@ from ponder.settings import Settings
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.item_writer import Embed, LakeItemWriter
+from ponder.wiring.live_log import LiveLog
 from ponder.wiring.stores import image_config, open_lake
-from ponder.wiring.vectors import known_vectors
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
@@ -32,7 +25,6 @@ if TYPE_CHECKING:
     from recall.catalogue_store import CatalogueStore
     from recall.search import Recall
     from recall.vector_search import VectorSearch
-    from serving.rank import LogOf
     from serving.recommend import Recommender
     from serving.state import State
 
@@ -135,13 +127,28 @@ def _model_of(settings: Settings, version: str) -> str:
     return settings.model
 
 
-def open_recommender(settings: Settings, recall: "Recall") -> "Recommender":
-    """Open recommendations over recall, with each version's champion and the lake's log."""
+def open_live_log(settings: Settings, recall: "Recall") -> LiveLog:
+    """Open what the features of a request are made from; `refresh` keeps the items in memory."""
+    lake = open_lake(settings)
+    counts = DailyCounts(lake, settings.features_folder)
+    return LiveLog(lake, recall, counts, landings_from=settings.landings_from)
+
+
+def open_recommender(
+    settings: Settings, recall: "Recall", log: LiveLog | None = None
+) -> "Recommender":
+    """Open recommendations over recall, with each version's champion and the lake's log.
+
+    Args:
+        settings: the deployment.
+        recall: finds the candidates.
+        log: kept in step by whoever answers many; None reads the lake with every question.
+    """
     from serving.rank import Ranking
     from serving.recommend import Recommender
 
-    log_of = log_reader(open_lake(settings), settings.features_folder)
-    return Recommender(recall, Ranking(champions(settings), log_of))
+    log = log or open_live_log(settings, recall)
+    return Recommender(recall, Ranking(champions(settings), log.of))
 
 
 def champions(settings: Settings) -> Callable[[str], "Ranker"]:
@@ -174,20 +181,3 @@ def open_state(settings: Settings, recall: "Recall") -> "State":
             return None
 
     return State(open_lake(settings), live_version)
-
-
-def log_reader(lake: Lake, counts_folder: Path) -> "LogOf":
-    """Return a function that reads what the features of one user's candidates are made from."""
-    from features.log import Log
-
-    counts = DailyCounts(lake, counts_folder)
-
-    def log_of(version: str, user_id: str, item_ids: Sequence[str]) -> Log:
-        is_users = pl.col("user_id") == user_id
-        events = lake.scan(EVENTS).filter(is_users | pl.col("item_id").is_in(item_ids)).collect()
-        needed = [*{*item_ids, *events.filter(is_users)["item_id"]}]
-        items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(needed)).collect()
-        vectors = known_vectors(lake, version, item_ids=needed)
-        return Log(events, priced(items), vectors, counts.of(datetime.now(UTC)))
-
-    return log_of
