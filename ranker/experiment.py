@@ -13,7 +13,7 @@ import polars as pl
 from evaluation.calibration import Calibration, Platt, calibration
 from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
-from features.requests import numbered
+from features.requests import REQUEST_KEY
 from features.schema import FeatureGroup, names_of
 from features.table import KEY_COLUMNS, FeatureTable
 from ranker.config import RankerConfig
@@ -75,8 +75,9 @@ class ExperimentReport:
     overall: Evaluation
 
     slices: dict[str, dict[str, Evaluation]]
-    """What is sliced by -> slice -> evaluation; empty slices are left out. Of a request's slice, of
-    its rows alone; of an item's, of its liked rows among what was not liked beside them."""
+    """What is sliced by -> slice -> evaluation; empty slices are left out. Of a slice of requests,
+    of its rows alone; of items, of each comparison between a liked and another one of a request in
+    which one of the two is of the slice."""
 
     calibration: dict[str, Calibration]
     """Variant -> how good its probabilities are: scores through a mapping fitted on the training
@@ -272,35 +273,45 @@ def _contributions(ranker: Ranker, table: FeatureTable) -> dict[str, float]:
 def _slices(
     frame: pl.DataFrame, scores: Mapping[str, np.ndarray], *, num_resamples: int, seed: int
 ) -> dict[str, dict[str, Evaluation]]:
-    """Evaluate parts of the rows.
-
-    A slice of items asks how the liked ones of it stand among all that their requests showed and
-    nobody liked: few requests show two items younger than a day, and of one alone no order can be
-    asked.
-    """
-    is_liked = frame["relevance"] >= 1
+    """Evaluate parts of the rows, and of items the comparisons that they take part in."""
     report: dict[str, dict[str, Evaluation]] = {}
     for name, labels in _slice_labels(frame).items():
         report[name] = {}
         for label in labels.drop_nulls().unique().sort():
             here = (labels == label).fill_null(False)
-            if name in ITEM_SLICINGS:
-                here = _with_rivals(frame, here & is_liked, ~is_liked)
-            if here.any():
-                report[name][label] = evaluate_scorings(
-                    frame.filter(here),
-                    {variant: score_SN[:, here.to_numpy()] for variant, score_SN in scores.items()},
-                    num_resamples=num_resamples,
-                    seed=seed,
-                )
+            asked = _compared(frame, here) if name in ITEM_SLICINGS else _rows(frame, here)
+            if asked.is_empty():
+                continue
+            row_N = asked["row"].to_numpy()
+            report[name][label] = evaluate_scorings(
+                asked,
+                {variant: score_SN[:, row_N] for variant, score_SN in scores.items()},
+                num_resamples=num_resamples,
+                seed=seed,
+            )
     return report
 
 
-def _with_rivals(frame: pl.DataFrame, liked: pl.Series, rivals: pl.Series) -> pl.Series:
-    """Return which rows are liked ones in question, or rivals that a request showed beside them."""
-    rows = numbered(frame).select("request", liked=liked, rival=rivals)
-    asked = pl.col("liked").any().over("request")
-    return rows.select(pl.col("liked") | (pl.col("rival") & asked)).to_series()
+def _rows(frame: pl.DataFrame, here: pl.Series) -> pl.DataFrame:
+    return frame.with_row_index("row").filter(here)
+
+
+def _compared(frame: pl.DataFrame, here: pl.Series) -> pl.DataFrame:
+    """Return the items of a slice beside what each is compared with: two groups of a request.
+
+    Its liked ones among all that was not liked, and all other liked ones among its that were not.
+    Few requests show two items younger than a day, so of these alone no order could be asked; and
+    of the first group alone a ranker would be right that puts whatever is new on top.
+    """
+    is_liked = frame["relevance"] >= 1
+    groups = {"its liked": here & is_liked | ~is_liked, "others liked": here ^ is_liked}
+    rows = frame.with_row_index("row").with_columns(is_here=here, is_liked=is_liked)
+    parts = [
+        rows.filter(chosen).with_columns(pl.format("{} {}", "request_id", pl.lit(name)))
+        for name, chosen in groups.items()
+    ]
+    telling = pl.col("is_liked").any() & ~pl.col("is_liked").all()
+    return pl.concat(parts).filter(telling.over(REQUEST_KEY)).drop("is_here", "is_liked")
 
 
 def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:

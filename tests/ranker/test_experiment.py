@@ -1,14 +1,17 @@
 """Tests for ranker/experiment.py, in a world where preferences decide."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from evaluation.time_split import TimeSplit
 from ponder.json_form import to_json
 from ranker.config import RankerConfig
-from ranker.experiment import run_experiment
+from ranker.experiment import _compared, run_experiment
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +42,23 @@ def test_slices_of_requests_share_out_the_rows(report):
     assert sum(part.num_rows for part in report.slices["history_size"].values()) == 1000
 
 
-def test_an_item_slice_holds_its_liked_rows_among_what_was_not_liked_beside_them(
-    report, preference_table
-):
-    rows = preference_table.frame.tail(1000).select("request_id", "relevance", "item_age_h").rows()
-    young = [row for row in rows if row[2] < 24 and row[1] >= 1]
-    requests = {row[0] for row in young}
-    rivals = [row for row in rows if row[0] in requests and row[1] == 0]
-    part = report.slices["item_age"]["< 24 h"]
-    assert young
-    assert part.num_rows == len(young) + len(rivals)
-    assert part.num_requests == len(requests)
+def test_an_item_slice_is_made_of_the_comparisons_that_its_items_take_part_in():
+    """Of liked a (young), b and others c (young), d: a over c, a over d, b over c; not b over d."""
+    frame = pl.DataFrame(
+        {
+            "request_id": ["r"] * 4 + ["s"] * 2,
+            "user_id": "u",
+            "ts": START,
+            "item_id": list("abcdbd"),
+            "relevance": [1, 1, 0, 0, 1, 0],
+        }
+    )
+    young = pl.Series([True, False, True, False, False, False])
+    groups = _compared(frame, young).group_by("request_id").agg("item_id", "row").rows()
+    assert {request: ("".join(ids), rows) for request, ids, rows in groups} == {
+        "r its liked": ("acd", [0, 2, 3]),
+        "r others liked": ("bc", [1, 2]),
+    }
 
 
 def test_report_is_json_without_nan(report):
