@@ -28,7 +28,7 @@ class MatchConfig:
     """An item of this age weighs half in the profile, for each profile."""
 
     num_tiers: int = 8
-    """Tiers of the similarity histogram, between `num_tiers - 1` edges."""
+    """Tiers of the similarity histogram, between `num_tiers - 1` edges; 0: none."""
 
     relative: tuple[str, ...] = ("match_max", "match_mean", "match_top3_mean", "match_profile_7d")
     """Features that are also given as their rank and their gap within the request."""
@@ -39,8 +39,8 @@ class MatchConfig:
                 "slots, top_k and half_lives_days must be > 0, got "
                 f"{self.slots}, {self.top_k}, {self.half_lives_days}"
             )
-        if self.num_tiers < 2:
-            raise ValueError(f"num_tiers must be >= 2, got {self.num_tiers}")
+        if self.num_tiers < 2 and self.num_tiers != 0:
+            raise ValueError(f"num_tiers must be 0 or >= 2, got {self.num_tiers}")
         unknown = set(self.relative) - set(self.similarity_names())
         if unknown:
             raise ValueError(
@@ -122,7 +122,7 @@ def match_features(
 
 
 def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
-    if len(centred.centring.edges) > config.num_tiers - 1:
+    if config.num_tiers and len(centred.centring.edges) > config.num_tiers - 1:
         raise ValueError(
             f"embeddings for {config.num_tiers} tiers must have at most {config.num_tiers - 1} "
             f"edges, got {len(centred.centring.edges)}; centre them with the same num_tiers"
