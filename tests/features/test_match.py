@@ -210,3 +210,14 @@ def test_request_without_a_history_row_is_refused():
 def test_relative_forms_need_a_similarity():
     with pytest.raises(ValueError, match=r"got \['history_size'\]"):
         MatchConfig(relative=("history_size",))
+
+
+def test_fewer_features_have_the_same_values():
+    impressions, histories, centred = random_world(2)
+    few = MatchConfig(slots=8, top_k=(3,), half_lives_days=(), num_tiers=0, relative=())
+    got = match_features(impressions, histories, centred, config=few)
+    whole = match_features(impressions, histories, centred, config=CONFIG)
+    assert set(whole.columns) > set(got.columns)
+    assert_frame_equal(got, whole.select(got.columns), abs_tol=1e-6)
+    with pytest.raises(ValueError, match="num_tiers must be 0 or >= 2, got 1"):
+        MatchConfig(num_tiers=1)
