@@ -34,8 +34,8 @@ def readme_table():
         ("questions of the demo", ["bazaar/auto_all_hit@1"]),
         ("of these, composed", ["bazaar/auto_composed_hit@1"]),
         ("ranking with match", ["bazaar/ranker_match_gain_ndcg@10"]),
-        ("MovieLens leave-last-out", ["movielens/ranker_without_match_hit@10"]),
-        ("the same with match", ["movielens/ranker_with_match_hit@10"]),
+        ("MovieLens, everybody", ["films/two_stage_hr@10"]),
+        ("MovieLens, strictly", ["films/as_of_hr@10"]),
         ("MovieLens by", ["movielens/next_item_hit@10"]),
         (
             "what selection",
