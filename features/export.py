@@ -134,7 +134,7 @@ class Export:
         done = [each for day in sorted(days) if (each := self.written(day)) is not None]
         if not done:
             raise ValueError("an export must have rows, got none; look at the impressions it is of")
-        manifest = self._manifest(done, about)
+        manifest = _vouched(self._manifest(done, about))
         text = json.dumps(manifest, indent=1, default=str)
         path = self.folder / MANIFEST
         if not path.exists() or path.read_text() != text:
@@ -179,16 +179,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of an export.
 
     Raises:
-        ValueError: there is none, so nothing was exported to the end there; or it was written
-            before exports kept their centring under that name.
+        ValueError: there is none, so nothing was exported to the end there; it was written by an
+            older code; or it was edited.
     """
     path = folder / MANIFEST
     if not path.exists():
         raise ValueError(f"an export must have a {MANIFEST}, got none in {folder}; export first")
-    manifest = json.loads(path.read_text())
-    if "centring" not in manifest:
-        raise ValueError(f"{path} must hold a centring, got one of an older code; export again")
+    manifest = dict(json.loads(path.read_text()))
+    if "centring" not in manifest or "digest" not in manifest:
+        raise ValueError(f"{path} must be of this code, got one of an older code; export again")
+    told = {name: value for name, value in manifest.items() if name != "digest"}
+    if _vouched(told)["digest"] != manifest["digest"]:
+        raise ValueError(f"{path} must be as it was written, got an edited one; export again")
     return manifest
+
+
+def _vouched(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest with its own digest: 16 hexadecimal digits that change with any of it."""
+    text = json.dumps(told, sort_keys=True, default=str)
+    return {"digest": hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), **told}
 
 
 def data_hash(manifest: Mapping[str, Any]) -> str:
@@ -213,7 +222,7 @@ def read_export(folder: Path) -> FeatureTable:
     if schema_hash(features, manifest["config"]) != manifest["schema_hash"]:
         raise ValueError(
             f"{folder / MANIFEST} must hold the hash of its own features, got "
-            f"{manifest['schema_hash']}; it was edited, so export again"
+            f"{manifest['schema_hash']}; it is of another code, so export again"
         )
     centring = msgspec.convert(manifest["centring"], Centring)
     return FeatureTable(pl.concat(parts), features, centring, manifest["config"])

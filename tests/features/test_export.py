@@ -145,12 +145,21 @@ def test_changed_file_is_refused(table, tmp_path):
         read_export(tmp_path)
 
 
-def test_edited_manifest_is_refused(table, tmp_path):
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: manifest["features"][0].update(source="something else"),
+        lambda manifest: manifest["centring"]["mean"].__setitem__(0, 0.5),
+        lambda manifest: manifest.update(num_rows=1),
+        lambda manifest: manifest["partitions"].pop(),
+    ],
+)
+def test_edited_manifest_is_refused(table, tmp_path, edit):
     write_export(table, tmp_path)
     manifest = read_manifest(tmp_path)
-    manifest["features"][0]["source"] = "something else"
+    edit(manifest)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="hash of its own features"):
+    with pytest.raises(ValueError, match="got an edited one; export again"):
         read_export(tmp_path)
 
 
@@ -164,5 +173,5 @@ def test_export_of_an_older_code_is_refused(table, tmp_path):
     manifest = read_manifest(tmp_path)
     manifest["space"] = manifest.pop("centring")  # how it was called before
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="must hold a centring, got one of an older code; export"):
+    with pytest.raises(ValueError, match="must be of this code, got one of an older code; export"):
         read_export(tmp_path)
