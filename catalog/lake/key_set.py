@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 BATCH_ROWS = 8_192
+HASH = "_hash"
 SEED = secrets.randbits(63)
 
 
@@ -27,7 +28,9 @@ class KeySet:
     @classmethod
     def of(cls, rows: pl.LazyFrame, key: Sequence[str]) -> Self:
         """Read the keys of rows, a batch at a time."""
-        return cls(np.unique(_hashes(rows, key)), key)
+        hashes = _hashes(rows, key)
+        is_again = _is_again(hashes)
+        return cls(hashes[~is_again] if is_again.any() else hashes, key)
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -43,27 +46,31 @@ class KeySet:
     def counts(self, rows: pl.LazyFrame, *, by: str) -> dict[str, int]:
         """Return how many of these keys there are among the rows of each group, by group."""
         hashes: dict[str, list[np.ndarray]] = {}
-        for batch in _batches(rows.select(by, *self._key)):
+        for batch in _batches(rows.select(by, _hash(self._key))):
             for group in batch.partition_by(by):
-                found = _hash(group, self._key)
+                found = group[HASH].to_numpy()
                 found = found[_is_in(found, self._hashes)]
                 if len(found):
                     hashes.setdefault(group[by][0], []).append(found)
-        return {name: len(np.unique(np.concatenate(hashes[name]))) for name in sorted(hashes)}
+        return {name: _num_distinct(hashes.pop(name)) for name in sorted(hashes)}
 
     def _kept(self, rows: pl.LazyFrame, *, are_in: bool) -> pl.DataFrame:
-        kept = [rows.collect_schema().to_frame()]
-        for batch in _batches(rows):
-            is_in = _is_in(_hash(batch, self._key), self._hashes)
-            if (is_in == are_in).any():
-                kept.append(batch.filter(pl.Series(is_in == are_in)))
-        return pl.concat(kept)
+        # Hashes first: mostly there are no such rows, and then no more is read.
+        kept = [np.empty(0, dtype=np.uint64)]
+        for batch in _batches(rows.select(_hash(self._key))):
+            hashes = batch[HASH].to_numpy()
+            kept.append(hashes[_is_in(hashes, self._hashes) == are_in])
+        wanted = pl.Series(np.concatenate(kept))
+        if wanted.is_empty():
+            return rows.collect_schema().to_frame()
+        of_key = _hash(self._key).is_in(wanted.implode())
+        return rows.filter(of_key).collect(engine="streaming")
 
 
 def repeated_keys(rows: pl.LazyFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return the keys that occur more than once, each once."""
-    hashes = np.sort(_hashes(rows, key))
-    again = KeySet(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]), key)
+    hashes = _hashes(rows, key)
+    again = KeySet(np.unique(hashes[_is_again(hashes)]), key)
     counted = again.present(rows.select(key)).group_by(key).len()
     return counted.filter(pl.col("len") > 1).select(key)
 
@@ -73,12 +80,27 @@ def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 
 def _hashes(rows: pl.LazyFrame, key: Sequence[str]) -> np.ndarray:
-    found = [_hash(batch, list(key)) for batch in _batches(rows.select(key))]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *found])
+    """Return the hashes of all rows, sorted."""
+    found = [batch[HASH].to_numpy() for batch in _batches(rows.select(_hash(key)))]
+    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *found])
+    hashes.sort()
+    return hashes
 
 
-def _hash(rows: pl.DataFrame, key: list[str]) -> np.ndarray:
-    return rows.select(pl.struct(key).hash(seed=SEED)).to_series().to_numpy()
+def _num_distinct(hashes: list[np.ndarray]) -> int:
+    together = np.concatenate(hashes)
+    together.sort()
+    return int(np.count_nonzero(~_is_again(together)))
+
+
+def _hash(key: Sequence[str]) -> pl.Expr:
+    # As a part of the scan: by itself it takes memory that the process does not get back.
+    return pl.struct(key).hash(seed=SEED).alias(HASH)
+
+
+def _is_again(hashes: np.ndarray) -> np.ndarray:
+    """Return which of sorted hashes are like the one before."""
+    return np.concatenate([np.zeros(min(len(hashes), 1), dtype=bool), hashes[1:] == hashes[:-1]])
 
 
 def _is_in(hashes: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ The second version is the first with another instruction for items, so its vecto
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -295,32 +297,49 @@ def test_killed_once_at_every_moment_that_a_run_has(
     assert moment >= 30
 
 
+def kill_at_random(settings, model, deleted, seed):
+    """Kill ten runs by SIGKILL and let the next one end; `deleted` is told what is gone, and when.
+
+    Items land after the first kill. A run that ends in between is rolled back.
+    """
+    rng, kills, is_landed = random.Random(seed), 0, False
+    environment = os.environ | {"PONDER_MILVUS": settings.milvus}
+    command = [sys.executable, "-m", "ponder", "--home", str(settings.home), "reembed"]
+
+    def start():
+        return subprocess.Popen(
+            [*command, "--to", model, "--json"], cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE
+        )
+
+    def see_gone():
+        deleted.setdefault("s0", time.monotonic())
+
+    while kills < 10:
+        process = start()
+        time.sleep(rng.uniform(0.5, 8.0))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        if not is_landed:
+            land_meanwhile(settings)
+            is_landed = True
+            if settings.is_embedded:  # exact search follows the lake, a server the next run
+                see_gone()
+        elif process.returncode == 0:  # it is done: back, and once more
+            see_gone()
+            rollback(settings)
+    last = start()
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err.decode()[-2000:]
+    see_gone()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_ten_times_at_random_while_a_client_asks(live, target, undisturbed, model, seed):
     """Real processes and SIGKILL; fifty kills in all."""
-    rng, deleted, kills = random.Random(seed), {}, 0
-    command = [sys.executable, "-m", "ponder", "--home", str(live.home), "reembed", "--to", model]
-
-    def start():
-        return subprocess.Popen(
-            [*command, "--json"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
+    deleted = {}
     with Client(live, deleted) as client:
-        while kills < 10:
-            process = start()
-            time.sleep(rng.uniform(0.5, 8.0))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            process.communicate()
-            if not deleted:
-                land_meanwhile(live)
-                deleted["s0"] = time.monotonic()
-            elif process.returncode == 0:  # it is done: back, and once more
-                rollback(live)
-        last = start()
-        _, err = last.communicate(timeout=300)
-        assert last.returncode == 0, err.decode()[-2000:]
+        kill_at_random(live, model, deleted, seed)
     assert_as_undisturbed(live, target, undisturbed, client)

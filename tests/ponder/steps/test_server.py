@@ -18,6 +18,7 @@ from tests.ponder.steps.test_reembed import (
     Killed,
     Moments,
     at,
+    kill_at_random,
     land_meanwhile,
 )
 
@@ -84,8 +85,25 @@ def test_killed_again_and_again_while_a_client_asks(on_server, model, monkeypatc
                 deaths += 1
         time.sleep(1.5)
     assert deaths >= 10
-    assert client.faults == []
+    assert_ended(on_server, target, client)
     assert client.versions == {configured_version(on_server), configured_version(target)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_ten_times_at_random_while_a_client_asks(on_server, model, seed):
+    """Real processes and SIGKILL; fifty kills in all."""
+    deleted, target = {}, on_server.replace(model=model)
+    with Client(on_server, deleted) as client:
+        kill_at_random(on_server, model, deleted, seed)
+        time.sleep(1.5)
+    assert_ended(on_server, target, client)
+
+
+def assert_ended(on_server, target, client):
+    """Everything is as after a run that nobody disturbed."""
+    assert client.faults == []
+    assert client.replies > 0
     assert IndexVersions(open_lake(on_server)).live() == configured_version(target)
     assert held(on_server, configured_version(target)) == ["s1", "s2", "s3", "s9"]
+    assert held(on_server, configured_version(on_server)) == ["s1", "s2", "s3"]
     assert audit(target).faults == []
