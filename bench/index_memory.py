@@ -3,7 +3,8 @@
     python -m bench.index_memory --milvus http://127.0.0.1:19530 --items 20000 100000 500000
 
 Makes a lake of that many items with random vectors, and runs each step in a process of its own,
-which is asked for its peak memory when it ends. The last line is JSON: per step the peaks in MB,
+which is asked for its peak memory when it ends. A validation loads no model and lets any recall
+pass, for a graph finds little among random vectors. The last line is JSON: per step the peaks in MB,
 the largest peak over the smallest, and the time per item over that of the smallest catalogue.
 """
 
@@ -28,6 +29,7 @@ from ponder.wiring.stores import open_index, open_lake
 STEPS = {
     "index": "from ponder.steps.index import index as step",
     "audit": "from ponder.steps.audit import audit as step",
+    "validate": "from ponder.steps.validation import validate as step",
     "status": "from ponder.steps.status import status as step",
     "plan": "from ponder.steps.embed import plan as step",
 }
@@ -35,7 +37,9 @@ CHILD = """
 import json, pathlib, re, sys, time
 {importing}
 from ponder.settings import Settings
-settings = Settings(home=sys.argv[1], milvus=sys.argv[2])
+settings = Settings(
+    home=sys.argv[1], milvus=sys.argv[2], validation={{"encoded": 0, "min_recall": 0}}
+)
 started = time.perf_counter()
 step(settings)
 seconds = time.perf_counter() - started

@@ -74,6 +74,10 @@ class Load:
     replies: list[tuple[float, int, float]] = field(default_factory=list)
     """(when it was asked, HTTP status, seconds); status 0: no reply."""
 
+    served: list[tuple[str, float, int]] = field(default_factory=list)
+    """(item, seconds after it was gone, seconds since the start) of what should not be found."""
+
+    began: float = field(default_factory=time.monotonic)
     faults: Counter[str] = field(default_factory=Counter)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -121,6 +125,7 @@ def _measured(settings: Settings, milvus: Path, options: argparse.Namespace) -> 
                 differences = writer.differences()
     return found | {
         "faults": dict(load.faults),
+        "served": load.served[:20],
         "differences": differences,
         "rounds": writer.rounds,
         "written": writer.written,
@@ -259,6 +264,10 @@ def _ask(writer: Writer, seed: int) -> None:
         load.replies.append((asked_at, status, time.monotonic() - asked_at))
         if status == 200:
             found = {each["item_id"] for each in reply["candidates"]}
+            load.served += [
+                (item_id, round(asked_at - load.deleted[item_id], 1), round(asked_at - load.began))
+                for item_id in found & gone
+            ]
             load.faults["deleted and served"] += bool(found & gone)
             load.faults["too few"] += len(found) < 20
         load.faults += Counter()  # without the zeros

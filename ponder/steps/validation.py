@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.index_versions import IndexVersion, IndexVersions
+from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
-from catalog.lake.living_embeddings import embeddings_of, living_items, living_keys
+from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from ponder.json_form import to_json
 from ponder.settings import Settings
@@ -31,6 +32,10 @@ USERS_SHARE = 4
 
 MAX_HISTORY = 50
 """Items of a history that make its profile, the newest."""
+
+
+DRAWN_PER_SAMPLED = 10
+"""Items that are drawn for each sampled one, for some await their embedding."""
 
 
 class ValidationFailed(RuntimeError):
@@ -115,7 +120,7 @@ def _num_living(lake: Lake, version: str) -> int:
     failed = failed_keys(lake, version).lazy().select("item_id", "content_hash")
     living = living_items(lake).select("item_id", "content_hash")
     left = living.join(failed, on=["item_id", "content_hash"], how="anti")
-    return int(left.select(pl.len()).collect().item())
+    return int(left.select(pl.len()).collect(engine="streaming").item())
 
 
 def _evidence(
@@ -150,14 +155,10 @@ def _reasoning_rate(lake: Lake, version: str) -> float | None:
 
 def _wait_hours(lake: Lake, version: str) -> float:
     """Return for how long the item waits that waits longest, of those that did not fail."""
-    done = pl.concat(
-        [
-            embeddings_of(lake, version).select("item_id", "content_hash"),
-            failed_keys(lake, version).lazy().select("item_id", "content_hash"),
-        ]
-    )
-    waiting = living_items(lake).join(done, on=["item_id", "content_hash"], how="anti")
-    since = waiting.select(pl.col("updated_at").min()).collect().item()
+    embedded = KeySet.of(embeddings_of(lake, version), KEYS)
+    left = embedded.absent(living_items(lake).select(*KEYS, "updated_at"))
+    waiting = left.join(failed_keys(lake, version), on=KEYS, how="anti")
+    since = waiting.select(pl.col("updated_at").min()).item()
     return 0.0 if since is None else max((datetime.now(UTC) - since).total_seconds() / 3600, 0.0)
 
 
@@ -212,9 +213,13 @@ class _Asked:
         num = self.settings.validation.encoded
         if not num:
             return ITEMS.empty()
-        present = living_keys(self.lake, self.version).filter(~pl.col("awaits_embedding"))
-        ids = present.select("item_id").bottom_k(num, by=pl.col("item_id").hash(seed=0)).collect()
-        rows = self.lake.scan(ITEMS).filter(pl.col("item_id").is_in(ids["item_id"].implode()))
+        lot = pl.col("item_id").hash(seed=0)
+        living = living_items(self.lake).select(KEYS).bottom_k(DRAWN_PER_SAMPLED * num, by=lot)
+        drawn = living.collect(engine="streaming")
+        is_drawn = pl.col("item_id").is_in(drawn["item_id"].implode())
+        embedded = embeddings_of(self.lake, self.version).filter(is_drawn).select(KEYS).collect()
+        ids = drawn.join(embedded, on=KEYS, how="semi").bottom_k(num, by=lot)["item_id"]
+        rows = self.lake.scan(ITEMS).filter(pl.col("item_id").is_in(ids.implode()))
         return rows.sort("item_id").collect()
 
     def canary_cosine(self) -> float | None:
