@@ -4,8 +4,8 @@
 
 Makes a lake of that many items with random vectors, and runs each step in a process of its own,
 which is asked for its peak memory when it ends. A validation loads no model and lets any recall
-pass, for a graph finds little among random vectors. The last line is JSON: per step the peaks in MB,
-the largest peak over the smallest, and the time per item over that of the smallest catalogue.
+pass, for a graph finds little among random vectors. The last line is JSON: per step the peaks in
+MB, the largest peak over the smallest, and the time per item over that of the smallest catalogue.
 """
 
 import argparse

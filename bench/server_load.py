@@ -61,6 +61,7 @@ server.stop()
 MILVUS_PORT, PORT = 19_551, 18_551
 FOLLOWS_S = 8.0  # a bounded read is five seconds behind at most, the service looks once a second
 PER_ROUND = 30
+NUM_CANDIDATES = 20
 SEARCH_TIMEOUT_S = 2.0
 
 
@@ -74,10 +75,9 @@ class Load:
     replies: list[tuple[float, int, float]] = field(default_factory=list)
     """(when it was asked, HTTP status, seconds); status 0: no reply."""
 
-    served: list[tuple[str, float, int]] = field(default_factory=list)
-    """(item, seconds after it was gone, seconds since the start) of what should not be found."""
+    served: list[tuple[str, float, float]] = field(default_factory=list)
+    """(item, seconds after it was gone, when it was asked) of what should not be found."""
 
-    began: float = field(default_factory=time.monotonic)
     faults: Counter[str] = field(default_factory=Counter)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -125,7 +125,7 @@ def _measured(settings: Settings, milvus: Path, options: argparse.Namespace) -> 
                 differences = writer.differences()
     return found | {
         "faults": dict(load.faults),
-        "served": load.served[:20],
+        "served_after_s": sorted(round(after_s, 1) for _, after_s, _ in load.served),
         "differences": differences,
         "rounds": writer.rounds,
         "written": writer.written,
@@ -260,17 +260,15 @@ def _ask(writer: Writer, seed: int) -> None:
         asked_at = time.monotonic()
         gone = {i for i, at in load.deleted.items() if asked_at - at > FOLLOWS_S}
         item_id = rng.choice(writer.living)
-        status, reply = _get("/v1/recall", {"item_id": item_id, "top_k": 20})
+        status, reply = _get("/v1/recall", {"item_id": item_id, "top_k": NUM_CANDIDATES})
         load.replies.append((asked_at, status, time.monotonic() - asked_at))
         if status == 200:
             found = {each["item_id"] for each in reply["candidates"]}
-            load.served += [
-                (item_id, round(asked_at - load.deleted[item_id], 1), round(asked_at - load.began))
-                for item_id in found & gone
-            ]
-            load.faults["deleted and served"] += bool(found & gone)
-            load.faults["too few"] += len(found) < 20
-        load.faults += Counter()  # without the zeros
+            if served := found & gone:
+                load.faults["deleted and served"] += 1
+                load.served += [(i, asked_at - load.deleted[i], asked_at) for i in served]
+            if len(found) < NUM_CANDIDATES:
+                load.faults["too few"] += 1
 
 
 def _get(path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
