@@ -4,9 +4,11 @@
 
 `ponder serve` runs on a home that `ponder run` or `make demo` filled, on the embedded default
 and in a process of its own, and is asked over kept connections by threads of this one. Titles of
-items are the texts. The last line is JSON: texts a second with one client and with many, and
-milliseconds (p50) of an item query
-over HTTP and of its bare calls; each with the ratio and the goal that it is held to.
+items are the texts. The last line is JSON: texts a second with one client and with many, what the
+encoder alone gives one by one and 32 at a time, which bounds that ratio where encoding is all there
+is to do; milliseconds (p50) of an item query over HTTP and of its bare calls; and, in this process,
+of 500 recommendations beside their recall and their prediction. Each with its ratio, and the goal
+that it is held to.
 """
 
 import argparse
@@ -21,16 +23,31 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+import numpy as np
+
+from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.living_embeddings import living_items
+from catalog.lake.tables import EVENTS
+from embedder.content import Content
+from features.table import FeatureTable
 from ponder.settings import Settings
-from ponder.wiring.stores import open_lake
+from ponder.wiring.encoder import open_encoder
+from ponder.wiring.service import champions, open_history_store, open_live_log, open_recall
+from ponder.wiring.stores import open_lake, open_search
+from ranker.model import Ranker
+from recall.candidates import RecallOptions
+from recall.catalogue_store import CatalogueStore
 from recall.exact import ExactIndex
 from recall.filters import Filter
+from serving.rank import Asker, Ranking
+from serving.recommend import Recommender
 
 TOP_K = 100
+RANKED = 500
+MAX_BATCH = 32
 WARMING = 16
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
@@ -43,6 +60,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="a home with a live version")
     parser.add_argument("--clients", type=int, default=32, help="threads that ask at once")
     parser.add_argument("--queries", type=int, default=320, help="of each measurement")
+    parser.add_argument("--rankings", type=int, default=40, help="recommendations to time")
     parser.add_argument("--reasoning", default="auto", help="auto, always, never or silent")
     options = parser.parse_args()
     settings = Settings(home=options.home)
@@ -53,6 +71,8 @@ def main() -> None:
             **texts(ask, items["title"].drop_nulls().to_list(), options),
             **overhead(ask, settings, items["item_id"].to_list(), options.queries),
         }
+    found |= encoder_alone(settings, items["title"].drop_nulls().to_list(), options)
+    found |= recommendations(settings, options.rankings)
     print(json.dumps(found))
 
 
@@ -119,6 +139,86 @@ def texts(ask: Ask, titles: Sequence[str], options: argparse.Namespace) -> dict[
             "goal": 4,
         }
     }
+
+
+def encoder_alone(
+    settings: Settings, titles: Sequence[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Encode the same texts in this process, one by one and in full batches."""
+    encoder = open_encoder(settings)
+    contents = [Content(f"{titles[n % len(titles)]} {n}") for n in range(options.queries)]
+
+    def encode(size: int) -> float:
+        started = time.perf_counter()
+        for begin in range(0, len(contents), size):
+            encoder.encode_query(contents[begin : begin + size], policy=options.reasoning)
+        return len(contents) / (time.perf_counter() - started)
+
+    encoder.encode_query(contents[:WARMING], policy=options.reasoning)
+    one, many = encode(1), encode(MAX_BATCH)
+    return {
+        "encoded_per_s": {
+            "one": round(one, 1),
+            "many": round(many, 1),
+            "ratio": round(many / one, 2),
+        }
+    }
+
+
+def recommendations(settings: Settings, num: int) -> dict[str, Any]:
+    """Compare recommendations with the recall and the prediction that each takes, in turns."""
+    lake, histories = open_lake(settings), open_history_store(settings)
+    users = lake.scan(EVENTS).select("user_id").unique().sort("user_id").head(num).collect()
+    catalogue, items = CatalogueStore(lake), ItemLookup(lake)
+    catalogue.refresh(), items.refresh()
+    ours, bare = list[float](), list[float]()
+    with open_search(settings) as index:
+        recall = open_recall(settings, index, histories, catalogue=catalogue, items=items)
+        recall.follow()
+        log = open_live_log(settings, recall)
+        log.refresh()
+        predicting = _Predicting(champions(settings)(recall.live_version()))
+        ranking = Ranking(lambda version: cast(Ranker, predicting), log.of)
+        recommender = Recommender(recall, ranking)
+        options = RecallOptions(top_k=RANKED, max_interests=3, exclude_seen="liked")
+        for number in range(-num, num):  # a first round, which warms
+            user_id = users["user_id"][number % len(users)]
+            started = time.perf_counter()
+            recommender.recommend(Asker(user_id=user_id), top_k=RANKED)
+            recommended = time.perf_counter()
+            recall.by_user(user_id, options)
+            predicting.again()
+            ended = time.perf_counter()
+            if number >= 0:
+                ours.append(1000 * (recommended - started))
+                bare.append(1000 * (ended - recommended))
+    ours_ms, bare_ms = statistics.median(ours), statistics.median(bare)
+    return {
+        "recommend_500_p50_ms": {
+            "ours": round(ours_ms, 2),
+            "bare": round(bare_ms, 2),
+            "ratio": round(ours_ms / bare_ms, 2),
+            "goal": 2,
+        }
+    }
+
+
+class _Predicting:
+    """A ranker that remembers the table that it was given last."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self._ranker = ranker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ranker, name)
+
+    def predict(self, table: FeatureTable) -> np.ndarray:
+        self._table = table
+        return self._ranker.predict(table)
+
+    def again(self) -> None:
+        """Predict what was predicted last."""
+        self._ranker.predict(self._table)
 
 
 def overhead(
