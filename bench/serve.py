@@ -6,9 +6,9 @@
 and in a process of its own, and is asked over kept connections by threads of this one. Titles of
 items are the texts. The last line is JSON: texts a second with one client and with many, what the
 encoder alone gives one by one and 32 at a time, which bounds that ratio where encoding is all there
-is to do; milliseconds (p50) of an item query over HTTP and of its bare calls; and, in this process,
-of 500 recommendations beside their recall and their prediction. Each with its ratio, and the goal
-that it is held to.
+is to do; milliseconds (p50) of an item query over HTTP and of its bare calls, and of 500
+recommendations beside the recall and the prediction in them. Each with its ratio, and the goal that
+it is held to.
 """
 
 import argparse
@@ -23,35 +23,27 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.living_embeddings import living_items
 from catalog.lake.tables import EVENTS
 from embedder.content import Content
-from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.wiring.encoder import open_encoder
-from ponder.wiring.service import champions, open_history_store, open_live_log, open_recall
-from ponder.wiring.stores import open_lake, open_search
-from ranker.model import Ranker
-from recall.candidates import RecallOptions
-from recall.catalogue_store import CatalogueStore
+from ponder.wiring.stores import open_lake
 from recall.exact import ExactIndex
 from recall.filters import Filter
-from serving.rank import Asker, Ranking
-from serving.recommend import Recommender
 
 TOP_K = 100
 RANKED = 500
 MAX_BATCH = 32
 WARMING = 16
 
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
-"""From a query to its reply."""
+BARE_STAGES = ("history", "version", "vectors", "interests", "search", "rank")
+
+Ask = Callable[..., dict[str, Any]]
+"""From a query, and an address that is not that of recall, to its reply."""
 
 
 def main() -> None:
@@ -65,14 +57,15 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings(home=options.home)
     items = living_items(open_lake(settings)).select("item_id", "title").collect()
+    users = open_lake(settings).scan(EVENTS).select("user_id").unique().sort("user_id").collect()
     with served(options.home) as address:
         ask = asking(address)
         found = {
             **texts(ask, items["title"].drop_nulls().to_list(), options),
             **overhead(ask, settings, items["item_id"].to_list(), options.queries),
+            **recommendations(ask, users["user_id"].to_list(), options.rankings),
         }
     found |= encoder_alone(settings, items["title"].drop_nulls().to_list(), options)
-    found |= recommendations(settings, options.rankings)
     print(json.dumps(found))
 
 
@@ -100,11 +93,11 @@ def asking(address: str) -> Ask:
     """
     host, own = urlsplit(address).netloc, threading.local()
 
-    def ask(query: dict[str, Any]) -> dict[str, Any]:
+    def ask(query: dict[str, Any], path: str = "/v1/recall") -> dict[str, Any]:
         if not hasattr(own, "connection"):
             own.connection = http.client.HTTPConnection(host, timeout=120)
         headers = {"content-type": "application/json"}
-        own.connection.request("POST", "/v1/recall", json.dumps(query), headers)
+        own.connection.request("POST", path, json.dumps(query), headers)
         answer = own.connection.getresponse()
         body = answer.read()
         assert answer.status == 200, body[:300]
@@ -165,33 +158,15 @@ def encoder_alone(
     }
 
 
-def recommendations(settings: Settings, num: int) -> dict[str, Any]:
-    """Compare recommendations with the recall and the prediction that each takes, in turns."""
-    lake, histories = open_lake(settings), open_history_store(settings)
-    users = lake.scan(EVENTS).select("user_id").unique().sort("user_id").head(num).collect()
-    catalogue, items = CatalogueStore(lake), ItemLookup(lake)
-    catalogue.refresh(), items.refresh()
+def recommendations(ask: Ask, users: Sequence[str], num: int) -> dict[str, Any]:
+    """Compare what 500 recommendations take with the stages of recall and prediction in them."""
     ours, bare = list[float](), list[float]()
-    with open_search(settings) as index:
-        recall = open_recall(settings, index, histories, catalogue=catalogue, items=items)
-        recall.follow()
-        log = open_live_log(settings, recall)
-        log.refresh()
-        predicting = _Predicting(champions(settings)(recall.live_version()))
-        ranking = Ranking(lambda version: cast(Ranker, predicting), log.of)
-        recommender = Recommender(recall, ranking)
-        options = RecallOptions(top_k=RANKED, max_interests=3, exclude_seen="liked")
-        for number in range(-num, num):  # a first round, which warms
-            user_id = users["user_id"][number % len(users)]
-            started = time.perf_counter()
-            recommender.recommend(Asker(user_id=user_id), top_k=RANKED)
-            recommended = time.perf_counter()
-            recall.by_user(user_id, options)
-            predicting.again()
-            ended = time.perf_counter()
-            if number >= 0:
-                ours.append(1000 * (recommended - started))
-                bare.append(1000 * (ended - recommended))
+    for number in range(-num, num):  # a first round, which warms
+        asked = {"user_id": users[number % len(users)], "top_k": RANKED}
+        reply = ask(asked, "/v1/recommend")
+        if number >= 0 and not reply["fallback"]:
+            ours.append(reply["took_ms"])
+            bare.append(sum(reply["timings"].get(stage, 0.0) for stage in BARE_STAGES))
     ours_ms, bare_ms = statistics.median(ours), statistics.median(bare)
     return {
         "recommend_500_p50_ms": {
@@ -201,24 +176,6 @@ def recommendations(settings: Settings, num: int) -> dict[str, Any]:
             "goal": 2,
         }
     }
-
-
-class _Predicting:
-    """A ranker that remembers the table that it was given last."""
-
-    def __init__(self, ranker: Ranker) -> None:
-        self._ranker = ranker
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ranker, name)
-
-    def predict(self, table: FeatureTable) -> np.ndarray:
-        self._table = table
-        return self._ranker.predict(table)
-
-    def again(self) -> None:
-        """Predict what was predicted last."""
-        self._ranker.predict(self._table)
 
 
 def overhead(

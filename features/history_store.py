@@ -11,7 +11,7 @@ the item's id.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 import numpy as np
@@ -166,6 +166,7 @@ class HistoryStore:
         self._follower = TableFollower(lake, EVENTS, COLUMNS)
         self._refreshing = threading.Lock()
         self._snapshot = self._empty()
+        self._popular: tuple[DailyCounts, tuple[date, int], pl.DataFrame] | None = None
 
     def refresh(self) -> bool:
         """Take in what changed in the lake since the last time; return whether anything had.
@@ -194,7 +195,12 @@ class HistoryStore:
 
     def popular(self, limit: int) -> pl.DataFrame:
         """Return the items that are liked most now; see `features.popularity.DailyCounts`."""
-        return self._snapshot.counts.popular(now=self._now(), limit=limit)
+        counts, now = self._snapshot.counts, self._now()
+        held = self._popular
+        if held is None or held[0] is not counts or held[1] != (now.date(), limit):
+            held = counts, (now.date(), limit), counts.popular(now=now, limit=limit)
+            self._popular = held  # it changes with the events and by the day
+        return held[2]
 
     def _empty(self) -> _Snapshot:
         nobody = _Users.of(pl.DataFrame(schema=_ROWS))
