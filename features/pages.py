@@ -217,11 +217,19 @@ def _start_rows(times: pl.DataFrame) -> np.ndarray:
 def _answered_pages(events: pl.DataFrame, impressions: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return for each event the time of the page that showed its item, and of the one it is of.
 
-    The second falls back on the pages of its request that showed other items. Null: there is none.
+    The second falls back on the pages of its request that showed other items. Null: there is none;
+    and of an impression, which answers nothing and is never before its page. Most of a log are
+    impressions, so they are not looked up.
     """
-    showing = _newest_page(events, impressions, by=[*_ID, "item_id"])
-    any_page = _newest_page(events, impressions, by=list(_ID))
-    return showing, showing.zip_with(showing.is_not_null(), any_page)
+    answers_E = events["action"] != "impression"
+    answers = events.filter(answers_E)
+    showing = _newest_page(answers, impressions, by=[*_ID, "item_id"])
+    any_page = _newest_page(answers, impressions, by=list(_ID))
+    page = showing.zip_with(showing.is_not_null(), any_page)
+    row_E = (answers_E.cum_sum().cast(pl.Int64) - 1).zip_with(
+        answers_E, pl.Series([None], dtype=pl.Int64)
+    )
+    return showing.gather(row_E), page.gather(row_E)
 
 
 def _newest_page(events: pl.DataFrame, impressions: pl.DataFrame, *, by: list[str]) -> pl.Series:
