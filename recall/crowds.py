@@ -9,8 +9,9 @@ them, the lead, stands for the vector, and a reader compares queries with the fe
 Shape legend: K = crowds, D = embedding dimension.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from recall.placement import (
 
 SAME_SCORE = 1e-5  # float32 cosines of one pair, computed along two paths, differ by less
 LEADS_MAX_AGE_S = 1.0
-MAX_LEADS = 16_384  # the most rows that a server hands out at once
+PAGE_ROWS = 2_000  # with their vectors they must fit into 64 MiB
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,12 @@ class Crowds:
         if before is None and not self._client.has_partition(name, CROWD_PARTITION):
             return None
         vectors = dict(zip(before.keys, before.unit_KD, strict=True)) if before else {}
-        rows = self._query(name, f"place == {Place.LEAD:d}", ["item_id", "vector_key"])
-        new = {row["vector_key"]: row["item_id"] for row in rows}
+        is_lead = f"place == {Place.LEAD:d}"
+        new = {row["vector_key"]: row["item_id"] for row in self._pages(name, is_lead)}
         wanted = [item_id for key, item_id in new.items() if key not in vectors]
-        if wanted:
-            for row in self._query(name, ids_in(wanted), ["vector_key", "vector"]):
+        for start in range(0, len(wanted), PAGE_ROWS):
+            some = ids_in(wanted[start : start + PAGE_ROWS])
+            for row in self._query(name, some, ["vector_key", "vector"]):
                 vector_D = np.asarray(row["vector"], dtype=np.float32)
                 vectors[row["vector_key"]] = vector_D / np.linalg.norm(vector_D)
         keys = tuple(sorted(new.keys() & vectors.keys()))
@@ -100,21 +102,31 @@ class Crowds:
     def members(self, name: str, key: int, *, expression: str, limit: int) -> list[str]:
         """Return the items of a vector that match, those in the graph too: the first ones by id."""
         matching = f"vector_key == {key}" + (f" and ({expression})" if expression else "")
-        found: list[str] = []
+        both = [GRAPH_PARTITION, CROWD_PARTITION]
+        rows = self._pages(name, matching, partitions=both, page_rows=limit)
+        return [row["item_id"] for row in itertools.islice(rows, limit)]
+
+    def _pages(
+        self,
+        name: str,
+        expression: str,
+        *,
+        partitions: Sequence[str] = (CROWD_PARTITION,),
+        page_rows: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield item_id and vector_key of all rows that match, in order of item_id."""
         after = ""
-        while len(found) < limit and (
-            page := self._client.query(
-                name,
-                filter=matching + after,
-                limit=limit - len(found),
-                output_fields=["item_id"],
-                iterator="True",  # in order of item_id, but it ends where any one segment ends
-                reduce_stop_for_best="True",
-            )
+        while page := self._client.query(
+            name,
+            filter=f"({expression}){after}",
+            limit=page_rows or PAGE_ROWS,
+            output_fields=["item_id", "vector_key"],
+            partition_names=list(partitions),
+            iterator="True",  # in order of item_id, but it ends where any one segment ends
+            reduce_stop_for_best="True",
         ):
-            found += [row["item_id"] for row in page]
-            after = f" and item_id > {quoted(found[-1])}"
-        return found
+            yield from page
+            after = f" and item_id > {quoted(page[-1]['item_id'])}"
 
     def appoint(self, name: str, going: str) -> None:
         """Let another item of the crowd lead where one does that is about to go.
@@ -169,7 +181,7 @@ class Crowds:
         expression: str,
         columns: list[str],
         level: str = "Bounded",
-        limit: int = MAX_LEADS,
+        limit: int = PAGE_ROWS,
     ) -> list[dict[str, Any]]:
         return self._client.query(
             name,

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from pymilvus import MilvusClient
 
+from recall import crowds
 from recall.collection import IndexConfig, collection_name, item_schema
 from recall.filters import Filter
 from recall.index import ItemIndex
@@ -105,6 +106,16 @@ def test_random_changes_leave_what_an_index_made_anew_holds(crowded, rows):
         assert hashes[0].equals(hashes[1])
         check(crowded, "nights", frame, 12)
         assert crowded.sync("nights", frame, dim=2).unchanged == 30
+
+
+def test_any_number_of_crowds_is_known(crowded, rows, monkeypatch):
+    monkeypatch.setattr(crowds, "PAGE_ROWS", 2)
+    vectors = {f"i{n}{m}": [1, n / 10] for n in range(7) for m in range(4)}
+    frame = rows(**vectors)
+    crowded.sync("many", frame, dim=2)
+    assert len(crowded._crowds.leads(crowded._collection("many")).keys) == 7
+    check(crowded, "many", frame, 28)
+    check(crowded, "many", frame, 9)
 
 
 def test_whoever_leads_is_followed_by_another(crowded, rows):
