@@ -28,7 +28,7 @@ server = MilvusServer(wait_for_started=True)
 server.set_base_dir(sys.argv[1])
 server.listen_port = int(sys.argv[2])
 server.start()
-print("listening", flush=True)
+print("listening", server.listen_port, flush=True)  # another one than asked for, if that is in use
 sys.stdin.read()  # until whoever started it is gone
 server.stop()
 """
@@ -49,13 +49,15 @@ def milvus_uri(tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        if not _until_listening(process):
+        port = _port_once_listening(process)
+        if port is None:
             pytest.skip(f"no Milvus server: {process.stderr.read().strip()[-500:]}")
-        yield f"http://127.0.0.1:{PORT}"
+        yield f"http://127.0.0.1:{port}"
         process.stdin.close()
         process.wait(timeout=60)
 
 
-def _until_listening(process):
-    """Whether the server came up before its output ended."""
-    return any(line == "listening\n" for line in iter(process.stdout.readline, ""))
+def _port_once_listening(process):
+    """The port of the server once it is up; None when its output ended before."""
+    told = (line.split() for line in iter(process.stdout.readline, ""))
+    return next((int(words[1]) for words in told if words[:1] == ["listening"]), None)
