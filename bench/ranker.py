@@ -28,7 +28,7 @@ import polars as pl
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
-from features.export import read_export, write_export
+from features.export import Export, read_export
 from features.requests import numbered
 from features.table import FeatureTable, build_features
 from ranker.config import RankerConfig
@@ -120,6 +120,14 @@ def bare(table: FeatureTable, ranker: Ranker, config: RankerConfig) -> Callable[
     return run
 
 
+def write(table: FeatureTable, folder: Path) -> None:
+    """Write an export of all days of the table."""
+    export = Export(folder, table.features, table.centring, table.config)
+    for _, rows in table.frame.group_by(pl.col("ts").dt.date(), maintain_order=True):
+        export.write_day(table.with_frame(rows), settled=True)
+    export.finish({"version": "v"})
+
+
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     """Return how long something took, and what it made."""
     started = time.perf_counter()
@@ -137,7 +145,7 @@ def main() -> None:
     events, items, vectors = world(seed=0)
     table = build_features(pages(options.pages, seed=1), events, items, vectors)
     folder = Path(tempfile.mkdtemp(prefix="bench-ranker-"))
-    write_export(table, folder)
+    write(table, folder)
     ranker = train(table, config=config)
     alone = bare(table, ranker, config)
     best = dict.fromkeys(("train", "bare_train", "rank", "bare_predict"), float("inf"))

@@ -155,6 +155,20 @@ def imports(module):
     return found
 
 
+@cache
+def defined(module):
+    """Names that a module has once it is imported."""
+    found = set()
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
 def floor(module, package):
     """Number of the module's floor; -1 for a package's empty `__init__.py`."""
     rooms = [room for room in FLOORS[package] if is_in(module, room)]
@@ -170,6 +184,16 @@ def test_imports_run_downwards_only(module):
             assert top in MAY_IMPORT[package], f"{module} must not import {imported}"
         if top == package and package in FLOORS:
             assert floor(imported, package) <= floor(module, package), f"{module}: {imported}"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_what_is_imported_from_another_module_is_there(module):
+    # No test runs the benchmarks: a name that moved would be missed when somebody measures.
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in modules():
+            inner = modules().keys() - {node.module}
+            for name in {alias.name for alias in node.names}:
+                assert name in defined(node.module) or f"{node.module}.{name}" in inner, name
 
 
 @pytest.mark.parametrize("module", modules())
