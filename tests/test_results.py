@@ -39,7 +39,10 @@ def readme_table():
         ("MovieLens by", ["movielens/next_item_hit@10"]),
         (
             "what selection",
-            ["reasoning/always_selected_overall_hit@1", "reasoning/always_selected_composed_hit@1"],
+            [
+                "reasoning/before_always_selected_overall_hit@1",
+                "reasoning/before_always_selected_composed_hit@1",
+            ],
         ),
     ],
 )
