@@ -168,7 +168,8 @@ class Writer:
         self.living = sorted(set(self.living) - set(gone))  # and is asked for them no more
         index(self._settings)
         self.living = sorted([*self.living, *new])
-        self.load.deleted |= dict.fromkeys(gone, time.monotonic())
+        # Anew, for clients go through it meanwhile.
+        self.load.deleted = self.load.deleted | dict.fromkeys(gone, time.monotonic())
         self.rounds += 1
         self.written += 3 * PER_ROUND
 

@@ -11,7 +11,7 @@ from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.wiring.encoder import open_encoder
 from ponder.wiring.service import image_fetcher, open_recall
-from ponder.wiring.stores import open_lake, open_search
+from ponder.wiring.stores import open_lake, open_living_search
 
 if TYPE_CHECKING:
     from serving.replies import RecallReply
@@ -44,7 +44,7 @@ def recall(settings: Settings, request: Mapping[str, Any]) -> "RecallReply":
     items, catalogue = ItemLookup(lake), CatalogueStore(lake)
     if asked.hybrid or asked.filter.attributes or asked.kind in ("user", "history"):
         catalogue.refresh()
-    with open_search(settings) as index:
+    with open_living_search(settings) as index:
         opened = open_recall(settings, index, catalogue=catalogue, items=items)
         service = RecallService(opened, items=items, fetch_image=image_fetcher(settings))
         return service.answer(asked)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ponder.settings import Settings
 from ponder.steps.recall import titles_of
 from ponder.wiring.service import open_recall, open_recommender
-from ponder.wiring.stores import open_search
+from ponder.wiring.stores import open_living_search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ def recommend(
     """
     from serving.rank import Asker
 
-    with open_search(settings) as index:
+    with open_living_search(settings) as index:
         recommender = open_recommender(settings, open_recall(settings, index))
         found = recommender.recommend(
             Asker(user_id=user_id), top_k=top_k, strict=strict, explain=explain

@@ -20,7 +20,7 @@ from ponder.wiring.service import (
     open_recommender,
     open_state,
 )
-from ponder.wiring.stores import open_lake, open_search
+from ponder.wiring.stores import open_lake, open_living_search
 
 if TYPE_CHECKING:
     from ponder.wiring.item_writer import Embed
@@ -76,7 +76,7 @@ def serve(
     }
     drain = Drain()
     with (
-        open_search(settings) as index,
+        open_living_search(settings) as index,
         refreshed({"vectors": index.refresh, **refreshes}, every_s=REFRESH_S),
         _followed(
             open_recall(settings, index, histories, catalogue=catalogue, items=items)

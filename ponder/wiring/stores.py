@@ -68,6 +68,20 @@ def open_search(settings: Settings) -> "Iterator[VectorSearch]":
     yield ExactIndex(lake, settings.vectors_folder, IndexVersions(lake).live)
 
 
+@contextmanager
+def open_living_search(settings: Settings) -> "Iterator[VectorSearch]":
+    """Open what answers queries, and leave out of a server's answers what the lake has deleted."""
+    from recall.deletions import WithoutDeleted
+
+    with open_search(settings) as index:
+        if settings.is_embedded:  # exact search reads the lake itself
+            yield index
+            return
+        living = WithoutDeleted(index, open_lake(settings))
+        living.refresh()
+        yield living
+
+
 def image_config(settings: Settings) -> ImageConfig:
     """Return where the deployment's images may be fetched from."""
     return ImageConfig(

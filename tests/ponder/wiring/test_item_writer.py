@@ -3,7 +3,7 @@
 import base64
 import io
 import shutil
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from fastapi.testclient import TestClient
@@ -18,6 +18,7 @@ from ponder.steps.embed import embed_shard
 from ponder.steps.progress import ignore_progress
 from ponder.wiring.service import open_item_writer, open_recall
 from ponder.wiring.stores import open_index, open_lake, open_search
+from recall.deletions import WithoutDeleted
 from recall.errors import IndexFailed
 from serving.app import create_app
 
@@ -31,7 +32,16 @@ def settings(shop_home, tmp_path_factory):
     return Settings(home=shutil.copytree(shop_home, tmp_path_factory.mktemp("copy") / "home"))
 
 
-@pytest.fixture(scope="module", params=[open_index, open_search], ids=["milvus", "exact"])
+@contextmanager
+def open_milvus(settings):
+    """As `open_living_search` opens a server."""
+    with open_index(settings) as index:
+        living = WithoutDeleted(index, open_lake(settings))
+        living.refresh()
+        yield living
+
+
+@pytest.fixture(scope="module", params=[open_milvus, open_search], ids=["milvus", "exact"])
 def opened(request, settings):
     lake = open_lake(settings)
 

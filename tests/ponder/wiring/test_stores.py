@@ -1,13 +1,17 @@
-"""Tests for ponder/wiring/stores.py: functions that settings name."""
+"""Tests for ponder/wiring/stores.py: what settings name, opened."""
 
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from catalog.ingest.message_parsing import Decoders
 from ponder.settings import Settings
-from ponder.wiring.stores import message_decoders
+from ponder.wiring import stores
+from ponder.wiring.stores import message_decoders, open_living_search
+from recall.deletions import WithoutDeleted
+from recall.exact import ExactIndex
 
 
 def decode(value):
@@ -26,3 +30,12 @@ def test_decoders_of_messages_are_found_by_their_names(monkeypatch):
 def test_a_decoder_that_is_no_function_is_refused_by_its_setting(name):
     with pytest.raises(ValueError, match=f"event_decoder must name a function.* got '{name}'"):
         message_decoders(Settings(event_decoder=name))
+
+
+def test_what_answers_from_a_server_leaves_out_what_the_lake_has_deleted(monkeypatch, tmp_path):
+    empty = SimpleNamespace(refresh=lambda: False)
+    monkeypatch.setattr(stores, "open_index", lambda settings: nullcontext(empty))
+    with open_living_search(Settings(home=tmp_path, milvus="http://milvus:19530")) as index:
+        assert isinstance(index, WithoutDeleted)
+    with open_living_search(Settings(home=tmp_path)) as index:
+        assert isinstance(index, ExactIndex)
