@@ -20,6 +20,7 @@ import polars as pl
 
 from catalog.atomic_file import write_atomically
 from recall.attributes import ATTRIBUTES, TAGS
+from recall.rows import norms
 
 CURRENT = "current.json"
 ATTEMPTS = 10  # to open blocks before a writer has replaced them
@@ -118,8 +119,8 @@ def _moved(table: pl.DataFrame, moved: pl.DataFrame) -> pl.DataFrame:
 
 
 def _unit(vectors_ND: np.ndarray) -> np.ndarray:
-    norm_N1 = np.linalg.norm(vectors_ND.astype(np.float64), axis=1, keepdims=True)
-    return (vectors_ND / norm_N1).astype(np.float32)
+    unit_ND = np.empty(vectors_ND.shape, dtype=np.float32)
+    return np.divide(vectors_ND, norms(vectors_ND)[:, None], out=unit_ND, casting="same_kind")
 
 
 class BlockFolder:
@@ -192,7 +193,7 @@ class BlockFolder:
         with open(path.with_suffix(".vectors"), "wb") as file:
             for part in parts:
                 dim, below = part.vectors_ND.shape[1], pl.col("row") + pl.lit(num_rows, pl.UInt32)
-                file.write(_unit(part.vectors_ND).tobytes())
+                file.write(_unit(part.vectors_ND).data)
                 rows.append(part.rows)
                 tags.append(part.tags.with_columns(below))
                 attributes.append(part.attributes.with_columns(below))

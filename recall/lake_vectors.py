@@ -58,13 +58,11 @@ class LakeVectors:
             return True
 
     def _caught_up(self, opened: OpenState, source: dict[str, int | None]) -> State:
-        held = _held(opened)
-        wanted = self._wanted(held)
-        new = wanted.join(held, on=SAME, how="anti")
+        new, gone = self._compared(opened)
         is_live_N = opened.is_live_N.copy()
-        is_live_N[held.join(wanted, on=SAME, how="anti")["row"].to_numpy()] = False
+        is_live_N[gone] = False
         blocks, dim = list(opened.state.blocks), opened.state.dim
-        if written := self._folder.write_block(self._new_parts(new)):
+        if written := self._folder.write_block(self._new_parts(new, dim=dim)):
             block, dim = written
             blocks.append(block)
             is_live_N = np.append(is_live_N, self._folder.is_first(block))
@@ -73,13 +71,21 @@ class LakeVectors:
         )
         return self._compacted(blocks, is_live_N, dim=dim, source=source)
 
+    def _compared(self, opened: OpenState) -> tuple[pl.DataFrame, np.ndarray]:
+        """Return what is to be read, in the columns of `SAME`, and which rows count no more."""
+        held = _held(opened)
+        wanted = self._wanted(held)
+        gone = held.join(wanted, on=SAME, how="anti")["row"].to_numpy()
+        return wanted.join(held, on=SAME, how="anti"), gone
+
     def _wanted(self, held: pl.DataFrame) -> pl.DataFrame:
         columns = living_items(self._lake).select("item_id", *COLUMNS)
         fingerprint = pl.struct(pl.col(COLUMNS)).hash().alias("fingerprint")
         keys = living_keys(self._lake, self._version, held=held).select(KEYS)
         return keys.join(columns.select("item_id", fingerprint), on="item_id").collect()
 
-    def _new_parts(self, new: pl.DataFrame) -> Iterator[Block]:
+    def _new_parts(self, new: pl.DataFrame, *, dim: int) -> Iterator[Block]:
+        """Yield blocks of what is to be read; with a `dim` of 0 that of the first vector holds."""
         if new.is_empty():
             return
         vectors = embeddings_of(self._lake, self._version).select(*KEYS, "vector")
@@ -87,12 +93,13 @@ class LakeVectors:
         if len(new) <= FEW_ROWS:
             is_new = pl.col("item_id").is_in(new["item_id"].implode())
             vectors, columns = vectors.filter(is_new), columns.filter(is_new)
-        described = new.lazy().join(columns, on="item_id").unique("item_id").collect()
-        for rows in vectors.join(described.lazy(), on=KEYS).collect_batches(
-            chunk_size=ROWS_AT_ONCE, maintain_order=False
-        ):
+        described = new.lazy().join(columns, on="item_id").sort("item_id").collect()
+        for batch in vectors.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=False):
+            rows = _described(batch, described)
             once = rows.unique("item_id")  # an audit finds and mends what the lake holds twice
-            yield from (_block(part) for part in once.iter_slices(ROWS_AT_ONCE))
+            for part in once.iter_slices(ROWS_AT_ONCE):
+                dim = dim or len(part["vector"][0])
+                yield _block(part, dim=dim)
 
     def _compacted(
         self,
@@ -132,8 +139,22 @@ def _held(opened: OpenState) -> pl.DataFrame:
     return held.with_row_index("row").filter(pl.Series(opened.is_live_N, dtype=pl.Boolean))
 
 
-def _block(rows: pl.DataFrame) -> Block:
-    dim = len(rows["vector"][0])
+def _described(batch: pl.DataFrame, described: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows whose KEYS are described, in order of item_id, with their columns.
+
+    Looked up and not joined: a streaming join holds all vectors until it knows both sides.
+    """
+    if described.is_empty():
+        return batch.clear().with_columns(described.drop(KEYS))
+    places = described["item_id"].search_sorted(batch["item_id"])
+    there = described[np.minimum(places.to_numpy(), len(described) - 1)]
+    is_there = (there["item_id"] == batch["item_id"]) & (
+        there["content_hash"] == batch["content_hash"]
+    )
+    return pl.concat([batch, there.drop(KEYS)], how="horizontal").filter(is_there)
+
+
+def _block(rows: pl.DataFrame, *, dim: int) -> Block:
     kept = index_rows(rows, dim=dim).with_columns(rows["fingerprint"])
     return Block(
         vectors_ND=vector_matrix(kept["vector"], dim=dim),

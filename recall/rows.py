@@ -42,6 +42,11 @@ def vector_matrix(vectors: pl.Series, *, dim: int) -> np.ndarray:
     return matrix_ND
 
 
+def norms(vectors_ND: np.ndarray) -> np.ndarray:
+    """Return [N] float64 the length of each vector, without a copy of them all in float64."""
+    return np.sqrt(np.einsum("nd,nd->n", vectors_ND, vectors_ND, dtype=np.float64))
+
+
 def check_vectors(vectors_ND: np.ndarray, *, dim: int) -> None:
     """Refuse vectors without a direction.
 
@@ -50,7 +55,7 @@ def check_vectors(vectors_ND: np.ndarray, *, dim: int) -> None:
     """
     if vectors_ND.ndim != 2 or vectors_ND.shape[1] != dim:
         raise ValueError(f"vectors must have shape (N, {dim}), got {vectors_ND.shape}")
-    norm_N = np.linalg.norm(vectors_ND.astype(np.float64), axis=1)
+    norm_N = norms(vectors_ND)
     bad_N = ~np.isfinite(norm_N) | (norm_N == 0)
     if bad_N.any():
         raise ValueError(

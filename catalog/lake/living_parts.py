@@ -76,14 +76,15 @@ def living_parts(
     embedded = embeddings_of(lake, version).select(*KEYS, "vector")
     ranges = _ranges(items, part_rows=part_rows)
     if len(ranges) == 1:
-        yield _part(ranges[0], items, embedded, held_of)
+        yield _part(ranges[0], held_of(ranges[0]), items, embedded)
         return
     begins = pl.Series([ids.begin for ids in ranges[1:]])
     with tempfile.TemporaryDirectory(prefix="ponder-") as folder:
         laid_items = _laid_out(items, begins, Path(folder) / "items")
         laid_embedded = _laid_out(embedded, begins, Path(folder) / "embedded")
         for number, ids in enumerate(ranges):
-            yield _part(ids, laid_items(number), laid_embedded(number), held_of)
+            held = held_of(ids)  # before the range is read: it may take memory of its own
+            yield _part(ids, held, laid_items(number), laid_embedded(number))
 
 
 def _ranges(items: pl.LazyFrame, *, part_rows: int) -> list[IdRange]:
@@ -129,12 +130,10 @@ def _laid_out(
 
 
 def _part(
-    ids: IdRange,
-    items: pl.LazyFrame,
-    embedded: pl.LazyFrame,
-    held_of: Callable[[IdRange], pl.DataFrame],
+    ids: IdRange, held: pl.DataFrame, items: pl.LazyFrame, embedded: pl.LazyFrame
 ) -> LivingPart:
-    held = held_of(ids)
     keys = present_keys(embedded.select(KEYS), items.select("item_id", "present_hash"), held=held)
-    rows = keys.join(embedded, on=KEYS).join(items.drop("present_hash"), on="item_id")
-    return LivingPart(ids, held, rows.sort("item_id").collect())
+    vectors = keys.join(embedded, on=KEYS, maintain_order="left")  # and so in order of item_id
+    described = items.drop("present_hash")
+    rows = vectors.join(described, on="item_id", maintain_order="left")
+    return LivingPart(ids, held, rows.collect())
