@@ -18,6 +18,21 @@ class Unavailable(RuntimeError):
     """There is no index, no live version or no encoder to answer with."""
 
 
+class OtherDim(Unavailable):
+    """What embeds and what is searched differ in the length of their vectors.
+
+    It goes on until a person has done something, and each is good by itself: so the service is
+    unavailable, and neither the query nor the service is at fault.
+    """
+
+    def __init__(self, version: str, *, dim: int, got: int) -> None:
+        super().__init__(
+            f"the vectors of version {version!r} that are searched have dim {dim}, but its encoder "
+            f"gives dim {got}; register that encoder under a version of its own, embed, index and "
+            "promote it, or give this version the encoder back that embedded it"
+        )
+
+
 class Busy(RuntimeError):
     """So much waits already that the query is refused.
 

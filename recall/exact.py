@@ -19,12 +19,11 @@ from catalog.lake.living_parts import IdRange
 from catalog.lake.tables import EMBEDDINGS
 from recall.blocks import BlockFolder, State
 from recall.collection import MAX_LIMIT, collection_name
-from recall.errors import NotFound
+from recall.errors import NotFound, Unavailable
 from recall.filters import Filter
 from recall.lake_vectors import LakeVectors
-from recall.rows import check_vectors
 from recall.snapshot import Snapshot
-from recall.vector_search import EVERY_ID, NO_FILTER
+from recall.vector_search import EVERY_ID, NO_FILTER, check_queries
 
 LIVE_MAX_AGE_S = 1.0
 
@@ -130,7 +129,7 @@ class ExactIndex:
             raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
         snapshot = self._snapshot(version)
         dim = snapshot.state.dim or query_vectors_QD.shape[-1]
-        check_vectors(query_vectors_QD, dim=dim)
+        check_queries(query_vectors_QD, version, dim=dim)
         return snapshot.search(query_vectors_QD, limit=limit, filter=filter)
 
     def _snapshot(self, version: str) -> Snapshot:
@@ -155,7 +154,12 @@ class ExactIndex:
     def _refresh(self, version: str, *, wait: bool = False) -> bool:
         folder = BlockFolder(self._folder / collection_name("vectors", version))
         with self._changing:
-            LakeVectors(self._lake, folder, version).refresh(wait=wait)
+            try:
+                LakeVectors(self._lake, folder, version).refresh(wait=wait)
+            except ValueError as error:
+                raise Unavailable(
+                    f"the vectors of version {version!r} cannot be searched: {error}"
+                ) from error
             before = self._snapshots.get(version)
             if before is not None and _same(before.state, folder.state()):
                 return False

@@ -27,6 +27,7 @@ from recall.collection import (
 )
 from recall.contents import KeysDigest
 from recall.crowds import with_crowds
+from recall.errors import OtherDim
 from recall.filters import Filter, ids_between, ids_in, quoted
 from recall.placement import (
     CROWD_PARTITION,
@@ -37,8 +38,8 @@ from recall.placement import (
     keyed,
 )
 from recall.readiness import wait_until_indexed
-from recall.rows import check_vectors, index_rows, write_batches
-from recall.vector_search import EVERY_ID, KEYS, NO_FILTER, RANKED
+from recall.rows import index_rows, write_batches
+from recall.vector_search import EVERY_ID, KEYS, NO_FILTER, RANKED, check_queries
 from recall.versions import Versions
 
 logger = logging.getLogger(__name__)
@@ -210,10 +211,14 @@ class ItemIndex(Versions):
 
         Raises:
             NotFound: the version has no collection.
+            OtherDim: all vectors have another D than the collection's.
             ValueError: an item is listed twice, or a vector is no good.
         """
-        name = self._collection(version)
-        wanted = index_rows(rows, dim=self.dim(version))
+        name, dim = self._collection(version), self.dim(version)
+        lengths = rows["vector"].list.len().unique().to_list()
+        if len(lengths) == 1 and lengths[0] not in (None, dim):
+            raise OtherDim(version, dim=dim, got=lengths[0])
+        wanted = index_rows(rows, dim=dim)
         if self._crowds.are_kept(name):
             wanted = self._crowds.place_new(name, keyed(wanted))
             self._write(name, wanted, moved=elsewhere(wanted))  # where they may have been
@@ -349,7 +354,7 @@ class ItemIndex(Versions):
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
-        check_vectors(query_vectors_QD, dim=self.dim(version))
+        check_queries(query_vectors_QD, version, dim=self.dim(version))
         expression = filter.expression()
         found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
         self._add_crowds(found, query_vectors_QD, version, limit=limit, expression=expression)

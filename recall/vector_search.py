@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.living_parts import IdRange
+from recall.errors import OtherDim
 from recall.filters import Filter
+from recall.rows import check_vectors
 
 NO_FILTER = Filter()
 
@@ -28,6 +30,18 @@ RANKED = pl.Schema(
         "recall_rank": pl.UInt32,
     }
 )
+
+
+def check_queries(query_vectors_QD: np.ndarray, version: str, *, dim: int) -> None:
+    """Refuse query vectors that cannot be compared with a version's.
+
+    Raises:
+        OtherDim: they have another D than the version's.
+        ValueError: one is not finite or is zero.
+    """
+    if query_vectors_QD.shape[-1] != dim:
+        raise OtherDim(version, dim=dim, got=query_vectors_QD.shape[-1])
+    check_vectors(query_vectors_QD, dim=dim)
 
 
 class VectorSearch(Protocol):
@@ -56,6 +70,8 @@ class VectorSearch(Protocol):
 
         Raises:
             NotFound: the version cannot be searched.
+            Unavailable: the vectors have another D than the version's, or no good one is among
+                those of exact search.
             ValueError: an item is listed twice, or a vector is no good.
         """
 
@@ -118,5 +134,6 @@ class VectorSearch(Protocol):
 
         Raises:
             NotFound: the version cannot be searched.
+            OtherDim: the query vectors have another D than the version's.
             ValueError: a query vector is no good, or the limit is out of range.
         """

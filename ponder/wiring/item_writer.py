@@ -108,13 +108,13 @@ class LakeItemWriter:
 
     def _gone(self, landed: LandedItem) -> "ItemChangeReply":
         """Take the item out of every collection, unless a newer record keeps it."""
-        from recall.errors import IndexFailed
+        from recall.errors import IndexFailed, Unavailable
 
         if landed.outcome == "stale":
             return _reply(landed, None, STALE)
         try:
             self._recall.index.discard([landed.item.item_id])
-        except IndexFailed as error:
+        except (IndexFailed, Unavailable) as error:
             logger.warning("deleted but still indexed: %s", error)
             return _reply(landed, None, "it is deleted, and found until the next ponder index")
         return _reply(landed, None)

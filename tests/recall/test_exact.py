@@ -15,7 +15,7 @@ from catalog.lake.living_parts import IdRange
 from catalog.lake.tables import EMBEDDINGS, ITEMS
 from recall import lake_vectors
 from recall.blocks import BlockFolder
-from recall.errors import NotFound
+from recall.errors import NotFound, OtherDim, Unavailable
 from recall.exact import ExactIndex
 from recall.filters import Filter
 from recall.lake_vectors import LakeVectors
@@ -188,8 +188,23 @@ def test_a_limit_out_of_range_is_refused(lake, tmp_path, limit):
 
 def test_a_query_of_another_dim_is_refused(lake, tmp_path):
     land(lake, a=[1, 0])
-    with pytest.raises(ValueError, match=r"shape \(N, 2\), got \(1, 3\)"):
+    with pytest.raises(
+        OtherDim, match="'v1' that are searched have dim 2, but its encoder gives d"
+    ):
         opened(lake, tmp_path).search(np.ones((1, 3)), "v1", limit=1)
+
+
+@pytest.mark.parametrize("longer", [[1, 0, 0], [1]])
+def test_a_vector_of_another_dim_makes_no_block_and_leaves_what_is_searched(lake, tmp_path, longer):
+    land(lake, a=[1, 0], b=[0, 1])
+    index = opened(lake, tmp_path)
+    assert index.search(QUERY, "v1", limit=2)["item_id"].to_list() == ["a", "b"]
+    land(lake, c=longer)
+    with pytest.raises(Unavailable, match="'v1' cannot be searched: 1 vectors do not have dim 2"):
+        index.refresh()
+    assert index.search(QUERY, "v1", limit=2)["item_id"].to_list() == ["a", "b"]
+    with pytest.raises(Unavailable, match="do not have dim 2, first in row 0"):
+        opened(lake, tmp_path).count("v1")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from catalog.lake.living_parts import IdRange, LivingPart
 from recall.collection import IndexConfig
-from recall.errors import NotFound
+from recall.errors import NotFound, OtherDim
 from recall.filters import Filter
 from recall.index import ItemIndex, SyncReport
 from recall.vector_search import RANKED
@@ -58,8 +58,11 @@ def test_vectors_of_another_dim_are_refused_for_an_existing_version(index, rows)
     index.sync("dim", rows(a=[1, 0]), dim=2)
     with pytest.raises(ValueError, match="has dim 2 but the embedder gives 3"):
         index.sync("dim", rows(a=[1, 0, 0]), dim=3)
-    with pytest.raises(ValueError, match=r"shape \(N, 2\), got \(1, 3\)"):
+    with pytest.raises(OtherDim, match=r"have dim 2, but its encoder gives dim 3; register"):
         index.search(np.ones((1, 3)), "dim", limit=1)
+    with pytest.raises(OtherDim, match="have dim 2, but its encoder gives dim 3"):
+        index.put("dim", rows(b=[1, 0, 0]))
+    assert index.count("dim") == 1
     with pytest.raises(ValueError, match="finite and not zero"):
         index.search(np.zeros((1, 2)), "dim", limit=1)
 

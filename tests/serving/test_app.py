@@ -4,12 +4,13 @@ import base64
 import io
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from catalog.lake.item_lookup import ItemLookup
-from embedder.content import Content
+from embedder.content import Content, Encoding
 from recall.search import Recall
 from serving.app import create_app
 from serving.requests import MAX_TEXT_CHARS
@@ -240,6 +241,32 @@ def test_without_a_live_version_queries_are_unavailable_and_the_service_is_not_r
             assert reply.status_code == 503
             assert reply.json()["error"]["type"] == "unavailable"
         assert opened.get("/healthz").json()["status"] == "ok"  # to start anew would not help
+
+
+def test_an_encoder_of_another_dim_makes_the_service_unready_and_says_what_to_do(recall):
+    class Longer(FakeEncoder):
+        def encode_query(self, queries, **options):
+            one = Encoding(np.ones(6, np.float32), "direct", 0.5)
+            return [one] * len(queries)
+
+    other = Recall(recall.index, lambda version: Longer(), KnownHistories({"ann": ["rose"]}))
+    with TestClient(create_app(other)) as client:
+        for reply in (
+            client.get("/readyz"),
+            client.post("/v1/recall", json={"text": "red"}),
+            client.post("/v1/recall", json={"text": "red", "max_similarity": 0.9}),
+        ):
+            assert reply.status_code == 503
+            error = reply.json()["error"]
+            assert error["type"] == "unavailable"
+            assert "'v1' that are searched have dim 4, but its encoder gives" in error["message"]
+            assert "under a version of its own" in error["message"]
+        queries = {"queries": [{"text": "red"}, {"item_id": "rose"}]}
+        batch = client.post("/v1/recall/batch", json=queries).json()
+        assert client.post("/v1/recall", json={"item_id": "rose"}).status_code == 200
+        assert client.post("/v1/recall", json={"user_id": "ann"}).status_code == 200
+    errors = [each["error"] and each["error"]["type"] for each in batch["answers"]]
+    assert errors == ["unavailable", None]
 
 
 def test_an_unforeseen_error_is_a_json_answer_that_gives_nothing_away(recall):
