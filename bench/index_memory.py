@@ -53,7 +53,7 @@ ROWS_AT_ONCE = 20_000
 def main() -> None:
     """Measure every step at every size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--milvus", required=True, help="address of a Milvus server")
+    parser.add_argument("--milvus", required=True, help="address of a server; empty: the default")
     parser.add_argument("--items", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=list(STEPS))

@@ -1,8 +1,8 @@
 """The lake's vectors of one model version as blocks of files, kept in step with the lake.
 
 What the blocks hold is compared with the lake by key, content and columns; only what is new is read
-with its vector, some thousand rows at a time. The comparison itself holds a row of some 100 bytes
-for each item in memory.
+with its vector, some thousand rows at a time. The comparison holds a row of some 100 bytes for each
+item in memory, and what is new its keys and what filters ask about; see docs/scale.md.
 """
 
 import logging
