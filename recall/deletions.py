@@ -1,7 +1,7 @@
 """Items that the lake knows as deleted are not served, whatever the index says.
 
-A Milvus server may forget deletions for a while: eleven seconds after items were gone from the
-strongest reads of Milvus 2.3.5 it showed some of them again, just when it had merged segments.
+A Milvus server may forget deletions for a while: Milvus 2.3.5 showed items in strong reads eleven
+seconds after they were deleted, and not in between, just when it had merged segments.
 """
 
 import threading
