@@ -27,7 +27,7 @@ def floor_ranks(rated: RatingLog) -> dict[str, np.ndarray]:
         positive_events(rated.events, config=rated.features.history)
         .group_by("user_id", "item_id")
         .agg(pl.col("ts").min())
-        .sort("ts", "item_id")
+        .sort("ts", "item_id", "user_id")
     )
     items = pl.concat([likes["item_id"], rated.candidates]).unique().sort()
     item_E = items.search_sorted(likes["item_id"]).cast(pl.Int64).to_numpy()

@@ -112,7 +112,7 @@ def feature_aucs(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, Feature
         for name in names
     ]
     groups = (
-        ranked.group_by("request")
+        ranked.group_by("request", maintain_order=True)
         .agg(num.alias("num"), hits.alias("hits"), *areas)
         .filter((pl.col("hits") > 0) & (pl.col("hits") < pl.col("num")))
     )

@@ -87,9 +87,9 @@ def test_the_versions_limit_on_images_holds_in_the_exported_folder(contents, tmp
     ours = MMEmbR1(load(str(copy)), EmbedderConfig(policy="never"))
     large = contents[-2]
     (expected,) = ours.encode_items([large])
-    np.testing.assert_allclose(
-        theirs.encode_document([given(large)])[0], expected.vector, atol=1e-5
-    )
+    got = theirs.encode_document([given(large)])[0]
+    # Another size of the image is .01 off and more; threads that sum up otherwise, 2e-5.
+    np.testing.assert_allclose(got, expected.vector, atol=1e-4)
 
 
 def test_the_chat_template_spells_the_prompt_of_the_template(exported):
