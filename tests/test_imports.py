@@ -91,7 +91,7 @@ OWNER = {
     "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall", "bench"},
     "milvus_lite": {"recall.lite_folder"},
-    "fastapi": {"serving"},
+    "fastapi": {"serving", "bench.text_endpoint"},
     "tantivy": {"recall.text_index"},
     "lightgbm": {"ranker", "bench.ranker"},
     "typer": {"ponder.cli"},

@@ -2,9 +2,9 @@
 
 800 riddles, 60 steps of joint training and 12 of the gate: a minute and a half on two idle cores.
 Three workers write, of whose rationales a quarter is right. What the numbers become with a part
-broken was tried, each once (composed hit@1 of `never` is .575, that of `auto` .858 with nothing broken):
-selection keeps everything, `auto` .625; vectors are read before the rationale, .008; the gate's
-advantages have the wrong sign, and it reasons about literal questions too.
+broken was tried, each once (composed hit@1 of `never` is .575, that of `auto` .858 with nothing
+broken): selection keeps everything, `auto` .625; vectors are read before the rationale, .008; the
+gate's advantages have the wrong sign, and it reasons about literal questions too.
 """
 
 from collections.abc import Mapping
