@@ -156,6 +156,16 @@ class Settings(BaseSettings):
     """Brokers, e.g. `kafka-1:9092,kafka-2:9092`; empty: there is no Kafka, items come from
     folders."""
 
+    kafka_item_topic: str = Field(default="items", min_length=1)
+    """Topic of the items' messages."""
+
+    kafka_event_topic: str = Field(default="events", min_length=1)
+    """Topic of the users' actions."""
+
+    kafka_group: str = Field(default="ponder", min_length=1)
+    """Consumer group of the landing. Two deployments on one cluster need two groups, or each takes
+    half of the partitions away from the other."""
+
     kafka_security: dict[str, Secret[JsonValue]] = {}
     """Passed through to kafka-python: `security_protocol`, `sasl_mechanism`, `ssl_cafile`...
     Secret. In a variable a JSON object."""

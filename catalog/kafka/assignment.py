@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.errors import IllegalStateError
+from kafka.errors import IllegalStateError, KafkaError
 
 from catalog.kafka.metrics import PartitionLag
 from catalog.kafka.offsets import LakeOffsets
 
 NOT_ASSIGNED = (IllegalStateError, KeyError, ValueError)
 """What kafka-python raises when it is asked about a partition that has just gone."""
+
+COMMITTED_TIMEOUT_MS = 5_000
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,14 @@ class Assignment:
     def is_settled(self) -> bool:
         """Return whether the group answered and every partition is read from the lake's offset."""
         return self._joined and not self._unsought
+
+    def is_served(self) -> bool:
+        """Return whether the group answered, and the brokers for one of its partitions here.
+
+        A consumer with no partitions is served: the group has more consumers than partitions.
+        """
+        marks = [self._high_water(each) for each in self._read]
+        return self.is_settled() and (not marks or any(mark is not None for mark in marks))
 
     def follow_rebalances(self, *, seek: bool) -> set[TopicPartition]:
         """Return the partitions that came, went or were sought; what was read of them is void.
@@ -168,6 +178,23 @@ class Assignment:
         self._unsought.discard(partition)
         self._read[partition] = self._landed[partition] = offset
         logger.info("stage=land partition=%s from=%s", partition, offset)
+        self._warn_of_strangers(partition, offset or 0)
+
+    def _warn_of_strangers(self, partition: TopicPartition, offset: int) -> None:
+        """Say so when somebody else has moved the group's offset past what this lake has."""
+        try:
+            committed = self._consumer.committed(partition, timeout_ms=COMMITTED_TIMEOUT_MS)
+        except KafkaError:  # a warning is not worth an outage
+            return
+        if committed is not None and committed > offset:
+            logger.warning(
+                "%s is landed here from offset %d, and its group has committed %d: either this "
+                "lake is an older copy, or another deployment reads with the same group and takes "
+                "partitions away; give each its own (PONDER_KAFKA_GROUP)",
+                partition,
+                offset,
+                committed,
+            )
 
     def _count_missed(self, partition: TopicPartition, due: int) -> None:
         beginning = self._consumer.beginning_offsets([partition])[partition]

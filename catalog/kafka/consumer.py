@@ -84,8 +84,8 @@ def consume(
         progress: told of every batch.
 
     Raises:
-        ConnectionError: the brokers do not answer at the begin (later they are waited for), or
-            refuse to let the topics be read.
+        ConnectionError: the brokers do not answer at the begin (later they are waited for), refuse
+            to let the topics be read, or gave no partition to read until the time was up.
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """
@@ -104,6 +104,7 @@ def consume(
     with images, closing(landing), _rare_collections():
         while not (stop is not None and stop.is_set()):
             if deadline is not None and monotonic() >= deadline:
+                landing.require_service()
                 break
             landing.read()
             landing.write(eager=not follow)
@@ -192,6 +193,23 @@ class _Landing:
     def is_done(self) -> bool:
         """Return whether everything there is has been read and written."""
         return self._write is None and self._buffer.is_empty() and self._assignment.at_end()
+
+    def require_service(self) -> None:
+        """Raise when the brokers gave nothing to read from: then nothing waits to be written.
+
+        An idle topic and a lost cluster look alike in the counts, and a night must not go on with
+        the data of yesterday because it took the one for the other.
+
+        Raises:
+            ConnectionError: no partition was placed, or none was ever fetched from.
+        """
+        if not self._assignment.is_served():
+            raise ConnectionError(
+                f"the Kafka brokers at {self._config.bootstrap_servers} must give partitions of "
+                f"{' and '.join(self._tables)} to read, got none that answered until the time was "
+                "up; see that they run and that other consumers of the group "
+                f"{self._config.group_id} are alive"
+            )
 
     def finish(self) -> None:
         """Write all that waits."""

@@ -2,8 +2,8 @@
 
 The lake's offsets alone count. What the brokers hold as committed offsets may be behind them, after
 a crash between two commits, or ahead of them, when the lake was restored from a copy; they are
-written for whoever watches the group's lag, and never read. A partition of which the lake knows
-nothing is read from its beginning.
+written for whoever watches the group's lag, and read only to warn of a stranger in the group. A
+partition of which the lake knows nothing is read from its beginning.
 """
 
 from collections.abc import Mapping

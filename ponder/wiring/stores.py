@@ -95,14 +95,20 @@ def kafka_config(settings: Settings) -> "KafkaConfig":
     """Return the deployment's brokers and topics.
 
     Raises:
-        ValueError: no brokers are set.
+        ValueError: no brokers are set, or both topics are one.
     """
     from catalog.kafka.config import KafkaConfig
 
     if not settings.kafka:
         raise ValueError("no Kafka brokers are set; set PONDER_KAFKA, e.g. to kafka:9092")
     security = revealed(settings.kafka_security)
-    return KafkaConfig(bootstrap_servers=settings.kafka, security=security)
+    return KafkaConfig(
+        bootstrap_servers=settings.kafka,
+        group_id=settings.kafka_group,
+        item_topic=settings.kafka_item_topic,
+        event_topic=settings.kafka_event_topic,
+        security=security,
+    )
 
 
 def message_decoders(settings: Settings) -> "Decoders":

@@ -128,6 +128,9 @@ class FakeConsumer:
             raise error
         self.broker.committed |= {each: offset.offset for each, offset in offsets.items()}
 
+    def committed(self, partition, *, timeout_ms):
+        return self.broker.committed.get(partition)
+
     def assignment(self):
         return set(self.positions)
 

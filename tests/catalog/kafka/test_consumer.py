@@ -424,10 +424,58 @@ def test_a_path_in_a_message_reads_no_file(lake, fake_broker, tmp_path, image):
     assert lake.read(DEAD_LETTERS)["stage"].to_list() == ["media"]
 
 
-def test_reading_stops_when_told_to_or_when_the_time_is_up(lake, fake_broker):
+def test_reading_stops_when_told_to(lake, fake_broker):
     fake_broker.send("items", *(item(f"i{n}") for n in range(6)))
     fake_broker.poll_size = 2
     few = consume(CONFIG, lake, **stopping_after(3, fake_broker))
     assert few.landed.consumed == 4
-    none = consume(CONFIG, lake, consumer_factory=fake_broker, timeout_s=0.0)
-    assert none.landed.consumed == 0
+
+
+def until_up(monkeypatch, num_reads):
+    """Let the time be up after so many reads; returns the seconds that were given."""
+    clock = iter([0.0, *[0.5] * num_reads])
+    monkeypatch.setattr("catalog.kafka.consumer.monotonic", lambda: next(clock, 2.0))
+    return 1.0
+
+
+def test_reading_ends_when_the_time_is_up(lake, fake_broker, monkeypatch):
+    fake_broker.send("items", *(item(f"i{n}") for n in range(6)))
+    fake_broker.poll_size, timeout_s = 1, until_up(monkeypatch, 4)
+    report = consume(CONFIG, lake, consumer_factory=fake_broker, timeout_s=timeout_s)
+    assert 0 < report.landed.consumed < 6
+
+
+@pytest.mark.parametrize("is_placed", [False, True])
+def test_brokers_that_give_nothing_to_read_are_an_error(lake, fake_broker, monkeypatch, is_placed):
+    class Silent(type(fake_broker(x=1))):
+        def poll(self, *, timeout_ms):
+            if is_placed:
+                super().poll(timeout_ms=timeout_ms)
+            return {}
+
+        def highwater(self, partition):
+            return None
+
+    fake_broker.send("items", item("a"))
+    with pytest.raises(ConnectionError, match="until the time was up"):
+        consume(
+            CONFIG,
+            lake,
+            consumer_factory=lambda **options: Silent(fake_broker, options),
+            timeout_s=until_up(monkeypatch, 30),
+        )
+
+
+def test_a_stranger_in_the_group_is_named(lake, fake_broker, caplog):
+    fake_broker.send("items", *(item(f"i{n}") for n in range(3)))
+    fake_broker.committed[ITEMS_0] = 2  # by somebody: this lake has landed nothing
+    consume(CONFIG, lake, consumer_factory=fake_broker)
+    assert "committed 2" in caplog.text
+    caplog.clear()
+    consume(CONFIG, lake, consumer_factory=fake_broker)
+    assert "committed" not in caplog.text
+
+
+def test_a_consumer_without_partitions_of_its_own_is_no_error(lake, fake_broker):
+    report = consume(CONFIG, lake, consumer_factory=fake_broker)
+    assert report.partitions == ()
