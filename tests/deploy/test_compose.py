@@ -163,7 +163,8 @@ def test_the_parts_of_airflow_share_their_keys_and_find_the_api_server():
 def test_kafka_has_the_topics_that_are_read_and_takes_every_image():
     script = SERVICES["kafka-topics"]["command"][0]
     config = KafkaConfig(bootstrap_servers="kafka:9092")
-    assert f"for topic in {config.item_topic} {config.event_topic};" in script
+    assert f"${{PONDER_KAFKA_ITEM_TOPIC:-{config.item_topic}}}" in script
+    assert f"${{PONDER_KAFKA_EVENT_TOPIC:-{config.event_topic}}}" in script
     assert int(SERVICES["kafka"]["environment"]["KAFKA_MESSAGE_MAX_BYTES"]) >= MAX_MESSAGE_BYTES
 
 
