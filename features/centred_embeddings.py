@@ -37,6 +37,12 @@ class Centring:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+HASHED_ROWS = 8_192
+"""Vectors hashed at once."""
+
+FEW_ROWS = 4_096
+"""So few are found by a dictionary: a join of frames takes longer than the rest of a request."""
+
 _CHANGES = pl.Schema([("item_id", pl.String), ("since", TIME), ("name", pl.String)])
 
 
@@ -85,6 +91,20 @@ class CentredEmbeddings:
         return cls(centring, ordered["name"], _centred(_matrix(ordered), mean_D), changes)
 
     @classmethod
+    def of_vectors(
+        cls, item_ids: pl.Series, raw_ND: np.ndarray, centring: Centring
+    ) -> "CentredEmbeddings":
+        """Centre vectors that lie in a matrix; see `of`.
+
+        Args:
+            item_ids: [N] rising, each once.
+            raw_ND: float32; of the centring's model version.
+            centring: as of `of`.
+        """
+        mean_D = np.array(centring.mean, dtype=np.float32)
+        return cls(centring, item_ids, _centred(raw_ND.reshape(len(item_ids), -1), mean_D))
+
+    @classmethod
     def measured(
         cls,
         embeddings: pl.DataFrame,
@@ -121,8 +141,9 @@ class CentredEmbeddings:
         random = np.random.default_rng(0).bytes(8 * bits_ND.shape[1])
         factor_D = np.frombuffer(random, dtype=np.uint64) | np.uint64(1)
         digest_N = np.zeros(len(bits_ND), dtype=np.uint64)
-        for column in range(bits_ND.shape[1]):
-            digest_N += bits_ND[:, column] * factor_D[column]  # wraps: a hash of 64 bits
+        for start in range(0, len(bits_ND), HASHED_ROWS):
+            part = slice(start, start + HASHED_ROWS)
+            digest_N[part] = bits_ND[part].astype(np.uint64) @ factor_D  # wraps: a hash of 64 bits
         return np.unique(digest_N, return_inverse=True)[1]
 
     def names_at(self, rows: pl.DataFrame, column: str = "item_id") -> pl.Series:
@@ -157,7 +178,14 @@ class CentredEmbeddings:
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
         """Return [n] row of each item in `vectors_ND`, int64; -1 for an item without a vector."""
+        if len(self.item_ids) <= FEW_ROWS:
+            found = [self._row_of.get(each, -1) for each in item_ids.to_list()]
+            return np.array(found, dtype=np.int64)
         return _rows_of(self.item_ids, item_ids)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.item_ids.to_list())}
 
 
 def similarity_edges(

@@ -2,7 +2,8 @@
 
 They need no vector and no text. The counts are those of the last midnight (UTC) before the request.
 
-Legend: N = impressions, R = requests, B = impressions of one block, S = history items compared.
+Legend: N = impressions, R = requests, B = impressions of one block, S = history items compared,
+P = items of all histories.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,12 @@ import numpy as np
 import polars as pl
 
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, days_of
-from features.relative import relative_forms
+from features.histories import Pasts
+from features.neighbours import Neighbours
+from features.relative import relative_columns
+
+NO_MORE = -2
+"""Stands in a slot beyond the history."""
 
 BLOCK_ROWS = 32_768
 """Impressions looked up at once: 1.6 M pairs at 50 slots, 60 MB."""
@@ -65,35 +71,64 @@ def collaborative_features(
         Null where nobody has liked the candidate before the day, or nothing is to compare with.
     """
     config = config or NeighbourConfig()
-    history_RS = _history_rows(histories, counts, config.slots + 1)
+    history_RS = history_slots(Pasts.of(histories), counts, config.slots + 1)
     candidate_N = counts.rows_of(impressions["item_id"])
-    request_N = impressions["request"].to_numpy()
+    request_N = impressions["request"].to_numpy().astype(np.int64)
     day_N = days_of(impressions["ts"])
     blocks = []
     for start in range(0, max(len(candidate_N), 1), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)
         cosine_BS = _cosines(counts, candidate_N[part], history_RS[request_N[part]], day_N[part])
         blocks.append(_summary(cosine_BS, config))
-    values = np.concatenate(blocks)
-    table = {name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(NAMES)}
-    return (
-        impressions.select("request")
-        .with_columns(**table)
-        .with_columns(form for name in config.relative for form in relative_forms(name))
-        .drop("request")
+    return pl.DataFrame(_columns(np.concatenate(blocks), request_N, config))
+
+
+def collaborative_columns_now(
+    item_ids: pl.Series, past: Pasts, neighbours: Neighbours, day: int, *, config: NeighbourConfig
+) -> dict[str, pl.Series]:
+    """Return the columns of `collaborative_features` for the candidates of one request.
+
+    Few candidates and one history: each of its items is looked up among its own neighbours, and not
+    among the pairs of all.
+
+    Args:
+        item_ids: the candidates.
+        past: the history of the request.
+        neighbours: of all that was liked before the day.
+        day: of the request; see `features.cooccurrence.days_of`.
+        config: how neighbours are summed up.
+    """
+    counts = neighbours.counts
+    candidate_N = counts.rows_of(item_ids)
+    history_1S = history_slots(past, counts, config.slots + 1)
+    cosine_NS = neighbours.cosines(candidate_N, history_1S[0], day)
+    cosine_NS[:, history_1S[0] == NO_MORE] = np.nan
+    is_known_N = (candidate_N >= 0) & (
+        counts.users(candidate_N, np.full(len(candidate_N), day)) > 0
     )
+    cosine_NS[~is_known_N] = np.nan
+    cosine_NS = _without(candidate_N, history_1S, cosine_NS)
+    request_N = np.zeros(len(candidate_N), dtype=np.int64)
+    return _columns(_summary(cosine_NS, config), request_N, config)
 
 
-def _history_rows(histories: pl.DataFrame, counts: Cooccurrence, slots: int) -> np.ndarray:
+def _columns(
+    values: np.ndarray, request_N: np.ndarray, config: NeighbourConfig
+) -> dict[str, pl.Series]:
+    column_of = {name: values[:, number] for number, name in enumerate(NAMES)}
+    return {
+        **{name: pl.Series(column, nan_to_null=True) for name, column in column_of.items()},
+        **relative_columns({name: column_of[name] for name in config.relative}, request_N),
+    }
+
+
+def history_slots(past: Pasts, counts: Cooccurrence, slots: int) -> np.ndarray:
     """Return [R, slots] numbers of the newest history items; -1 not liked yet, -2 no more items."""
-    flat = (
-        histories.with_row_index("row")
-        .select("row", pl.col("items").list.head(slots))
-        .explode("items", empty_as_null=False)
-        .with_columns(slot=pl.int_range(pl.len()).over("row"))
-    )
-    rows = np.full((len(histories), slots), -2, dtype=np.int64)
-    rows[flat["row"].to_numpy(), flat["slot"].to_numpy()] = counts.rows_of(flat["items"])
+    slot_P = np.arange(len(past.item_ids)) - past.first_R[past.request_P]
+    rows = np.full((len(past.first_R) - 1, slots), NO_MORE, dtype=np.int64)
+    is_kept_P = slot_P < slots
+    found_P = counts.rows_of(past.item_ids)
+    rows[past.request_P[is_kept_P], slot_P[is_kept_P]] = found_P[is_kept_P]
     return rows
 
 
@@ -101,8 +136,8 @@ def _cosines(
     counts: Cooccurrence, candidate_B: np.ndarray, history_BS: np.ndarray, day_B: np.ndarray
 ) -> np.ndarray:
     """Return [B, S] cosines, newest first without the candidate itself; NaN where there is none."""
-    history_BS = _without(candidate_B, history_BS)
-    cosine_BS = np.where(history_BS > -2, 0.0, np.nan)
+    history_BS = _without(candidate_B, history_BS, history_BS)
+    cosine_BS = np.where(history_BS != NO_MORE, 0.0, np.nan)
     is_known_B = (candidate_B >= 0) & (counts.users(candidate_B, day_B) > 0)
     cosine_BS[~is_known_B] = np.nan
     row_M, slot_M = np.nonzero((history_BS >= 0) & is_known_B[:, None])
@@ -112,11 +147,17 @@ def _cosines(
     return cosine_BS
 
 
-def _without(candidate_B: np.ndarray, history_BS: np.ndarray) -> np.ndarray:
-    """Return [B, S - 1]: the candidate's own slot closed up, or the oldest left out."""
+def _without(candidate_B: np.ndarray, history_BS: np.ndarray, value_BS: np.ndarray) -> np.ndarray:
+    """Return [B, S - 1] values: the candidate's own slot closed up, or the oldest left out.
+
+    Args:
+        candidate_B: numbers of the candidates.
+        history_BS: numbers of what they are compared with, or [1, S] of all of them.
+        value_BS: what is told of each slot.
+    """
     is_own_BS = (history_BS == candidate_B[:, None]) & (candidate_B[:, None] >= 0)
     is_past_BS = np.cumsum(is_own_BS, axis=1)[:, :-1] > 0
-    return np.where(is_past_BS, history_BS[:, 1:], history_BS[:, :-1])
+    return np.where(is_past_BS, value_BS[:, 1:], value_BS[:, :-1])
 
 
 def _summary(cosine_BS: np.ndarray, config: NeighbourConfig) -> np.ndarray:

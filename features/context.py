@@ -2,6 +2,8 @@
 
 These are the base against which match features are measured. The position at which an item was
 shown is not among them: it is known only once the ranker has spoken.
+
+Legend: N = impressions.
 """
 
 import math
@@ -65,28 +67,81 @@ def context_features(
     positives = positive_events(events, config=config.history)
     asked = described(impressions.select("user_id", "item_id", "ts"), items)
     liked = described(positives.select("user_id", "item_id", "ts"), items)
-    shown = count_before(asked, events.filter(pl.col("action") == "impression"), by=["item_id"])
-    chosen = count_before(asked, positives, by=["item_id"])
-    user_chosen = count_before(asked, positives, by=["user_id"])
-    in_category = count_before(
-        asked, liked.drop_nulls("category"), by=["user_id", "category"]
-    ).zip_with(asked["category"].is_not_null(), pl.Series([None], dtype=pl.UInt32))
+    category_N = asked["category"].is_not_null().to_numpy()
+    in_category = count_before(asked, liked.drop_nulls("category"), by=["user_id", "category"])
     age_h = (asked["ts"] - asked["created_at"]).dt.total_seconds(fractional=True) / 3600
-    return pl.DataFrame(
-        {
-            "item_impressions": shown,
-            "item_positives": chosen,
-            "item_rate": _smoothed_rate(chosen, shown, config).cast(pl.Float32),
-            "item_popularity": decayed_count(
-                asked, positives, half_life_days=config.popularity_half_life_days
-            ).cast(pl.Float32),
-            "item_age_h": age_h.set(age_h < 0, None).cast(pl.Float32),
-            "item_price": asked["price"].cast(pl.Float32),
-            "user_events": count_before(asked, events, by=["user_id"]),
-            "user_positives": user_chosen,
-            "user_category_share": (in_category / user_chosen.replace(0, None)).cast(pl.Float32),
-        }
+    shown = events.filter(pl.col("action") == "impression")
+    known = ContextCounts(
+        item_impressions=count_before(asked, shown, by=["item_id"]).to_numpy(),
+        item_positives=count_before(asked, positives, by=["item_id"]).to_numpy(),
+        item_popularity=decayed_count(
+            asked, positives, half_life_days=config.popularity_half_life_days
+        ).to_numpy(),
+        item_age_h=_floats(age_h),
+        item_price=_floats(asked["price"]),
+        user_events=count_before(asked, events, by=["user_id"]).to_numpy(),
+        user_positives=count_before(asked, positives, by=["user_id"]).to_numpy(),
+        user_in_category=np.where(category_N, in_category.to_numpy(), np.nan),
     )
+    return pl.DataFrame(context_columns(known, config=config))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ContextCounts:
+    """What was counted strictly before each request, and what its item was then; NaN: unknown."""
+
+    item_impressions: np.ndarray
+    """[N], of the item."""
+
+    item_positives: np.ndarray
+    """[N], of the item."""
+
+    item_popularity: np.ndarray
+    """[N], positive events on the item, each weighing 2^(-age / half life)."""
+
+    item_age_h: np.ndarray
+    """[N] hours since it was created; negative where that is to come."""
+
+    item_price: np.ndarray
+    """[N], in the catalogue's unit."""
+
+    user_events: np.ndarray
+    """[N], of the user."""
+
+    user_positives: np.ndarray
+    """[N], of the user."""
+
+    user_in_category: np.ndarray
+    """[N] positive events of the user on items that were of the candidate's category when they
+    were liked."""
+
+
+def context_columns(known: ContextCounts, *, config: ContextConfig) -> dict[str, pl.Series]:
+    """Return the "context" columns of `features.schema`, of counts however they were come by."""
+    chosen_N, shown_N = known.item_positives, known.item_impressions
+    prior = config.prior_rate * config.prior_impressions
+    rate_N = (np.minimum(chosen_N, shown_N) + prior) / (shown_N + config.prior_impressions)
+    age_N = np.where(known.item_age_h < 0, np.nan, known.item_age_h)
+    share_N = known.user_in_category / np.where(known.user_positives, known.user_positives, np.nan)
+    return {
+        "item_impressions": pl.Series(shown_N, dtype=pl.UInt32),
+        "item_positives": pl.Series(chosen_N, dtype=pl.UInt32),
+        "item_rate": _column(rate_N),
+        "item_popularity": _column(known.item_popularity),
+        "item_age_h": _column(age_N),
+        "item_price": _column(known.item_price),
+        "user_events": pl.Series(known.user_events, dtype=pl.UInt32),
+        "user_positives": pl.Series(known.user_positives, dtype=pl.UInt32),
+        "user_category_share": _column(share_N),
+    }
+
+
+def _column(values_N: np.ndarray) -> pl.Series:
+    return pl.Series(values_N.astype(np.float32), nan_to_null=True)
+
+
+def _floats(values: pl.Series) -> np.ndarray:
+    return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def described(rows: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -142,9 +197,7 @@ def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: 
 
     To the last bit the same whatever happened to other items, or later.
     """
-    rate = -1 / (half_life_days * 86_400_000_000)  # per microsecond
-    ordered = events.select("item_id", "ts").sort("item_id", "ts")
-    sums = ordered.with_columns(sum=pl.Series(_decayed_sums(ordered, rate), dtype=pl.Float64))
+    sums = running_sums(events, half_life_days=half_life_days)
     found = (
         asked.select("item_id", "ts")
         .with_row_index("row")
@@ -159,8 +212,28 @@ def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: 
         )
         .sort("row")
     )
-    age = (found["ts"] - found["last"]).dt.total_microseconds()
-    return (found["sum"] * (age * (rate * math.log(2))).exp()).fill_null(0.0)
+    age_us = (found["ts"] - found["last"]).dt.total_microseconds()
+    weight_N = decay(_floats(age_us), half_life_days=half_life_days)
+    return pl.Series(found["sum"].to_numpy() * weight_N).fill_nan(None).fill_null(0.0)
+
+
+def decay(age_us: np.ndarray, *, half_life_days: float) -> np.ndarray:
+    """Return 2^(-age / half life)."""
+    return np.exp(age_us * (_per_microsecond(half_life_days) * math.log(2)))
+
+
+def running_sums(events: pl.DataFrame, *, half_life_days: float) -> pl.DataFrame:
+    """Return item_id, ts and `sum`: of each event and those of its item before, decayed until then.
+
+    In order of item_id and ts.
+    """
+    ordered = events.select("item_id", "ts").sort("item_id", "ts")
+    sum_N = _decayed_sums(ordered, _per_microsecond(half_life_days))
+    return ordered.with_columns(sum=pl.Series(sum_N, dtype=pl.Float64))
+
+
+def _per_microsecond(half_life_days: float) -> float:
+    return -1 / (half_life_days * 86_400_000_000)
 
 
 def _decayed_sums(ordered: pl.DataFrame, rate: float) -> np.ndarray:
@@ -184,10 +257,3 @@ def _decayed_sums(ordered: pl.DataFrame, rate: float) -> np.ndarray:
         sum_N[reached] = sum_N[reached] + sum_N[earlier] * weight
         step *= 2
     return sum_N
-
-
-def _smoothed_rate(chosen: pl.Series, shown: pl.Series, config: ContextConfig) -> pl.Series:
-    """Return positive events per impression, drawn to the prior; 1 at most."""
-    prior = config.prior_rate * config.prior_impressions
-    capped = chosen.zip_with(chosen <= shown, shown)
-    return (capped + prior) / (shown + config.prior_impressions)

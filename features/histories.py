@@ -1,6 +1,7 @@
 """What each user had liked when a request came, newest first.
 
-Legend: R = requests, E = positive events, W = slots looked back, H = `max_items`.
+Legend: R = requests, E = positive events, W = slots looked back, H = `max_items`, P = items of all
+histories.
 """
 
 from dataclasses import dataclass
@@ -101,6 +102,40 @@ def histories(
             pl.col("ages_h").fill_null(pl.lit([], pl.List(pl.Float32))),
         )
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pasts:
+    """Histories of requests as columns, one request after another."""
+
+    item_ids: pl.Series
+    """[P] newest first within a request."""
+
+    ages_h: np.ndarray
+    """[P] float32, hours."""
+
+    first_R: np.ndarray
+    """[R + 1] where each request's begins."""
+
+    @classmethod
+    def of(cls, histories: pl.DataFrame) -> "Pasts":
+        """Lay out the lists that `histories` returns."""
+        sizes_R = histories["items"].list.len().to_numpy()
+        return cls(
+            histories["items"].list.explode(empty_as_null=False),
+            histories["ages_h"].list.explode(empty_as_null=False).cast(pl.Float32).to_numpy(),
+            np.concatenate([[0], np.cumsum(sizes_R, dtype=np.int64)]),
+        )
+
+    @property
+    def size_R(self) -> np.ndarray:
+        """[R] items of each history."""
+        return np.diff(self.first_R)
+
+    @property
+    def request_P(self) -> np.ndarray:
+        """[P] number of the request of each item."""
+        return np.repeat(np.arange(len(self.first_R) - 1), self.size_R)
 
 
 def _event_ranges(requests: pl.DataFrame, positives: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -2,14 +2,19 @@
 
 The same function makes them offline and in a service, and a row's features do not hang on which
 other requests come with it. The arithmetic is in `features.similarity`.
+
+Legend: N = impressions, P = items of all histories, K = those of a history that are alike, counted
+once.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings
-from features.relative import relative_forms
+from features.histories import Pasts
+from features.relative import relative_columns
 from features.similarity import Groups, similarity_table
 
 
@@ -90,8 +95,8 @@ def match_features(
         histories: request, items, ages_h, as `features.histories.histories` gives them; every
             request of `impressions` is there.
         centred: vectors of one model version, and the edges of its tiers.
-        compared: the same of items that have a vector alone, so that none without takes a slot;
-            `histories` when None.
+        compared: the same of items that have a vector alone, so that none without takes a slot, in
+            the same order of requests; `histories` when None.
         config: which features; the defaults when None.
 
     Returns:
@@ -99,9 +104,42 @@ def match_features(
         similarity is null, never 0, when the candidate has no vector or nothing to compare with.
     """
     config = config or MatchConfig()
-    _check_edges(centred, config)
     compared = histories if compared is None else compared
-    groups = Groups.of(impressions, compared, centred, slots=config.slots)
+    request_N = _request_rows(impressions, histories)
+    columns = match_columns(
+        impressions["item_id"],
+        request_N,
+        Pasts.of(histories),
+        Pasts.of(compared),
+        centred,
+        config=config,
+    )
+    return pl.DataFrame(columns)
+
+
+def match_columns(
+    item_ids: pl.Series,
+    request_N: np.ndarray,
+    past: Pasts,
+    compared: Pasts,
+    centred: CentredEmbeddings,
+    *,
+    config: MatchConfig,
+) -> dict[str, pl.Series]:
+    """Return the columns of `match_features`, of candidates and histories that lie in columns.
+
+    Args:
+        item_ids: the candidates.
+        request_N: of each its request, a row of `past`.
+        past: what was liked.
+        compared: the same of items that have a vector, in the same order of requests.
+        centred: as of `match_features`.
+        config: which features.
+    """
+    _check_edges(centred, config)
+    row_N = centred.rows_of(item_ids)
+    compared_P = centred.rows_of(compared.item_ids)
+    groups = Groups.of(row_N, request_N, compared, compared_P, centred, slots=config.slots)
     values = similarity_table(
         groups,
         centred,
@@ -110,15 +148,34 @@ def match_features(
         num_tiers=config.num_tiers,
     )
     names = config.similarity_names() + config.tier_names()
-    return (
-        _counts(impressions, histories, centred, config.slots)
-        .with_columns(
-            has_vector=pl.Series(centred.rows_of(impressions["item_id"]) >= 0),
-            **{name: pl.Series(values[:, i], nan_to_null=True) for i, name in enumerate(names)},
-        )
-        .with_columns(form for name in config.relative for form in relative_forms(name))
-        .drop("request", "item_id")
+    column_of = {name: values[:, number] for number, name in enumerate(names)}
+    size_N, is_repeat_N = _counts(item_ids, row_N, request_N, past, centred)
+    return {
+        "history_size": pl.Series(np.minimum(size_N, config.slots), dtype=pl.UInt32),
+        "is_repeat": pl.Series(is_repeat_N),
+        "has_vector": pl.Series(row_N >= 0),
+        **{name: pl.Series(column, nan_to_null=True) for name, column in column_of.items()},
+        **relative_columns({name: column_of[name] for name in config.relative}, request_N),
+    }
+
+
+def _request_rows(impressions: pl.DataFrame, histories: pl.DataFrame) -> np.ndarray:
+    """Return [N] row in `histories` of each impression's request.
+
+    Raises:
+        ValueError: an impression's request has none.
+    """
+    index = histories.select("request").with_row_index("row")
+    found = impressions.select("request").join(
+        index, on="request", how="left", maintain_order="left", validate="m:1"
     )
+    if found["row"].null_count():
+        lost = found.filter(pl.col("row").is_null())["request"][0]
+        raise ValueError(
+            f"every impression's request must have a history, got none for {lost!r}; "
+            "build the histories from the same impressions"
+        )
+    return found["row"].cast(pl.Int64).to_numpy()
 
 
 def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
@@ -130,36 +187,40 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
 
 
 def _counts(
-    impressions: pl.DataFrame, histories: pl.DataFrame, centred: CentredEmbeddings, max_items: int
-) -> pl.DataFrame:
-    """Return request, item_id, history_size and is_repeat of every impression, in order."""
-    size = histories.select("request", size=pl.col("items").list.len())
-    past = histories.select("request", item_id="items").explode("item_id", empty_as_null=False)
-    alike = (
-        _with_likeness(past, centred)
-        .group_by("request", "same")
-        .agg(num_left_out=pl.len(), items=pl.col("item_id"))
-    )
-    left = pl.col("size") - pl.col("num_left_out").fill_null(0)
-    return (
-        _with_likeness(impressions.select("request", "item_id"), centred)
-        .join(size, on="request", how="left", maintain_order="left")
-        .join(alike, on=["request", "same"], how="left", maintain_order="left")
-        .select(
-            "request",
-            "item_id",
-            history_size=pl.min_horizontal(left, pl.lit(max_items)).cast(pl.UInt32),
-            is_repeat=pl.col("items").list.contains(pl.col("item_id")).fill_null(False),
-        )
-    )
+    item_ids: pl.Series,
+    row_N: np.ndarray,
+    request_N: np.ndarray,
+    past: Pasts,
+    centred: CentredEmbeddings,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two of [N]: items of the history that are not the candidate, and whether it was there.
+
+    Its exact duplicates are the candidate here, but for whether it was there.
+    """
+    row_P, request_P = centred.rows_of(past.item_ids), past.request_P
+    item_N, item_P = _numbers(item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
+    span = 1 + int(max(item_N.max(initial=0), item_P.max(initial=0)))
+    same_N = np.where(row_N >= 0, centred.same_N[row_N], item_N)
+    same_P = np.where(row_P >= 0, centred.same_N[row_P], item_P)
+    past_K, num_K = np.unique(request_P * span + same_P, return_counts=True)
+    asked_N = request_N * span + same_N
+    place_N = np.minimum(np.searchsorted(past_K, asked_N), max(len(past_K) - 1, 0))
+    left_out_N = np.zeros(len(asked_N), dtype=np.int64)
+    if len(past_K):
+        left_out_N = np.where(past_K[place_N] == asked_N, num_K[place_N], 0)
+    is_repeat_N = np.isin(request_N * span + item_N, request_P * span + item_P)
+    return past.size_R[request_N] - left_out_N, is_repeat_N
 
 
-def _with_likeness(rows: pl.DataFrame, centred: CentredEmbeddings) -> pl.DataFrame:
-    """Add the column `same`, equal for an item and its exact duplicates."""
-    row_N = centred.rows_of(rows["item_id"])
-    number = pl.Series("same", centred.same_N[row_N]).cast(pl.String)
-    return rows.with_columns(
-        same=pl.when(pl.Series(row_N >= 0))
-        .then("vector " + number)
-        .otherwise("item " + rows["item_id"])
-    )
+def _numbers(
+    asked: pl.Series, row_N: np.ndarray, past: pl.Series, row_P: np.ndarray, num_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a number for each item, asked and past: its row, or one above all rows."""
+    without_N, without_P = np.flatnonzero(row_N < 0), np.flatnonzero(row_P < 0)
+    if not len(without_N) and not len(without_P):
+        return row_N, row_P
+    unknown = pl.concat([asked.gather(without_N), past.gather(without_P)])
+    number = num_rows + unknown.rank("dense").cast(pl.Int64).to_numpy()
+    item_N, item_P = row_N.copy(), row_P.copy()
+    item_N[without_N], item_P[without_P] = number[: len(without_N)], number[len(without_N) :]
+    return item_N, item_P

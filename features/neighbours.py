@@ -1,7 +1,7 @@
 """Items that were liked together with a history, as of a day: candidates that no vector finds.
 
 Legend: I = items, P = days on which a pair's weight grew, counted from either of its items,
-H = items of a history.
+H = items of a history, M = neighbours of an item, N = candidates.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,8 @@ class Neighbours:
     start_I: np.ndarray
     """[I + 1] where the rows of each item begin."""
 
-    other_P: np.ndarray
-    """Number of the item liked together with it; rising for each item, then by day."""
-
-    day_P: np.ndarray
+    key_P: np.ndarray
+    """Rising for each item: number of the item liked together with it * `DAYS` + day."""
 
     weight_P: np.ndarray
     """Of the pair, up to the end of that day; in units of 1 / `ONE`."""
@@ -39,11 +37,11 @@ class Neighbours:
         lesser_P, greater_P = np.divmod(pair_P, num_items)
         one_P = np.concatenate([lesser_P, greater_P])
         other_P = np.concatenate([greater_P, lesser_P])
-        day_P = np.tile(day_P, 2)
-        order_P = np.lexsort((day_P, other_P, one_P))
+        key_P = other_P * DAYS + np.tile(day_P, 2)
+        order_P = np.lexsort((key_P, one_P))
         start_I = np.searchsorted(one_P[order_P], np.arange(len(counts.item_ids) + 1))
         weight_P = np.tile(counts.weight_P, 2)[order_P]
-        return cls(counts, start_I, other_P[order_P], day_P[order_P], weight_P)
+        return cls(counts, start_I, key_P[order_P], weight_P)
 
     def scores(self, history_H: np.ndarray, day: int, *, decay: float) -> np.ndarray:
         """Return [I] float64 sum over the history of decay^place times the pair's cosine.
@@ -71,7 +69,32 @@ class Neighbours:
     def _before(self, item: int, day: int) -> tuple[np.ndarray, np.ndarray]:
         """Return every item liked together with one before a day, and the weight by then."""
         rows = slice(self.start_I[item], self.start_I[item + 1])
-        known_M = np.flatnonzero(self.day_P[rows] < day)
-        other_M = self.other_P[rows][known_M]
+        other_M, day_M = np.divmod(self.key_P[rows], DAYS)
+        known_M = np.flatnonzero(day_M < day)
+        other_M = other_M[known_M]
         is_newest_M = np.append(other_M[1:] != other_M[:-1], True)[: len(other_M)]
         return other_M[is_newest_M], self.weight_P[rows][known_M][is_newest_M]
+
+    def cosines(self, candidate_N: np.ndarray, history_H: np.ndarray, day: int) -> np.ndarray:
+        """Return [N, H] float64 `Cooccurrence.cosines` of each candidate with each history item.
+
+        Args:
+            candidate_N: numbers of items; negative: not liked by then, which has 0.
+            history_H: the same.
+            day: as of `scores`.
+        """
+        cosine_NH = np.zeros((len(candidate_N), len(history_H)))
+        order_N = np.argsort(candidate_N)  # a search of rising keys finds them near each other
+        key_N = candidate_N[order_N] * DAYS + day
+        for place, item in enumerate(history_H):
+            if item < 0 or self.start_I[item] == self.start_I[item + 1]:
+                continue
+            rows = slice(self.start_I[item], self.start_I[item + 1])
+            found_N = np.searchsorted(self.key_P[rows], key_N) - 1
+            is_pair_N = (found_N >= 0) & (self.key_P[rows][found_N] // DAYS == key_N // DAYS)
+            cosine_NH[order_N[is_pair_N], place] = self.weight_P[rows][found_N[is_pair_N]] / ONE
+        row_M, place_M = np.nonzero(cosine_NH)
+        users_M = self.counts.users(candidate_N[row_M], np.full(len(row_M), day))
+        users_M *= self.counts.users(history_H[place_M], np.full(len(row_M), day))
+        cosine_NH[row_M, place_M] /= np.sqrt(users_M)
+        return cosine_NH

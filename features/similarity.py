@@ -7,8 +7,8 @@ small for several threads: two of BLAS wait for each other more than they work, 
 blocks of requests are shared out instead.
 
 Legend: N = impressions, R = requests, B = impressions of one block, m = candidates of a request,
-n = history items of a request that have a vector, S = slots, T = half-lives, K = largest kept or
-tiers, D = dimension.
+n = history items of a request that have a vector, P = items of all histories, E = those that have a
+vector, S = slots, T = half-lives, K = largest kept or tiers, D = dimension.
 """
 
 import itertools
@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import polars as pl
 from threadpoolctl import ThreadpoolController
 
 from features.centred_embeddings import CentredEmbeddings
+from features.histories import Pasts
 
 BLOCK_ROWS = 8_192
 """Impressions whose cosines are held at once: 1.6 MB at 50 slots, so they stay in the cache."""
 
 MAX_THREADS = 8
 """Blocks that are made at once, where there are so many processors; a live request is one block."""
+
+FEW_COLUMNS = 1_024
+"""Of so few impressions, such as a live request's, the largest cosines are found by sorting."""
 
 BELOW = np.float32(-2)
 """Stands for no cosine where the largest are looked for."""
@@ -66,34 +69,39 @@ class Groups:
     @classmethod
     def of(
         cls,
-        impressions: pl.DataFrame,
-        histories: pl.DataFrame,
+        candidate_N: np.ndarray,
+        request_N: np.ndarray,
+        past: Pasts,
+        row_P: np.ndarray,
         centred: CentredEmbeddings,
         *,
         slots: int,
     ) -> "Groups":
-        """Group the arguments of `features.match.match_features` by request.
+        """Group candidates by request, and drop what has no vector from their histories.
 
-        Raises:
-            ValueError: an impression's request has no row in `histories`.
+        Args:
+            candidate_N: rows in the embeddings; -1: no vector.
+            request_N: number of the request of each candidate, a row of `past`.
+            past: the histories.
+            row_P: rows in the embeddings of their items; -1: no vector.
+            centred: the embeddings.
+            slots: items compared.
         """
-        index = histories.select("request").with_row_index("row")
-        found = impressions.select("request").join(
-            index, on="request", how="left", maintain_order="left", validate="m:1"
-        )
-        if found["row"].null_count():
-            lost = found.filter(pl.col("row").is_null())["request"][0]
-            raise ValueError(
-                f"every impression's request must have a history, got none for {lost!r}; "
-                "build the histories from the same impressions"
-            )
-        request_N = found["row"].to_numpy()
         order_N = np.argsort(request_N, kind="stable")
-        first_R = np.searchsorted(request_N[order_N], np.arange(len(histories) + 1))
-        history, ages_h = _vector_histories(histories, centred)
-        candidate_N = centred.rows_of(impressions["item_id"])[order_N]
-        is_past_N = _is_past(candidate_N, request_N[order_N], history, centred)
-        return cls(order_N, candidate_N, first_R, history, ages_h, is_past_N, slots)
+        first_R = np.searchsorted(request_N[order_N], np.arange(len(past.first_R)))
+        has_P = row_P >= 0
+        request_E, row_E = past.request_P[has_P], row_P[has_P]
+        cuts = np.searchsorted(request_E, np.arange(1, len(past.first_R) - 1))
+        candidate_N = candidate_N[order_N]
+        return cls(
+            order_N,
+            candidate_N,
+            first_R,
+            tuple(np.split(row_E, cuts)),
+            tuple(np.split(past.ages_h[has_P], cuts)),
+            _is_past(candidate_N, request_N[order_N], row_E, request_E, centred),
+            slots,
+        )
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield ranges of requests, each of about `BLOCK_ROWS` impressions."""
@@ -156,31 +164,17 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _vector_histories(
-    histories: pl.DataFrame, centred: CentredEmbeddings
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    flat = histories.with_row_index("row").explode("items", "ages_h", empty_as_null=False)
-    row_E = centred.rows_of(flat["items"])
-    has_E = row_E >= 0
-    request_E = flat["row"].to_numpy()[has_E]
-    cuts = np.searchsorted(request_E, np.arange(1, len(histories)))
-    rows = np.split(row_E[has_E], cuts)
-    ages_h = np.split(flat["ages_h"].cast(pl.Float32).to_numpy()[has_E], cuts)
-    return tuple(rows), tuple(ages_h)
-
-
 def _is_past(
     candidate_N: np.ndarray,
     request_N: np.ndarray,
-    history: Sequence[np.ndarray],
+    row_E: np.ndarray,
+    request_E: np.ndarray,
     centred: CentredEmbeddings,
 ) -> np.ndarray:
     """Return [N] whether each candidate, or an exact duplicate, is in its request's history."""
     same_N, num_same = centred.same_N, len(centred.same_N)
-    request_E = np.repeat(np.arange(len(history)), [len(rows) for rows in history])
-    flat_E = np.concatenate(history) if len(history) else request_E
     asked_N = request_N * num_same + same_N[candidate_N]
-    past_E = request_E * num_same + same_N[flat_E]
+    past_E = request_E * num_same + same_N[row_E]
     return np.isin(asked_N, past_E) & (candidate_N >= 0)
 
 
@@ -315,8 +309,10 @@ def _best(filled_SB: np.ndarray, num_best: int) -> np.ndarray:
     """Return [K, B] the largest values of each column, largest first.
 
     Each value is let down the ladder of the largest so far, all columns at once: several times as
-    fast as sorting or partitioning fifty values at a time.
+    fast as sorting or partitioning fifty values at a time, unless the columns are few.
     """
+    if filled_SB.shape[1] <= FEW_COLUMNS:
+        return np.sort(filled_SB.T, axis=1).T[::-1][:num_best]
     best_KB = np.full((num_best, filled_SB.shape[1]), BELOW, dtype=np.float32)
     falling_B, lesser_B = np.empty_like(best_KB[0]), np.empty_like(best_KB[0])
     for slot, value_B in enumerate(filled_SB):

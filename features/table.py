@@ -1,6 +1,7 @@
 """Feature tables: impressions with their features, and all that is needed to make them again."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -39,12 +40,33 @@ class FeatureConfig:
     @property
     def features(self) -> tuple[Feature, ...]:
         """The features that are made, in column order."""
-        return feature_schema(self.match, self.collaborative)
+        return _features(self)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values, which nobody may change."""
+        return _plain(self)
 
     @property
     def schema_hash(self) -> str:
         """Identity of a table made with it; see `features.schema.schema_hash`."""
-        return schema_hash(self.features, asdict(self))
+        return _hash(self)
+
+
+# A live request asks for them twice, and they take as long as its similarities.
+@cache
+def _features(config: FeatureConfig) -> tuple[Feature, ...]:
+    return feature_schema(config.match, config.collaborative)
+
+
+@cache
+def _plain(config: FeatureConfig) -> dict[str, Any]:
+    return asdict(config)
+
+
+@cache
+def _hash(config: FeatureConfig) -> str:
+    return schema_hash(config.features, config.plain)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +174,7 @@ def build_features(
         frame.select(given + [feature.name for feature in features]),
         features,
         centred.centring,
-        asdict(config),
+        config.plain,
     )
 
 

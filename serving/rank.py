@@ -8,15 +8,14 @@ Shape legend: N = candidates, F = features.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
-from features.centred_embeddings import CentredEmbeddings
-from features.histories import liked_items
-from features.log import Log
-from features.table import FeatureConfig, build_features
+from features.live import KnownNow, given_acts, live_features
+from features.table import FeatureConfig
 from ranker.model import Ranker
 from recall.errors import Unavailable
 from recall.stages import Stages
@@ -28,9 +27,30 @@ NUM_REASONS = 5
 STRANGER = ""
 """Whose history it is when only items are given; no user has an empty id."""
 
-LogOf = Callable[[str, str, Sequence[str]], Log]
-"""From a model version, a user and items to all that their features are made from: the events of
-either, the items among these, and the version's vectors of those items."""
+
+class KnownOf(Protocol):
+    """Reads what the features of a request are made from."""
+
+    def __call__(
+        self,
+        version: str,
+        user_id: str,
+        item_ids: Sequence[str],
+        *,
+        now: datetime,
+        acts: pl.DataFrame | None = None,
+    ) -> KnownNow:
+        """Return what is known of a user and items at a moment.
+
+        Args:
+            version: model version of the vectors.
+            user_id: whose acts are read.
+            item_ids: the candidates, each once.
+            now: the moment, with a time zone.
+            acts: instead of those of the user, as of `features.live.given_acts`.
+        """
+        ...
+
 
 RANKED = {
     "item_id": pl.String,
@@ -68,7 +88,7 @@ class Ranking:
     def __init__(
         self,
         ranker_of: Callable[[str], Ranker],
-        log_of: LogOf,
+        known_of: KnownOf,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -78,10 +98,10 @@ class Ranking:
             ranker_of: the ranker in use of an embedder version; called for each request, so it
                 should remember the one it has loaded. It raises FileNotFoundError when none was
                 promoted, and ValueError when what was saved cannot be used.
-            log_of: reads what the features of a request are made from.
+            known_of: reads what the features of a request are made from.
             now: the moment that features describe, with a time zone.
         """
-        self._ranker_of, self._log_of, self._now = ranker_of, log_of, now
+        self._ranker_of, self._known_of, self._now = ranker_of, known_of, now
 
     def rank(
         self,
@@ -114,29 +134,19 @@ class Ranking:
         if not item_ids:
             return nothing
         with stages.time("log"):
-            log = self._log(asker, item_ids, version)
-        wanted = set(item_ids)
+            known = self._known(asker, item_ids, version)
         if new_only:
-            wanted -= {*liked_items(log.events.filter(pl.col("user_id") == asker.user_id))}
-        if not wanted:
+            known = known.without(known.liked)
+        if known.items.is_empty():
             return nothing
-        impressions = pl.DataFrame({"item_id": sorted(wanted)}).select(
-            "item_id",
-            request_id=pl.lit("recommend"),
-            user_id=pl.lit(asker.user_id),
-            ts=pl.lit(self._now()).cast(log.events.schema["ts"]),
-        )
         with stages.time("features"):
-            centred = CentredEmbeddings.of(log.vectors, ranker.centring)
-            table = build_features(
-                impressions, log.events, log.items, log.vectors, centred=centred, counts=log.counts
-            )
+            table = live_features(known, ranker.centring)
         with stages.time("rank"):
             score_N = ranker.predict(table)
         order_N = np.argsort(-score_N, kind="stable")  # rows lie by id, which breaks ties
         frame = pl.DataFrame(
             {
-                "item_id": impressions["item_id"].gather(order_N),
+                "item_id": table.frame["item_id"].gather(order_N),
                 "score": score_N[order_N],
                 "rank": np.arange(1, len(order_N) + 1),
             },
@@ -148,20 +158,10 @@ class Ranking:
                 reasons = _reasons(ranker, ranker.contributions(table)[order_N])
         return Ranked(frame, reasons)
 
-    def _log(self, asker: Asker, item_ids: Sequence[str], version: str) -> Log:
-        log = self._log_of(version, asker.user_id, [*dict.fromkeys([*item_ids, *asker.history])])
-        if not asker.history:
-            return log
+    def _known(self, asker: Asker, item_ids: Sequence[str], version: str) -> KnownNow:
         now = self._now()
-        likes = pl.DataFrame(
-            [
-                {"event_id": str(n), "user_id": asker.user_id, "item_id": item_id}
-                | {"action": "like", "ts": now - timedelta(minutes=n)}
-                for n, item_id in enumerate(asker.history, start=1)
-            ],
-            schema=log.events.schema,
-        )
-        return Log(pl.concat([log.events, likes]), log.items, log.vectors, log.counts)
+        acts = given_acts(asker.history, now) if asker.history else None
+        return self._known_of(version, asker.user_id, item_ids, now=now, acts=acts)
 
     def _ranker(self, version: str) -> Ranker:
         try:

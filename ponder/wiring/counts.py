@@ -10,6 +10,7 @@ import polars as pl
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS
 from features.cooccurrence import Cooccurrence, cooccurrence
+from features.neighbours import Neighbours
 
 COUNTS = "cooccurrence.npz"
 COLUMNS = ("user_id", "item_id", "action", "value", "ts")
@@ -29,14 +30,14 @@ class DailyCounts:
         """Keep the counts of a lake's events in a folder."""
         self._lake, self._path = lake, folder / COUNTS
         self._lock = threading.Lock()
-        self._held: tuple[datetime, Cooccurrence] | None = None
+        self._held: tuple[datetime, Neighbours] | None = None
 
-    def of(self, now: datetime) -> Cooccurrence:
-        """Return the counts of what happened before the day (UTC) of `now`."""
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    def neighbours(self, now: datetime) -> Neighbours:
+        """Return the counts of what happened before the day (UTC) of `now`, by item."""
+        midnight = _midnight(now)
         with self._lock:
             if self._held is None or self._held[0] != midnight:
-                self._held = midnight, self._grown(midnight)
+                self._held = midnight, Neighbours.of(self._grown(midnight))
             return self._held[1]
 
     def recount(self) -> None:
@@ -44,7 +45,7 @@ class DailyCounts:
         self._path.unlink(missing_ok=True)
         with self._lock:
             self._held = None
-        self.of(datetime.now(UTC))
+            self._grown(_midnight(datetime.now(UTC)))
 
     def _grown(self, midnight: datetime) -> Cooccurrence:
         earlier = self._read()
@@ -67,3 +68,7 @@ class DailyCounts:
         except ValueError as error:
             logger.warning("%s; counting anew", error)
             return None
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -4,7 +4,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,11 @@ import polars as pl
 from catalog.lake.item_versions import DESCRIBED
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, LANDED_AT, TIME
+from features.activity import ActivityStore, ActivityView
+from features.item_states import ItemStates
 from features.landings import Landings, item_histories
-from features.log import Log
+from features.live import KnownNow, known_now
+from features.table import SPARE_ITEMS, FeatureConfig
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.vectors import known_vectors
 
@@ -30,12 +34,15 @@ REST = 20
 MAX_GONE = 50_000
 """Such items remembered at a time."""
 
+COMPARED = FeatureConfig().history.max_items + SPARE_ITEMS
+"""Newest liked items that have a vector, which are compared."""
+
 
 class LiveLog:
     """Reads what a request needs; safe for several threads, and while it is refreshed.
 
-    What described the items is in memory once it was refreshed, and vectors come from the index;
-    the events of the user and of the items are read from the lake.
+    What happened and what described the items is in memory once it was refreshed; before, the lake
+    is read with every question. Vectors come from the index.
     """
 
     def __init__(
@@ -57,58 +64,82 @@ class LiveLog:
         self._lake, self._recall, self._counts = lake, recall, counts
         self._gone = GoneVectors(lake)
         self._landings_from = landings_from
-        self._items: _Items | None = None
+        self._activity = ActivityStore(lake)
+        self._states: ItemStates | None = None
+        self._unknown: set[str] = set()  # of which the lake said nothing when they were asked for
         self._versions: list[int | None] = []
         self._rests_until = 0.0
 
     def refresh(self) -> bool:
-        """Read what described the items, where that has changed; return whether it had.
+        """Take in what changed in the lake; return whether anything had.
 
         What was ever said of all items is read again, so after it as much of the time is left to
         others as `REST` says. What is not known yet meanwhile is read when it is asked for.
         """
+        has_events = self._activity.refresh()
+        return self._refresh_states() or has_events
+
+    def _refresh_states(self) -> bool:
         started = time.monotonic()
         if started < self._rests_until:
             return False
         versions = [self._lake.version(table) for table in (ITEMS, ITEM_VERSIONS)]
         if versions == self._versions:
             return False
-        self._items = _Items.of(self._read_items(pl.lit(True)))
+        self._states, self._unknown = ItemStates.of(self._read_items(pl.lit(True))), set()
         self._versions = versions
         ended = time.monotonic()
         self._rests_until = ended + REST * (ended - started)
         return True
 
-    def of(self, version: str, user_id: str, item_ids: Sequence[str]) -> Log:
-        """Return all that the features of a user's items are made from; see `serving.rank.LogOf`.
+    def known(
+        self,
+        version: str,
+        user_id: str,
+        item_ids: Sequence[str],
+        *,
+        now: datetime,
+        acts: pl.DataFrame | None = None,
+    ) -> KnownNow:
+        """Return what the features of a user's items are made from; see `serving.rank.KnownOf`.
 
         Raises:
             Unavailable, IndexFailed: the index does not answer.
         """
-        is_users = pl.col("user_id") == user_id
-        events = (
-            self._lake.scan(EVENTS).filter(is_users | pl.col("item_id").is_in(item_ids)).collect()
-        )
-        needed = [*dict.fromkeys([*item_ids, *events.filter(is_users)["item_id"]])]
-        return Log(
-            events,
-            self._described(needed),
-            self._vectors(needed, version),
-            self._counts.of(datetime.now(UTC)),
+        activity = self._activity.view() or self._read_activity(user_id, item_ids, now)
+        user_events, own = activity.of_user(user_id)
+        if acts is not None:
+            own, user_events = acts, len(acts)
+        liked = own.filter("is_liked")["item_id"].unique(maintain_order=True)
+        return known_now(
+            item_ids,
+            own,
+            now=now,
+            user_id=user_id,
+            user_events=user_events,
+            activity=activity,
+            states=self._states_of([*dict.fromkeys([*item_ids, *own["item_id"]])]),
+            vectors=self._vectors(item_ids, liked.to_list(), version),
+            neighbours=self._counts.neighbours(now),
         )
 
-    def _described(self, item_ids: list[str]) -> pl.DataFrame:
-        items = self._items
-        if items is None:
-            return self._read_items(pl.col("item_id").is_in(item_ids))
-        known = items.find(item_ids)
-        missing = set(item_ids) - set(known["item_id"]) - items.unknown
+    def _read_activity(self, user_id: str, item_ids: Sequence[str], now: datetime) -> ActivityView:
+        """Read from the lake what is asked for, where nothing is kept in memory."""
+        is_asked = (pl.col("user_id") == user_id) | pl.col("item_id").is_in(list(item_ids))
+        return ActivityView.of_events(self._lake.scan(EVENTS).filter(is_asked).collect(), now)
+
+    def _states_of(self, item_ids: list[str]) -> ItemStates:
+        states = self._states
+        if states is None:
+            return ItemStates.of(self._read_items(pl.col("item_id").is_in(item_ids)))
+        ids = pl.Series(item_ids, dtype=pl.String)
+        missing = set(ids.filter(pl.Series(~states.known(ids)))) - self._unknown
         if not missing:
-            return known
+            return states
         read = self._read_items(pl.col("item_id").is_in(list(missing)))
-        if len(items.unknown) < MAX_GONE:
-            items.unknown |= missing - set(read["item_id"])
-        return pl.concat([known, read])
+        if len(self._unknown) < MAX_GONE:
+            self._unknown |= missing - set(read["item_id"])
+        return replace(states, more=ItemStates.of(read)) if len(read) else states
 
     def _read_items(self, where: pl.Expr) -> pl.DataFrame:
         landed = pl.col(LANDED_AT)
@@ -121,17 +152,33 @@ class LiveLog:
         newest = shown.group_by(landed, "action").agg(pl.col("ts").max())
         return item_histories(versions, items, Landings.of(newest.collect()))
 
-    def _vectors(self, item_ids: list[str], version: str) -> pl.DataFrame:
+    def _vectors(
+        self, item_ids: Sequence[str], liked: Sequence[str], version: str
+    ) -> tuple[pl.Series, np.ndarray]:
+        """Return ids in order and vectors of the candidates, and of liked items until enough.
+
+        Args:
+            item_ids: the candidates.
+            liked: newest first.
+            version: model version.
+        """
+        found = self._found([*dict.fromkeys([*item_ids, *liked[:COMPARED]])], version)
+        begin, num_liked = COMPARED, sum(item_id in found for item_id in liked[:COMPARED])
+        while num_liked < COMPARED and begin < len(liked):
+            part = liked[begin : 2 * begin]
+            more = self._found(part, version)
+            found, num_liked, begin = found | more, num_liked + len(more), 2 * begin
+        ids = sorted(found)
+        matrix = np.stack([found[each] for each in ids]) if ids else np.zeros((0, 1))
+        return pl.Series(ids, dtype=pl.String), matrix.astype(np.float32, copy=False)
+
+    def _found(self, item_ids: Sequence[str], version: str) -> dict[str, np.ndarray]:
         with self._recall.in_time():
             held = self._recall.index.vectors(item_ids, version)
         missing = [item_id for item_id in item_ids if item_id not in held]
-        if not held:
-            return known_vectors(self._lake, version, item_ids=missing)
-        matrix = np.stack(list(held.values())).astype(np.float32)
-        found = pl.DataFrame(
-            {"item_id": list(held), "vector": matrix}, schema_overrides={"item_id": pl.String}
-        ).select("item_id", pl.col("vector").arr.to_list(), model_version=pl.lit(version))
-        return pl.concat([found, self._gone.find(missing, version)])
+        gone = self._gone.find(missing, version) if missing else _NO_VECTORS
+        rows = gone.select("item_id", "vector").iter_rows()
+        return held | {item_id: np.array(vector, dtype=np.float32) for item_id, vector in rows}
 
 
 class GoneVectors:
@@ -169,28 +216,3 @@ class GoneVectors:
 _NO_VECTORS = pl.DataFrame(
     schema={"item_id": pl.String, "vector": pl.List(pl.Float32), "model_version": pl.String}
 )
-
-
-class _Items:
-    """States of items in order of their ids, and where each item's begin."""
-
-    def __init__(self, states: pl.DataFrame, ids: pl.Series, begin: np.ndarray) -> None:
-        self._states, self._ids, self._begin = states, ids, begin
-        self.unknown: set[str] = set()
-        """Ids of which the lake said nothing when they were asked for."""
-
-    @classmethod
-    def of(cls, states: pl.DataFrame) -> "_Items":
-        ends = states.select(pl.col("item_id").rle()).unnest("item_id")
-        begin = np.concatenate([[0], np.cumsum(ends["len"].to_numpy(), dtype=np.int64)])
-        return cls(states, ends["value"], begin)
-
-    def find(self, item_ids: Sequence[str]) -> pl.DataFrame:
-        """Return the states of those items that are there."""
-        if not len(self._ids):
-            return self._states
-        wanted = pl.Series(item_ids, dtype=pl.String)
-        places = np.minimum(self._ids.search_sorted(wanted).to_numpy(), len(self._ids) - 1)
-        places = places[(self._ids[places] == wanted).to_numpy()]
-        rows = [np.arange(self._begin[place], self._begin[place + 1]) for place in places]
-        return self._states[np.concatenate(rows)] if rows else self._states.clear()

@@ -148,7 +148,7 @@ def open_recommender(
     from serving.recommend import Recommender
 
     log = log or open_live_log(settings, recall)
-    return Recommender(recall, Ranking(champions(settings), log.of))
+    return Recommender(recall, Ranking(champions(settings), log.known))
 
 
 def champions(settings: Settings) -> Callable[[str], "Ranker"]:

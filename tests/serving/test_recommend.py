@@ -13,10 +13,14 @@ from fastapi.testclient import TestClient
 from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, TIME
+from features.activity import ActivityView
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.cooccurrence import cooccurrence
 from features.histories import HistoryConfig, positive_events
+from features.item_states import ItemStates
+from features.live import known_now
 from features.log import Log
+from features.neighbours import Neighbours
 from features.pages import pages_of
 from features.table import FeatureConfig, build_features
 from ranker.config import RankerConfig
@@ -75,14 +79,24 @@ def vectors(version="v1"):
 LOG = Log(events(), items(), vectors(), cooccurrence(events()))
 
 
-def log_of(version, user_id, item_ids):
-    """The part of `LOG` that one request needs."""
+def known_of(version, user_id, item_ids, *, now, acts=None):
+    """What `LOG` says by then."""
     assert version == "v1"
-    is_users = pl.col("user_id") == user_id
-    some = LOG.events.filter(is_users | pl.col("item_id").is_in(item_ids))
-    needed = [*item_ids, *some.filter(is_users)["item_id"]]
-    here = pl.col("item_id").is_in(needed)
-    return Log(some, LOG.items.filter(here), LOG.vectors.filter(here), LOG.counts)
+    activity = ActivityView.of_events(LOG.events, now)
+    user_events, own = activity.of_user(user_id)
+    if acts is not None:
+        user_events, own = len(acts), acts
+    return known_now(
+        item_ids,
+        own,
+        now=now,
+        user_id=user_id,
+        user_events=user_events,
+        activity=activity,
+        states=ItemStates.of(LOG.items),
+        vectors=(pl.Series(IDS), VECTORS_ND),
+        neighbours=Neighbours.of(LOG.counts),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +118,7 @@ def ranker():
 
 
 def recommender(recall, ranker_of):
-    return Recommender(recall, Ranking(ranker_of, log_of, now=lambda: NOON))
+    return Recommender(recall, Ranking(ranker_of, known_of, now=lambda: NOON))
 
 
 class HandRanker:

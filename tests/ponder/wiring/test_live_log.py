@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from catalog.lake.tables import TIME
 from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
+from features.live import REQUEST, live_features
 from features.table import build_features
 from ponder.settings import Settings
 from ponder.steps.land import land_folder
@@ -46,16 +47,15 @@ def settings(shop_home, tmp_path_factory):
     return settings
 
 
-def table(log, user_id, counts, centring):
-    now = datetime.now(UTC) + timedelta(minutes=1)
+def table(log, user_id, counts, centring, now):
     impressions = pl.DataFrame({"item_id": IDS}).select(
-        "item_id", request_id=pl.lit("r"), user_id=pl.lit(user_id), ts=pl.lit(now, TIME)
+        "item_id", request_id=pl.lit(REQUEST), user_id=pl.lit(user_id), ts=pl.lit(now, TIME)
     )
     centred = CentredEmbeddings.of(log.vectors, centring)
     made = build_features(
         impressions, log.events, log.items, log.vectors, centred=centred, counts=counts
     )
-    return made.frame.drop("ts", "item_age_h")  # what goes by the clock
+    return made.frame.sort("item_id")
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,12 @@ def test_a_request_gets_the_features_of_the_whole_log(settings, opening, is_refr
         live = open_live_log(settings, open_recall(settings, index))
         assert not is_refreshed or (live.refresh() and not live.refresh())
         for user_id in ("ann", "bob", "nobody"):
-            log = live.of(centring.model_version, user_id, IDS)
-            expected = table(whole, user_id, counts, centring)
-            assert_frame_equal(table(log, user_id, counts, centring), expected, abs_tol=1e-5)
-    assert expected["item_price"].to_list() == [0.0, 7.0, 2.0, 3.0, None]
+            now = datetime.now(UTC) + timedelta(minutes=1)
+            known = live.known(centring.model_version, user_id, IDS, now=now)
+            expected = table(whole, user_id, counts, centring, now)
+            assert_frame_equal(live_features(known, centring).frame, expected, abs_tol=1e-5)
+    price_of = dict(expected.select("item_id", "item_price").iter_rows())
+    assert price_of == {"m1": 0.0, "m2": 7.0, "m3": 2.0, "h1": 3.0, "unknown": None}
 
 
 def test_an_item_that_landed_since_is_known(settings, tmp_path):
@@ -88,7 +90,8 @@ def test_an_item_that_landed_since_is_known(settings, tmp_path):
         land_folder(settings, tmp_path)
         version = index.live_version()
         for _ in range(2):  # before the next refresh, and after it
-            items = live.of(version, "ann", ["n1", "m1"]).items
+            now = datetime.now(UTC)
+            items = live.known(version, "ann", ["n1", "m1"], now=now).items
             price_of = dict(items.select("item_id", "price").iter_rows())
             assert (price_of["m1"], price_of["n1"]) == (0.0, 5.0)
             live._rests_until = 0.0
