@@ -6,11 +6,12 @@ Shape legend: Q = questions, N = candidates, D = embedding dimension
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bench.reasoning_variants import Asking
+from bench.reasoning_variants import NUM_LATENTS, Asking
 from bench.reasoning_world import World
 from catalog.bazaar.rationales import right_rationale
 from embedder.content import Action, Content, Encoding, Policy, chosen_action
@@ -21,12 +22,12 @@ from embedder.reasoners.reasoner import Rationale
 
 NUM_TIMED = 3
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
-SILENT: Policy = "silent"
 
 Outcome = Mapping[str, Any]
 """Of one question: tier, query, wanted; gate (probability of `reason`) and silent_gate (of
-`silent`), rank_direct, rank_reasoned, rank_given and, where the version can, rank_silent (of the
-first candidate that fits, from 1), rationale, summary, right_rationale, right_summary, tokens.
+`silent`), rank_direct, rank_reasoned, rank_given and, where the version can, rank_silent_2 to
+rank_silent_16 (of the first candidate that fits, from 1), rationale, summary, right_rationale,
+right_summary, tokens.
 Where items reason too, rank_direct_reason and rank_reason_reason: of direct and reasoned queries
 among reasoned items."""
 
@@ -49,10 +50,8 @@ def outcomes(
     items_ND = np.stack([one.vector for one in encoder.encode_items(world.items)])
     questions = [riddle.question for riddle in world.questions]
     contents = [Content(question.text) for question in questions]
-    is_silent = "silent" in checkpoint.manifest.actions("query")
-    policies = (*POLICIES, SILENT) if is_silent else POLICIES
     rng = random.Random("given")
-    encodings, seconds = _timed(encoder, contents, policies)
+    encodings, seconds = _timed(encoder, contents, POLICIES)
     given_QD = encode_with_rationales(
         checkpoint,
         contents,
@@ -70,8 +69,14 @@ def outcomes(
         reasoned_ND = _vectors(encoder.encode_items(world.items, policy="always"))
         for name, asked in (("direct", direct), ("reason", reasoned)):
             ranks[f"rank_{name}_reason"] = first_ranks(_vectors(asked) @ reasoned_ND.T, fits_QN)
-    if is_silent:
-        ranks["rank_silent"] = first_ranks(_vectors(encodings[SILENT]) @ items_ND.T, fits_QN)
+    if checkpoint.manifest.silent is not None:
+        for num_latents in NUM_LATENTS:
+            policies: tuple[Policy, ...] = ("never", "silent")  # what it is held against, beside it
+            silent, taken = _timed(_silent(checkpoint, num_latents), contents, policies)
+            name = f"silent_{num_latents}"
+            ranks[f"rank_{name}"] = first_ranks(_vectors(silent["silent"]) @ items_ND.T, fits_QN)
+            seconds[name] = taken["silent"]
+            seconds["never"] = min(seconds["never"], taken["never"])
     found = [
         {
             "tier": question.tier,
@@ -88,6 +93,14 @@ def outcomes(
         for number, (question, one) in enumerate(zip(questions, reasoned, strict=True))
     ]
     return found, seconds
+
+
+def _silent(checkpoint: Checkpoint, num_latents: int) -> MMEmbR1:
+    """Return the encoder whose silent answers have so many latents."""
+    assert checkpoint.manifest.silent is not None
+    mode = replace(checkpoint.manifest.silent, num_latents=num_latents)
+    reading = checkpoint.read_as(replace(checkpoint.manifest, silent=mode))
+    return MMEmbR1(reading, EmbedderConfig(policy="silent", device=str(checkpoint.backbone.device)))
 
 
 def _timed(
@@ -120,8 +133,9 @@ def action(outcome: Outcome, asking: Asking, *, theta: float) -> Action:
         return chosen_action(gate, silent, policy="auto", theta=theta)
     if asking == "better":
         return "reason" if outcome["rank_reasoned"] < outcome["rank_direct"] else "direct"
-    forced: dict[Asking, Action] = {"direct": "direct", "silent": "silent"}
-    return forced.get(asking, "reason")
+    if asking.startswith("silent"):
+        return "silent"
+    return "direct" if asking == "direct" else "reason"
 
 
 def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
@@ -130,5 +144,7 @@ def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
         return outcome["rank_given"]
     if asking == "both":
         return outcome["rank_reason_reason"]
-    ranks = {"direct": "rank_direct", "reason": "rank_reasoned", "silent": "rank_silent"}
+    if asking.startswith("silent"):
+        return outcome[f"rank_{asking}"]
+    ranks = {"direct": "rank_direct", "reason": "rank_reasoned"}
     return outcome[ranks[action(outcome, asking, theta=theta)]]

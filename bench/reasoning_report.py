@@ -21,7 +21,10 @@ SECONDS: Mapping[Asking, str] = {
     "direct": "never",
     "auto": "auto",
     "reasoned": "always",
-    "silent": "silent",
+    "silent_2": "silent_2",
+    "silent_4": "silent_4",
+    "silent_8": "silent_8",
+    "silent_16": "silent_16",
 }
 """By asking, the policy that takes as long; oracles have no time of their own, and that of items
 is not a question's."""
@@ -45,7 +48,6 @@ COMPARED = (
     ("plain_delta", "adaptive"),
     ("no_forced_groups", "adaptive"),
     ("closed_form", "adaptive"),
-    ("adaptive3", "adaptive"),
     ("trains_tokens", "adaptive"),
     ("readout_before", "always_selected"),
     ("readout_mean", "always_selected"),

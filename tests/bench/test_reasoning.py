@@ -218,12 +218,12 @@ def test_drift_counts_rationales_that_are_no_longer_what_they_were():
     }
 
 
-def test_a_silent_question_takes_its_own_rank_and_the_gate_chooses_among_three():
-    ranks = {"rank_direct": 3, "rank_reasoned": 2, "rank_silent": 1}
-    asked = {"gate": 0.3, "silent_gate": 0.4, **ranks}
-    assert rank(asked, "silent", theta=0.5) == rank(asked, "auto", theta=0.5) == 1
+def test_a_silent_question_takes_the_rank_of_its_number_of_latents():
+    ranks = {"rank_direct": 3, "rank_reasoned": 2, "rank_silent_2": 4, "rank_silent_8": 1}
+    asked = {"gate": 0.3, **ranks}
+    assert rank(asked, "silent_2", theta=0.5) == 4
+    assert rank(asked, "silent_8", theta=0.5) == 1
     assert rank(asked, "auto", theta=0.3) == 2
-    assert rank(asked | {"silent_gate": 0.3}, "auto", theta=0.5) == 3
 
 
 def test_kept_rationales_that_move_the_rank_are_counted():
@@ -250,8 +250,9 @@ def test_a_finished_cell_is_not_trained_again_and_a_gate_comes_after_its_model(t
 
     cells = with_parents([cell_of("adaptive", "mild", 0), cell_of("selected", "mild", 0)])
     assert [cell.training for cell in cells] == ["selected", "adaptive"]
-    line = with_parents([cell_of("adaptive3", "mild", 0)])
-    assert [cell.training for cell in line] == ["selected", "silent_k4", "adaptive3"]
+    line = with_parents([cell_of("both_sides_no_cross_mode", "mild", 0)])
+    found = ["selected", "both_sides", "both_sides_no_cross_mode"]
+    assert [cell.training for cell in line] == found
     with pytest.raises(KeyboardInterrupt):
         run_missing(tmp_path, cells, fake)
     run_missing(tmp_path, cells, fake)

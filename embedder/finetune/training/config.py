@@ -217,6 +217,10 @@ class SilentConfig(JointConfig):
     num_latents: int = 4
     """k, latent steps of an answer."""
 
+    drawn_latents: tuple[int, ...] = ()
+    """Each step trains with so many latents, drawn from these, so that one version answers with
+    any of them; empty: always with `num_latents`, which is the largest of them."""
+
     way: Literal["tokens", "states"] = "tokens"
     """`tokens`: latents are learned tokens, read with the prompt. `states`: what one step's state
     is, the next one reads."""
@@ -246,6 +250,14 @@ class SilentConfig(JointConfig):
                 "one of silent.loss.silent_direct, silent_reason and silent_summary must be > 0"
             )
         self.mode  # noqa: B018, its own checks
+        if (
+            self.drawn_latents
+            and not 1 <= min(self.drawn_latents) <= max(self.drawn_latents) == self.num_latents
+        ):
+            raise ValueError(
+                f"silent.drawn_latents must lie in [1, {self.num_latents}] and hold "
+                f"silent.num_latents, got {self.drawn_latents}"
+            )
 
     @property
     def mode(self) -> SilentMode:

@@ -40,7 +40,7 @@ from embedder.finetune.training.forward import (
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.prompting.answers import direct_answer, rationale_answer, silent_answer
-from embedder.version import Manifest
+from embedder.version import Manifest, SilentMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,10 @@ class JointLoss:
         self._processes = processes or Processes()
         hidden_size = model.backbone.model.config.get_text_config().hidden_size
         self._dims = manifest.dims or (hidden_size,)
+
+    def answer_silently(self, mode: SilentMode) -> None:
+        """Read silent answers of another number of latents from now on."""
+        self._silent = self._model.backbone.silent = mode
 
     def backward(
         self, examples: Sequence[SampledExample], *, swapped: bool = False
