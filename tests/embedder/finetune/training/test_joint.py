@@ -222,7 +222,7 @@ def test_latents_are_drawn_anew_in_every_step(fresh, examples, tmp_path):
     config = SilentConfig(
         num_steps=8, batch_size=2, num_latents=4, drawn_latents=(1, 2, 4), warmup_steps=1
     )
-    silent, numbers = with_silent_mode(fresh, config.mode), set()
+    silent, numbers = with_silent_mode(fresh(), config.mode), set()
     joint_trainer(silent, examples, config).train(
         tmp_path,
         save_every=8,
