@@ -25,7 +25,8 @@ class Centring:
     """Embedder that made the vectors; those of another version must not be compared with them."""
 
     mean: tuple[float, ...]
-    """D numbers, what is taken off."""
+    """D numbers, what is taken off; none where there were no vectors to measure, and then none are
+    compared."""
 
     edges: tuple[float, ...]
     """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
@@ -91,6 +92,12 @@ class CentredEmbeddings:
         return cls(centring, ordered["name"], _centred(_matrix(ordered), mean_D), changes)
 
     @classmethod
+    def without_vectors(cls, centring: Centring) -> "CentredEmbeddings":
+        """Return those of no item, for a catalogue that has no vectors: nothing compares."""
+        no_vectors = np.empty((0, len(centring.mean)), dtype=np.float32)
+        return cls(centring, pl.Series("name", [], dtype=pl.String), no_vectors)
+
+    @classmethod
     def of_vectors(
         cls, item_ids: pl.Series, raw_ND: np.ndarray, centring: Centring
     ) -> "CentredEmbeddings":
@@ -101,6 +108,8 @@ class CentredEmbeddings:
             raw_ND: float32; of the centring's model version.
             centring: as of `of`.
         """
+        if item_ids.is_empty() or not centring.mean:
+            return cls.without_vectors(centring)
         mean_D = np.array(centring.mean, dtype=np.float32)
         return cls(centring, item_ids, _centred(raw_ND.reshape(len(item_ids), -1), mean_D))
 

@@ -139,15 +139,18 @@ def match_columns(
     _check_edges(centred, config)
     row_N = centred.rows_of(item_ids)
     compared_P = centred.rows_of(compared.item_ids)
-    groups = Groups.of(row_N, request_N, compared, compared_P, centred, slots=config.slots)
-    values = similarity_table(
-        groups,
-        centred,
-        top_k=config.top_k,
-        half_lives_h=config.half_lives_h,
-        num_tiers=config.num_tiers,
-    )
     names = config.similarity_names() + config.tier_names()
+    if len(centred.item_ids):
+        groups = Groups.of(row_N, request_N, compared, compared_P, centred, slots=config.slots)
+        values = similarity_table(
+            groups,
+            centred,
+            top_k=config.top_k,
+            half_lives_h=config.half_lives_h,
+            num_tiers=config.num_tiers,
+        )
+    else:
+        values = np.full((len(row_N), len(names)), np.nan, dtype=np.float32)
     column_of = {name: values[:, number] for number, name in enumerate(names)}
     size_N, is_repeat_N = _counts(item_ids, row_N, request_N, past, centred)
     return {
@@ -200,8 +203,10 @@ def _counts(
     row_P, request_P = centred.rows_of(past.item_ids), past.request_P
     item_N, item_P = _numbers(item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
     span = 1 + int(max(item_N.max(initial=0), item_P.max(initial=0)))
-    same_N = np.where(row_N >= 0, centred.same_N[row_N], item_N)
-    same_P = np.where(row_P >= 0, centred.same_N[row_P], item_P)
+    same_N, same_P = item_N, item_P
+    if len(centred.item_ids):
+        same_N = np.where(row_N >= 0, centred.same_N[row_N], item_N)
+        same_P = np.where(row_P >= 0, centred.same_N[row_P], item_P)
     past_K, num_K = np.unique(request_P * span + same_P, return_counts=True)
     asked_N = request_N * span + same_N
     place_N = np.minimum(np.searchsorted(past_K, asked_N), max(len(past_K) - 1, 0))

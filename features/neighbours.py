@@ -4,11 +4,14 @@ Legend: I = items, P = days on which a pair's weight grew, counted from either o
 H = items of a history, M = neighbours of an item, N = candidates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
+import polars as pl
 
-from features.cooccurrence import DAYS, ONE, Cooccurrence
+from features.cooccurrence import DAYS, ONE, Cooccurrence, days_of
 
 NEGLIGIBLE = 1e-3
 """History items that weigh less are left out."""
@@ -54,16 +57,16 @@ class Neighbours:
             day: as of `features.cooccurrence.days_of`.
             decay: weight of an item beside the next newer one, in (0, 1].
         """
-        item_I = np.arange(len(self.counts.item_ids))
-        users_I = self.counts.users(item_I, np.full(len(item_I), day))
-        scores_I = np.zeros(len(item_I))
+        scores_I = np.zeros(len(self.counts.item_ids))
         for place, item in enumerate(history_H):
             if decay**place < NEGLIGIBLE:
                 break
-            if item >= 0 and users_I[item]:
-                other_M, weight_M = self._before(item, day)
-                norm_M = np.sqrt(users_I[item] * users_I[other_M])
-                scores_I[other_M] += decay**place * weight_M / ONE / norm_M
+            if item < 0 or self.start_I[item] == self.start_I[item + 1]:
+                continue
+            other_M, weight_M = self._before(item, day)
+            users_M = self.counts.users(other_M, np.full(len(other_M), day))
+            users = self.counts.users(np.array([item]), np.array([day]))
+            scores_I[other_M] += decay**place * weight_M / ONE / np.sqrt(users * users_M)
         return scores_I
 
     def _before(self, item: int, day: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,3 +101,45 @@ class Neighbours:
         users_M *= self.counts.users(history_H[place_M], np.full(len(row_M), day))
         cosine_NH[row_M, place_M] /= np.sqrt(users_M)
         return cosine_NH
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighboursNow:
+    """What is liked together with a history, as far as it was known at one midnight."""
+
+    neighbours: Neighbours
+
+    day: int
+    """What was liked before it counts; as of `features.cooccurrence.days_of`."""
+
+    decay: float = 0.9
+    """Weight of an item of the history beside the next newer one, in (0, 1]."""
+
+    @classmethod
+    def at(cls, neighbours: Neighbours, now: datetime) -> "NeighboursNow":
+        """Return what counts on the day (UTC) of a moment with a time zone."""
+        return cls(neighbours, int(days_of(pl.Series([now]).dt.convert_time_zone("UTC"))[0]))
+
+    def nearest(self, history: Sequence[str]) -> list[str]:
+        """Return every item that was liked together with a history, newest first: the best first.
+
+        By `Neighbours.scores`, equal ones in order of item id; those of the history may be among
+        them.
+        """
+        scores_I = self.neighbours.scores(self._rows(history), self.day, decay=self.decay)
+        found = np.flatnonzero(scores_I)
+        ordered = found[np.argsort(-scores_I[found], kind="stable")]
+        return self.neighbours.counts.item_ids.gather(ordered).to_list()
+
+    def because(self, history: Sequence[str], item_ids: Sequence[str]) -> list[str | None]:
+        """Return for each item what of the history it was liked together with most; None: none."""
+        history_H = self._rows(history)
+        cosine_NH = self.neighbours.cosines(self._rows(item_ids), history_H, self.day)
+        part_NH = cosine_NH * self.decay ** np.arange(len(history_H))
+        best_N = part_NH.argmax(axis=1)
+        return [
+            history[best] if part_NH[row, best] > 0 else None for row, best in enumerate(best_N)
+        ]
+
+    def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
+        return self.neighbours.counts.rows_of(pl.Series(item_ids, dtype=pl.String))

@@ -17,7 +17,9 @@ Seen = Literal["none", "liked", "acted", "shown"]
 """Which items of a user are left out: none, those that they liked, those that they acted upon in
 any way, or those that they were shown as well."""
 
-Channel = Literal["content", "item", "profile", "interest", "lexical", "popular", "fresh"]
+Channel = Literal[
+    "content", "item", "profile", "interest", "lexical", "collaborative", "popular", "fresh"
+]
 """How a candidate was found."""
 
 CANDIDATES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -26,7 +28,7 @@ CANDIDATES: dict[str, pl.DataType | type[pl.DataType]] = {
     "recall_rank": pl.UInt32,  # 1 = best
     "channels": pl.List(pl.String),  # of `Channel`
     "fused_score": pl.Float64,  # of hybrid search, > 0; null elsewhere
-    "interest": pl.String,  # the item that stands for the interest that found it; null elsewhere
+    "interest": pl.String,  # item that stands for the interest, or that it was liked together with
 }
 
 
@@ -52,6 +54,9 @@ class RecallOptions:
 
     strict: bool = False
     """A user without a usable history is an error, and not answered with what is popular."""
+
+    needs_vector: bool = True
+    """What is popular and fresh must be in the version; else it need only be in the catalogue."""
 
     mmr_lambda: float | None = None
     """Weight of relevance against diversity, in [0, 1]; None leaves the order as it is."""

@@ -1,8 +1,8 @@
 """What is recommended to somebody of whom nothing is known: what is popular, and what is new.
 
 Two popular items and a fresh one take turns. Popular is what was liked most of late, a like of
-seven days ago counting half (`features.popularity`); fresh is what was created last. Both must be
-in the live version and meet the filter.
+seven days ago counting half (`features.popularity`); fresh is what was created last. Both must
+meet the filter, and be in the live version where a vector is needed.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -30,7 +30,7 @@ def popular_and_fresh(
         known: which of them may be returned; asked about some hundreds at a time.
         limit: items at most.
     """
-    lists = [_known(item_ids, known, limit=limit) for item_ids in (popular, fresh)]
+    lists = [first_known(item_ids, known, limit=limit) for item_ids in (popular, fresh)]
     are_both = {*lists[0]} & {*lists[1]}
     turns = interleaved(lists, (POPULAR_WEIGHT, FRESH_WEIGHT), limit=limit)
     return [
@@ -39,7 +39,7 @@ def popular_and_fresh(
     ]
 
 
-def _known(item_ids: Sequence[str], known: Known, *, limit: int) -> list[str]:
+def first_known(item_ids: Sequence[str], known: Known, *, limit: int) -> list[str]:
     """Return the first items that may be returned."""
     found: list[str] = []
     for start in range(0, len(item_ids), CHUNK):

@@ -10,22 +10,26 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from embedder.content import Content, Encoder
 from features.history_store import Histories, UserHistory
+from features.neighbours import NeighboursNow
 from features.profile import ProfileConfig, profile_vector
 from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
 from recall.catalogue_store import CatalogueStore
 from recall.errors import Busy, InvalidQuery, NotFound, Unavailable
 from recall.filters import MAX_IDS
 from recall.interests import interests
-from recall.popular import popular_and_fresh
+from recall.living_items import LivingItems
+from recall.popular import Known, first_known, popular_and_fresh
 from recall.query_encoder import Encoded, QueryEncoder, QueryEncoderConfig
-from recall.retrieval import ImageHashes, Retrieval, Seed, candidate_frame
+from recall.retrieval import Found, ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
 from recall.vector_search import VectorSearch
 
@@ -63,6 +67,8 @@ class Recall:
         *,
         catalogue: CatalogueStore | None = None,
         image_hashes_of: ImageHashes | None = None,
+        neighbours: Callable[[], NeighboursNow] | None = None,
+        living: LivingItems | None = None,
         queue: QueryEncoderConfig | None = None,
     ) -> None:
         """Answer from `index`.
@@ -76,13 +82,16 @@ class Recall:
             catalogue: words, newest items and attributes; None: there is no hybrid search, nothing
                 is fresh, and attributes get no hints.
             image_hashes_of: see `recall.retrieval.Retrieval`.
+            neighbours: what is liked together; None: nothing is found that way.
+            living: tells what is in the catalogue; None: only the index does, so that what has no
+                vector is not found.
             queue: how many texts and images may wait to be read.
         """
         self.index = index
         self.encoder = QueryEncoder(encoder_of, queue)
         self._histories = histories
         self._config = config or ProfileConfig()
-        self._catalogue = catalogue
+        self._catalogue, self._neighbours, self._living = catalogue, neighbours, living
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
         self._search_s = 0.0  # from an encoding to its candidates, the wait for a thread included
         self.followed: str | None = None
@@ -308,6 +317,73 @@ class Recall:
         history = UserHistory(liked=list(item_ids), acted=[], shown=[])
         return self._by_history(history, options, stages or Stages(), whose="the history")
 
+    def liked_by(self, user_id: str) -> list[str]:
+        """Return what a user liked, newest first; empty for a stranger."""
+        return self._histories.of(user_id).liked
+
+    def liked_together(
+        self,
+        history: Sequence[str],
+        options: RecallOptions = DEFAULTS,
+        stages: Stages | None = None,
+    ) -> pl.DataFrame:
+        """Return items that were liked together with a history, none of it among them.
+
+        No vector is compared. They are in the columns of `recall.candidates.CANDIDATES`, best
+        first, without scores; `interest` is the item of the history that each was liked together
+        with most.
+
+        Args:
+            history: liked items, newest first.
+            options: of them `top_k`, `filter`, `needs_vector` and `version`.
+            stages: a stopwatch that is told how long it took.
+        """
+        if self._neighbours is None or not history:
+            return candidate_frame([])
+        with (stages or Stages()).time("collaborative"), self.in_time():
+            neighbours, liked = self._neighbours(), set(history)
+            nearest = [item_id for item_id in neighbours.nearest(history) if item_id not in liked]
+            taken = first_known(nearest, self._known(options), limit=options.top_k)
+            because = neighbours.because(history, taken)
+        found = [
+            Found(item_id, 0.0, ("collaborative",), reason)
+            for item_id, reason in zip(taken, because, strict=True)
+        ]
+        return candidate_frame(found, has_scores=False)
+
+    def popular(
+        self,
+        options: RecallOptions = DEFAULTS,
+        *,
+        left_out: Sequence[str] = (),
+        stages: Stages | None = None,
+    ) -> pl.DataFrame:
+        """Return popular and fresh items, in the columns of `recall.candidates.CANDIDATES`.
+
+        Args:
+            options: of them `top_k`, `filter`, `needs_vector` and `version`.
+            left_out: items that are not wanted.
+            stages: a stopwatch that is told how long it took.
+        """
+        with (stages or Stages()).time("popular"), self.in_time():
+            popular = self._histories.popular(FALLBACK_ITEMS)["item_id"].to_list()
+            fresh = [] if self._catalogue is None else self._catalogue.newest(FALLBACK_ITEMS)
+            unwanted = set(left_out)
+            found = popular_and_fresh(
+                [item_id for item_id in popular if item_id not in unwanted],
+                [item_id for item_id in fresh if item_id not in unwanted],
+                self._known(options),
+                limit=options.top_k,
+            )
+        return candidate_frame(found, has_scores=False)
+
+    def _known(self, options: RecallOptions) -> Known:
+        """Return what tells which items may be returned that no search has found."""
+        if self._living is not None and not options.needs_vector:
+            return partial(self._living.that_meet, options.filter)
+        version = self._version(options)
+        return lambda ids: self._retrieval.vectors(ids, version, filter=options.filter).keys()
+
     def _by_history(
         self, history: UserHistory, options: RecallOptions, stages: Stages, *, whose: str
     ) -> Candidates:
@@ -352,20 +428,9 @@ class Recall:
         """Return what is popular and fresh instead of what suits a user, or say why not."""
         if options.strict:
             raise NotFound(f"{reason}; ask by text or by item, or without strict")
-        with stages.time("fallback"):
-            popular = self._histories.popular(FALLBACK_ITEMS)["item_id"].to_list()
-            fresh = [] if self._catalogue is None else self._catalogue.newest(FALLBACK_ITEMS)
-            left_out = set(seen)
-            found = popular_and_fresh(
-                [item_id for item_id in popular if item_id not in left_out],
-                [item_id for item_id in fresh if item_id not in left_out],
-                lambda item_ids: self._retrieval.vectors(
-                    item_ids, version, filter=options.filter
-                ).keys(),
-                limit=options.top_k,
-            )
+        options = replace(options, version=version)
         return Candidates(
-            frame=candidate_frame(found, has_scores=False),
+            frame=self.popular(options, left_out=seen, stages=stages),
             fallback=f"{reason}; these are popular and fresh items",
             **self._told(version, options, stages),
         )

@@ -103,6 +103,14 @@ class Ranking:
         """
         self._ranker_of, self._known_of, self._now = ranker_of, known_of, now
 
+    def can_rank(self, version: str) -> bool:
+        """Return whether a ranker of an embedder version is in use, and fits."""
+        try:
+            self._ranker(version)
+        except (RankerMismatch, Unavailable):
+            return False
+        return True
+
     def rank(
         self,
         asker: Asker,

@@ -1,22 +1,22 @@
 """Recommendations: candidates of several channels, put in order by the ranker."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from recall.candidates import NO_FILTER, Candidates, RecallOptions
 from recall.client import within
-from recall.errors import OutOfTime
+from recall.errors import NotFound, OutOfTime, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
 from recall.stages import Stages
 from serving.rank import Asker, Ranking
 
 NUM_CANDIDATES = 200
-"""Of the history: what lies near its interests."""
+"""Near the interests of the history, and as many again that were liked together with it."""
 
 NUM_INTERESTS = 3
 NUM_POPULAR = 50
@@ -28,6 +28,7 @@ RECOMMENDED: dict[str, pl.DataType | type[pl.DataType]] = {
     "recall_score": pl.Float32,
     "rank": pl.UInt32,
     "channels": pl.List(pl.String),
+    "because": pl.String,
 }
 
 
@@ -38,7 +39,8 @@ class Recommendations:
     frame: pl.DataFrame
     """Best first: item_id str; score f64, the ranker's; recall_score f32, cosine in [-1, 1], null
     of what was found otherwise; rank u32 from 1, equal scores in order of item_id; channels
-    list[str], how it was found, as of `recall.candidates.Channel`."""
+    list[str], how it was found, as of `recall.candidates.Channel`; because str, the item of the
+    history that brought it in, where `explain` asked for it."""
 
     reasons: list[dict[str, float]]
     """As of `serving.rank.Ranked`."""
@@ -58,9 +60,23 @@ class Recommendations:
 class Recommender:
     """Recall and ranking together; safe to call from several threads."""
 
-    def __init__(self, recall: Recall, ranking: Ranking) -> None:
-        """Recommend what `recall` finds in the order of `ranking`."""
+    def __init__(
+        self,
+        recall: Recall,
+        ranking: Ranking,
+        *,
+        unindexed_version: Callable[[], str] | None = None,
+    ) -> None:
+        """Recommend what `recall` finds in the order of `ranking`.
+
+        Args:
+            recall: finds the candidates.
+            ranking: orders them.
+            unindexed_version: names the version whose ranker is asked while none is live, as in a
+                catalogue of which nothing can be embedded; None: nothing is recommended then.
+        """
         self._recall, self._ranking = recall, ranking
+        self._unindexed_version = unindexed_version
 
     def recommend(
         self,
@@ -77,12 +93,14 @@ class Recommender:
 
         Args:
             asker: whom to recommend to.
-            top_k: items wanted, in [1, 1000]; chosen among 200 candidates of the history, or among
-                as many as are wanted, and 50 that are popular or fresh.
+            top_k: items wanted, in [1, 1000]; chosen among 200 that are near the history, 200 that
+                were liked together with it, or as many as are wanted of both, and 50 that are
+                popular or fresh.
             filter: what an item must meet.
             strict: a user without a usable history is an error, and not answered with what is
                 popular and fresh.
-            explain: whether to say which features moved each score.
+            explain: whether to say which features moved each score, and what of the history
+                brought each item in.
             deadline: a moment of `time.monotonic` after which nobody waits; None: no end.
             stages: a stopwatch that runs since the request came; None: it came now.
 
@@ -95,14 +113,14 @@ class Recommender:
         """
         stages = stages or Stages()
         with _until(deadline):
-            own = self._own(asker, max(top_k, NUM_CANDIDATES), filter, strict, stages)
-            others = [] if own.fallback else [self._popular(own.version, filter, stages)]
-        pool = _pool(own.frame, others)
+            version, pool, fallback = self._pool(asker, top_k, filter, strict, stages)
+        if not explain:
+            pool = pool.with_columns(because=pl.lit(None, pl.String))
         _check(deadline)
         ranked = self._ranking.rank(
             asker,
             pool["item_id"].to_list(),
-            own.version,
+            version,
             new_only=True,
             explain=explain,
             stages=stages,
@@ -112,8 +130,8 @@ class Recommender:
             .join(pool, on="item_id", how="left", maintain_order="left")
             .select(pl.col(name).cast(dtype) for name, dtype in RECOMMENDED.items()),
             reasons=ranked.reasons[:top_k],
-            version=own.version,
-            fallback=own.fallback,
+            version=version,
+            fallback=fallback,
             timings_ms=stages.timings_ms,
             took_ms=stages.took_ms,
         )
@@ -133,13 +151,13 @@ class Recommender:
             OutOfTime, RankerMismatch, Unavailable: as of `recommend`.
         """
         stages = stages or Stages()
-        with _until(deadline), stages.time("version"):
-            version = self._recall.live_version()
         _check(deadline)
+        with _until(deadline):
+            version, _ = self._version(stages)
         ranked = self._ranking.rank(asker, item_ids, version, explain=explain, stages=stages)
         return Recommendations(
             frame=ranked.frame.with_columns(
-                recall_score=None, channels=pl.lit([], pl.List(pl.String))
+                recall_score=None, channels=pl.lit([], pl.List(pl.String)), because=None
             ).select(pl.col(name).cast(dtype) for name, dtype in RECOMMENDED.items()),
             reasons=ranked.reasons,
             version=version,
@@ -148,23 +166,56 @@ class Recommender:
             took_ms=stages.took_ms,
         )
 
-    def _own(
+    def _version(self, stages: Stages) -> tuple[str, bool]:
+        """Return the version whose ranker answers, and whether its index does too."""
+        with stages.time("version"):
+            try:
+                return self._recall.live_version(), True
+            except Unavailable:
+                if self._unindexed_version is None:
+                    raise
+                version = self._unindexed_version()
+                if not self._ranking.can_rank(version):
+                    raise
+                return version, False
+
+    def _pool(
         self, asker: Asker, top_k: int, filter: Filter, strict: bool, stages: Stages
-    ) -> Candidates:
+    ) -> tuple[str, pl.DataFrame, str]:
+        """Return the version that answers, the candidates of all channels, and the fallback."""
+        version, is_live = self._version(stages)
         options = RecallOptions(
-            top_k=top_k,
+            top_k=max(top_k, NUM_CANDIDATES),
             filter=filter,
+            version=version,
             exclude_seen="liked",
-            strict=strict,
             max_interests=NUM_INTERESTS,
+            needs_vector=False,
         )
+        with stages.time("history"):
+            liked = list(asker.history) or self._recall.liked_by(asker.user_id)
+        together = self._recall.liked_together(liked, options, stages)
+        options = replace(options, strict=strict and together.is_empty())
+        if is_live:
+            own = self._near(asker, options, stages)
+            near, fallback = [own.frame], own.fallback
+        else:
+            near, fallback = [], self._nothing_near(asker, options)
+        if not near or not fallback:
+            few = options if fallback else replace(options, top_k=NUM_POPULAR)
+            near.append(self._recall.popular(few, left_out=liked, stages=stages))
+        return version, _pool([*near, together]), fallback if together.is_empty() else ""
+
+    def _near(self, asker: Asker, options: RecallOptions, stages: Stages) -> Candidates:
         if asker.history:
             return self._recall.by_history(asker.history, options, stages)
         return self._recall.by_user(asker.user_id, options, stages)
 
-    def _popular(self, version: str, filter: Filter, stages: Stages) -> pl.DataFrame:
-        options = RecallOptions(top_k=NUM_POPULAR, filter=filter, version=version)
-        return self._recall.by_history([], options, stages).frame
+    def _nothing_near(self, asker: Asker, options: RecallOptions) -> str:
+        whose = "the history" if asker.history else f"user {asker.user_id!r}"
+        if options.strict:
+            raise NotFound(f"nothing is liked together with what {whose} liked; ask without strict")
+        return f"no version is live to compare with {whose}; these are popular and fresh items"
 
 
 def _until(deadline: float | None) -> AbstractContextManager[None]:
@@ -178,13 +229,17 @@ def _check(deadline: float | None) -> None:
         raise OutOfTime("the deadline passed before the candidates were ranked")
 
 
-def _pool(own: pl.DataFrame, others: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return item_id, recall_score and channels of every candidate, once; channels are joined."""
-    frames = [frame.select("item_id", "recall_score", "channels") for frame in (own, *others)]
-    every = pl.concat(frames)
+def _pool(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return item_id, recall_score, channels and because of every candidate, once.
+
+    Of one that several channels found the channels are joined, and the first's item of the history
+    is its reason.
+    """
+    columns = ["item_id", "recall_score", "channels", "interest"]
+    every = pl.concat([frame.select(columns) for frame in frames])
     channels = every.explode("channels", empty_as_null=False).group_by("item_id")
     return (
         every.group_by("item_id", maintain_order=True)
-        .agg(pl.col("recall_score").max())
+        .agg(pl.col("recall_score").max(), because=pl.col("interest").drop_nulls().first())
         .join(channels.agg(pl.col("channels").unique().sort()), on="item_id", how="left")
     )

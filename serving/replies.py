@@ -16,7 +16,9 @@ if TYPE_CHECKING:  # the client reads these replies without an index or a ranker
 
 SCORE_DECIMALS = 6  # a float32 has no more, and would show some that are noise
 
-Channel = Literal["content", "item", "profile", "interest", "lexical", "popular", "fresh"]
+Channel = Literal[
+    "content", "item", "profile", "interest", "lexical", "collaborative", "popular", "fresh"
+]
 """How a candidate was found; `recall.candidates.Channel`, which is not there for a client."""
 
 
@@ -255,7 +257,11 @@ class Recommendation(BaseModel):
     """1 = best."""
 
     channels: list[str] = []
-    """How it was found: profile, interest, popular, fresh; empty of what was given."""
+    """How it was found: interest, collaborative, popular, fresh; empty of what was given."""
+
+    because: str | None = None
+    """With `explain`, the item of the history that brought it in: what it was liked together with
+    most, or what stands for the interest that it is near; null of what was found otherwise."""
 
     reasons: dict[str, float] | None = None
     """The features that moved the score most, with what each added to it; null unless asked for."""

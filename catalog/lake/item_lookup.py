@@ -8,7 +8,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
 
 import polars as pl
 
@@ -31,13 +32,19 @@ class ItemDetails:
     image_hash: str | None
     """Of its image, as the lake keeps it; None without one."""
 
+    tags: Sequence[str]
+    attributes: str
+    """A JSON object."""
+
+    created_at: datetime
+
     @classmethod
     def columns(cls) -> list[str]:
         """Return the columns of `items` that it is made of."""
         return list(cls.__dataclass_fields__)
 
     @classmethod
-    def of(cls, row: Sequence[str | None]) -> Self:
+    def of(cls, row: Sequence[Any]) -> Self:
         """Return the details in a row of `columns`."""
         return cls(*row)
 
@@ -50,11 +57,11 @@ class ItemLookup:
 
         Args:
             lake: whose items they are.
-            max_items: remembered at a time.
+            max_items: remembered at a time, those among them that are not there.
         """
         self._lake, self._max_items = lake, max_items
         self._follower = TableFollower(lake, ITEMS, FOLLOWED)
-        self._kept: OrderedDict[str, ItemDetails] = OrderedDict()
+        self._kept: OrderedDict[str, ItemDetails | None] = OrderedDict()
         self._generation = 0
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
@@ -81,14 +88,14 @@ class ItemLookup:
         """Return the items that are there and not deleted, as of the last refresh or later."""
         with self._lock:
             generation = self._generation
-            found = {i: self._kept[i] for i in item_ids if i in self._kept}
-            for item_id in found:
+            known = {i: self._kept[i] for i in item_ids if i in self._kept}
+            for item_id in known:
                 self._kept.move_to_end(item_id)
-        if missing := [item_id for item_id in item_ids if item_id not in found]:
-            read = self._read(missing)
+        if missing := [item_id for item_id in item_ids if item_id not in known]:
+            read = dict.fromkeys(missing) | self._read(missing)
             self._keep(read, generation)
-            found |= read
-        return found
+            known |= read
+        return {item_id: item for item_id, item in known.items() if item is not None}
 
     def image_hashes(self, item_ids: Sequence[str]) -> dict[str, str]:
         """Return the hashes of the items' images; items without one are absent."""
@@ -104,7 +111,7 @@ class ItemLookup:
         )
         return {item_id: ItemDetails.of(details) for item_id, *details in rows.iter_rows()}
 
-    def _keep(self, read: dict[str, ItemDetails], generation: int) -> None:
+    def _keep(self, read: dict[str, ItemDetails | None], generation: int) -> None:
         with self._lock:
             if generation != self._generation:  # it may have been read before it was touched
                 return

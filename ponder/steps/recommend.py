@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from catalog.lake.item_lookup import ItemLookup
 from ponder.settings import Settings
 from ponder.steps.recall import titles_of
-from ponder.wiring.service import open_recall, open_recommender
-from ponder.wiring.stores import open_living_search
+from ponder.wiring.service import open_counts, open_live_log, open_recall, open_recommender
+from ponder.wiring.stores import open_lake, open_living_search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +27,10 @@ class TitledRecommendation:
     """1 = best."""
 
     channels: tuple[str, ...]
-    """How it was found: profile, interest, popular, fresh."""
+    """How it was found: interest, collaborative, popular, fresh."""
+
+    because: str | None
+    """The item of the history that brought it in, where there is one and `explain` asked for it."""
 
     reasons: Mapping[str, float]
     """The features that moved the score most, with what each added to it; empty unless asked for.
@@ -65,7 +69,8 @@ def recommend(
         user_id: whom to recommend to.
         top_k: items wanted.
         strict: a user without a usable history is an error.
-        explain: whether to say which features moved each score.
+        explain: whether to say which features moved each score, and what of the history brought
+            each item in.
 
     Raises:
         ValueError: `top_k` is out of range.
@@ -73,10 +78,17 @@ def recommend(
         RuntimeError: no version is live, no ranker is trained, or the ranker fits other features
             or another version than the live one.
     """
+    from recall.catalogue_store import CatalogueStore
     from serving.rank import Asker
 
+    lake, counts = open_lake(settings), open_counts(settings)
+    catalogue = CatalogueStore(lake)
+    catalogue.refresh()
     with open_living_search(settings) as index:
-        recommender = open_recommender(settings, open_recall(settings, index))
+        recall = open_recall(
+            settings, index, catalogue=catalogue, items=ItemLookup(lake), counts=counts
+        )
+        recommender = open_recommender(settings, recall, open_live_log(settings, recall, counts))
         found = recommender.recommend(
             Asker(user_id=user_id), top_k=top_k, strict=strict, explain=explain
         )

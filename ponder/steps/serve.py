@@ -13,6 +13,7 @@ from ponder.steps.progress import ignore_progress
 from ponder.wiring.encoder import open_encoder
 from ponder.wiring.service import (
     image_fetcher,
+    open_counts,
     open_history_store,
     open_item_writer,
     open_live_log,
@@ -68,21 +69,22 @@ def serve(
 
     open_encoder(settings)
     lake, histories = open_lake(settings), open_history_store(settings)
-    catalogue, items = CatalogueStore(lake), ItemLookup(lake)
+    catalogue, items, counts = CatalogueStore(lake), ItemLookup(lake), open_counts(settings)
     refreshes = {
         "histories": histories.refresh,
         "items": items.refresh,
         "catalogue": catalogue.refresh,
+        "what is liked together": counts.refresh,
     }
     drain = Drain()
     with (
         open_living_search(settings) as index,
         refreshed({"vectors": index.refresh, **refreshes}, every_s=REFRESH_S),
         _followed(
-            open_recall(settings, index, histories, catalogue=catalogue, items=items)
+            open_recall(settings, index, histories, catalogue=catalogue, items=items, counts=counts)
         ) as recall,
     ):
-        log = open_live_log(settings, recall)
+        log = open_live_log(settings, recall, counts)
         with refreshed({"what describes items": log.refresh}, every_s=REFRESH_S):
             app = create_app(
                 recall,

@@ -2,18 +2,25 @@
 
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
+from catalog.lake.changes import TableFollower
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS
 from features.cooccurrence import Cooccurrence, cooccurrence
-from features.neighbours import Neighbours
+from features.histories import HistoryConfig, is_positive
+from features.neighbours import Neighbours, NeighboursNow
 
 COUNTS = "cooccurrence.npz"
 COLUMNS = ("user_id", "item_id", "action", "value", "ts")
+FOLLOWED = ("event_id", *COLUMNS)
+
+REST = 20
+"""Times as long as a recount took until there is another."""
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +30,7 @@ class DailyCounts:
 
     The first call of a day reads the events since the last one counted, or all where the folder
     holds no counts yet. Events that become known after the day on which they happened are counted
-    when the file is made anew: by every export.
+    when the file is made anew: by every export, and by `refresh`.
     """
 
     def __init__(self, lake: Lake, folder: Path) -> None:
@@ -31,24 +38,56 @@ class DailyCounts:
         self._lake, self._path = lake, folder / COUNTS
         self._lock = threading.Lock()
         self._held: tuple[datetime, Neighbours] | None = None
+        self._follower = TableFollower(lake, EVENTS, FOLLOWED)
+        self._is_stale = False
+        self._rests_until = 0.0
 
     def neighbours(self, now: datetime) -> Neighbours:
         """Return the counts of what happened before the day (UTC) of `now`, by item."""
         midnight = _midnight(now)
         with self._lock:
             if self._held is None or self._held[0] != midnight:
-                self._held = midnight, Neighbours.of(self._grown(midnight))
+                self._held = midnight, Neighbours.of(self._grown(midnight, self._read()))
             return self._held[1]
+
+    def now(self) -> NeighboursNow:
+        """Return what is liked together with any history, as of the last midnight (UTC)."""
+        now = datetime.now(UTC)
+        return NeighboursNow.at(self.neighbours(now), now)
 
     def recount(self) -> None:
         """Count everything anew: what became known late, was corrected or dropped."""
-        self._path.unlink(missing_ok=True)
+        self._grown(_midnight(datetime.now(UTC)), None)
         with self._lock:
             self._held = None
-            self._grown(_midnight(datetime.now(UTC)))
 
-    def _grown(self, midnight: datetime) -> Cooccurrence:
-        earlier = self._read()
+    def refresh(self) -> bool:
+        """Take in the days that ended, and what the lake gained or lost of them since.
+
+        Called again and again it keeps this work out of requests. All is counted anew when an event
+        of an earlier day came or went, after which as much of the time is left to others as `REST`
+        says. Returns whether the counts changed.
+        """
+        before = self._held
+        if before is None:
+            self._follower.changes()  # what is there already is counted below
+        elif not self._is_stale and (changes := self._follower.changes()) is not None:
+            counted = is_positive(HistoryConfig()) & (pl.col("ts") < before[0])
+            touched = pl.concat([changes.added, changes.removed]).filter(counted)
+            self._is_stale = changes.is_anew or len(touched.head(1).collect()) > 0
+        started = time.monotonic()
+        if self._is_stale and started >= self._rests_until:
+            self._is_stale = False
+            midnight = _midnight(datetime.now(UTC))
+            counted_anew = Neighbours.of(self._grown(midnight, None))
+            with self._lock:
+                self._held = midnight, counted_anew
+            ended = time.monotonic()
+            self._rests_until = ended + REST * (ended - started)
+        self.now()
+        return self._held is not before
+
+    def _grown(self, midnight: datetime, earlier: Cooccurrence | None) -> Cooccurrence:
         known = None if earlier is None else earlier.likes["ts"].max()
         fresh = self._lake.scan(EVENTS).filter(pl.col("ts") < midnight).select(COLUMNS)
         if isinstance(known, datetime):

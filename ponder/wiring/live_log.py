@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -173,7 +174,10 @@ class LiveLog:
         return pl.Series(ids, dtype=pl.String), matrix.astype(np.float32, copy=False)
 
     def _found(self, item_ids: Sequence[str], version: str) -> dict[str, np.ndarray]:
-        with self._recall.in_time():
+        from recall.errors import NotFound
+
+        held: dict[str, np.ndarray] = {}
+        with self._recall.in_time(), suppress(NotFound):  # nothing of the version may be indexed
             held = self._recall.index.vectors(item_ids, version)
         missing = [item_id for item_id in item_ids if item_id not in held]
         gone = self._gone.find(missing, version) if missing else _NO_VECTORS

@@ -39,6 +39,7 @@ def open_recall(
     *,
     catalogue: "CatalogueStore | None" = None,
     items: ItemLookup | None = None,
+    counts: DailyCounts | None = None,
 ) -> "Recall":
     """Open recall over an index, with the configured encoder.
 
@@ -47,8 +48,11 @@ def open_recall(
         index: where the vectors are.
         histories: of the users; None reads the lake's events with every question.
         catalogue: words, newest items and attributes; see `recall.search.Recall`.
-        items: tells near-duplicates by their images; None: only by their vectors.
+        items: tells near-duplicates by their images, and which items are there though they have no
+            vector; None: only vectors tell.
+        counts: tell what is liked together; None: nothing is found that way.
     """
+    from recall.living_items import LivingItems
     from recall.query_encoder import QueryEncoderConfig
     from recall.search import Recall
 
@@ -69,6 +73,8 @@ def open_recall(
         users,
         catalogue=catalogue,
         image_hashes_of=None if items is None else items.image_hashes,
+        neighbours=None if counts is None else counts.now,
+        living=None if items is None else LivingItems(items),
         queue=QueryEncoderConfig(max_waiting=settings.max_waiting),
     )
 
@@ -127,11 +133,23 @@ def _model_of(settings: Settings, version: str) -> str:
     return settings.model
 
 
-def open_live_log(settings: Settings, recall: "Recall") -> LiveLog:
-    """Open what the features of a request are made from; `refresh` keeps the items in memory."""
-    lake = open_lake(settings)
-    counts = DailyCounts(lake, settings.features_folder)
-    return LiveLog(lake, recall, counts, landings_from=settings.landings_from)
+def open_counts(settings: Settings) -> DailyCounts:
+    """Open the counts of what was liked together; `refresh` keeps them in step with the lake."""
+    return DailyCounts(open_lake(settings), settings.features_folder)
+
+
+def open_live_log(
+    settings: Settings, recall: "Recall", counts: DailyCounts | None = None
+) -> LiveLog:
+    """Open what the features of a request are made from; `refresh` keeps it in memory.
+
+    Args:
+        settings: the deployment.
+        recall: whose index holds the vectors.
+        counts: of what was liked together; None opens them.
+    """
+    counts = counts or open_counts(settings)
+    return LiveLog(open_lake(settings), recall, counts, landings_from=settings.landings_from)
 
 
 def open_recommender(
@@ -148,7 +166,11 @@ def open_recommender(
     from serving.recommend import Recommender
 
     log = log or open_live_log(settings, recall)
-    return Recommender(recall, Ranking(champions(settings), log.known))
+    return Recommender(
+        recall,
+        Ranking(champions(settings), log.known),
+        unindexed_version=lambda: configured_version(settings),
+    )
 
 
 def champions(settings: Settings) -> Callable[[str], "Ranker"]:

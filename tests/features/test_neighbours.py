@@ -8,7 +8,7 @@ import pytest
 
 from catalog.lake.tables import EVENTS
 from features.cooccurrence import cooccurrence, days_of
-from features.neighbours import Neighbours
+from features.neighbours import Neighbours, NeighboursNow
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -47,3 +47,34 @@ def test_scores_sum_the_decayed_cosines_before_the_day(counts, days):
 def test_nothing_liked_has_no_neighbours():
     nothing = Neighbours.of(cooccurrence(EVENTS.empty()))
     assert nothing.scores(np.array([-1]), 40_000, decay=0.9).tolist() == []
+
+
+def test_the_nearest_come_by_the_sum_of_cosines_each_with_what_adds_most(counts):
+    now = START + timedelta(days=20)
+    day = int(days_of(pl.Series([now]))[0])
+    history, ids = ["i03", "unknown", "i07", "i11"], counts.item_ids.to_list()
+    part_of = {item_id: [0.0] * len(history) for item_id in ids}
+    for place, liked in enumerate(history):
+        for item_id in ids:
+            if liked in ids and item_id != liked:
+                pair = (np.array([ids.index(liked)]), np.array([ids.index(item_id)]))
+                part_of[item_id][place] = 0.9**place * counts.cosines(*pair, np.array([day]))[0]
+    scores = {item_id: sum(parts) for item_id, parts in part_of.items()}
+    assert len(set(scores.values())) == len(ids)  # so that rounding decides no order below
+    neighbours = NeighboursNow.at(Neighbours.of(counts), now)
+    found = neighbours.nearest(history)
+    assert found == sorted((i for i in ids if scores[i]), key=lambda i: (-scores[i], i))
+    because = [history[int(np.argmax(part_of[item_id]))] for item_id in found]
+    assert neighbours.because(history, found) == because
+    assert set(because) > {"i03"}
+    assert neighbours.because(history, ["unknown"]) == [None]
+
+
+def test_equal_neighbours_come_in_order_of_their_ids_and_those_of_today_not_yet():
+    rows = [
+        {"event_id": item_id, "user_id": "u", "item_id": item_id, "action": "like", "ts": START}
+        for item_id in ("b", "c", "a")
+    ]
+    arranged = Neighbours.of(cooccurrence(pl.DataFrame(rows, schema=EVENTS.schema)))
+    assert NeighboursNow.at(arranged, START + timedelta(days=1)).nearest(["b"]) == ["a", "c"]
+    assert NeighboursNow.at(arranged, START + timedelta(hours=1)).nearest(["b"]) == []

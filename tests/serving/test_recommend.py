@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,7 @@ from features.histories import HistoryConfig, positive_events
 from features.item_states import ItemStates
 from features.live import known_now
 from features.log import Log
-from features.neighbours import Neighbours
+from features.neighbours import Neighbours, NeighboursNow
 from features.pages import pages_of
 from features.table import FeatureConfig, build_features
 from ranker.config import RankerConfig
@@ -254,6 +255,108 @@ def test_a_stranger_gets_what_is_popular_and_is_told_so(recall, ranker):
     assert set(found.frame["item_id"]) == {"i05", "i06"}
     assert "no history of likes; these are popular and fresh items" in found.fallback
     assert found.frame["recall_score"].null_count() == 2
+
+
+class Catalogue:
+    """Living items, with or without a vector; in place of `recall.living_items.LivingItems`."""
+
+    def __init__(self, *item_ids):
+        self.item_ids = set(item_ids)
+
+    def that_meet(self, filter, item_ids):
+        wanted = self.item_ids if filter.include_ids is None else {*filter.include_ids}
+        return self.item_ids & wanted & {*item_ids} - {*filter.exclude_ids}
+
+
+@pytest.fixture(scope="module")
+def together():
+    """u8 and u9 liked i00 with two items that no vector finds, one of which is deleted."""
+    rows = [
+        {"event_id": f"{user}{item_id}", "user_id": user, "item_id": item_id, "action": "like"}
+        | {"ts": NOON - timedelta(days=2, minutes=minute)}
+        for user in ("u8", "u9")
+        for minute, item_id in enumerate(["i00", "i05", "plain", "gone"])
+    ]
+    counts = cooccurrence(pl.DataFrame(rows, schema=EVENTS.schema))
+    return lambda: NeighboursNow.at(Neighbours.of(counts), NOON)
+
+
+def recall_of(recall, together, histories):
+    living = Catalogue(*IDS, "plain")
+    return Recall(recall.index, lambda version: None, histories, neighbours=together, living=living)
+
+
+def test_what_was_liked_together_is_a_candidate_with_or_without_a_vector(recall, ranker, together):
+    every = recall_of(recall, together, KnownHistories({"me": ["i00", "i07"]}))
+    serving = recommender(every, lambda version: ranker)
+    found = serving.recommend(Asker(user_id="me"), top_k=1000, explain=True).frame
+    rows = {row["item_id"]: row for row in found.to_dicts()}
+    assert rows.keys() == {*IDS, "plain"} - {"i00", "i07"}
+    assert rows["plain"]["channels"] == ["collaborative"]
+    assert (rows["plain"]["because"], rows["plain"]["recall_score"]) == ("i00", None)
+    assert rows["i05"]["channels"] == ["collaborative", "interest"]
+    assert -1 <= rows["i05"]["recall_score"] <= 1
+    few = serving.recommend(Asker(user_id="me"), filter=Filter(include_ids=("plain", "i07"))).frame
+    assert few["item_id"].to_list() == ["plain"]
+    assert few["because"].to_list() == [None]  # it was not asked for
+    assert (
+        serving.recommend(Asker(history=("i00",)), top_k=1000)
+        .frame["item_id"]
+        .is_in(["plain"])
+        .any()
+    )
+
+
+def test_a_history_without_vectors_is_one_all_the_same(recall, ranker, together):
+    histories = KnownHistories({"me": ["plain"]}, popular=["i09", "plain"])
+    serving = recommender(recall_of(recall, together, histories), lambda version: ranker)
+    found = serving.recommend(Asker(user_id="me"), strict=True)
+    channels = dict(found.frame.select("item_id", "channels").iter_rows())
+    assert found.fallback == ""
+    assert channels == {
+        "i00": ["collaborative"],
+        "i05": ["collaborative"],
+        "i09": ["popular"],
+    }
+
+
+class NothingLive:
+    """An index before the first promotion."""
+
+    def request(self):
+        return nullcontext()
+
+    def live_version(self):
+        return None
+
+
+def test_while_no_version_is_live_only_the_vectors_are_missing(ranker, together):
+    histories = KnownHistories({"me": ["i00"]}, popular=["i00", "i09"])
+    nothing_live = Recall(
+        NothingLive(),
+        lambda version: None,
+        histories,
+        neighbours=together,
+        living=Catalogue("i00", "i05", "i09", "plain"),
+    )
+    ranking = Ranking(lambda version: ranker, known_of, now=lambda: NOON)
+    serving = Recommender(nothing_live, ranking, unindexed_version=lambda: "v1")
+    found = serving.recommend(Asker(user_id="me"), top_k=5)
+    assert (found.version, found.fallback) == ("v1", "")
+    assert set(found.frame["item_id"]) == {"i05", "i09", "plain"}
+    stranger = serving.recommend(Asker(user_id="nobody"))
+    assert set(stranger.frame["item_id"]) == {"i00", "i09"}
+    assert stranger.fallback == (
+        "no version is live to compare with user 'nobody'; these are popular and fresh items"
+    )
+    with pytest.raises(NotFound, match="nothing is liked together with what user 'nobody' liked"):
+        serving.recommend(Asker(user_id="nobody"), strict=True)
+    assert serving.rank(Asker(user_id="me"), ["plain"]).version == "v1"
+    unready = Ranking(nothing_saved, known_of)
+    with pytest.raises(Unavailable, match="no model version is live"):
+        Recommender(nothing_live, unready, unindexed_version=lambda: "v1").recommend(
+            Asker(user_id="me")
+        )
 
 
 def test_given_items_are_ranked_over_http(recall, ranker):

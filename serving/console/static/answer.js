@@ -64,6 +64,7 @@ const CHANNELS = {
   profile: "by the mean",
   interest: "by interest",
   lexical: "by words",
+  collaborative: "liked together",
   popular: "popular",
   fresh: "fresh",
 };

@@ -46,10 +46,12 @@ def titles(lookup, *item_ids):
 def test_living_items_are_found_and_read_once(filled):
     lookup = CountingLookup(filled)
     lookup.refresh()
-    assert lookup.find(["b", "c", "nobody"]) == {"b": ItemDetails("y", None, None, "yy")}
+    b = ItemDetails("y", None, None, "yy", tags=[], attributes="{}", created_at=START)
+    assert lookup.find(["b", "c", "nobody"]) == {"b": b}
     assert titles(lookup, "a", "b") == {"a": "x", "b": "y"}
     assert titles(lookup, "a", "b") == {"a": "x", "b": "y"}
-    assert lookup.num_read == 4  # what is not there is looked for again
+    assert titles(lookup, "b", "c", "nobody") == {"b": "y"}
+    assert lookup.num_read == 4  # what is not there is remembered too
     assert lookup.image_hashes(["a", "b", "c"]) == {"a": "xx", "b": "yy"}
 
 
