@@ -22,6 +22,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from catalog.lake.item_versions import versions_of
 from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
+from catalog.lake.row_groups import row_groups
 from catalog.lake.tables import (
     DEAD_LETTERS,
     EVENT_CORRECTIONS,
@@ -156,7 +157,7 @@ class Lake:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         empty = _landed(table.empty(), table)
-        self._until_committed(table, lambda delta: self._append(delta, empty, transactions))
+        self._until_committed(table, lambda delta: self._append(delta, table, empty, transactions))
 
     def upsert_items(
         self,
@@ -231,7 +232,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> int:
             stored = self._stored(delta, table, rows, columns=table.key)
             new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            self._append(delta, _landed(new, table), NO_TRANSACTIONS)
+            self._append(delta, table, _landed(new, table), NO_TRANSACTIONS)
             return new.height
 
         return self._until_committed(table, attempt)
@@ -255,7 +256,7 @@ class Lake:
             stored = self._stored(delta, DEAD_LETTERS, rows, columns=same)
             changed = rows.join(stored, on=same, how="anti", nulls_equal=True)
             if changed.join(stored, on=key, how="semi").is_empty():
-                self._append(delta, changed, NO_TRANSACTIONS)
+                self._append(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
             else:
                 self._merge(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
             return changed.height
@@ -283,7 +284,7 @@ class Lake:
             doomed = stored.join(rows.lazy(), on=rows.columns, how="semi", nulls_equal=True)
             if not (num_doomed := doomed.select(pl.len()).collect().item()):
                 return 0
-            delete_equal(delta, rows)
+            delete_equal(delta, rows, table)
             return num_doomed
 
         return self._until_committed(table, attempt)
@@ -319,7 +320,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> pl.DataFrame:
             rows = change(self._scan(delta, table).collect())
             if len(rows):
-                replace_keys(delta, rows, key=table.key)
+                replace_keys(delta, rows, table)
             return rows
 
         return self._until_committed(table, attempt)
@@ -329,7 +330,7 @@ class Lake:
             stored = self._scan_stored(delta, table).select(*table.key, LANDED_AT)
             first = stored.group_by(table.key).agg(pl.col(LANDED_AT).min())
             rows = rows.join(first.collect(), on=table.key, how="left", maintain_order="left")
-        replace_keys(delta, rows, key=table.key)
+        replace_keys(delta, rows, table)
 
     def _uri_of(self, table: Table) -> str:
         return f"{self.uri}/{table.name}"
@@ -404,7 +405,7 @@ class Lake:
             if upsert.replaces:
                 self._merge(delta, table, written, ahead, origin)
             else:
-                self._append(delta, written, ahead, origin)
+                self._append(delta, table, written, ahead, origin)
             return upsert.counts
 
         return self._until_committed(table, attempt)
@@ -439,6 +440,7 @@ class Lake:
     def _append(
         self,
         delta: DeltaTable,
+        table: Table,
         rows: pl.DataFrame,
         transactions: Transactions,
         origin: str = "",
@@ -446,7 +448,11 @@ class Lake:
         if rows.is_empty() and not transactions:
             return
         write_deltalake(
-            delta, rows, mode="append", commit_properties=_commit_properties(transactions, origin)
+            delta,
+            rows,
+            mode="append",
+            commit_properties=_commit_properties(transactions, origin),
+            writer_properties=row_groups(table),
         )
 
     def _merge(
@@ -464,6 +470,7 @@ class Lake:
             source_alias="new",
             target_alias="stored",
             commit_properties=_commit_properties(transactions, origin),
+            writer_properties=row_groups(table),
         )
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from catalog.lake.lake import Lake
+from catalog.lake.row_groups import row_groups
 from catalog.lake.tables import ITEMS, MEDIA, TABLES, Table
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties
 
@@ -88,7 +89,7 @@ class Commit:
 
 def compact(lake: Lake) -> dict[str, Compaction]:
     """Compact every table that exists; return what that did, by table name."""
-    return {table.name: _compact(delta) for table, delta in _existing(lake)}
+    return {table.name: _compact(delta, table) for table, delta in _existing(lake)}
 
 
 def vacuum(
@@ -149,9 +150,9 @@ def _existing(lake: Lake) -> Iterator[tuple[Table, DeltaTable]]:
             yield table, delta
 
 
-def _compact(delta: DeltaTable) -> Compaction:
+def _compact(delta: DeltaTable, table: Table) -> Compaction:
     try:
-        metrics = delta.optimize.compact()
+        metrics = delta.optimize.compact(writer_properties=row_groups(table))
     except CommitFailedError:
         return Compaction(removed=0, added=0, busy=True)
     return Compaction(removed=metrics["numFilesRemoved"], added=metrics["numFilesAdded"])

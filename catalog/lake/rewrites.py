@@ -7,8 +7,11 @@ opened: what to take out was decided on what it held then.
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
+from catalog.lake.row_groups import row_groups
+from catalog.lake.tables import Table
 
-def delete_equal(delta: DeltaTable, rows: pl.DataFrame) -> None:
+
+def delete_equal(delta: DeltaTable, rows: pl.DataFrame, table: Table) -> None:
     """Delete the stored rows that equal one of `rows` in every column it has; null equals null."""
     on = " AND ".join(
         f'(stored."{name}" IS NOT DISTINCT FROM gone."{name}")' for name in rows.columns
@@ -19,24 +22,26 @@ def delete_equal(delta: DeltaTable, rows: pl.DataFrame) -> None:
         source_alias="gone",
         target_alias="stored",
         commit_properties=CommitProperties(max_commit_retries=0),
+        writer_properties=row_groups(table),
     )
     merger.when_matched_delete().execute()
 
 
-def replace_keys(delta: DeltaTable, rows: pl.DataFrame, *, key: tuple[str, ...]) -> None:
+def replace_keys(delta: DeltaTable, rows: pl.DataFrame, table: Table) -> None:
     """Put rows in place of all that have their keys, by one commit.
 
     Args:
-        delta: the table.
+        delta: where the table is stored.
         rows: each key once; some hundreds, for the commit names every key.
-        key: columns, of strings or integers.
+        table: of `catalog.lake.tables`, with a key of strings or integers.
     """
     write_deltalake(
         delta,
         rows,
         mode="overwrite",
-        predicate=_has_key_of(rows.select(key)),
+        predicate=_has_key_of(rows.select(table.key)),
         commit_properties=CommitProperties(max_commit_retries=0),
+        writer_properties=row_groups(table),
     )
 
 

@@ -34,6 +34,10 @@ class Table:
     """Whether the lake notes beside each row when it landed: `LANDED_AT`, which no sender says and
     only `catalog.lake.lake.Lake.scan_landed` shows."""
 
+    group_rows: int | None = None
+    """Rows of a group in its files; None: as many as a writer has. Whoever streams a file holds
+    several groups, each of them whole, so rows of some kilobytes lie in small ones."""
+
     @property
     def schema(self) -> pl.Schema:
         """Return the columns as Polars takes them."""
@@ -169,6 +173,7 @@ GENERATED_RATIONALES = Table(
 EMBEDDINGS = Table(
     name="embeddings",
     key=("item_id", "content_hash", "model_version"),
+    group_rows=1_024,  # with vectors of 1,024 dims 4 MB
     columns={
         "item_id": pl.String,
         "content_hash": pl.String,
