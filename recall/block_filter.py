@@ -1,20 +1,36 @@
-"""A filter evaluated on the columns of a block: the same rows as Milvus finds for its expression.
+"""A filter evaluated on columns: the same rows as Milvus finds for its expression.
 
-Shape legend: N = rows of the block.
+Shape legend: N = rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import and_, or_
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
-from recall.blocks import Block
 from recall.filters import Condition, Filter, Range, Scalar, microseconds
 
 
-def matching(block: Block, filter: Filter) -> np.ndarray:
+class Asked(Protocol):
+    """What filters ask about; `recall.blocks.Block` is one."""
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Return `category` and `created_at` (microseconds since 1970), among others."""
+
+    @property
+    def tags(self) -> Callable[[], pl.DataFrame]:
+        """Return what reads the tags, in the columns of `recall.attributes.TAGS`, sorted by tag."""
+
+    @property
+    def attributes(self) -> Callable[[], pl.DataFrame]:
+        """Return what reads `recall.attributes.ATTRIBUTES`, sorted by name."""
+
+
+def matching(block: Asked, filter: Filter) -> np.ndarray:
     """Return [N] bool, which rows meet all conditions of a filter.
 
     Conditions on `include_ids` and `exclude_ids` are left to whoever can look ids up.
@@ -29,7 +45,7 @@ def matching(block: Block, filter: Filter) -> np.ndarray:
         counts = _tagged(block, wanted).unique().group_by("row").len()
         is_match_N = is_match_N & _has(block, counts.filter(len=len(wanted))["row"])
     for name, asked in filter.attributes.items():
-        found = _equal(block.attributes, "name", name)
+        found = _equal(block.attributes(), "name", name)
         is_match_N = is_match_N & _has(block, found.filter(_meets(asked))["row"])
     return is_match_N
 
@@ -45,8 +61,8 @@ def _on_columns(filter: Filter) -> pl.Expr | None:
     return reduce(and_, conditions) if conditions else None
 
 
-def _tagged(block: Block, tags: Iterable[str]) -> pl.DataFrame:
-    return pl.concat([_equal(block.tags, "tag", tag) for tag in tags])
+def _tagged(block: Asked, tags: Iterable[str]) -> pl.DataFrame:
+    return pl.concat([_equal(block.tags(), "tag", tag) for tag in tags])
 
 
 def _equal(table: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
@@ -55,7 +71,7 @@ def _equal(table: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
     return table.slice(begin, table[column].search_sorted(value, side="right") - begin)
 
 
-def _has(block: Block, rows: pl.Series) -> np.ndarray:
+def _has(block: Asked, rows: pl.Series) -> np.ndarray:
     is_there_N = np.zeros(len(block.rows), dtype=bool)
     is_there_N[rows.to_numpy()] = True
     return is_there_N

@@ -107,8 +107,7 @@ class ExactIndex:
 
     def held(self, version: str, item_ids: pl.Series) -> pl.Series:
         """Return those of the items that a version holds."""
-        held = self._snapshot(version).keys(EVERY_ID)["item_id"]
-        return item_ids.filter(item_ids.is_in(held.implode()))
+        return self._snapshot(version).held(item_ids)
 
     def vectors(
         self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER

@@ -1,21 +1,33 @@
 """The lake's vectors of one model version as blocks of files, kept in step with the lake.
 
-What the blocks hold is compared with the lake by key, content and columns; only what is new is read
-with its vector, some thousand rows at a time. The comparison holds a row of some 100 bytes for each
-item in memory, and what is new its keys and what filters ask about; see docs/scale.md.
+What the blocks hold is compared with the lake by key, content and columns, a range of ids at a
+time, and only what is new is read with its vector. So the memory that it takes hardly grows with
+the catalogue; see docs/scale.md.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 import polars as pl
 
 from catalog.lake.lake import Lake
-from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, living_keys
+from catalog.lake.living_embeddings import KEYS, embeddings_of
+from catalog.lake.living_parts import IdRange, LivingPart, living_parts
 from catalog.lake.tables import EMBEDDINGS, ITEMS
 from recall.attributes import attribute_table, tag_table
-from recall.blocks import ROWS, Block, BlockFolder, BlockName, OpenState, State
+from recall.blocks import (
+    BLOCK_ROWS,
+    HASHES,
+    ROWS,
+    BlockFolder,
+    BlockName,
+    OpenState,
+    Part,
+    State,
+    merged,
+)
 from recall.rows import index_rows, vector_matrix
 
 logger = logging.getLogger(__name__)
@@ -23,10 +35,11 @@ logger = logging.getLogger(__name__)
 SOURCES = (ITEMS, EMBEDDINGS)
 COLUMNS = ("category", "tags", "attributes", "created_at")
 SAME = [*KEYS, "fingerprint"]
+HELD = pl.Schema({name: (ROWS | HASHES)[name] for name in SAME} | {"row": pl.Int64})
 ROWS_AT_ONCE = 8_192
-FEW_ROWS = 10_000  # are looked for by their ids before vectors are read
+FEW_ROWS = 10_000  # are looked for by their ids, and not by reading all vectors
 
-MAX_BLOCKS = 8
+MAX_SMALL_BLOCKS = 8
 MAX_DEAD_SHARE = 0.25
 
 
@@ -58,48 +71,64 @@ class LakeVectors:
             return True
 
     def _caught_up(self, opened: OpenState, source: dict[str, int | None]) -> State:
-        new, gone = self._compared(opened)
-        is_live_N = opened.is_live_N.copy()
-        is_live_N[gone] = False
-        blocks, dim = list(opened.state.blocks), opened.state.dim
-        if written := self._folder.write_block(self._new_parts(new, dim=dim)):
-            block, dim = written
-            blocks.append(block)
-            is_live_N = np.append(is_live_N, self._folder.is_first(block))
+        dim, gone = opened.state.dim, list[np.ndarray]()  # filled as the parts are read
+        few = self._few_new(opened, gone) if opened.blocks else None
+        if few is None:
+            gone.clear()
+            parts = self._all_new(opened, gone, dim=dim)
+        else:
+            parts = self._with_vectors(few, dim=dim)
+        written, new_dim = self._folder.write_blocks(parts)
+        num_new = sum(block.num_rows for block in written)
+        is_live_N = np.append(opened.is_live_N, np.ones(num_new, dtype=bool))
+        is_live_N[np.concatenate([np.empty(0, dtype=np.int64), *gone])] = False
         logger.info(
-            "refreshed version=%s new=%d gone=%d", self._version, len(new), (~is_live_N).sum()
+            "refreshed version=%s new=%d gone=%d", self._version, num_new, (~is_live_N).sum()
         )
-        return self._compacted(blocks, is_live_N, dim=dim, source=source)
+        blocks = [*opened.state.blocks, *written]
+        return self._compacted(blocks, is_live_N, dim=dim or new_dim, source=source)
 
-    def _compared(self, opened: OpenState) -> tuple[pl.DataFrame, np.ndarray]:
-        """Return what is to be read, in the columns of `SAME`, and which rows count no more."""
-        held = _held(opened)
-        wanted = self._wanted(held)
-        gone = held.join(wanted, on=SAME, how="anti")["row"].to_numpy()
-        return wanted.join(held, on=SAME, how="anti"), gone
+    def _few_new(self, opened: OpenState, gone: list[np.ndarray]) -> pl.DataFrame | None:
+        """Return what is to be read, without vectors; None where that is more than a few rows.
 
-    def _wanted(self, held: pl.DataFrame) -> pl.DataFrame:
-        columns = living_items(self._lake).select("item_id", *COLUMNS)
-        fingerprint = pl.struct(pl.col(COLUMNS)).hash().alias("fingerprint")
-        keys = living_keys(self._lake, self._version, held=held).select(KEYS)
-        return keys.join(columns.select("item_id", fingerprint), on="item_id").collect()
+        Which rows count no more is appended to `gone`.
+        """
+        found, num_new = list[pl.DataFrame](), 0
+        for part in self._parts(opened, with_vectors=False):
+            new = _compared(part, gone)
+            found, num_new = [*found, new], num_new + len(new)
+            if num_new > FEW_ROWS:
+                return None
+        return pl.concat(found)
 
-    def _new_parts(self, new: pl.DataFrame, *, dim: int) -> Iterator[Block]:
-        """Yield blocks of what is to be read; with a `dim` of 0 that of the first vector holds."""
-        if new.is_empty():
+    def _with_vectors(self, few: pl.DataFrame, *, dim: int) -> Iterator[Part]:
+        """Yield what `_few_new` found, with vectors."""
+        if few.is_empty():
             return
+        is_new = pl.col("item_id").is_in(few["item_id"].implode())
         vectors = embeddings_of(self._lake, self._version).select(*KEYS, "vector")
-        columns = living_items(self._lake).select("item_id", *COLUMNS)
-        if len(new) <= FEW_ROWS:
-            is_new = pl.col("item_id").is_in(new["item_id"].implode())
-            vectors, columns = vectors.filter(is_new), columns.filter(is_new)
-        described = new.lazy().join(columns, on="item_id").sort("item_id").collect()
-        for batch in vectors.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=False):
-            rows = _described(batch, described)
-            once = rows.unique("item_id")  # an audit finds and mends what the lake holds twice
-            for part in once.iter_slices(ROWS_AT_ONCE):
-                dim = dim or len(part["vector"][0])
-                yield _block(part, dim=dim)
+        found = vectors.filter(is_new).collect(engine="streaming")
+        yield from _cut(few.join(found, on=KEYS, maintain_order="left"), dim=dim)
+
+    def _all_new(self, opened: OpenState, gone: list[np.ndarray], *, dim: int) -> Iterator[Part]:
+        """Yield what is new, a range of ids at a time; with a `dim` of 0 the first vector's holds.
+
+        Which rows count no more is appended to `gone`.
+        """
+        for part in self._parts(opened, with_vectors=True):
+            new = _compared(part, gone)
+            if len(new):
+                dim = dim or len(new["vector"][0])
+                yield from _cut(new, dim=dim)
+
+    def _parts(self, opened: OpenState, *, with_vectors: bool) -> Iterator[LivingPart]:
+        return living_parts(
+            self._lake,
+            self._version,
+            columns=COLUMNS,
+            held_of=_held_of(opened),
+            with_vectors=with_vectors,
+        )
 
     def _compacted(
         self,
@@ -109,56 +138,73 @@ class LakeVectors:
         dim: int,
         source: dict[str, int | None],
     ) -> State:
-        """Return the state of these blocks, many small ones or many dead rows made one block."""
-        is_wasteful = (~is_live_N).sum() > MAX_DEAD_SHARE * len(is_live_N)
-        if not is_wasteful and len(names) <= MAX_BLOCKS:
-            dead = self._folder.write_dead(np.flatnonzero(~is_live_N))
-            return State(dim=dim, blocks=tuple(names), dead=dead, source=source)
+        """Return the state of these blocks, many small ones or many dead rows written anew."""
+        lives = np.split(is_live_N, np.cumsum([block.num_rows for block in names]))[:-1]
+        moves = _to_be_merged(names, lives)
         state = State(dim=dim, blocks=tuple(names), dead="", source=source)
-        blocks = self._folder.open(state).blocks
-        lives = np.split(is_live_N, np.cumsum([block.num_rows for block in names])[:-1])
-        stays = [not is_wasteful and 2 * name.num_rows > len(is_live_N) for name in names]
-        merged = self._folder.write_block(
-            part
-            for block, is_live, stay in zip(blocks, lives, stays, strict=True)
-            if not stay
-            for part in block.parts(is_live, num_rows=ROWS_AT_ONCE)
-        )
-        kept = [name for name, stay in zip(names, stays, strict=True) if stay]
-        kept_lives = [live for live, stay in zip(lives, stays, strict=True) if stay]
+        new = list[BlockName]()
+        if any(moves):
+            blocks = list(compress(self._folder.open(state).blocks, moves))
+            parts = merged(blocks, list(compress(lives, moves)), num_rows=ROWS_AT_ONCE)
+            new, _ = self._folder.write_blocks(parts)
+        kept = [name for name, m in zip(names, moves, strict=True) if not m]
+        kept_lives = [live for live, m in zip(lives, moves, strict=True) if not m]
         is_dead_N = ~np.concatenate([np.empty(0, dtype=bool), *kept_lives])
         dead = self._folder.write_dead(np.flatnonzero(is_dead_N))
-        new = [merged[0]] if merged else []
         return State(dim=dim, blocks=(*kept, *new), dead=dead, source=source)
 
 
-def _held(opened: OpenState) -> pl.DataFrame:
-    """Return KEYS, fingerprint and row of everything that counts."""
-    rows = [block.rows.select(SAME) for block in opened.blocks]
-    held = pl.concat([pl.DataFrame(schema={name: ROWS[name] for name in SAME}), *rows])
-    return held.with_row_index("row").filter(pl.Series(opened.is_live_N, dtype=pl.Boolean))
+def _to_be_merged(names: Sequence[BlockName], lives: Sequence[np.ndarray]) -> list[bool]:
+    """Return which blocks are to be written anew, as one or as several full ones."""
+    num_dead = [int((~live).sum()) for live in lives]
+    is_small = [2 * name.num_rows < BLOCK_ROWS for name in names]
+    is_wasteful = [
+        dead > MAX_DEAD_SHARE * name.num_rows for name, dead in zip(names, num_dead, strict=True)
+    ]
+    num_rows = sum(name.num_rows for name in names)
+    is_due = sum(is_small) > MAX_SMALL_BLOCKS or sum(num_dead) > MAX_DEAD_SHARE * num_rows
+    return [
+        is_due and (small or wasteful)
+        for small, wasteful in zip(is_small, is_wasteful, strict=True)
+    ]
 
 
-def _described(batch: pl.DataFrame, described: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows whose KEYS are described, in order of item_id, with their columns.
+def _held_of(opened: OpenState) -> Callable[[IdRange], pl.DataFrame]:
+    """Return what tells of a range of ids which rows count, in the columns of `HELD`."""
+    starts = np.cumsum([0, *(len(block.rows) for block in opened.blocks)])
 
-    Looked up and not joined: a streaming join holds all vectors until it knows both sides.
-    """
-    if described.is_empty():
-        return batch.clear().with_columns(described.drop(KEYS))
-    places = described["item_id"].search_sorted(batch["item_id"])
-    there = described[np.minimum(places.to_numpy(), len(described) - 1)]
-    is_there = (there["item_id"] == batch["item_id"]) & (
-        there["content_hash"] == batch["content_hash"]
-    )
-    return pl.concat([batch, there.drop(KEYS)], how="horizontal").filter(is_there)
+    def held(ids: IdRange) -> pl.DataFrame:
+        found = [HELD.to_frame()]
+        for block, start in zip(opened.blocks, starts, strict=False):
+            item_ids = block.rows["item_id"]
+            begin = int(item_ids.search_sorted(ids.begin))
+            end = len(item_ids) if ids.end is None else int(item_ids.search_sorted(ids.end))
+            if begin == end:
+                continue
+            rows = pl.concat([block.rows, block.hashes()], how="horizontal")[begin:end]
+            numbered = rows.select(*SAME, row=pl.int_range(start + begin, start + end))
+            found.append(numbered.filter(opened.is_live_N[start + begin : start + end]))
+        return pl.concat(found)
+
+    return held
 
 
-def _block(rows: pl.DataFrame, *, dim: int) -> Block:
-    kept = index_rows(rows, dim=dim).with_columns(rows["fingerprint"])
-    return Block(
-        vectors_ND=vector_matrix(kept["vector"], dim=dim),
-        rows=kept.select(pl.col(name).cast(dtype) for name, dtype in ROWS.items()),
-        tags=tag_table(kept["tags"]),
-        attributes=attribute_table(kept["attributes"]),
-    )
+def _compared(part: LivingPart, gone: list[np.ndarray]) -> pl.DataFrame:
+    """Return what is new, with its fingerprint; what counts no more is appended to `gone`."""
+    # Each item once: an audit finds and mends what the lake holds twice.
+    once = part.rows.unique("item_id", keep="first", maintain_order=True)
+    wanted = once.with_columns(fingerprint=pl.struct(COLUMNS).hash())
+    gone.append(part.held.join(wanted, on=SAME, how="anti")["row"].to_numpy())
+    return wanted.join(part.held, on=SAME, how="anti", maintain_order="left")
+
+
+def _cut(rows: pl.DataFrame, *, dim: int) -> Iterator[Part]:
+    once = rows.unique("item_id", keep="first", maintain_order=True)
+    for some in once.iter_slices(ROWS_AT_ONCE):
+        kept = index_rows(some, dim=dim).with_columns(some["fingerprint"])
+        yield Part(
+            vectors_ND=vector_matrix(kept["vector"], dim=dim),
+            rows=kept.select(pl.col(n).cast(dtype) for n, dtype in (ROWS | HASHES).items()),
+            tags=tag_table(kept["tags"]),
+            attributes=attribute_table(kept["attributes"]),
+        )

@@ -1,14 +1,13 @@
 """Items that may be recommended although no vector finds them, by what the lake says of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from catalog.lake.item_lookup import ItemDetails, ItemLookup
 from recall.attributes import attribute_table, tag_table
 from recall.block_filter import matching
-from recall.blocks import Block
 from recall.filters import Filter, microseconds
 
 
@@ -29,21 +28,28 @@ class LivingItems:
         found = self._items.find(wanted)
         if not filter.asks_columns:
             return set(found)
-        is_match_N = matching(_block(found), filter)
+        is_match_N = matching(_asked(found), filter)
         return {item_id for item_id, meets in zip(found, is_match_N, strict=True) if meets}
 
 
-def _block(items: Mapping[str, ItemDetails]) -> Block:
-    """Return items as a block of an index, which has no vectors."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What filters ask about of some items; see `recall.block_filter.Asked`."""
+
+    rows: pl.DataFrame
+    tags: Callable[[], pl.DataFrame]
+    attributes: Callable[[], pl.DataFrame]
+
+
+def _asked(items: Mapping[str, ItemDetails]) -> _Asked:
     columns = {
         "category": pl.Series([item.category for item in items.values()], dtype=pl.String),
         "created_at": pl.Series(
             [microseconds(item.created_at) for item in items.values()], dtype=pl.Int64
         ),
     }
-    return Block(
-        vectors_ND=np.empty((len(items), 0), dtype=np.float32),
+    return _Asked(
         rows=pl.DataFrame(columns),
-        tags=tag_table(item.tags for item in items.values()),
-        attributes=attribute_table(item.attributes for item in items.values()),
+        tags=lambda: tag_table(item.tags for item in items.values()),
+        attributes=lambda: attribute_table(item.attributes for item in items.values()),
     )

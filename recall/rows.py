@@ -67,6 +67,24 @@ def check_vectors(vectors_ND: np.ndarray, *, dim: int) -> None:
 def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
     """Return rows that Milvus will take, each with the hash that tells whether it has changed.
 
+    Args:
+        rows: as `metadata_rows` takes them, and
+            vector       list[f32], of length `dim`
+        dim: D of the model version.
+
+    Returns:
+        What `metadata_rows` returns, and the vectors.
+
+    Raises:
+        ValueError: an item is listed twice, or a vector is no good.
+    """
+    vector_matrix(rows["vector"], dim=dim)
+    return metadata_rows(rows).with_columns(rows["vector"])
+
+
+def metadata_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows as Milvus can hold them, but for their vectors, each with its hash.
+
     What Milvus could not hold is left out rather than cut short, because a filter on half a value
     would lie: an over-long tag is dropped, and tags beyond 4,096; an over-long category becomes
     null; an over-large set of attributes keeps those that a filter can ask for, the smallest first.
@@ -75,13 +93,11 @@ def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
     Args:
         rows: one row per item.
             item_id      str
-            vector       list[f32], of length `dim`
             content_hash str, of the content that the vector was made of
             category     str, nullable
             tags         list[str]
             attributes   str, a JSON object
             created_at   datetime[us, UTC]
-        dim: D of the model version.
 
     Returns:
         The same columns, with created_at as i64 (microseconds since 1970), and row_hash (str, 32
@@ -89,13 +105,12 @@ def index_rows(rows: pl.DataFrame, *, dim: int) -> pl.DataFrame:
         hash stands for that.
 
     Raises:
-        ValueError: an item is listed twice, or a vector is no good.
+        ValueError: an item is listed twice.
     """
     repeated = rows.filter(pl.col("item_id").is_duplicated())["item_id"].sort()
     if len(repeated):
         raise ValueError(f"item_id must be unique, got {repeated[0]!r} more than once")
-    vector_matrix(rows["vector"], dim=dim)
-    kept = rows.select("item_id", "vector", *METADATA).with_columns(
+    kept = rows.select("item_id", *METADATA).with_columns(
         pl.when(pl.col("category").str.len_bytes() <= MAX_STRING_BYTES).then("category"),
         pl.col("tags")
         .list.eval(pl.element().filter(pl.element().str.len_bytes() <= MAX_STRING_BYTES))

@@ -17,7 +17,7 @@ import polars as pl
 from catalog.lake.living_parts import IdRange
 from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.block_filter import matching
-from recall.blocks import OpenState
+from recall.blocks import Block, OpenState
 from recall.filters import Filter
 from recall.vector_search import KEYS, RANKED
 
@@ -39,10 +39,16 @@ class Snapshot:
         self._starts = np.cumsum([0, *(len(block.rows) for block in opened.blocks)])
         ids = [block.rows["item_id"] for block in opened.blocks]
         self._ids = pl.concat(ids).rechunk() if ids else pl.Series([], dtype=pl.String)
-        live = np.flatnonzero(self._is_live_N)
-        living = self._ids.gather(live)
-        by_id = living.arg_sort()
-        self._sorted_ids, self._sorted_rows = living.gather(by_id), live[by_id.to_numpy()]
+        self._sorted_ids, self._sorted_rows = self._by_id()
+
+    def _by_id(self) -> tuple[pl.Series, np.ndarray]:
+        """Return the ids that count, in order, and their rows."""
+        rows = np.flatnonzero(self._is_live_N)
+        ids = self._ids if self._is_live_N.all() else self._ids.gather(rows)
+        if ids.is_sorted():  # as after a first build; sorting would take 200 bytes an id
+            return ids, rows
+        order = ids.arg_sort()
+        return ids.gather(order), rows[order.to_numpy()]
 
     def __len__(self) -> int:
         return len(self._sorted_rows)
@@ -58,8 +64,15 @@ class Snapshot:
         """Return item_id, content_hash and row_hash of a range of ids, in order of item_id."""
         end = len(self) if ids.end is None else self._sorted_ids.search_sorted(ids.end)
         rows = self._sorted_rows[self._sorted_ids.search_sorted(ids.begin) : end]
-        frames = [block.rows.select(KEYS.names()) for block in self._blocks]
-        return pl.concat([KEYS.to_frame(), *frames])[rows]
+        found = [KEYS.to_frame()]
+        for block, _, here in self._by_block(rows):
+            told = pl.concat([block.rows, block.hashes()], how="horizontal").select(KEYS.names())
+            found.append(told[here])
+        return pl.concat(found).sort("item_id")
+
+    def held(self, item_ids: pl.Series) -> pl.Series:
+        """Return those of the items that are there."""
+        return self._ids[self._rows_of(item_ids.to_list())].alias("item_id")
 
     def vectors(self, item_ids: Sequence[str], filter: Filter) -> dict[str, np.ndarray]:
         """Return the unit vectors of those items that are there and match."""
@@ -131,11 +144,16 @@ class Snapshot:
         if len(self._blocks) == 1:
             return self._blocks[0].vectors_ND[rows]
         gathered = np.empty((len(rows), self.state.dim), dtype=np.float32)
+        for block, places, here in self._by_block(rows):
+            gathered[places] = block.vectors_ND[here]
+        return gathered
+
+    def _by_block(self, rows: np.ndarray) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
+        """Yield each block with some of the rows, their places in `rows`, and their rows there."""
         block_of = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(block_of):
-            here = block_of == number
-            gathered[here] = self._blocks[number].vectors_ND[rows[here] - self._starts[number]]
-        return gathered
+            places = np.flatnonzero(block_of == number)
+            yield self._blocks[number], places, rows[places] - self._starts[number]
 
     def _allowed_N(self, filter: Filter) -> np.ndarray:
         """Return which rows count and match."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, present_keys
 
-PART_ROWS = 16_384  # with vectors of 1,024 dims 64 MB
+PART_ROWS = 8_192  # with vectors of 1,024 dims 32 MB
 MAX_PARTS = 400  # a file of each is open while both tables are laid out
 SAMPLES_PER_PART = 64
 BATCH_ROWS = 8_192
@@ -46,7 +46,7 @@ class LivingPart:
     rows: pl.DataFrame
     """In order of item_id: the asked columns of `items`, and
     content_hash       str, of the content that the vector was made of
-    vector             list[f32]
+    vector             list[f32], where vectors were asked for
     awaits_embedding   bool, true where that is an earlier content
     """
 
@@ -58,6 +58,7 @@ def living_parts(
     columns: Sequence[str],
     held_of: Callable[[IdRange], pl.DataFrame],
     part_rows: int = PART_ROWS,
+    with_vectors: bool = True,
 ) -> Iterator[LivingPart]:
     """Yield the living items that the version has embedded, in order of their ids.
 
@@ -71,9 +72,10 @@ def living_parts(
         held_of: item_id and content_hash, among others, of what is held of a range of ids. Of
             several earlier contents the held one is kept.
         part_rows: items of a range, about.
+        with_vectors: false only tells which contents' vectors stand for the items, and reads less.
     """
     items = living_items(lake).select("item_id", *columns, present_hash="content_hash")
-    embedded = embeddings_of(lake, version).select(*KEYS, "vector")
+    embedded = embeddings_of(lake, version).select(KEYS + ["vector"] * with_vectors)
     ranges = _ranges(items, part_rows=part_rows)
     if len(ranges) == 1:
         yield _part(ranges[0], held_of(ranges[0]), items, embedded)

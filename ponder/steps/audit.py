@@ -114,21 +114,20 @@ def _compared_versions(index: "VectorSearch", configured: str) -> list[str]:
 
 def _audit_index(index: "VectorSearch", version: str, lake: Lake) -> list[Finding]:
     """Compare what is searched of a version with the lake, a range of ids at a time."""
-    parts = [_differences(part, version) for part in index_parts(lake, index, version)]
+    living = index_parts(lake, index, version, with_vectors=False)
+    parts = [_differences(part, version) for part in living]
     return [reduce(add, findings) for findings in zip(*parts, strict=True)]
 
 
 def _differences(part: LivingPart, version: str) -> list[Finding]:
     from recall.placement import HASH_DIGITS
-    from recall.rows import index_rows
+    from recall.rows import metadata_rows
     from recall.vector_search import KEYS
 
     # In an index the hash tells as well where the row lies, which is the index's own affair.
     present = part.held.with_columns(pl.col("row_hash").str.head(HASH_DIGITS))
     once = part.rows.unique("item_id", keep="first", maintain_order=True)
-    wanted = KEYS.to_frame()
-    if len(once):
-        wanted = index_rows(once, dim=len(once["vector"][0])).select(KEYS.names())
+    wanted = metadata_rows(once).select(KEYS.names())
     known = wanted.join(present, on="item_id", how="semi")
     same = known.join(present, on=["item_id", "content_hash", "row_hash"], how="semi")
     ids = {

@@ -86,7 +86,9 @@ def embedded_counts(lake: Lake) -> dict[str, int]:
     return KeySet.of(living_items(lake), ["item_id"]).counts(embedded, by="model_version")
 
 
-def index_parts(lake: Lake, index: "VectorSearch", version: str) -> Iterator[LivingPart]:
+def index_parts(
+    lake: Lake, index: "VectorSearch", version: str, *, with_vectors: bool = True
+) -> Iterator[LivingPart]:
     """Yield what should be searched of a version and what is, a range of ids at a time."""
     from recall.rows import METADATA
     from recall.vector_search import KEYS
@@ -97,6 +99,7 @@ def index_parts(lake: Lake, index: "VectorSearch", version: str) -> Iterator[Liv
         version,
         columns=[name for name in METADATA if name != "content_hash"],
         held_of=lambda ids: index.keys(version, ids) if is_there else KEYS.to_frame(),
+        with_vectors=with_vectors,
     )
 
 
