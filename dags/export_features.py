@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from retry_rules import OUTAGES_ALONE
 
 MATCH_FEATURES = Asset("match_features")
 
@@ -25,6 +26,7 @@ MATCH_FEATURES = Asset("match_features")
     max_active_runs=1,
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=2),
     },

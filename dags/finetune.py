@@ -17,6 +17,7 @@ from datetime import timedelta
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from retry_rules import OUTAGES_ALONE
 
 STAGES = (
     *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
@@ -69,6 +70,7 @@ def open_run(params, run_id):
     max_active_runs=1,
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=24),
     },

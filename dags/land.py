@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from retry_rules import OUTAGES_ALONE
 
 ITEMS = Asset("items")
 EVENTS = Asset("events")
@@ -31,6 +32,7 @@ READ_S = 240.0
     max_active_runs=1,
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(seconds=30),
         "execution_timeout": timedelta(minutes=20),  # the last batch is written after READ_S
     },

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from retry_rules import OUTAGES_ALONE
 
 ITEM_INDEX = Asset("item_index")
 
@@ -29,6 +30,7 @@ ITEM_INDEX = Asset("item_index")
     max_active_runs=1,  # an index has one writer at a time
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=2),
     },

@@ -13,6 +13,7 @@ do, so a retry does nothing twice. Nothing is landed.
 from datetime import timedelta
 
 from airflow.sdk import Asset, Param, dag, task
+from retry_rules import OUTAGES_ALONE
 
 ITEM_INDEX = Asset("item_index")
 
@@ -23,6 +24,7 @@ ITEM_INDEX = Asset("item_index")
     max_active_runs=1,  # an index has one writer at a time
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=24),
     },

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from retry_rules import OUTAGES_ALONE
 
 MATCH_FEATURES = Asset("match_features")
 RANKER = Asset("ranker")
@@ -24,6 +25,7 @@ RANKER = Asset("ranker")
     max_active_runs=1,
     default_args={
         "retries": 2,
+        "retry_policy": OUTAGES_ALONE,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=2),
     },

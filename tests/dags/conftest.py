@@ -1,6 +1,7 @@
 """Fixtures of the DAGs' tests: an Airflow and the DAGs it finds."""
 
 import logging
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def quiet_afterwards(airflow_home):
 
 @pytest.fixture(scope="session")
 def dag_bag(airflow_home):
-    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.dagbag import BundleDagBag
 
-    return DagBag(dag_folder=DAGS)
+    before = sys.path[:]
+    yield BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
+    sys.path[:] = before

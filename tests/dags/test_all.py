@@ -41,3 +41,24 @@ def test_the_first_night_is_run_by_a_scheduler_that_looks_a_little_late(
         restriction=TimeRestriction(earliest=None, latest=None, catchup=False),
     )
     assert info.run_after == first
+
+
+@pytest.mark.parametrize(
+    ("failure", "action"),
+    [
+        (ValueError("min_gain must be a number"), "fail"),
+        (ImportError("no module lightgbm"), "fail"),
+        (ConnectionError("the brokers must answer"), "default"),
+        (TimeoutError(), "default"),
+        (OSError(28, "No space left on device"), "default"),
+    ],
+)
+def test_a_mistake_is_not_tried_again_and_an_outage_is(dag_bag, failure, action):
+    policies = {
+        task.retry_policy
+        for dag in dag_bag.dags.values()
+        for task in dag.tasks
+        if task.task_type != "TriggerDagRunOperator"
+    }
+    decided = {policy.evaluate(failure, 1, 2).action.value for policy in policies}
+    assert decided == {action}

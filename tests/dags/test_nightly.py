@@ -117,7 +117,7 @@ def test_every_file_parses(dag_bag):
 
 def test_one_dag_per_file_named_after_it(dag_bag):
     assert {dag.dag_id for dag in dag_bag.dags.values()} == {
-        path.stem for path in DAGS.glob("*.py")
+        path.stem for path in DAGS.glob("*.py") if path.stem != "retry_rules"
     }
 
 
