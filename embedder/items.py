@@ -1,6 +1,7 @@
 """Rows of the `items` table to rows of `embeddings` and `rationales`."""
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from embedder.prompting.template import item_text
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedItems:
-    """What came of a shard."""
+    """What came of items."""
 
     embeddings: pl.DataFrame
     """Rows of the `embeddings` table."""
@@ -42,13 +43,39 @@ def embed_items(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> EmbeddedItems:
-    """Embed a shard of items; one that cannot be embedded does not stop the others.
+    """Embed items; one that cannot be embedded does not stop the others.
 
     Args:
         items: rows of the `items` table.
         images: image bytes by `image_hash`.
         encoder: the model version.
         progress: told how many more items are finished, failed ones included.
+    """
+    (whole,) = stream_embedded(items, images, encoder, every_s=float("inf"), progress=progress)
+    return whole
+
+
+def stream_embedded(
+    items: pl.DataFrame,
+    images: Mapping[str, bytes],
+    encoder: CatalogueEncoder,
+    *,
+    every_s: float,
+    progress: Callable[[int], None] = lambda done: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[EmbeddedItems]:
+    """Yield what has come of the items whenever so many seconds have passed, and the rest last.
+
+    A part is what was finished since the part before, in the order of the items; the last one comes
+    even when it is empty.
+
+    Args:
+        items: rows of the `items` table.
+        images: image bytes by `image_hash`.
+        encoder: the model version.
+        every_s: seconds of embedding between two parts.
+        progress: told how many more items are finished, failed ones included.
+        clock: seconds that only grow.
     """
     good: list[Mapping[str, Any]] = []
     contents: list[Content] = []
@@ -62,22 +89,29 @@ def embed_items(
         contents.append(item_content(row, images.get(row["image_hash"])))
     progress(len(failures))
     encoded: dict[int, Encoding] = {}
+    began = clock()
     for number, answer in encoder.stream_items(contents):
         if isinstance(answer, Failure):
             failures[good[number]["item_id"]] = answer.reason
         else:
             encoded[number] = answer
         progress(1)
-    rows = [(good[number], encoded[number]) for number in sorted(encoded)]
+        if clock() - began >= every_s:
+            yield _embedded([(good[n], encoded[n]) for n in sorted(encoded)], failures, encoder)
+            encoded, failures, began = {}, {}, clock()
+    yield _embedded([(good[n], encoded[n]) for n in sorted(encoded)], failures, encoder)
+
+
+Encoded = Sequence[tuple[Mapping[str, Any], Encoding]]
+
+
+def _embedded(rows: Encoded, failures: dict[str, str], encoder: CatalogueEncoder) -> EmbeddedItems:
     return EmbeddedItems(
         _embedding_rows(rows, encoder.version),
         _rationale_rows(rows, encoder),
         failures,
         {item["item_id"]: encoding.fallback for item, encoding in rows if encoding.fallback},
     )
-
-
-Encoded = Iterable[tuple[Mapping[str, Any], Encoding]]
 
 
 def _embedding_rows(rows: Encoded, version: str) -> pl.DataFrame:

@@ -228,7 +228,15 @@ class Settings(BaseSettings):
     """Requests to the endpoint at a time."""
 
     shard_size: int = Field(default=512, ge=1)
-    """Items that one embedding task takes."""
+    """Items that one embedding task takes, or more where `max_shards` demands it."""
+
+    max_shards: int = Field(default=1_000, ge=1)
+    """Embedding tasks of one night; shards grow before they become more. Airflow maps no more than
+    its `max_map_length` (1,024), and thousands of mapped tasks slow a scheduler down."""
+
+    commit_every_s: float = Field(default=120.0, gt=0)
+    """Seconds of embedding after which a task writes what it has done; a killed one loses no more
+    than that."""
 
     history_items: int = Field(default=1_000, ge=1)
     """Items of a user that the service remembers: the newest that were liked, as many that were

@@ -1,7 +1,9 @@
 """Plan what is left to embed, and embed it: one shard, or all of them over several processes.
 
-The `embeddings` table itself is the record of what is done. A shard ends with one commit to it, so
-a run that is killed does less than one shard again in each of its processes.
+The `embeddings` table itself is the record of what is done. A shard ends with a commit to it and,
+where it takes longer than `commit_every_s`, has more of them on the way; so a run that is killed
+does no more than that again in each of its processes, and a shard that takes longer than its task
+may is finished by the retries.
 """
 
 import logging
@@ -28,8 +30,12 @@ from ponder.wiring.vectors import embedded_keys, failed_keys
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder
+    from embedder.items import EmbeddedItems
 
 logger = logging.getLogger(__name__)
+
+BLOCK_ITEMS = 2_048
+"""Items of a shard whose images are in memory at once."""
 
 Shard = tuple[str, str]
 """First and last item_id."""
@@ -85,9 +91,9 @@ def plan(settings: Settings) -> Plan:
     embedded = KeySet.of(embeddings_of(lake, version), KEYS)
     missing = embedded.absent(living_items(lake).select(*KEYS, "deleted"))
     todo = plan(missing, failed_keys(lake, version), model_version=version)
+    shard_size = max(settings.shard_size, -(-len(todo) // settings.max_shards))
     ranges = [
-        (shard["item_id"][0], shard["item_id"][-1])
-        for shard in shards(todo, shard_size=settings.shard_size)
+        (shard["item_id"][0], shard["item_id"][-1]) for shard in shards(todo, shard_size=shard_size)
     ]
     logger.info("planned version=%s items=%d shards=%d", version, len(todo), len(ranges))
     return Plan(
@@ -105,18 +111,32 @@ def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progr
     its content changes or the letter is replayed.
     """
     lake, encoder = open_lake(settings), open_encoder(settings)
-    return embed_shard(lake, encoder, shard, progress=progress)
+    return embed_shard(
+        lake, encoder, shard, commit_every_s=settings.commit_every_s, progress=progress
+    )
 
 
 def embed_shard(
-    lake: Lake, encoder: "CatalogueEncoder", shard: Shard, *, progress: Progress
+    lake: Lake,
+    encoder: "CatalogueEncoder",
+    shard: Shard,
+    *,
+    commit_every_s: float = float("inf"),
+    progress: Progress,
 ) -> Embedded:
     """Embed what is left of a shard and writes embeddings and rationales to the lake.
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
+
+    Args:
+        lake: read and written.
+        encoder: the model version.
+        shard: first and last item_id.
+        commit_every_s: seconds of embedding after which what is done is written.
+        progress: told how many more items are finished.
     """
-    from embedder.items import embed_items
+    from embedder.items import stream_embedded
     from embedder.plan import plan
 
     first, last = shard
@@ -126,19 +146,35 @@ def embed_shard(
         [embedded_keys(lake, encoder.version, where=inside), failed_keys(lake, encoder.version)]
     )
     todo = plan(items, done, model_version=encoder.version)
-    hashes = todo["image_hash"].drop_nulls().unique().to_list()
+    total = Embedded()
+    for block in todo.iter_slices(BLOCK_ITEMS):
+        for part in stream_embedded(
+            block, _images(lake, block), encoder, every_s=commit_every_s, progress=progress
+        ):
+            total += _written(lake, block, part, version=encoder.version)
+    return total
+
+
+def _images(lake: Lake, items: pl.DataFrame) -> dict[str, bytes]:
+    """Return the images of items by their hash; those that the lake lost are missing."""
+    hashes = items["image_hash"].drop_nulls().unique().to_list()
     media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    embedded = embed_items(todo, images, encoder, progress=progress)
+    return dict(zip(media["hash"], media["bytes"], strict=True))
+
+
+def _written(
+    lake: Lake, todo: pl.DataFrame, embedded: "EmbeddedItems", *, version: str
+) -> Embedded:
+    """Write a part of what came of `todo`, and count it."""
     _log_fallbacks(embedded.fallbacks)
     letters = embedding_dead_letters(
-        todo, embedded.failures, model_version=encoder.version, failed_at=datetime.now(UTC)
+        todo, embedded.failures, model_version=version, failed_at=datetime.now(UTC)
     )
     lake.put_dead_letters(letters)
     lake.insert_new(RATIONALES, embedded.rationales)
     # After all else that is kept, for it is what counts as done.
     lake.insert_new(EMBEDDINGS, embedded.embeddings)
-    lake.delete(DEAD_LETTERS, dead_letter_keys(embedded.embeddings, model_version=encoder.version))
+    lake.delete(DEAD_LETTERS, dead_letter_keys(embedded.embeddings, model_version=version))
     return Embedded(
         embedded=len(embedded.embeddings),
         reasoned=len(embedded.rationales),
@@ -174,7 +210,9 @@ def embed_shards(
     if num_workers == 1:
         lake, encoder = open_lake(settings), open_encoder(settings)
         for shard in shards:
-            total += embed_shard(lake, encoder, shard, progress=progress)
+            total += embed_shard(
+                lake, encoder, shard, commit_every_s=settings.commit_every_s, progress=progress
+            )
         return total
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     worker_numbers = context.Queue()

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
-from embedder.items import embed_items, item_content
+from embedder.content import Encoding, Failure
+from embedder.items import embed_items, item_content, stream_embedded
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
 COLUMNS = {"title": "3 mugs", "text": None, "category": "kitchen", "tags": [], "deleted": False}
@@ -68,3 +69,32 @@ def test_no_items_give_empty_tables(encoder):
     assert embedded.embeddings.is_empty()
     assert embedded.rationales.is_empty()
     assert embedded.failures == {}
+
+
+class Ticking:
+    """An encoder that takes a second for each item, and fails on one."""
+
+    version, reasoner, prompt_version = "ticking-1", "none", 0
+
+    def __init__(self):
+        self.now = 0.0
+
+    def stream_items(self, contents, *, policy=None):
+        for number, content in reversed(list(enumerate(contents))):
+            self.now += 1.0
+            if content.text.splitlines()[0] == "c":
+                yield number, Failure(ValueError("no c"))
+            else:
+                yield number, Encoding(np.array([number, 1.0]), "direct", 0.0)
+
+
+def test_what_is_done_comes_in_parts_whenever_the_time_has_passed():
+    encoder, done = Ticking(), []
+    rows = items(a=None, b=None, c=None, d=None, e=None)
+    rows = rows.with_columns(title=pl.col("item_id"))
+    parts = stream_embedded(
+        rows, {}, encoder, every_s=2.0, progress=done.append, clock=lambda: encoder.now
+    )
+    found = [(part.embeddings["item_id"].to_list(), part.failures) for part in parts]
+    assert found == [(["d", "e"], {}), (["b"], {"c": "no c"}), (["a"], {})]
+    assert sum(done) == 5

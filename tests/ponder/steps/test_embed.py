@@ -8,11 +8,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pytest
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
-from ponder.steps.embed import embed, embed_shards, plan
+from embedder.content import Encoding
+from ponder.steps.embed import embed, embed_shard, embed_shards, plan
 from ponder.steps.land import land_folder
 from ponder.wiring.stores import open_lake
 
@@ -106,6 +109,41 @@ def test_a_shard_leaves_its_rationales_in_the_lake(settings, bazaar):
     lake = open_lake(settings)
     assert counts.reasoned == counts.embedded == len(lake.read(RATIONALES)) == 25
     assert set(lake.read(RATIONALES)["reasoner"]) == set(lake.read(EMBEDDINGS)["model_version"])
+
+
+class Dying:
+    """An encoder that dies after some items; the next one goes on."""
+
+    version = "dying-1"
+
+    def __init__(self, lives_for):
+        self.lives_for = lives_for
+
+    def stream_items(self, contents, *, policy=None):
+        for number, _ in enumerate(contents):
+            if number == self.lives_for:
+                raise KeyboardInterrupt
+            yield number, Encoding(np.array([number, 1.0]), "direct", 0.0)
+
+
+def test_a_shard_that_is_killed_goes_on_where_it_last_wrote(tmp_path):
+    lake, ends, done = Lake(str(tmp_path)), ("i0000", "i0119"), []
+    land(lake)
+    with pytest.raises(KeyboardInterrupt):
+        embed_shard(lake, Dying(70), ends, commit_every_s=1e-9, progress=done.append)
+    assert len(table(lake)) == 70
+    counts = embed_shard(lake, Dying(120), ends, progress=done.append)
+    assert counts.embedded == 50
+    assert table(lake)["item_id"].to_list() == [f"i{n:04}" for n in range(NUM_ITEMS)]
+
+
+def test_shards_grow_before_they_become_too_many(settings, bazaar):
+    land_folder(settings, bazaar)
+    planned = plan(settings.replace(shard_size=1, max_shards=4))
+    assert len(planned.shards) == 4
+    ids = sorted(open_lake(settings).read(ITEMS)["item_id"])
+    inside = [[i for i in ids if first <= i <= last] for first, last in planned.shards]
+    assert [i for shard in inside for i in shard] == ids
 
 
 def test_several_processes_embed_every_item_once(settings, bazaar):
