@@ -96,5 +96,5 @@ def test_what_is_done_comes_in_parts_whenever_the_time_has_passed():
         rows, {}, encoder, every_s=2.0, progress=done.append, clock=lambda: encoder.now
     )
     found = [(part.embeddings["item_id"].to_list(), part.failures) for part in parts]
-    assert found == [(["d", "e"], {}), (["b"], {"c": "no c"}), (["a"], {})]
+    assert found == [(["d", "e"], {}), (["b"], {"c": "ValueError: no c"}), (["a"], {})]
     assert sum(done) == 5
