@@ -25,6 +25,12 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what can be mended, then audit again.")
     ] = False,
+    max_delete_share: Annotated[
+        float,
+        typer.Option(
+            help="Refuse a repair that would drop a larger share of the embeddings.", min=0, max=1
+        ),
+    ] = 0.1,
     as_json: JsonOption = False,
 ) -> None:
     """Compare topics, lake, embeddings and index by key and hash; exit code 1 when they differ."""
@@ -32,7 +38,9 @@ def audit(
 
     with failures():
         result = auditing.audit(context.obj)
-        repaired = auditing.repair(context.obj, result) if repair else {}
+        repaired = {}
+        if repair:
+            repaired = auditing.repair(context.obj, result, max_delete_share=max_delete_share)
         if repaired:
             result = auditing.audit(context.obj)
     advice = auditing.advice(result)

@@ -76,12 +76,26 @@ def audit(settings: Settings) -> Audit:
     return Audit(findings=findings)
 
 
-def repair(settings: Settings, audit: Audit) -> dict[str, int]:
+class RepairRefused(ValueError):
+    """A repair would drop so much that the fault is likely to lie elsewhere."""
+
+
+def repair(settings: Settings, audit: Audit, *, max_delete_share: float = 0.1) -> dict[str, int]:
     """Mend an audit's faults; return what was done by name, without what could not be mended.
 
     In the order of the data: rows stored twice are made one, orphaned embeddings dropped, missing
     ones made, and then the index is synced.
+
+    Args:
+        settings: the deployment.
+        audit: what was found in it.
+        max_delete_share: of the embeddings, the largest share that may be dropped as orphans.
+
+    Raises:
+        RepairRefused: there are more; nothing was changed. Embeddings without an item are few where
+            they are a fault of their own, and all where the items are lost.
     """
+    _refuse_many_orphans(open_lake(settings), audit, max_delete_share)
     mends: dict[str, Callable[[], int]] = {
         "duplicate_keys": lambda: _merge_duplicates(open_lake(settings)),
         "orphaned_embeddings": lambda: _drop_orphans(open_lake(settings)),
@@ -141,6 +155,19 @@ def _differences(part: LivingPart, version: str) -> list[Finding]:
 
 def _merge_duplicates(lake: Lake) -> int:
     return sum(merge_duplicates(lake, table) for table in TABLES.values())
+
+
+def _refuse_many_orphans(lake: Lake, audit: Audit, max_delete_share: float) -> None:
+    orphans = sum(each.count for each in audit.faults if each.name == "orphaned_embeddings")
+    if not orphans:
+        return
+    stored = lake.scan(EMBEDDINGS).select(pl.len()).collect().item()
+    if orphans > max_delete_share * stored:
+        raise RepairRefused(
+            f"a repair must drop at most {max_delete_share:.0%} of the embeddings, and {orphans} "
+            f"of {stored} have no item; nothing was changed. See that the table `items` is whole; "
+            "if the items are truly gone, give a larger --max-delete-share"
+        )
 
 
 def _drop_orphans(lake: Lake) -> int:

@@ -15,7 +15,7 @@ from deltalake import write_deltalake
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
 from ponder.settings import Settings
-from ponder.steps.audit import advice, audit, repair
+from ponder.steps.audit import RepairRefused, advice, audit, repair
 from ponder.steps.land import land_folder
 from ponder.steps.recall import recall
 from ponder.steps.status import status
@@ -117,6 +117,19 @@ def test_a_deleted_item_that_is_still_served_is_found_in_the_live_version_too(so
     found = {(each.name, each.where) for each in audit(other).faults}
     assert ("index_orphaned", live) in found
     assert ("missing_embeddings", version) in found
+
+
+def test_a_repair_that_would_drop_most_embeddings_is_refused_and_changes_nothing(sound):
+    lake = open_lake(sound)
+    kept = lake.read(ITEMS).head(1)
+    shutil.rmtree(f"{sound.lake_uri}/{ITEMS.name}")
+    write_deltalake(f"{sound.lake_uri}/{ITEMS.name}", kept)
+    before = lake.read(EMBEDDINGS).sort("item_id")
+    with pytest.raises(RepairRefused, match="nothing was changed"):
+        repair(sound, audit(sound))
+    assert open_lake(sound).read(EMBEDDINGS).sort("item_id").equals(before)
+    done = repair(sound, audit(sound), max_delete_share=1.0)
+    assert done["orphaned_embeddings"] == len(before) - 1
 
 
 def test_what_the_files_of_exact_search_lost_is_found_and_mended(sound):
