@@ -4,7 +4,8 @@
 `PONDER_DATA`; the parameter `data` of a run names a folder that is landed instead of either.
 
 **Writes** the lake; the Milvus collection of the configured model version, which goes live only
-when it is valid; the match features; the ranker. Every task finds what is left to do, so a retry
+when it is valid; the match features; the ranker. The asset `item_index` is updated when the index
+changed, so that other DAGs may wait for it. Every task finds what is left to do, so a retry
 or a second run in one night does nothing twice.
 
 **Logic** `ponder.steps`, one function per task.
@@ -88,13 +89,19 @@ def nightly():
 
         return json_form(validate(load_settings()))
 
-    @task(outlets=[ITEM_INDEX])
+    @task
     def promote():
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.versions import promote
 
         return json_form(promote(load_settings()))
+
+    @task(outlets=[ITEM_INDEX])
+    def index_changed(indexed, promoted):
+        is_new = promoted["live"] != promoted["before"]
+        if not (is_new or indexed["upserted"] or indexed["deleted"]):
+            raise AirflowSkipException("the index is as it was")
 
     @task
     def features():
@@ -119,7 +126,9 @@ def nightly():
 
     shards = plan()
     land() >> shards
-    embed.expand(shard=shards) >> index() >> validate() >> promote() >> features() >> ranker()
+    indexed, promoted = index(), promote()
+    embed.expand(shard=shards) >> indexed >> validate() >> promoted >> features() >> ranker()
+    index_changed(indexed, promoted)
 
 
 nightly()

@@ -13,6 +13,7 @@ do, so a retry does nothing twice. Nothing is landed.
 from datetime import timedelta
 
 from airflow.sdk import Asset, Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from retry_rules import OUTAGES_ALONE
 
 ITEM_INDEX = Asset("item_index")
@@ -54,7 +55,7 @@ def reembed():
         return json_form(embed(settings_for(load_settings(), params["to"] or ""), (first, last)))
 
     # Nothing new to embed skips `embed`, not the change.
-    @task(trigger_rule="none_failed", pool="gpu", outlets=[ITEM_INDEX])
+    @task(trigger_rule="none_failed", pool="gpu")
     def switch(params=None):
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
@@ -62,7 +63,15 @@ def reembed():
 
         return json_form(reembed(load_settings(), to=params["to"] or ""))
 
-    embed.expand(shard=plan()) >> switch()
+    @task(outlets=[ITEM_INDEX])
+    def index_changed(switched):
+        is_new = switched["live"] != switched["before"]
+        if not (is_new or switched["upserted"] or switched["deleted"]):
+            raise AirflowSkipException("the index is as it was")
+
+    switched = switch()
+    embed.expand(shard=plan()) >> switched
+    index_changed(switched)
 
 
 reembed()

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_house_rules(dag_bag):
 
 
 def test_the_tasks_run_in_the_order_of_the_data(nightly):
-    assert [task.task_id for task in nightly.topological_sort()] == ORDER
+    assert {task.task_id for task in nightly.tasks} == {*ORDER, "index_changed"}
     for before, after in itertools.pairwise(ORDER):
         assert nightly.get_task(after).upstream_task_ids == {before}
     assert nightly.get_task("embed").pool == "gpu"
@@ -173,7 +174,31 @@ def test_a_night_by_airflow_exports_the_same_features_and_trains_the_same_ranker
 
 def test_a_night_with_nothing_to_embed_still_reaches_the_ranker(by_airflow):
     states = {task.task_id: task.state for task in by_airflow[1][1].get_task_instances()}
-    assert states == dict.fromkeys(ORDER, "success") | {"embed": "skipped"}
+    idle = {"embed": "skipped", "index_changed": "skipped"}
+    assert states == dict.fromkeys(ORDER, "success") | idle
+
+
+def test_the_first_night_says_that_the_index_changed(by_airflow):
+    states = {task.task_id: task.state for task in by_airflow[1][0].get_task_instances()}
+    assert states["index_changed"] == "success"
+
+
+@pytest.mark.parametrize("dag_id", ["nightly", "reembed"])
+@pytest.mark.parametrize(
+    ("change", "is_changed"),
+    [({}, False), ({"upserted": 1}, True), ({"deleted": 1}, True), ({"before": "old"}, True)],
+)
+def test_the_asset_of_the_index_is_updated_only_when_it_changed(
+    dag_bag, dag_id, change, is_changed
+):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    task = dag_bag.dags[dag_id].get_task("index_changed")
+    assert [asset.name for asset in task.outlets] == ["item_index"]
+    told = {"upserted": 0, "deleted": 0, "live": "v", "before": "v"} | change
+    expected = nullcontext() if is_changed else pytest.raises(AirflowSkipException)
+    with expected:
+        task.python_callable(*[told] * (2 if dag_id == "nightly" else 1))
 
 
 def test_a_new_deployment_waits_for_the_night(by_airflow):
