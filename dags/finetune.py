@@ -90,8 +90,10 @@ def finetune():
         @task(task_id=name, pool="gpu")
         def run(params=None, run_id=None):
             from ponder.finetuning.stages import run_stage
+            from ponder.json_form import json_form
 
-            run_stage(open_run(params, run_id), name)
+            # What a stage has to say, the verdict of `evaluate` above all, is seen with the task.
+            return json_form(run_stage(open_run(params, run_id), name))
 
         return run()
 
@@ -105,14 +107,19 @@ def finetune():
             chosen = promoted(run)
         except PromotionRefused as refusal:
             raise AirflowSkipException(str(refusal)) from refusal
-        if run.settings.model != "registry:champion":
+        return {"champion": chosen, "model": run.settings.model}
+
+    @task
+    def follows_champion(promoted):
+        if promoted["model"] != "registry:champion":
             raise AirflowSkipException(
-                f"{chosen} is the champion, but PONDER_MODEL is {run.settings.model!r} "
-                "and not registry:champion: nothing is embedded anew"
+                f"{promoted['champion']} is the champion, but PONDER_MODEL is "
+                f"{promoted['model']!r} and not registry:champion: nothing is embedded anew"
             )
 
+    promoted = promote()
     embed_anew = TriggerDagRunOperator(task_id="embed_anew", trigger_dag_id="reembed")
-    chain(*map(stage, STAGES), promote(), embed_anew)
+    chain(*map(stage, STAGES), promoted, follows_champion(promoted), embed_anew)
 
 
 finetune()

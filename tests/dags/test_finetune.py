@@ -64,11 +64,11 @@ def judged(tmp_path):
 
 
 def promote(dag):
-    dag.get_task("promote").python_callable(params=PARAMS, run_id=RUN_ID)
+    return dag.get_task("promote").python_callable(params=PARAMS, run_id=RUN_ID)
 
 
 def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_reembed(finetune):
-    order = [*STAGES, "promote", "embed_anew"]
+    order = [*STAGES, "promote", "follows_champion", "embed_anew"]
     assert [task.task_id for task in finetune.topological_sort()] == order
     for before, after in itertools.pairwise(order):
         assert finetune.get_task(after).upstream_task_ids == {before}
@@ -90,17 +90,26 @@ def test_a_better_version_is_the_champion_and_is_embedded_when_settings_follow(
 ):
     monkeypatch.setenv("PONDER_MODEL", "registry:champion")
     registry = judged(promoted=True)
-    promote(finetune)
+    promoted = promote(finetune)
     assert registry.champion() == "tuned-0"
+    finetune.get_task("follows_champion").python_callable(promoted)
 
 
 def test_nothing_is_embedded_anew_while_settings_name_another_model(finetune, judged):
     from airflow.sdk.exceptions import AirflowSkipException
 
     registry = judged(promoted=True)
+    promoted = promote(finetune)  # a success, for the champion has changed
+    assert registry.champion() == promoted["champion"] == "tuned-0"
     with pytest.raises(AirflowSkipException, match="PONDER_MODEL is 'nano'"):
-        promote(finetune)
-    assert registry.champion() == "tuned-0"
+        finetune.get_task("follows_champion").python_callable(promoted)
+
+
+def test_the_verdict_is_what_the_task_returns(finetune, judged):
+    judged(promoted=False)
+    evaluate = finetune.get_task("evaluate")
+    told = evaluate.python_callable(params=PARAMS, run_id=RUN_ID)
+    assert told["checks"] == [{"rule": "gain", "passed": False, "says": "no better"}]
 
 
 def test_a_version_that_is_no_better_skips_the_rest(finetune, judged):
