@@ -74,19 +74,24 @@ class CentredEmbeddings:
 
         Args:
             embeddings: item_id str, vector list[f32], model_version str; one row per item, or
-                several that differ in `since`: from when on each was the item's.
+                several that differ in `since`: from when on each was the item's. None at all are
+                no fault: then every similarity is missing.
             centring: of an earlier table or of a ranker.
 
         Raises:
-            ValueError: no embeddings, two model versions, another one than the centring's, or an
-                item that is there twice.
+            ValueError: two model versions, another one than the centring's, or an item that is
+                there twice.
         """
+        if embeddings.is_empty():
+            return cls.without_vectors(centring)
         version = _only_version(embeddings)
         if version != centring.model_version:
             raise ValueError(
                 f"the features compare vectors of {centring.model_version!r}, got embeddings of "
                 f"{version!r}; export and train again for the new version"
             )
+        if not centring.mean:
+            return cls.without_vectors(centring)
         ordered, changes = _named(embeddings)
         mean_D = np.array(centring.mean, dtype=np.float32)
         return cls(centring, ordered["name"], _centred(_matrix(ordered), mean_D), changes)

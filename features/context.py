@@ -41,12 +41,33 @@ class ContextConfig:
             raise ValueError(f"prior_rate must be in (0, 1), got {self.prior_rate}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EarlierCounts:
+    """How many events there were besides those that are given, all before any request."""
+
+    shown: pl.DataFrame
+    """item_id, earlier: impressions of each item."""
+
+    by_user: pl.DataFrame
+    """user_id, earlier: events of each user."""
+
+    @classmethod
+    def nothing(cls) -> "EarlierCounts":
+        """Return counts of no events."""
+        count = {"earlier": pl.UInt32}
+        return cls(
+            pl.DataFrame(schema={"item_id": pl.String, **count}),
+            pl.DataFrame(schema={"user_id": pl.String, **count}),
+        )
+
+
 def context_features(
     impressions: pl.DataFrame,
     events: pl.DataFrame,
     items: pl.DataFrame,
     *,
     config: ContextConfig | None = None,
+    earlier: EarlierCounts | None = None,
 ) -> pl.DataFrame:
     """Compute counts, rates and ages of each candidate and its user, from events strictly before.
 
@@ -57,13 +78,14 @@ def context_features(
             `since`, as `features.landings.item_histories` gives them. A candidate is described as
             of its request, a liked item as of when it was liked.
         config: rates and half-life; the defaults when None.
+        earlier: of events that are none of `events`, which must hold all positive ones.
 
     Returns:
         One row per impression, same order, with the "context" columns of `features.schema`.
         Of an item that is not in `items` age, price and category are null, and so is the age of
         one that is not created yet.
     """
-    config = config or ContextConfig()
+    config, earlier = config or ContextConfig(), earlier or EarlierCounts.nothing()
     positives = positive_events(events, config=config.history)
     asked = described(impressions.select("user_id", "item_id", "ts"), items)
     liked = described(positives.select("user_id", "item_id", "ts"), items)
@@ -72,14 +94,20 @@ def context_features(
     age_h = (asked["ts"] - asked["created_at"]).dt.total_seconds(fractional=True) / 3600
     shown = events.filter(pl.col("action") == "impression")
     known = ContextCounts(
-        item_impressions=count_before(asked, shown, by=["item_id"]).to_numpy(),
+        item_impressions=_in_all(
+            count_before(asked, shown, by=["item_id"]), asked["item_id"], earlier.shown
+        ),
         item_positives=count_before(asked, positives, by=["item_id"]).to_numpy(),
         item_popularity=decayed_count(
             asked, positives, half_life_days=config.popularity_half_life_days
         ).to_numpy(),
         item_age_h=_floats(age_h),
         item_price=_floats(asked["price"]),
-        user_events=count_before(asked, events, by=["user_id"]).to_numpy(),
+        user_events=_in_all(
+            count_before(asked, events, by=["user_id"]),
+            asked["user_id"],
+            earlier.by_user,
+        ),
         user_positives=count_before(asked, positives, by=["user_id"]).to_numpy(),
         user_in_category=np.where(category_N, in_category.to_numpy(), np.nan),
     )
@@ -190,6 +218,14 @@ def count_before(asked: pl.DataFrame, events: pl.DataFrame, *, by: list[str]) ->
         .sort("row")
     )
     return counted["count"].fill_null(0)
+
+
+def _in_all(counted: pl.Series, ids: pl.Series, earlier: pl.DataFrame) -> np.ndarray:
+    """Return counts with those of earlier events of the same id."""
+    if earlier.is_empty():
+        return counted.to_numpy()
+    before = ids.to_frame().join(earlier, on=ids.name, how="left", maintain_order="left")
+    return (counted + before["earlier"].fill_null(0)).to_numpy()
 
 
 def decayed_count(asked: pl.DataFrame, events: pl.DataFrame, *, half_life_days: float) -> pl.Series:

@@ -34,17 +34,19 @@ class Landings:
     request is newer than its landing, so that a clock that is ahead makes nothing else late."""
 
     @classmethod
-    def of(cls, events: pl.DataFrame) -> "Landings":
+    def of(cls, events: pl.DataFrame | pl.LazyFrame) -> "Landings":
         """Look at the impressions of a log.
 
         Args:
             events: columns of `catalog.lake.tables.EVENTS`, and `landed_at`; null: always known.
         """
-        shown = events.filter(
-            (pl.col("action") == "impression") & pl.col(LANDED_AT).is_not_null()
-        ).select(LANDED_AT, newest=pl.min_horizontal("ts", LANDED_AT))
+        shown = (
+            events.lazy()
+            .filter((pl.col("action") == "impression") & pl.col(LANDED_AT).is_not_null())
+            .select(LANDED_AT, newest=pl.min_horizontal("ts", LANDED_AT))
+        )
         newest = shown.group_by(LANDED_AT).agg(pl.col("newest").max()).sort(LANDED_AT)
-        return cls(newest.with_columns(pl.col("newest").cum_max()))
+        return cls(newest.collect(engine="streaming").with_columns(pl.col("newest").cum_max()))
 
     def known_from(self, rows: pl.DataFrame, column: str) -> pl.Series:
         """Return from when on each row counts: from its time, or the newest request before it.
@@ -60,15 +62,14 @@ class Landings:
         return found.select(pl.max_horizontal("time", "newest").alias(column))[column]
 
 
-def settling(shown: pl.DataFrame) -> pl.DataFrame:
+def settling(shown: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Return when each day's pages are what they stay: day, settles_at.
 
     Args:
         shown: impressions, `ts` and `landed_at`; null: at their own time.
     """
-    first = shown.group_by(day=pl.col("ts").dt.date()).agg(
-        pl.coalesce(LANDED_AT, "ts").min().alias("first")
-    )
+    days = shown.lazy().group_by(day=pl.col("ts").dt.date())
+    first = days.agg(pl.coalesce(LANDED_AT, "ts").min().alias("first")).collect(engine="streaming")
     ends = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + timedelta(days=1)
     return first.select("day", settles_at=pl.max_horizontal(ends, "first") + DAY_SETTLES)
 

@@ -25,9 +25,16 @@ class Log:
     counts: Cooccurrence | None = None
     """Of everybody's likes; None where `events` hold everybody's, for then they can be counted."""
 
+    version: str | None = None
+    """Model version of the vectors, or of what would embed the items; None: the vectors tell."""
+
+    @property
+    def model_version(self) -> str:
+        """Model version of the vectors."""
+        return str(self.vectors["model_version"][0]) if self.version is None else self.version
+
     @property
     def candidates(self) -> pl.Series:
-        """Ids that may be recommended: living items that have a vector, with or without image."""
+        """Ids that may be recommended: living items, with or without vector and image."""
         living = self.items.filter(~pl.col("deleted"))
-        with_vector = living.join(self.vectors, on="item_id", how="semi", maintain_order="left")
-        return with_vector["item_id"].unique(maintain_order=True)
+        return living["item_id"].unique(maintain_order=True)

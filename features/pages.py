@@ -5,9 +5,9 @@ None of that may stop a night or reach a page that is right: each rule below loo
 events of one request id, and what cannot be used is counted by reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -72,6 +72,13 @@ class PageCounts:
     """Events that landed after requests that are newer by more than an hour. They are dated to the
     newest of these, for until then nobody knew of them; less late ones are as well."""
 
+    @classmethod
+    def together(cls, parts: "Sequence[PageCounts]", *, shared_requests: int) -> "PageCounts":
+        """Return what parts of a log by users come to; shared by users of whatever parts."""
+        names = [name for name in cls.__dataclass_fields__ if name != "shared_requests"]
+        sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+        return cls(**sums, shared_requests=shared_requests)
+
     def oddities(self) -> dict[str, int]:
         """Return what was left out or mended, by reason, without reasons that never occurred.
 
@@ -82,6 +89,22 @@ class PageCounts:
         right = ("pages", "impressions", "liked")
         counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: count for name, count in counts.items() if count and name not in right}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogDates:
+    """What of a whole log tells how any of its events is dated, and what is late."""
+
+    landings: Landings
+
+    settling: pl.DataFrame
+    """day, settles_at; see `Pages.settling`."""
+
+    @classmethod
+    def of(cls, events: pl.DataFrame | pl.LazyFrame) -> "LogDates":
+        """Look at the impressions of a log; see `pages_of`."""
+        asked = events.lazy().with_columns(request_id=_present(pl.col("request_id")))
+        return cls(Landings.of(asked), settling(asked.filter(IN_PAGES)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,20 +127,56 @@ class Pages:
     settling: pl.DataFrame
     """day, settles_at: from when on the pages of a day (UTC) and their answers stay as they are."""
 
-    liked_share: float
-    """Of the log's liked events, those that answer an impression of these pages; 0 of none."""
+    evidence: "PageEvidence"
+
+    request_ids: pl.Series
+    """Ids of requests, an id once for each user who has it; see `PageCounts.shared_requests`."""
 
     def teach(self) -> bool:
+        """Return whether a ranker is to learn from the pages, and not from the log as ratings."""
+        return self.evidence.teaches()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageEvidence:
+    """Whether there is enough in pages to learn from."""
+
+    liked: int
+    """Liked events of the log."""
+
+    on_pages: int
+    """Those that answer an impression of the pages."""
+
+    first_ts: datetime | None
+    last_ts: datetime | None
+    """The times of the oldest and the newest page; None without pages."""
+
+    @classmethod
+    def together(cls, parts: "Sequence[PageEvidence]") -> "PageEvidence":
+        """Return what parts of a log by users come to."""
+        return cls(
+            liked=sum(part.liked for part in parts),
+            on_pages=sum(part.on_pages for part in parts),
+            first_ts=min((p.first_ts for p in parts if p.first_ts is not None), default=None),
+            last_ts=max((p.last_ts for p in parts if p.last_ts is not None), default=None),
+        )
+
+    def teaches(self) -> bool:
         """Return whether a ranker is to learn from the pages, and not from the log as ratings.
 
         One page more or less decides nothing: a tenth of what was liked must be liked on pages,
         and not all pages may be of one moment, for the newest are what a ranker is tested on.
         """
-        return self.liked_share >= MIN_LIKED_SHARE and self.impressions["ts"].n_unique() > 1
+        share = self.on_pages / max(self.liked, 1)
+        return share >= MIN_LIKED_SHARE and self.first_ts != self.last_ts
 
 
 def pages_of(
-    events: pl.DataFrame, *, max_items: int | None = None, config: HistoryConfig | None = None
+    events: pl.DataFrame,
+    *,
+    max_items: int | None = None,
+    config: HistoryConfig | None = None,
+    dates: LogDates | None = None,
 ) -> Pages:
     """Return every item shown on a page, with the best that came of it, and the log as it was then.
 
@@ -131,19 +190,22 @@ def pages_of(
             known, as `catalog.lake.lake.Lake.scan_landed` gives it.
         max_items: longer pages are left out of `impressions`; None keeps all.
         config: what is liked; the default when None.
+        dates: of the whole log, where these are all events of some of its users; then the pages and
+            events of all parts together are those of the log, as are the sums of their counts but
+            for `shared_requests`. None: these are the log.
     """
     liked_config = config or HistoryConfig()
     events = events.with_columns(request_id=_present(pl.col("request_id")))
     if LANDED_AT not in events.columns:
         events = events.with_columns(pl.lit(None, TIME).alias(LANDED_AT))
-    in_pages = (pl.col("action") == "impression") & pl.col("request_id").is_not_null()
-    settles = settling(events.filter(in_pages))
-    landed = events.filter(in_pages)
+    dates = dates or LogDates.of(events)
+    settles = dates.settling
+    landed = events.filter(IN_PAGES)
     shown = landed.filter(~_is_late(landed, landed["ts"], settles))
     paged = shown.with_columns(page_ts=_page_starts(shown))
     impressions = paged.group_by(*_ID, "item_id", ts="page_ts").agg(pl.col("position").min())
     showing, page = _answered_pages(events, impressions)
-    known_from = Landings.of(events).known_from(events, "ts")
+    known_from = dates.landings.known_from(events, "ts")
     dated = events.with_columns(ts=pl.max_horizontal("ts", page, known_from)).drop(LANDED_AT)
     is_late = _is_late(events, showing, settles)
     answered = showing.zip_with(~is_late, pl.Series([None], dtype=showing.dtype))
@@ -153,6 +215,7 @@ def pages_of(
     on_pages = liked.join(
         kept, left_on=[*_ID, "item_id", "page_ts"], right_on=[*_ID, "item_id", "ts"], how="semi"
     )
+    request_ids = impressions.select(*_ID).unique()["request_id"]
     counts = PageCounts(
         pages=_num_pages(kept),
         impressions=len(kept),
@@ -160,17 +223,34 @@ def pages_of(
         impressions_without_request=int((events["action"] == "impression").sum()) - len(landed),
         liked_without_impression=liked["page_ts"].null_count(),
         events_before_page=int((events["ts"] < page).sum()),
-        shared_requests=_num_mixed(impressions, ["request_id"], "user_id"),
+        shared_requests=num_shared(request_ids),
         lasting_requests=_num_mixed(impressions, list(_ID), "ts"),
         oversized_pages=_num_pages(impressions) - _num_pages(kept),
         late_impressions=len(landed) - len(shown),
         late_answers=len(positive_events(events.filter(is_late), config=liked_config)),
         late_events=int((known_from - events["ts"] > TOLD_WITHIN).sum()),
     )
-    return Pages(rows, dated, counts, settles, len(on_pages) / max(len(liked), 1))
+    first, last = rows["ts"].min(), rows["ts"].max()
+    evidence = PageEvidence(
+        liked=len(liked),
+        on_pages=len(on_pages),
+        first_ts=first if isinstance(first, datetime) else None,
+        last_ts=last if isinstance(last, datetime) else None,
+    )
+    return Pages(rows, dated, counts, settles, evidence, request_ids)
+
+
+def num_shared(request_ids: pl.Series | pl.LazyFrame) -> int:
+    """Return how many ids are there more than once, of `Pages.request_ids` of any parts."""
+    ids = request_ids.to_frame().lazy() if isinstance(request_ids, pl.Series) else request_ids
+    shared = ids.group_by("request_id").agg(users=pl.len()).filter(pl.col("users") > 1)
+    return int(shared.select(pl.len()).collect(engine="streaming").item())
 
 
 _ID = ("request_id", "user_id")
+
+IN_PAGES = (pl.col("action") == "impression") & pl.col("request_id").is_not_null()
+"""Which events show an item on a page; a blank request_id is null by then."""
 
 
 def _is_late(rows: pl.DataFrame, page_ts: pl.Series, settles: pl.DataFrame) -> pl.Series:

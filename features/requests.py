@@ -1,5 +1,8 @@
 """What a request is: one user asked at one moment, under one id."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import polars as pl
 
 REQUEST_KEY = ("request_id", "user_id", "ts")
@@ -20,3 +23,20 @@ def numbered(impressions: pl.DataFrame) -> pl.DataFrame:
 def requests_of(impressions: pl.DataFrame) -> pl.DataFrame:
     """Return one row per request, by number: request, request_id, user_id, ts."""
     return impressions.select(REQUEST_KEY).unique(maintain_order=True).with_row_index("request")
+
+
+def whole_requests(impressions: pl.DataFrame, num_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows in parts of at most `num_rows`, or of one request that has more.
+
+    Args:
+        impressions: the rows of a request one after the other.
+        num_rows: >= 1.
+    """
+    request_N = impressions.select(pl.struct(REQUEST_KEY).rle_id()).to_series().to_numpy()
+    ends = np.append(np.flatnonzero(np.diff(request_N)) + 1, len(request_N))
+    begin = 0
+    while begin < len(impressions):
+        fitting = ends[(ends > begin) & (ends <= begin + num_rows)]
+        end = int(fitting[-1]) if len(fitting) else int(ends[ends > begin][0])
+        yield impressions[begin:end]
+        begin = end

@@ -8,7 +8,7 @@ import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
 from features.collaborative import NeighbourConfig, collaborative_features
-from features.context import ContextConfig, context_features
+from features.context import ContextConfig, EarlierCounts, context_features
 from features.cooccurrence import Cooccurrence, cooccurrence
 from features.histories import HistoryConfig, histories
 from features.match import MatchConfig, match_features
@@ -114,6 +114,7 @@ def build_features(
     config: FeatureConfig | None = None,
     centred: CentredEmbeddings | None = None,
     counts: Cooccurrence | None = None,
+    earlier: EarlierCounts | None = None,
 ) -> FeatureTable:
     """Compute every feature of every impression, as of its request.
 
@@ -132,6 +133,7 @@ def build_features(
             own mean when None.
         counts: of what everybody liked before the newest request's day, where `events` hold only
             some users'; counted from `events` when None.
+        earlier: of events that are none of `events`; see `features.context.context_features`.
 
     Returns:
         One row per impression, same order.
@@ -155,7 +157,7 @@ def build_features(
         counts = cooccurrence(events, config=config.collaborative.counts)
     features = config.features
     by_request = numbered(impressions)
-    context = context_features(impressions, events, items, config=config.context)
+    context = context_features(impressions, events, items, config=config.context, earlier=earlier)
     collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
     with_vector = centred.with_vector(own)
     compared = past

@@ -7,6 +7,7 @@ have offered, and every user's last liked item is left out.
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -15,9 +16,11 @@ from features.centred_embeddings import CentredEmbeddings, Centring, history_pai
 from features.cooccurrence import Cooccurrence, cooccurrence
 from features.histories import histories
 from features.log import Log
-from features.pages import PageCounts, Pages, pages_of
+from features.pages import LogDates, PageCounts, PageEvidence, Pages, num_shared, pages_of
+from features.request_store import RequestStore
 from features.requests import requests_of
 from features.table import FeatureTable
+from features.user_parts import ROWS_AT_ONCE, by_users
 from ranker.rating_log import RatingLog
 from ranker.training_rows import MAX_GROUP_ROWS, NothingToLearn
 
@@ -30,10 +33,9 @@ Protocol = Literal["impressions", "leave_last_out"]
 class TrainingRequests:
     """Whose features a ranker may learn from, and what they are made of."""
 
-    requests: pl.DataFrame
-    """request_id, user_id, item_id, ts, relevance; of pages position as well."""
+    store: RequestStore
+    """request_id, user_id, item_id, ts, relevance; of pages position as well; and the events."""
 
-    events: pl.DataFrame
     counts: Cooccurrence
     protocol: Protocol
     pages: PageCounts
@@ -41,39 +43,65 @@ class TrainingRequests:
     settling: pl.DataFrame
     """day, settles_at of `Pages`; without rows where a new event may change every request."""
 
-    def before_test(self) -> pl.DataFrame:
-        """Return the requests without the newest, which rankers are tested on."""
-        return self.requests.filter(pl.col("ts") < newest(self.requests, TEST_SHARE))
+    def test_begins(self) -> datetime:
+        """Return the moment from which the newest requests are, which rankers are tested on."""
+        return _newest_of(self.store.moments(), TEST_SHARE)
 
 
-def training_requests_of(log: Log) -> TrainingRequests:
+def training_requests_of(
+    events: pl.LazyFrame,
+    items: pl.DataFrame,
+    vectors: pl.DataFrame,
+    folder: Path,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> TrainingRequests:
     """Return every request that a ranker may be trained or tested on by time.
+
+    A log with pages may be larger than memory. One of ratings is read into it whole.
+
+    Args:
+        events: with `landed_at`, as `features.log.Log.events`.
+        items: as of `Log`.
+        vectors: as of `Log`.
+        folder: where files may lie for as long as the requests are asked for.
+        rows_at_once: events of which pages are made at a time, about.
 
     Raises:
         NothingToLearn: the log holds nothing to learn from.
     """
-    pages = learnable_pages(log)
-    if not pages.teach():
-        return _of_ratings(RatingLog(log), pages)
+    store, dates = RequestStore(folder), LogDates.of(events)
+    counts, evidence, ids = [], [], []
+    for part in by_users(events, folder, rows_at_once=rows_at_once):
+        pages = pages_of(part, max_items=MAX_GROUP_ROWS, dates=dates)
+        store.add(pages.impressions, pages.events)
+        counts.append(pages.counts)
+        evidence.append(pages.evidence)
+        ids.append(pages.request_ids)
+    together = PageCounts.together(counts, shared_requests=num_shared(pl.concat(ids)))
+    if not PageEvidence.together(evidence).teaches():
+        return _of_ratings(RatingLog(Log(events.collect(), items, vectors)), together, dates, store)
     return TrainingRequests(
-        requests=_not_empty(pages.impressions),
-        events=pages.events,
-        counts=cooccurrence(pages.events),
+        store=store,
+        counts=cooccurrence(store.liked()),
         protocol="impressions",
-        pages=pages.counts,
-        settling=pages.settling,
+        pages=together,
+        settling=dates.settling,
     )
 
 
-def _of_ratings(rated: RatingLog, pages: Pages) -> TrainingRequests:
+def _of_ratings(
+    rated: RatingLog, pages: PageCounts, dates: LogDates, store: RequestStore
+) -> TrainingRequests:
     requests = rated.training()
+    store.clear()
+    store.add(_not_empty(requests.rows), rated.events)
     return TrainingRequests(
-        requests=_not_empty(requests.rows),
-        events=rated.events,
+        store=store,
         counts=requests.counts,
         protocol="leave_last_out",
-        pages=pages.counts,
-        settling=pages.settling.clear(),
+        pages=pages,
+        settling=dates.settling.clear(),
     )
 
 
@@ -84,18 +112,20 @@ def _not_empty(requests: pl.DataFrame) -> pl.DataFrame:
 
 
 def measured_centring(
-    log: Log, window: pl.DataFrame, events: pl.DataFrame, *, seed: int = 0
+    vectors: pl.DataFrame, pairs: pl.DataFrame, *, version: str, seed: int = 0
 ) -> Centring:
-    """Centre the log's vectors by their mean, and bound the tiers by what users liked together.
+    """Centre vectors by their mean, and bound the tiers by what users liked together.
 
     Args:
-        log: whose vectors.
-        window: the requests whose histories are looked at; none that a ranker is tested on.
-        events: that those are made of.
-        seed: of the pairs.
+        vectors: item_id, vector, model_version; none where the catalogue has none.
+        pairs: what users liked one after the other, by the histories of requests that no ranker is
+            tested on; see `features.centred_embeddings.history_pairs`.
+        version: model version of the vectors, or of what would embed the items.
+        seed: of the pairs that are drawn.
     """
-    pairs = history_pairs(histories(requests_of(window), events))
-    return CentredEmbeddings.measured(log.vectors, pairs=pairs, seed=seed).centring
+    if vectors.is_empty():
+        return Centring(version, (), ())
+    return CentredEmbeddings.measured(vectors, pairs=pairs, seed=seed).centring
 
 
 def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
@@ -107,7 +137,10 @@ def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
     requests = rated.training()
     rows = _not_empty(requests.rows)
     past = rows.filter(pl.col("ts") < newest(rows, TEST_SHARE))
-    return rated.table(requests, measured_centring(rated.log, past, rated.events, seed=seed))
+    pairs = history_pairs(histories(requests_of(past), rated.events))
+    log = rated.log
+    centring = measured_centring(log.vectors, pairs, version=log.model_version, seed=seed)
+    return rated.table(requests, centring)
 
 
 def learnable_pages(log: Log) -> Pages:
@@ -120,7 +153,10 @@ def newest(frame: pl.DataFrame, share: float) -> datetime:
 
     A split there has rows on both sides, unless all requests are of one moment.
     """
-    moments = requests_of(frame)["ts"].sort()
+    return _newest_of(requests_of(frame)["ts"].sort(), share)
+
+
+def _newest_of(moments: pl.Series, share: float) -> datetime:
     later = moments.filter(moments > moments[0])
     at = moments[int(len(moments) * (1 - share))]
     return max(at, later[0]) if len(later) else at

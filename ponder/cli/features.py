@@ -118,7 +118,8 @@ def make_reference(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a new one on some days; exports and rankers of the former no longer compare."""
-    from ponder.steps.features import days_between, make_reference
+    from ponder.steps.days import days_between
+    from ponder.steps.feature_references import make_reference
 
     with failures():
         made = make_reference(
@@ -130,7 +131,7 @@ def make_reference(
 @reference.command("show")
 def show_references(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every reference; of each name and version the last is in use."""
-    from ponder.steps.features import references
+    from ponder.steps.feature_references import references
 
     with failures():
         found = references(context.obj)

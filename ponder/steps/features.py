@@ -1,9 +1,10 @@
 """Export the match features that rankers are trained on, day by day, and say what exports hold."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,22 @@ from features.centred_embeddings import CentredEmbeddings
 from features.export import Export
 from features.export_card import card
 from features.export_contents import Difference, FeatureValues, difference, values_of
-from features.log import Log
 from features.pages import PageCounts
-from features.reference import DEFAULT, Reference, References
+from features.reference import DEFAULT, Reference
+from features.request_store import EventReader
+from features.requests import whole_requests
 from features.schema import FeatureGroup
-from features.table import FeatureConfig, build_features
+from features.table import FeatureConfig, FeatureTable, build_features
 from ponder.settings import Settings
+from ponder.steps.days import ALL_DAYS, Days, days_between
+from ponder.steps.feature_references import reference_in_use
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.wiring.counts import DailyCounts
-from ponder.wiring.feature_log import read_log
+from ponder.wiring.feature_log import ScannedLog, scan_log
+from ponder.wiring.requests import opened_requests
 from ponder.wiring.stores import open_lake
 from ranker.training_rows import NothingToLearn
-from ranker.training_table import (
-    Protocol,
-    TrainingRequests,
-    measured_centring,
-    training_requests_of,
-)
+from ranker.training_table import Protocol, TrainingRequests
 
 __all__ = [
     "Days",
@@ -42,56 +42,17 @@ __all__ = [
     "diff_exports",
     "export_days",
     "export_features",
-    "make_reference",
     "plan_export",
-    "references",
 ]
 
-ROWS_AT_ONCE = 200_000
-"""Whose features are held at once: as many days as have so many rows, one day at least."""
+ROWS_AT_ONCE = 100_000
+"""Whose features are made at once: of as many days as have so many rows, or of a part of one."""
 
 GROUPS: tuple[FeatureGroup, ...] = ("context", "collaborative", "match")
 
 SOURCES = (EVENTS, ITEMS, ITEM_VERSIONS, EMBEDDINGS)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Days:
-    """Which days (UTC) are meant."""
-
-    first: date | None = None
-    """With it; None: from the first one of the log."""
-
-    last: date | None = None
-    """With it; None: to the last one of the log."""
-
-    def __post_init__(self) -> None:
-        if self.first and self.last and self.first > self.last:
-            raise ValueError(f"the first day must not be after the last, got {self}")
-
-    def __contains__(self, day: date) -> bool:
-        return not (self.first and day < self.first) and not (self.last and day > self.last)
-
-
-ALL_DAYS = Days()
-
-
-def days_between(first: str | None, last: str | None) -> Days:
-    """Return the days between two, with them, written as 2026-03-01; None sets no bound.
-
-    Raises:
-        ValueError: one is written otherwise, or the first is after the last.
-    """
-    return Days(first=_day(first), last=_day(last))
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"a day must be written as 2026-03-01, got {text!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,13 +115,13 @@ def export_features(
         NothingToLearn: the log holds no requests.
         ValueError: none of the days has any.
     """
-    prepared = _prepared(settings, version, groups, reference, folder, seed=seed)
-    if oddities := prepared.asked.pages.oddities():
-        counts = " ".join(f"{name}={count}" for name, count in oddities.items())
-        logger.warning("pages of the event log, left out or mended: %s", counts)
-    made = _write_days(prepared, days, again=again, progress=progress)
-    export, asked, used = prepared.export, prepared.asked, prepared.reference
-    manifest = export.finish(_about(settings, prepared))
+    with _prepared(settings, version, groups, reference, folder, seed=seed) as prepared:
+        export, asked, used = prepared.export, prepared.asked, prepared.reference
+        if oddities := asked.pages.oddities():
+            counts = " ".join(f"{name}={count}" for name, count in oddities.items())
+            logger.warning("pages of the event log, left out or mended: %s", counts)
+        made = _write_days(prepared, days, again=again, progress=progress)
+        manifest = export.finish(_about(settings, prepared))
     write_atomically(export.folder / "README.md", card(manifest))
     if folder is None:
         DailyCounts(open_lake(settings), export.folder).recount()
@@ -185,8 +146,8 @@ def export_days(settings: Settings, days: Days, *, again: bool = False) -> int:
     Raises:
         NothingToLearn: the log holds no requests.
     """
-    prepared = _prepared(settings, None, GROUPS, DEFAULT, None, seed=0)
-    return _write_days(prepared, days, again=again, progress=ignore_progress)
+    with _prepared(settings) as prepared:
+        return _write_days(prepared, days, again=again, progress=ignore_progress)
 
 
 def plan_export(settings: Settings, days: Days = ALL_DAYS, *, again: bool = False) -> list[Days]:
@@ -197,43 +158,9 @@ def plan_export(settings: Settings, days: Days = ALL_DAYS, *, again: bool = Fals
     Raises:
         NothingToLearn: the log holds no requests.
     """
-    prepared = _prepared(settings, None, GROUPS, DEFAULT, None, seed=0)
-    due = _due(prepared, _centred(prepared), days, again=again)
+    with _prepared(settings) as prepared:
+        due = _due(prepared, _centred(prepared), days, again=again)
     return [Days(first=part[0], last=part[-1]) for part in _parts(due)]
-
-
-def make_reference(
-    settings: Settings,
-    *,
-    name: str = DEFAULT,
-    days: Days = ALL_DAYS,
-    version: str | None = None,
-    seed: int = 0,
-) -> Reference:
-    """Measure a new reference on the requests of some days, and put it in use under its name.
-
-    Exports and rankers made with the former one are then no longer comparable: export and train.
-
-    Args:
-        settings: the deployment.
-        name: of the reference.
-        days: the window; without a last day all but the newest fifth of the requests, which
-            rankers are tested on.
-        version: model version of the vectors; the configured one when None.
-        seed: of the pairs that the edges of the tiers are measured on.
-
-    Raises:
-        NothingToLearn: the log holds no requests.
-        ValueError: none of the days has any.
-    """
-    log = read_log(settings, version)
-    asked = training_requests_of(log)
-    return References(open_lake(settings)).keep(_measured(log, asked, name, days, seed=seed))
-
-
-def references(settings: Settings) -> list[Reference]:
-    """Return every reference of the lake, in order of name, version and number."""
-    return References(open_lake(settings)).all()
 
 
 def describe_export(settings: Settings, folder: Path | None = None) -> list[FeatureValues]:
@@ -254,72 +181,33 @@ def diff_exports(one: Path, other: Path) -> Difference:
     return difference(one, other)
 
 
-def _reference(
-    settings: Settings, log: Log, asked: TrainingRequests, name: str, *, seed: int
-) -> Reference:
-    """Return the reference in use, or make the first one."""
-    kept = References(open_lake(settings))
-    found = kept.newest(name, log.vectors["model_version"][0])
-    if found is None:
-        return kept.keep(_measured(log, asked, name, ALL_DAYS, seed=seed))
-    num_items = log.vectors["item_id"].n_unique()
-    if found.num_items < num_items / 2:
-        logger.warning(
-            "reference %s/%d was made of %d items, now there are %d; make another one",
-            *(found.name, found.number, found.num_items, num_items),
-        )
-    return found
-
-
-def _measured(log: Log, asked: TrainingRequests, name: str, days: Days, *, seed: int) -> Reference:
-    window = asked.before_test()
-    if days.last is not None:
-        window = asked.requests.filter(pl.col("ts") < _end_of(days.last))
-    if days.first is not None:
-        window = window.filter(pl.col("ts") >= _end_of(days.first) - timedelta(days=1))
-    if window.is_empty():
-        raise ValueError(f"the window of a reference must have requests, got none in {days}")
-    centring = measured_centring(log, window, asked.events, seed=seed)
-    first, newest = window["ts"].min(), window["ts"].max()
-    assert isinstance(first, datetime)
-    assert isinstance(newest, datetime)
-    return Reference(
-        name=name,
-        number=0,
-        centring=centring,
-        first_ts=first,
-        last_ts=newest,
-        num_items=log.vectors["item_id"].n_unique(),
-        made_at=datetime.now(UTC),
-    )
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
     """What the days of an export are made of."""
 
-    log: Log
+    log: ScannedLog
     asked: TrainingRequests
     reference: Reference
     export: Export
 
 
+@contextmanager
 def _prepared(
     settings: Settings,
-    version: str | None,
-    groups: Sequence[FeatureGroup],
-    reference: str,
-    folder: Path | None,
+    version: str | None = None,
+    groups: Sequence[FeatureGroup] = GROUPS,
+    reference: str = DEFAULT,
+    folder: Path | None = None,
     *,
-    seed: int,
-) -> _Prepared:
-    log = read_log(settings, version)
-    asked = training_requests_of(log)
-    used = _reference(settings, log, asked, reference, seed=seed)
-    config = FeatureConfig()
-    features = tuple(feature for feature in config.features if feature.group in groups)
-    export = Export(folder or settings.features_folder, features, used.centring, asdict(config))
-    return _Prepared(log, asked, used, export)
+    seed: int = 0,
+) -> Iterator[_Prepared]:
+    log = scan_log(settings, version)
+    with opened_requests(settings, log) as asked:
+        used = reference_in_use(settings, log, asked, reference, seed=seed)
+        config = FeatureConfig()
+        features = tuple(feature for feature in config.features if feature.group in groups)
+        export = Export(folder or settings.features_folder, features, used.centring, asdict(config))
+        yield _Prepared(log, asked, used, export)
 
 
 def _centred(prepared: _Prepared) -> CentredEmbeddings:
@@ -328,40 +216,51 @@ def _centred(prepared: _Prepared) -> CentredEmbeddings:
 
 def _write_days(prepared: _Prepared, days: Days, *, again: bool, progress: Progress) -> int:
     """Write the days that are meant and can have changed; return how many."""
-    log, events, centred = prepared.log, prepared.asked.events, _centred(prepared)
+    centred, reader = _centred(prepared), prepared.asked.store.reader()
     due = _due(prepared, centred, days, again=again)
     _drop_other_days(prepared, days)
     settled = _settled(prepared.asked)
     for part in _parts(due):
-        rows = pl.concat([due[day] for day in part])
-        table = build_features(
-            rows,
-            _until(events, rows),
-            log.items,
-            log.vectors,
-            centred=centred,
-            counts=prepared.asked.counts,
-        )
+        requests = prepared.asked.store.requests_between(part[0], part[-1])
+        requests = requests.filter(pl.col("ts").dt.date().is_in(part))
+        table = _features(prepared, requests, centred, reader)
         for (day,), frame in table.frame.group_by(pl.col("ts").dt.date(), maintain_order=True):
             prepared.export.write_day(table.with_frame(frame), settled=day in settled)
-        progress(len(rows))
+        progress(len(requests))
     return len(due)
+
+
+def _features(
+    prepared: _Prepared, requests: pl.DataFrame, centred: CentredEmbeddings, reader: EventReader
+) -> FeatureTable:
+    """Return the features of requests in order of time, made of some at a time."""
+    log, tables = prepared.log, []
+    for rows in whole_requests(requests, ROWS_AT_ONCE):
+        known = reader.known_before(rows)
+        tables.append(
+            build_features(
+                rows,
+                known.events,
+                log.items,
+                log.vectors,
+                centred=centred,
+                counts=prepared.asked.counts,
+                earlier=known.earlier,
+            )
+        )
+    return tables[0].with_frame(pl.concat(table.frame for table in tables))
 
 
 def _due(
     prepared: _Prepared, centred: CentredEmbeddings, days: Days, *, again: bool
-) -> dict[date, pl.DataFrame]:
-    """Return the requests of each day that is meant and can have changed, in order of days."""
-    requests = prepared.asked.requests.with_columns(
-        pl.col("ts").dt.date().alias("day"),
-        pl.Series("has_vector", centred.rows_of(centred.names_at(prepared.asked.requests)) >= 0),
-    )
+) -> dict[date, int]:
+    """Return how many rows each day has that is meant and can have changed, in order of days."""
     settled = _settled(prepared.asked)
-    in_order = requests.sort("day", maintain_order=True)
     return {
-        day: rows.drop("day", "has_vector")
-        for (day,), rows in in_order.group_by("day", maintain_order=True)
-        if day in days and (again or not (day in settled and _is_done(prepared.export, day, rows)))
+        day: num_rows
+        for day, num_rows in prepared.asked.store.num_rows().items()
+        if day in days
+        and (again or day not in settled or not _is_done(prepared, centred, day, num_rows))
     }
 
 
@@ -370,42 +269,37 @@ def _settled(asked: TrainingRequests) -> set[date]:
     return {day for day, at in asked.settling.iter_rows() if at <= now}
 
 
-def _is_done(export: Export, day: date, rows: pl.DataFrame) -> bool:
+def _is_done(prepared: _Prepared, centred: CentredEmbeddings, day: date, num_rows: int) -> bool:
     """Return whether a settled day is there, made when it had settled and had all its vectors."""
-    done = export.written(day)
-    return (
-        done is not None
-        and done.settled
-        and (done.num_rows, done.num_with_vector) == (len(rows), rows["has_vector"].sum())
-    )
+    done = prepared.export.written(day)
+    if done is None or not done.settled or done.num_rows != num_rows:
+        return False
+    requests = prepared.asked.store.requests_between(day, day)
+    num_with_vector = (centred.rows_of(centred.names_at(requests)) >= 0).sum()
+    return done.num_with_vector == num_with_vector
 
 
 def _drop_other_days(prepared: _Prepared, days: Days) -> None:
     """Forget days that have no requests any more."""
-    there = set(prepared.asked.requests["ts"].dt.date())
+    there = prepared.asked.store.num_rows()
     for path in prepared.export.folder.glob("date=*"):
         day = date.fromisoformat(path.name[5:])
         if day in days and day not in there:
             prepared.export.drop_day(day)
 
 
-def _parts(due: dict[date, pl.DataFrame]) -> Iterator[list[date]]:
+def _parts(due: Mapping[date, int]) -> Iterator[list[date]]:
     """Yield days that are made at once."""
     part: list[date] = []
     num_rows = 0
     for day, rows in due.items():
-        if part and num_rows + len(rows) > ROWS_AT_ONCE:
+        if part and num_rows + rows > ROWS_AT_ONCE:
             yield part
             part, num_rows = [], 0
         part.append(day)
-        num_rows += len(rows)
+        num_rows += rows
     if part:
         yield part
-
-
-def _until(events: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the events that any of the requests may know of."""
-    return events.filter(pl.col("ts") < rows["ts"].max())
 
 
 def _about(settings: Settings, prepared: _Prepared) -> dict[str, Any]:
@@ -426,7 +320,3 @@ def _about(settings: Settings, prepared: _Prepared) -> dict[str, Any]:
         "source": {table.name: lake.version(table) for table in SOURCES},
         "left_out": asked.pages.oddities(),
     }
-
-
-def _end_of(day: date) -> datetime:
-    return datetime.combine(day, time(), tzinfo=UTC) + timedelta(days=1)

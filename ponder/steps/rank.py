@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def _compared(
 ) -> RankerComparison:
     pages = learnable_pages(log)
     if pages.teach():
-        as_paged = Log(pages.events, log.items, log.vectors)
+        as_paged = replace(log, events=pages.events)
         return compare_on_pages(as_paged, table, champion, name, config=candidate.config)
     return compare_on_left_out(log, table, champion, name, candidate)
 
@@ -255,7 +255,7 @@ def experiment_on_pages(
         seed=seed,
         progress=progress,
     )
-    paged = Log(learnable_pages(log).events, log.items, log.vectors)
+    paged = replace(log, events=learnable_pages(log).events)
     late = shifted(paged, table, num_requests=SHIFTED_REQUESTS, seed=seed)
     heard = [name for alarm in too_good(late) for name in alarm.features]
     alarms: list[Alarm] = clock_alarm(paged, table, num_requests=REPLAYED_REQUESTS, seed=seed)

@@ -89,7 +89,8 @@ class DailyCounts:
 
     def _grown(self, midnight: datetime, earlier: Cooccurrence | None) -> Cooccurrence:
         known = None if earlier is None else earlier.likes["ts"].max()
-        fresh = self._lake.scan(EVENTS).filter(pl.col("ts") < midnight).select(COLUMNS)
+        counted = is_positive(HistoryConfig()) & (pl.col("ts") < midnight)
+        fresh = self._lake.scan(EVENTS).select(COLUMNS).filter(counted)
         if isinstance(known, datetime):
             fresh = fresh.filter(
                 pl.col("ts") >= known

@@ -20,5 +20,5 @@ def log():
     return Log(EVENTS.empty(), items, vectors)
 
 
-def test_candidates_are_living_and_embedded_with_image_or_without(log):
-    assert log.candidates.to_list() == ["plain", "no image"]
+def test_candidates_are_living_with_vector_and_image_or_without(log):
+    assert log.candidates.to_list() == ["plain", "no image", "not embedded"]

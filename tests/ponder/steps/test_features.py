@@ -17,13 +17,13 @@ from features.export import read_export, read_manifest
 from features.reference import References
 from ponder.settings import Settings
 from ponder.steps import features as steps
+from ponder.steps.feature_references import make_reference
 from ponder.steps.features import (
     Days,
     describe_export,
     diff_exports,
     export_days,
     export_features,
-    make_reference,
     plan_export,
 )
 from ponder.wiring.stores import open_lake
@@ -169,7 +169,7 @@ def test_days_that_have_settled_are_not_made_again(settings, tmp_path, monkeypat
 def test_stopped_export_goes_on_and_a_reader_sees_no_half_of_it(settings, tmp_path, monkeypatch):
     folder, whole = tmp_path / "e", tmp_path / "whole"
     export(settings, whole)
-    monkeypatch.setattr(steps, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(steps, "ROWS_AT_ONCE", 15)  # a day has as many
     stopped = []
 
     def stop_on_the_third(*args, **options):
@@ -263,8 +263,21 @@ def test_reference_is_made_once_and_another_one_is_another_export(settings, tmp_
     assert export(settings, tmp_path / "third", reference="other").reference == "other/1"
 
 
+def test_pages_of_a_catalogue_without_vectors_are_exported_with_nothing_compared(
+    settings, tmp_path
+):
+    with_vectors = export(settings, tmp_path / "v")
+    without = export_features(settings, version="w", folder=tmp_path / "w")
+    assert without.num_rows == with_vectors.num_rows
+    found = diff_exports(tmp_path / "v", tmp_path / "w")
+    assert found.rows == with_vectors.num_rows
+    assert {name.split("_")[0] for name in found.differing} == {"has", "match"}
+    frame = read_export(tmp_path / "w").frame
+    assert frame["match_max"].null_count() == len(frame)
+
+
 def test_planned_parts_written_apart_come_to_the_whole(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "read_log", lambda given, version: read(given, version or "v"))
+    monkeypatch.setattr(steps, "scan_log", lambda given, version: scan(given, version or "v"))
     monkeypatch.setattr(steps, "ROWS_AT_ONCE", 30)
     parts = plan_export(settings, Days(first=date(2026, 3, 2)))
     assert [(part.first.day, part.last.day) for part in parts] == [(2, 3), (4, 4)]
@@ -275,4 +288,4 @@ def test_planned_parts_written_apart_come_to_the_whole(settings, tmp_path, monke
     assert contents(settings.features_folder) == contents(tmp_path / "whole")
 
 
-read = steps.read_log
+scan = steps.scan_log

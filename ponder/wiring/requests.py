@@ -1,0 +1,24 @@
+"""Open the requests that rankers learn from, in files that last as long as they are asked for."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ponder.settings import Settings
+from ponder.wiring.feature_log import ScannedLog
+from ranker.training_table import TrainingRequests, training_requests_of
+
+
+@contextmanager
+def opened_requests(settings: Settings, log: ScannedLog) -> Iterator[TrainingRequests]:
+    """Make the requests of a log, in a folder of the deployment that is removed afterwards.
+
+    It takes some 50 bytes of disk for each event of the log.
+
+    Raises:
+        NothingToLearn: the log holds no requests.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="requests-", dir=settings.home) as folder:
+        yield training_requests_of(log.events, log.items, log.vectors, Path(folder))
