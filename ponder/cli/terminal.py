@@ -24,8 +24,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from typer.main import get_current_context
 
+from ponder.cli.full_disk import advice, says_full
 from ponder.json_form import json_form
+from ponder.settings import Settings
 
 MAX_BRIEF_CHARS = 100
 """Of a list or object that is printed on one line; a longer one gets a line for every entry."""
@@ -54,8 +57,17 @@ def failures() -> Iterator[None]:
     """Turn errors that a user can mend into a line and exit code 1; others keep their traceback."""
     try:
         yield
-    except (ValueError, LookupError, OSError, RuntimeError) as error:
-        err.print(f"[red]ponder:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if says_full(error):
+            context = get_current_context(silent=True)
+            told = advice(context.find_object(Settings) if context else None)
+        elif isinstance(error, ValueError | LookupError | OSError | RuntimeError):
+            told = str(error)
+        else:
+            raise
+        err.print(f"[red]ponder:[/red] {escape(told)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

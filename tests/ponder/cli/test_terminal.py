@@ -1,11 +1,16 @@
-"""Tests for ponder/cli/terminal.py: how a command that follows is asked to end."""
+"""Tests for ponder/cli/terminal.py: results, errors, and how a command is asked to end."""
 
+import errno
 import os
 import signal
 
 import pytest
+import typer
+from deltalake.exceptions import DeltaError
+from typer.testing import CliRunner
 
-from ponder.cli.terminal import show, stop_signals
+from ponder.cli.terminal import failures, show, stop_signals
+from ponder.settings import Settings
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -46,3 +51,42 @@ def test_a_short_result_is_a_line_a_field_and_a_long_one_a_line_an_entry(capsys)
 def test_a_line_is_never_broken(capsys):
     show({"reason": "word " * 100}, False)
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def full_by_errno():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_by_the_words_of_a_library():
+    try:
+        full_by_errno()
+    except OSError as error:
+        raise DeltaError(f"Generic LocalFileSystem error: {error}") from None
+
+
+@pytest.mark.parametrize("fail", [full_by_errno, full_by_the_words_of_a_library])
+def test_a_full_disk_is_a_line_that_says_where_and_what_to_do(fail, tmp_path):
+    app = typer.Typer()
+
+    @app.command()
+    def write(context: typer.Context) -> None:
+        context.obj = Settings(home=tmp_path / "not_yet" / "home", lake="s3://elsewhere/lake")
+        with failures():
+            fail()
+
+    result = CliRunner().invoke(app)
+    assert result.exit_code == 1
+    assert "the disk is full" in result.stderr
+    assert str(tmp_path) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_error_that_nobody_can_mend_keeps_its_traceback():
+    with pytest.raises(DeltaError, match="log segment"), failures():
+        raise DeltaError("invalid log segment")
+
+
+def test_an_exit_code_passes():
+    with pytest.raises(typer.Exit) as found, failures():
+        raise typer.Exit(3)
+    assert found.value.exit_code == 3
