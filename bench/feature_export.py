@@ -35,7 +35,9 @@ from features.requests import numbered, requests_of
 NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 100, 50, 20_000, 256
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 60
-BASIC = MatchConfig(top_k=(3,), half_lives_days=(), num_tiers=0, relative=())
+BASIC = MatchConfig(
+    top_k=(3,), half_lives_days=(), num_tiers=0, relative=(), details=False, feedback=False
+)
 SAME = ("item_price", "item_age_h", "match_max", "match_mean", "match_last", "match_top3_mean")
 
 SQL = """

@@ -2,8 +2,10 @@
 
     python -m bench.features [--users 2000] [--rounds 3]
 
-Ours is `features.similarity.similarity_table`: all 25 features of one pass, and the five basic ones
-(max, mean, mean of the nearest three, last, max of the last five). The rivals compute four of them
+Ours is `features.match.similarity_values`: all features that are made of cosines, with what was
+liked and with what was skipped; the core, without details and feedback; and the five basic ones
+(max, mean, mean of the nearest three, last, max of the last five). `columns` is
+`features.match.match_columns`: ours from ids, with ranks and gaps. The rivals compute four features
 (max, mean, last, mean of the nearest three), so they have less to do: numpy, one impression at a
 time, and DuckDB (extra `bench`), a join of impressions, histories and vectors. All get the same
 vectors, histories and candidates in memory; common features must agree to 1e-4 before a time is
@@ -17,6 +19,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import duckdb
@@ -24,10 +27,13 @@ import numpy as np
 import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings
-from features.match import MatchConfig
-from features.similarity import Groups, similarity_table
+from features.histories import Pasts
+from features.match import Asked, MatchConfig, grouped, match_columns, similarity_values
+from features.similarity import Groups
 
 NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 100, 50, 50_000, 256
+
+BASIC = ("match_max", "match_mean", "match_last", "match_top3_mean")
 
 SQL = """
 WITH pairs AS (
@@ -70,15 +76,23 @@ def world(num_users: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, Centre
     return impressions, histories, CentredEmbeddings.measured(embeddings)
 
 
-def table_of(groups: Groups, centred: CentredEmbeddings, config: MatchConfig) -> np.ndarray:
-    """Return the features of every impression."""
-    return similarity_table(
-        groups,
-        centred,
-        top_k=config.top_k,
-        half_lives_h=config.half_lives_h,
-        num_tiers=config.num_tiers,
-    )
+def values_of(kinds: list[Groups], centred: CentredEmbeddings, config: MatchConfig) -> np.ndarray:
+    """Return the basic features of every impression, beside which all others are made."""
+    values = similarity_values(kinds, centred, config)
+    return values[:, [config.value_names().index(name) for name in BASIC]]
+
+
+def columns_of(
+    asked: Asked, past: Pasts, centred: CentredEmbeddings, config: MatchConfig
+) -> np.ndarray:
+    """Return the same by way of the whole columns; what was liked stands for what was skipped."""
+    made = match_columns(asked, past, past, past, centred, config=config)
+    return np.stack([made[name].to_numpy() for name in BASIC], axis=1)
+
+
+def categories(num: int, seed: int) -> pl.Series:
+    """Return categories drawn among twenty."""
+    return pl.Series([f"c{n}" for n in np.random.default_rng(seed).integers(20, size=num)])
 
 
 def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarray:
@@ -88,16 +102,22 @@ def row_loop(groups: Groups, vectors_ND: np.ndarray, num_rows: int) -> np.ndarra
     for row in range(num_rows):
         while groups.first_R[request + 1] <= row:
             request += 1
-        cosine = vectors_ND[groups.history[request]] @ vectors_ND[groups.candidate_N[row]]
+        cosine = vectors_ND[history_of(groups, request)] @ vectors_ND[groups.candidate_N[row]]
         nearest = np.partition(cosine, -3)[-3:]
         found[row] = cosine.max(), cosine.mean(), cosine[0], nearest.mean()
     return found
 
 
+def history_of(groups: Groups, request: int) -> np.ndarray:
+    """Return the rows of the embeddings that a request's history is."""
+    return groups.history_E[groups.first_E[request] : groups.first_E[request + 1]]
+
+
 def products(groups: Groups, vectors_ND: np.ndarray) -> np.ndarray:
     """Return the last of the matrix products, done alone."""
     product = np.empty(0)
-    for request, history in enumerate(groups.history):
+    for request in range(len(groups.first_R) - 1):
+        history = history_of(groups, request)
         rows = groups.candidate_N[groups.first_R[request] : groups.first_R[request + 1]]
         product = vectors_ND[rows] @ vectors_ND[history].T
     return product
@@ -151,24 +171,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     config = MatchConfig()
-    basic = MatchConfig(top_k=(3,), half_lives_days=(), num_tiers=0, relative=())
+    core = MatchConfig(details=False, feedback=False)
+    basic = replace(core, top_k=(3,), half_lives_days=(), num_tiers=0, relative=())
     impressions, histories, centred = world(asked.users, seed=0)
-    groups = Groups.of(impressions, histories, centred, slots=config.slots)
-    names = config.similarity_names()
-    common = [names.index(n) for n in ("match_max", "match_mean", "match_last", "match_top3_mean")]
+    request_N = np.repeat(np.arange(asked.users), NUM_CANDIDATES)
+    candidates = Asked(impressions["item_id"], request_N, categories(len(impressions), seed=1))
+    past = Pasts.of(histories)
+    strong_P = np.random.default_rng(2).random(len(past.item_ids)) < 0.3
+    past = replace(past, is_strong_P=strong_P, categories=categories(len(past.item_ids), seed=3))
     num_rows = len(impressions)
+    row_N, row_P = centred.rows_of(candidates.item_ids), centred.rows_of(past.item_ids)
+    liked = grouped(candidates, row_N, past, row_P, centred, config.slots)
+    skipped = grouped(candidates, row_N, past, row_P, centred, config.skip_slots)
     works = {
-        "ours": partial(table_of, groups, centred, config),
-        "basic": partial(table_of, groups, centred, basic),
-        "row_loop": lambda: row_loop(groups, centred.vectors_ND, num_rows),
+        "ours": partial(values_of, [liked, skipped], centred, config),
+        "core": partial(values_of, [liked], centred, core),
+        "basic": partial(values_of, [liked], centred, basic),
+        "columns": lambda: columns_of(candidates, past, centred, config),
+        "row_loop": lambda: row_loop(liked, centred.vectors_ND, num_rows),
         "duckdb": in_duckdb(impressions, histories, centred),
-        "limit": lambda: products(groups, centred.vectors_ND),
+        "limit": lambda: products(liked, centred.vectors_ND),
     }
     best, busy, results = best_times(works, asked.rounds)
-    ours = results["ours"][:, common]
-    np.testing.assert_allclose(ours, results["row_loop"], atol=1e-4)
-    np.testing.assert_allclose(ours, results["duckdb"], atol=1e-4)
-    np.testing.assert_allclose(results["basic"][:, :2], results["ours"][:, :2], atol=1e-4)
+    for name in ("core", "basic", "columns", "row_loop", "duckdb"):
+        np.testing.assert_allclose(results["ours"], results[name], atol=1e-4, err_msg=name)
     report = {
         "unit": "impressions/s",
         **{name: round(num_rows / seconds) for name, seconds in best.items()},

@@ -19,7 +19,7 @@ from catalog.lake.changes import TableFollower
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, TIME
 from features.context import ContextConfig, decay, running_sums
-from features.histories import HistoryConfig, is_positive
+from features.histories import HistoryConfig, is_positive, is_skipped, is_strong
 
 COLUMNS = ("event_id", "user_id", "item_id", "action", "value", "ts")
 
@@ -28,7 +28,14 @@ FRESH_ROWS = 50_000
 both are merged."""
 
 _ACTS = pl.Schema(
-    [("user_id", pl.String), ("ts", TIME), ("item_id", pl.String), ("is_liked", pl.Boolean)]
+    [
+        ("user_id", pl.String),
+        ("ts", TIME),
+        ("item_id", pl.String),
+        ("is_liked", pl.Boolean),
+        ("is_strong", pl.Boolean),
+        ("is_skipped", pl.Boolean),
+    ]
 )
 _ITEMS = pl.Schema(
     [
@@ -62,7 +69,8 @@ class Activity:
     """By user_id, rising: events of any kind."""
 
     acts: pl.DataFrame
-    """user_id, ts, item_id, is_liked: what is no impression, in order of the first three."""
+    """user_id, ts, item_id, is_liked, is_strong, is_skipped: what is no impression, in order of the
+    first three."""
 
     begin: np.ndarray
     """Where the acts of each of `users` begin, and where those of the last one end."""
@@ -72,7 +80,12 @@ class Activity:
         """Sum up events; see `COLUMNS`."""
         acts = (
             events.filter(pl.col("action") != "impression")
-            .select("user_id", "ts", "item_id", is_liked=is_positive(config.history))
+            .select(
+                *("user_id", "ts", "item_id"),
+                is_liked=is_positive(config.history),
+                is_strong=is_positive(config.history) & is_strong(config.history),
+                is_skipped=is_skipped(config.history),
+            )
             .sort("user_id", "ts", "item_id")
             .collect(engine="streaming")
         )
@@ -184,7 +197,8 @@ class ActivityView:
         """
         found = [part.of_user(user_id) for part in self.parts]
         acts = pl.concat([acts for _, acts in found if len(acts)] or [found[0][1]])
-        return sum(num for num, _ in found), acts.sort("ts", "item_id", descending=True)
+        newest_first = acts.sort("ts", "item_id", "is_strong", descending=True)
+        return sum(num for num, _ in found), newest_first
 
     def of_items(self, item_ids: pl.Series, now: datetime) -> tuple[np.ndarray, ...]:
         """Return [N] impressions, positives and popularity of each item."""

@@ -160,6 +160,11 @@ class CentredEmbeddings:
             digest_N[part] = bits_ND[part].astype(np.uint64) @ factor_D  # wraps: a hash of 64 bits
         return np.unique(digest_N, return_inverse=True)[1]
 
+    @cached_property
+    def square_N(self) -> np.ndarray:
+        """[N] float32 cosine of each vector with itself: 1, or 0 where it equals the mean."""
+        return np.einsum("nd,nd->n", self.vectors_ND, self.vectors_ND)
+
     def names_at(self, rows: pl.DataFrame, column: str = "item_id") -> pl.Series:
         """Return the name of the vector that each row's item had just before the row's `ts`.
 

@@ -53,7 +53,7 @@ NAMES = ("co_decayed", "co_mean", "co_max", "co_top3_mean", "co_last", "co_last5
 
 def collaborative_features(
     impressions: pl.DataFrame,
-    histories: pl.DataFrame,
+    past: Pasts,
     counts: Cooccurrence,
     *,
     config: NeighbourConfig | None = None,
@@ -62,7 +62,7 @@ def collaborative_features(
 
     Args:
         impressions: request u32, item_id, ts; one row per candidate, any order.
-        histories: request, items, as `features.histories.histories` gives them; row r is request r.
+        past: the histories, request by request.
         counts: of all that was liked before the day of the newest request, at least.
         config: how they are summed up; the defaults when None.
 
@@ -71,7 +71,7 @@ def collaborative_features(
         Null where nobody has liked the candidate before the day, or nothing is to compare with.
     """
     config = config or NeighbourConfig()
-    history_RS = history_slots(Pasts.of(histories), counts, config.slots + 1)
+    history_RS = history_slots(past, counts, config.slots + 1)
     candidate_N = counts.rows_of(impressions["item_id"])
     request_N = impressions["request"].to_numpy().astype(np.int64)
     day_N = days_of(impressions["ts"])

@@ -4,7 +4,7 @@ Legend: R = requests, E = positive events, W = slots looked back, H = `max_items
 histories.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -23,9 +23,23 @@ class HistoryConfig:
     min_rating: float = 3.5
     """A `rating` counts from this value on, in the units of the source (MovieLens: 0.5 to 5)."""
 
+    strong_actions: tuple[str, ...] = ("like", "purchase", "rating")
+    """Of what counts, the actions that say more than a click: they are worth 2 to a ranker, too."""
+
+    skip_actions: tuple[str, ...] = ("skip",)
+    """Actions that speak against an item whatever their value."""
+
+    max_low_rating: float = 2.0
+    """A `rating` speaks against its item up to this value; between the two it says neither."""
+
     def __post_init__(self) -> None:
         if self.max_items <= 0:
             raise ValueError(f"max_items must be > 0, got {self.max_items}")
+        if self.max_low_rating >= self.min_rating:
+            raise ValueError(
+                "max_low_rating must be < min_rating, got "
+                f"{self.max_low_rating} and {self.min_rating}"
+            )
 
 
 def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
@@ -42,6 +56,27 @@ def is_positive(config: HistoryConfig) -> pl.Expr:
     """Return the rule of `positive_events`, for events with the columns `action` and `value`."""
     is_high = (pl.col("action") == "rating") & (pl.col("value") >= config.min_rating)
     return pl.col("action").is_in(config.positive_actions) | is_high.fill_null(False)
+
+
+def is_strong(config: HistoryConfig) -> pl.Expr:
+    """Return the rule of what is liked strongly, for events that are positive."""
+    return pl.col("action").is_in(config.strong_actions)
+
+
+def skipped_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
+    """Return the rows of `events` that speak against their item, in order.
+
+    Events without the column `value` hold no ratings.
+    """
+    if "value" in events.columns:
+        return events.filter(is_skipped(config))
+    return events.filter(pl.col("action").is_in(config.skip_actions))
+
+
+def is_skipped(config: HistoryConfig) -> pl.Expr:
+    """Return the rule of `skipped_events`, for events with the columns `action` and `value`."""
+    is_low = (pl.col("action") == "rating") & (pl.col("value") <= config.max_low_rating)
+    return pl.col("action").is_in(config.skip_actions) | is_low.fill_null(False)
 
 
 def liked_items(events: pl.DataFrame, *, config: HistoryConfig | None = None) -> list[str]:
@@ -76,21 +111,12 @@ def histories(
             ages_h     list[f32]  hours from the event to the request, > 0, beside `items`
     """
     config = config or HistoryConfig()
-    positives = positive_events(events, config=config).sort("user_id", "ts", "item_id")
-    begin_R, end_R = _event_ranges(requests, positives)
-    taken_RH = _newest_distinct(begin_R, end_R, _next_same(positives), config.max_items)
-    row_N, slot_N = np.nonzero(taken_RH >= 0)
-    event_N = taken_RH[row_N, slot_N]
+    past = pasts(requests, positive_events(events, config=config), max_items=config.max_items)
     flat = pl.DataFrame(
         {
-            "request": requests["request"].gather(row_N),
-            "items": positives["item_id"].gather(event_N),
-            "ages_h": (
-                (requests["ts"].gather(row_N) - positives["ts"].gather(event_N)).dt.total_seconds(
-                    fractional=True
-                )
-                / 3600
-            ).cast(pl.Float32),
+            "request": requests["request"].gather(past.request_P),
+            "items": past.item_ids,
+            "ages_h": past.ages_h,
         }
     )
     lists = flat.group_by("request", maintain_order=True).agg("items", "ages_h")
@@ -102,6 +128,27 @@ def histories(
             pl.col("ages_h").fill_null(pl.lit([], pl.List(pl.Float32))),
         )
     )
+
+
+def pasts(requests: pl.DataFrame, events: pl.DataFrame, *, max_items: int) -> "Pasts":
+    """Return the newest items of such events before each request, as of `histories`.
+
+    Args:
+        requests: as of `histories`.
+        events: user_id, item_id, ts, all of which count; and `is_strong` and `category` where that
+            is to be told of each.
+        max_items: distinct items kept of a request.
+    """
+    order = ["user_id", "ts", "item_id", *(["is_strong"] if "is_strong" in events.columns else [])]
+    ordered = events.sort(order)
+    begin_R, end_R = _event_ranges(requests, ordered)
+    taken_RH = _newest_distinct(begin_R, end_R, _next_same(ordered), max_items)
+    row_P, slot_P = np.nonzero(taken_RH >= 0)
+    found = ordered[taken_RH[row_P, slot_P]]
+    age = requests["ts"].gather(row_P) - found["ts"]
+    ages_h = (age.dt.total_seconds(fractional=True) / 3600).cast(pl.Float32)
+    first_R = np.searchsorted(row_P, np.arange(len(requests) + 1))
+    return Pasts.of_rows(found, ages_h.to_numpy(), first_R)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,15 +164,44 @@ class Pasts:
     first_R: np.ndarray
     """[R + 1] where each request's begins."""
 
+    is_strong_P: np.ndarray
+    """Whether each was liked strongly; of several events on an item, as the newest says."""
+
+    categories: pl.Series
+    """[P] of each item when it was acted on; null: unknown."""
+
+    @classmethod
+    def of_rows(cls, rows: pl.DataFrame, ages_h: np.ndarray, first_R: np.ndarray) -> "Pasts":
+        """Take the columns item_id, and of is_strong and category what there is."""
+        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
+        return cls(
+            rows["item_id"],
+            ages_h,
+            first_R,
+            rows["is_strong"].to_numpy()
+            if "is_strong" in rows.columns
+            else np.zeros(len(rows), dtype=bool),
+            rows["category"] if "category" in rows.columns else nothing,
+        )
+
     @classmethod
     def of(cls, histories: pl.DataFrame) -> "Pasts":
         """Lay out the lists that `histories` returns."""
         sizes_R = histories["items"].list.len().to_numpy()
-        return cls(
-            histories["items"].list.explode(empty_as_null=False),
+        return cls.of_rows(
+            histories.select(item_id=pl.col("items").list.explode(empty_as_null=False)),
             histories["ages_h"].list.explode(empty_as_null=False).cast(pl.Float32).to_numpy(),
             np.concatenate([[0], np.cumsum(sizes_R, dtype=np.int64)]),
         )
+
+    def nothing(self) -> "Pasts":
+        """Return histories of the same requests that hold nothing."""
+        rows = pl.DataFrame(schema={"item_id": pl.String})
+        return Pasts.of_rows(rows, np.zeros(0, dtype=np.float32), np.zeros_like(self.first_R))
+
+    def named(self, names: pl.Series) -> "Pasts":
+        """Return the same under other names of the items."""
+        return replace(self, item_ids=names)
 
     @property
     def size_R(self) -> np.ndarray:

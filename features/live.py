@@ -21,7 +21,7 @@ from features.context import ContextCounts, context_columns
 from features.cooccurrence import DAYS
 from features.histories import Pasts
 from features.item_states import ItemStates
-from features.match import match_columns
+from features.match import Asked, match_columns
 from features.neighbours import Neighbours
 from features.table import SPARE_ITEMS, FeatureConfig, FeatureTable
 
@@ -43,7 +43,8 @@ class KnownNow:
     """Of any kind."""
 
     acts: pl.DataFrame
-    """What the user did, newest first: item_id, ts, is_liked, and the category of the item then."""
+    """What the user did, newest first: item_id, ts, is_liked, is_strong, is_skipped, and the item's
+    category then."""
 
     items: pl.DataFrame
     """The candidates, in order of item_id: impressions, positives, popularity, category, price,
@@ -135,7 +136,10 @@ def live_features(
     ids = known.items["item_id"]
     centred = CentredEmbeddings.of_vectors(known.vector_ids, known.vectors_VD, centring)
     liked = known.acts.filter("is_liked")
-    past, compared = _pasts(liked, known.now, centred, config.history.max_items + SPARE_ITEMS)
+    longest = config.history.max_items + SPARE_ITEMS
+    past, compared = _pasts(liked, known.now, centred, longest)
+    _, skipped = _pasts(known.acts.filter("is_skipped"), known.now, centred, longest)
+    asked = Asked(ids, np.zeros(len(ids), dtype=np.int64), known.items["category"])
     day = _microseconds(known.now) // DAY_US + DAYS // 2
     columns = {
         "request_id": pl.repeat(REQUEST, len(ids), eager=True),
@@ -144,14 +148,7 @@ def live_features(
         "ts": pl.repeat(known.now, len(ids), dtype=TIME, eager=True),
         **context_columns(_context(known, liked), config=config.context),
         **collaborative_columns_now(ids, past, known.neighbours, day, config=config.collaborative),
-        **match_columns(
-            ids,
-            np.zeros(len(ids), dtype=np.int64),
-            past,
-            compared,
-            centred,
-            config=config.match,
-        ),
+        **match_columns(asked, past, compared, skipped, centred, config=config.match),
     }
     return FeatureTable(pl.DataFrame(columns), config.features, centring, config.plain)
 
@@ -160,9 +157,9 @@ def given_acts(item_ids: Sequence[str], now: datetime) -> pl.DataFrame:
     """Return acts of somebody who liked items, newest first, a minute between each two."""
     ages = [timedelta(minutes=back) for back in range(1, len(item_ids) + 1)]
     return pl.DataFrame(
-        {"item_id": item_ids, "ts": [now - age for age in ages], "is_liked": [True] * len(ages)},
-        schema={"item_id": pl.String, "ts": TIME, "is_liked": pl.Boolean},
-    )
+        {"item_id": item_ids, "ts": [now - age for age in ages]},
+        schema={"item_id": pl.String, "ts": TIME},
+    ).with_columns(is_liked=pl.lit(True), is_strong=pl.lit(True), is_skipped=pl.lit(False))
 
 
 def _microseconds(moment: datetime) -> int:
@@ -170,10 +167,10 @@ def _microseconds(moment: datetime) -> int:
 
 
 def _pasts(
-    liked: pl.DataFrame, now: datetime, centred: CentredEmbeddings, max_items: int
+    acts: pl.DataFrame, now: datetime, centred: CentredEmbeddings, max_items: int
 ) -> tuple[Pasts, Pasts]:
-    """Return the newest items that were liked, and the newest of those that have a vector."""
-    newest = liked.select("item_id", "ts").unique("item_id", keep="first", maintain_order=True)
+    """Return the newest items that were acted on, and the newest of those that have a vector."""
+    newest = acts.unique("item_id", keep="first", maintain_order=True)
     has_vector = pl.Series(centred.rows_of(newest["item_id"]) >= 0)
     parts = newest.head(max_items), newest.filter(has_vector).head(max_items)
     return _past(parts[0], now), _past(parts[1], now)
@@ -182,7 +179,7 @@ def _pasts(
 def _past(rows: pl.DataFrame, now: datetime) -> Pasts:
     age_us = _microseconds(now) - rows["ts"].to_physical().to_numpy()
     ages_h = (age_us / 1e6 / 3600).astype(np.float32)
-    return Pasts(rows["item_id"], ages_h, np.array([0, len(rows)]))
+    return Pasts.of_rows(rows, ages_h, np.array([0, len(rows)]))
 
 
 def _context(known: KnownNow, liked: pl.DataFrame) -> ContextCounts:

@@ -1,21 +1,45 @@
 """Match features: how close a candidate is to what its user liked before.
 
 The same function makes them offline and in a service, and a row's features do not hang on which
-other requests come with it. The arithmetic is in `features.similarity`.
+other requests come with it. The arithmetic is in `features.similarity` and
+`features.similarity_sums`.
 
 Legend: N = impressions, P = items of all histories, K = those of a history that are alike, counted
 once.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from features import similarity_sums as sums
 from features.centred_embeddings import CentredEmbeddings
 from features.histories import Pasts
 from features.relative import relative_columns
-from features.similarity import Groups, similarity_table
+from features.similarity import Compared, Groups, Profiles, in_blocks
+from features.similarity_sums import Cosines
+
+DETAILS = (
+    *("match_profile", "match_std", "match_median", "match_last5_mean"),
+    *("match_max_age_h", "match_near_share", "match_near_age_h"),
+    *("history_newest_h", "history_span_h"),
+    *("match_category_size", "match_category_max", "match_category_mean"),
+    "match_candidates_mean",
+)
+
+FEEDBACK = (
+    *("strong_size", "strong_max", "strong_top3_mean", "strong_last", "strong_profile"),
+    *("session_size", "session_max", "session_mean"),
+    *("skip_size", "skip_max", "skip_top3_mean", "skip_last", "skip_profile"),
+    *("match_over_skip_max", "match_over_skip_top3"),
+    *("outcome_near", "outcome_recent"),
+)
+
+SIZES = ("match_category_size", "strong_size", "session_size", "skip_size")
+"""Counts of items, which are there whether the candidate has a vector or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +50,7 @@ class MatchConfig:
     """Newest history items compared; a longer history is cut. Fixed, for a sum's last bits hang
     on how many slots it runs over."""
 
-    top_k: tuple[int, ...] = (3, 10)
+    top_k: tuple[int, ...] = (3, 5, 10)
     """Mean of the k largest similarities, for each k; of all there are when fewer."""
 
     half_lives_days: tuple[int, ...] = (1, 7, 30)
@@ -35,14 +59,42 @@ class MatchConfig:
     num_tiers: int = 8
     """Tiers of the similarity histogram, between `num_tiers - 1` edges; 0: none."""
 
+    num_nearest: int = 10
+    """Largest similarities given one by one, from the second on; 1: none."""
+
+    details: bool = True
+    """Whether spread, ages, categories and the other candidates are told of."""
+
+    feedback: bool = True
+    """Whether what was liked strongly, in this session, or skipped is told of apart."""
+
+    session_h: float = 1.0
+    """What was liked so long before the request belongs to its session."""
+
+    skip_slots: int = 20
+    """Newest skipped items compared."""
+
+    temperature: float = 0.1
+    """Of cosines in `outcome_near`: an item nearer by this much weighs e times as much."""
+
+    outcome_half_life_days: float = 7.0
+    """An item of this age weighs half in `outcome_recent`."""
+
     relative: tuple[str, ...] = ("match_max", "match_mean", "match_top3_mean", "match_profile_7d")
     """Features that are also given as their rank and their gap within the request."""
 
     def __post_init__(self) -> None:
-        if min(self.slots, *self.top_k, *self.half_lives_days) <= 0:
+        least = min(self.slots, self.skip_slots, self.num_nearest, *self.top_k)
+        if least <= 0 or min(self.half_lives_days, default=1) <= 0:
             raise ValueError(
-                "slots, top_k and half_lives_days must be > 0, got "
-                f"{self.slots}, {self.top_k}, {self.half_lives_days}"
+                "slots, skip_slots, num_nearest, top_k and half_lives_days must be > 0, got "
+                f"{self.slots}, {self.skip_slots}, {self.num_nearest}, {self.top_k} and "
+                f"{self.half_lives_days}"
+            )
+        if min(self.session_h, self.temperature, self.outcome_half_life_days) <= 0:
+            raise ValueError(
+                "session_h, temperature and outcome_half_life_days must be > 0, got "
+                f"{self.session_h}, {self.temperature} and {self.outcome_half_life_days}"
             )
         if self.num_tiers < 2 and self.num_tiers != 0:
             raise ValueError(f"num_tiers must be 0 or >= 2, got {self.num_tiers}")
@@ -54,9 +106,15 @@ class MatchConfig:
             )
 
     @property
-    def half_lives_h(self) -> tuple[float, ...]:
-        """The profiles' half-lives in hours."""
-        return tuple(24.0 * days for days in self.half_lives_days)
+    def liked_profiles(self) -> Profiles:
+        """What candidates are compared with of the items that were liked."""
+        halves = [24.0 * days for days in self.half_lives_days]
+        return Profiles(
+            half_lives_h=(*halves, *([math.inf] if self.details else [])),
+            with_strong=self.feedback,
+            with_details=self.details or self.feedback,
+            with_others=self.details,
+        )
 
     def similarity_names(self) -> list[str]:
         """Return the names of the features that are cosines, in the order they are made."""
@@ -73,6 +131,20 @@ class MatchConfig:
         """Return the names of the histogram's features: shares, then log counts; tier 0 is far."""
         tiers = range(self.num_tiers)
         return [f"match_tier{t}_share" for t in tiers] + [f"match_tier{t}_log1p" for t in tiers]
+
+    def detail_names(self) -> list[str]:
+        """Return the names of the features that say more of what was liked."""
+        nearest = [f"match_nearest{n}" for n in range(2, self.num_nearest + 1)]
+        return [*nearest, *DETAILS] if self.details else []
+
+    def value_names(self) -> list[str]:
+        """Return the names of all that cosines are summed up to, in the order they are made."""
+        own = [*self.similarity_names(), *self.tier_names(), *self.detail_names()]
+        return own + self.feedback_names()
+
+    def feedback_names(self) -> list[str]:
+        """Return the names of the features of the group "feedback"."""
+        return list(FEEDBACK) if self.feedback else []
 
 
 def match_features(
@@ -106,22 +178,37 @@ def match_features(
     config = config or MatchConfig()
     compared = histories if compared is None else compared
     request_N = _request_rows(impressions, histories)
-    columns = match_columns(
-        impressions["item_id"],
-        request_N,
-        Pasts.of(histories),
-        Pasts.of(compared),
-        centred,
-        config=config,
-    )
+    asked = Asked.of(impressions["item_id"], request_N)
+    past, newest = Pasts.of(histories), Pasts.of(compared)
+    columns = match_columns(asked, past, newest, newest.nothing(), centred, config=config)
     return pl.DataFrame(columns)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Candidates."""
+
+    item_ids: pl.Series
+    """[N], of which a vector is looked up."""
+
+    request_N: np.ndarray
+    """Of each its request, a row of the histories."""
+
+    categories: pl.Series
+    """[N] at the request; null: unknown."""
+
+    @classmethod
+    def of(cls, item_ids: pl.Series, request_N: np.ndarray) -> "Asked":
+        """Return candidates of whose categories nothing is known."""
+        unknown = pl.Series([None], dtype=pl.String).new_from_index(0, len(item_ids))
+        return cls(item_ids, request_N, unknown)
+
+
 def match_columns(
-    item_ids: pl.Series,
-    request_N: np.ndarray,
+    asked: Asked,
     past: Pasts,
     compared: Pasts,
+    skipped: Pasts,
     centred: CentredEmbeddings,
     *,
     config: MatchConfig,
@@ -129,37 +216,186 @@ def match_columns(
     """Return the columns of `match_features`, of candidates and histories that lie in columns.
 
     Args:
-        item_ids: the candidates.
-        request_N: of each its request, a row of `past`.
+        asked: the candidates.
         past: what was liked.
         compared: the same of items that have a vector, in the same order of requests.
+        skipped: what was skipped, of items that have a vector, in the same order.
         centred: as of `match_features`.
         config: which features.
     """
     _check_edges(centred, config)
-    row_N = centred.rows_of(item_ids)
-    compared_P = centred.rows_of(compared.item_ids)
-    names = config.similarity_names() + config.tier_names()
+    row_N, row_P = centred.rows_of(asked.item_ids), centred.rows_of(past.item_ids)
+    compared_P = row_P if compared is past else centred.rows_of(compared.item_ids)
+    names = config.value_names()
     if len(centred.item_ids):
-        groups = Groups.of(row_N, request_N, compared, compared_P, centred, slots=config.slots)
-        values = similarity_table(
-            groups,
-            centred,
-            top_k=config.top_k,
-            half_lives_h=config.half_lives_h,
-            num_tiers=config.num_tiers,
-        )
+        kinds = [grouped(asked, row_N, compared, compared_P, centred, config.slots)]
+        if config.feedback:
+            skipped_P = centred.rows_of(skipped.item_ids)
+            kinds.append(grouped(asked, row_N, skipped, skipped_P, centred, config.skip_slots))
+        values = similarity_values(kinds, centred, config)
     else:
-        values = np.full((len(row_N), len(names)), np.nan, dtype=np.float32)
+        missing = [0 if name in SIZES else np.nan for name in names]
+        values = np.tile(np.array(missing, dtype=np.float32), (len(row_N), 1))
     column_of = {name: values[:, number] for number, name in enumerate(names)}
-    size_N, is_repeat_N = _counts(item_ids, row_N, request_N, past, centred)
+    size_N, is_repeat_N = _counts(asked, row_N, past, row_P, centred)
     return {
         "history_size": pl.Series(np.minimum(size_N, config.slots), dtype=pl.UInt32),
         "is_repeat": pl.Series(is_repeat_N),
         "has_vector": pl.Series(row_N >= 0),
-        **{name: pl.Series(column, nan_to_null=True) for name, column in column_of.items()},
-        **relative_columns({name: column_of[name] for name in config.relative}, request_N),
+        **{name: _column(name, column_of[name]) for name in names if name not in FEEDBACK},
+        **relative_columns({name: column_of[name] for name in config.relative}, asked.request_N),
+        **{name: _column(name, column_of[name]) for name in config.feedback_names()},
     }
+
+
+def _column(name: str, values_N: np.ndarray) -> pl.Series:
+    if name in SIZES:
+        return pl.Series(values_N).cast(pl.UInt32)
+    return pl.Series(values_N, nan_to_null=True)
+
+
+def similarity_values(
+    kinds: Sequence[Groups], centred: CentredEmbeddings, config: MatchConfig
+) -> np.ndarray:
+    """Return [N, F] float32 the values of `MatchConfig.value_names`, NaN for null.
+
+    Args:
+        kinds: what was liked; with feedback also what was skipped.
+        centred: as of `match_features`.
+        config: which features.
+    """
+    edges = centred.centring.edges
+    profiles = [config.liked_profiles]
+    if config.feedback:
+        profiles.append(Profiles(half_lives_h=(math.inf,), with_details=True))
+    return in_blocks(
+        kinds,
+        centred,
+        profiles,
+        lambda block: _summed_up(block, edges, _near(edges), config),
+        num_columns=len(config.value_names()),
+    )
+
+
+def _near(edges: Sequence[float]) -> float:
+    """Return the cosine from which on items are near: the middle edge of the tiers.
+
+    Half of the pairs that the edges were measured on belong together, so at their median precision
+    and recall of telling them are the same. (SAIL-Embedding takes the threshold with the best F1.)
+    """
+    return edges[len(edges) // 2] if edges else 0.0
+
+
+def grouped(
+    asked: Asked,
+    row_N: np.ndarray,
+    past: Pasts,
+    row_P: np.ndarray,
+    centred: CentredEmbeddings,
+    slots: int,
+) -> Groups:
+    """Return candidates and histories by request; see `Groups.of`."""
+    category_N, category_P = _category_numbers(asked.categories, past.categories)
+    return Groups.of(
+        row_N,
+        asked.request_N,
+        past,
+        row_P,
+        centred,
+        slots=slots,
+        category_N=category_N,
+        category_P=category_P,
+    )
+
+
+def _category_numbers(asked: pl.Series, past: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return a number for each category, asked and past; -1: none."""
+    if asked.null_count() == len(asked) or past.null_count() == len(past):
+        return np.full(len(asked), -1, np.int32), np.full(len(past), -1, np.int32)
+    together = pl.concat([asked, past]).cast(pl.Categorical).to_physical()
+    numbers = together.cast(pl.Int32).fill_null(-1).to_numpy()
+    return numbers[: len(asked)], numbers[len(asked) :]
+
+
+def _summed_up(
+    kinds: Sequence[Compared], edges: Sequence[float], near: float, config: MatchConfig
+) -> np.ndarray:
+    """Return the columns of a block, in the order of their names in `config`."""
+    liked, cosines = kinds[0], Cosines.of(kinds[0].cosine_SB)
+    num_profiles = len(config.half_lives_days)
+    best_KB = cosines.largest(max(*config.top_k, config.num_nearest if config.details else 1, 3))
+    mean_B, (last5_max_B, last5_mean_B) = cosines.mean(), cosines.newest(5)
+    rows = [
+        sums.told(best_KB[0]),
+        mean_B,
+        *(sums.mean_of(best_KB, k) for k in config.top_k),
+        liked.cosine_SB[0],
+        last5_max_B,
+        *liked.profile_TB[:num_profiles],
+        *sums.tiers(liked.cosine_SB, edges, config.num_tiers),
+    ]
+    if config.details:
+        rows += [sums.told(best_B) for best_B in best_KB[1 : config.num_nearest]]
+        rows += [liked.profile_TB[num_profiles], cosines.std(mean_B), cosines.median()]
+        rows += [last5_mean_B, *_details(liked, cosines, best_KB[0], near)]
+    if config.feedback:
+        rows += _feedback(liked, cosines, best_KB, kinds[1], config)
+    return np.stack(rows, dtype=np.float32, casting="same_kind")
+
+
+def _details(liked: Compared, cosines: Cosines, max_B: np.ndarray, near: float) -> list[np.ndarray]:
+    is_near_SB = liked.cosine_SB >= np.float32(near)
+    in_category = cosines.some(liked.is_category_SB)
+    near_B = sums.count(is_near_SB) / np.maximum(cosines.num_B, 1)
+    return [
+        sums.newest_age(liked.age_SB, liked.cosine_SB >= max_B - sums.TIE),
+        np.where(cosines.is_any_B, near_B, np.nan),
+        sums.newest_age(liked.age_SB, is_near_SB),
+        np.where(np.isfinite(liked.age_SB[0]), liked.age_SB[0], np.nan),
+        sums.span(liked.age_SB),
+        sums.count(liked.is_category_SB),
+        sums.told(in_category.filled_SB.max(axis=0)),
+        in_category.mean(),
+        liked.mean_B,
+    ]
+
+
+def _feedback(
+    liked: Compared,
+    cosines: Cosines,
+    best_KB: np.ndarray,
+    skipped: Compared,
+    config: MatchConfig,
+) -> list[np.ndarray]:
+    is_session_SB = liked.age_SB <= np.float32(config.session_h)
+    is_session_SB = is_session_SB[: max(int(is_session_SB.any(axis=1).sum()), 1)]  # the newest
+    strong, session = cosines.some(liked.is_strong_SB), cosines.some(is_session_SB)
+    skip = Cosines.of(skipped.cosine_SB)
+    strong_KB, skip_KB = strong.largest(3), skip.largest(3)
+    skip_max_B, skip_top3_B = sums.told(skip_KB[0]), sums.mean_of(skip_KB, 3)
+    pairs = (liked.cosine_SB, liked.age_SB), (skipped.cosine_SB, skipped.age_SB)
+    return [
+        sums.count(liked.is_strong_SB),
+        sums.told(strong_KB[0]),
+        sums.mean_of(strong_KB, 3),
+        strong.first(),
+        liked.profile_TB[-1],
+        sums.count(is_session_SB),
+        sums.told(session.filled_SB.max(axis=0)),
+        session.mean(),
+        sums.count(np.isfinite(skipped.age_SB)),
+        skip_max_B,
+        skip_top3_B,
+        skipped.cosine_SB[0],
+        skipped.profile_TB[0],
+        sums.told(best_KB[0]) - skip_max_B,
+        sums.mean_of(best_KB, 3) - skip_top3_B,
+        *sums.outcomes(
+            *pairs,
+            temperature=config.temperature,
+            half_life_h=24 * config.outcome_half_life_days,
+        ),
+    ]
 
 
 def _request_rows(impressions: pl.DataFrame, histories: pl.DataFrame) -> np.ndarray:
@@ -190,18 +426,14 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
 
 
 def _counts(
-    item_ids: pl.Series,
-    row_N: np.ndarray,
-    request_N: np.ndarray,
-    past: Pasts,
-    centred: CentredEmbeddings,
+    asked: Asked, row_N: np.ndarray, past: Pasts, row_P: np.ndarray, centred: CentredEmbeddings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return two of [N]: items of the history that are not the candidate, and whether it was there.
 
     Its exact duplicates are the candidate here, but for whether it was there.
     """
-    row_P, request_P = centred.rows_of(past.item_ids), past.request_P
-    item_N, item_P = _numbers(item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
+    request_N, request_P = asked.request_N, past.request_P
+    item_N, item_P = _numbers(asked.item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
     span = 1 + int(max(item_N.max(initial=0), item_P.max(initial=0)))
     same_N, same_P = item_N, item_P
     if len(centred.item_ids):

@@ -10,9 +10,12 @@ from typing import Any, Literal
 import polars as pl
 
 from features.collaborative import NeighbourConfig
-from features.match import MatchConfig
+from features.match import SIZES, MatchConfig
 
-FeatureGroup = Literal["context", "collaborative", "match"]
+FeatureGroup = Literal["context", "collaborative", "match", "feedback"]
+VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback")
+"""Groups that compare vectors: all that was liked, and by how it was said."""
+
 FeatureType = Literal["Float32", "UInt32", "Boolean"]
 
 ROUNDING = 1e-4
@@ -26,8 +29,8 @@ class Feature:
     name: str
     dtype: FeatureType
     group: FeatureGroup
-    """ "context" and "collaborative" need no vector, "match" compares vectors. Experiments leave
-    groups out."""
+    """ "context" and "collaborative" need no vector, `VECTOR_GROUPS` compare vectors. Experiments
+    leave groups out."""
 
     description: str
     source: str
@@ -194,11 +197,17 @@ def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
         ("has_vector", "Boolean", "the candidate has a vector", "c is known"),
         *_similarity_rows(config),
         *_tier_rows(config),
-        *(row for name in config.relative for row in _relative_rows(name)),
+        *_detail_rows(config),
     ]
+    rows += [row for name in config.relative for row in _relative_rows(name)]
+    groups: tuple[tuple[FeatureGroup, list[tuple[str, FeatureType, str, str]]], ...] = (
+        ("match", rows),
+        ("feedback", _feedback_rows(config)),
+    )
     return tuple(
-        Feature(name, dtype, "match", description, source, *_range(name, None))
-        for name, dtype, description, source in rows
+        Feature(name, dtype, group, description, source, *_range(name, None))
+        for group, some in groups
+        for name, dtype, description, source in some
     )
 
 
@@ -216,9 +225,15 @@ def _range(name: str, decayed: float | None) -> tuple[str, float | None, float |
         return "", None if bound is None else -bound, bound
     if name == "co_decayed":
         return "", 0, decayed
+    if name.endswith("_h"):
+        return "h", 0, None
+    if name.startswith("match_over"):
+        return "cosine", -2, 2
+    if name == "match_std" or name.startswith("outcome"):
+        return "", 0, 1
     if name.endswith("_share") or name.startswith("co_"):
         return "", 0, 1
-    if name == "history_size":
+    if name.endswith("_size"):
         return "items", 0, None
     if name.endswith("_log1p"):
         return "log items", 0, None
@@ -260,3 +275,68 @@ def _tier_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
         for t in range(config.num_tiers)
     ]
     return shares + counts
+
+
+def _detail_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
+    told = {
+        "match_profile": ("profile in which all weigh the same", "c . normalise(sum h)"),
+        "match_std": ("spread of the cosines", "sqrt(mean (s - mean s)^2)"),
+        "match_median": ("median cosine", "median s"),
+        "match_last5_mean": ("mean cosine of the five newest", "mean s of the five newest"),
+        "match_max_age_h": ("age of the nearest item, of equal ones the newest", "a of max s"),
+        "match_near_share": ("share of the history that is near", "count of s >= near / n"),
+        "match_near_age_h": ("age of the newest item that is near", "min a of s >= near"),
+        "history_newest_h": ("age of the newest item compared", "min a"),
+        "history_span_h": ("from the oldest to the newest item compared", "max a - min a"),
+        "match_category_size": (
+            "items compared that were of the candidate's category",
+            "count of same category",
+        ),
+        "match_category_max": ("nearest of these", "max s of same category"),
+        "match_category_mean": ("mean of these", "mean s of same category"),
+        "match_candidates_mean": (
+            "mean cosine with the other candidates of the request",
+            "mean c . other candidate",
+        ),
+    }
+    for n in range(2, config.num_nearest + 1):
+        told[f"match_nearest{n}"] = (f"cosine of the nearest item but {n - 1}", f"{n}. largest s")
+    return [(name, _dtype(name), *told[name]) for name in config.detail_names()]
+
+
+def _feedback_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
+    hours, days = config.session_h, config.outcome_half_life_days
+    weight = f"exp(s / {config.temperature})"
+    told = {
+        "strong_size": ("items compared that were liked strongly", "count of strong"),
+        "strong_max": ("nearest of these", "max s of strong"),
+        "strong_top3_mean": ("mean of the 3 nearest of these", "mean of the 3 largest s of strong"),
+        "strong_last": ("newest of these", "s of the newest strong"),
+        "strong_profile": ("profile of these", "c . normalise(sum h of strong)"),
+        "session_size": (f"items compared that were liked within {hours:g} h", f"a <= {hours:g} h"),
+        "session_max": ("nearest of these", "max s of session"),
+        "session_mean": ("mean of these", "mean s of session"),
+        "skip_size": (f"newest items skipped, {config.skip_slots} at most", "n of skipped"),
+        "skip_max": ("nearest of these", "max s of skipped"),
+        "skip_top3_mean": ("mean of the 3 nearest of these", "mean of the 3 largest s of skipped"),
+        "skip_last": ("newest of these", "s of the newest skipped"),
+        "skip_profile": ("profile of these", "c . normalise(sum h of skipped)"),
+        "match_over_skip_max": ("nearest liked above nearest skipped", "match_max - skip_max"),
+        "match_over_skip_top3": (
+            "the same of the 3 nearest",
+            "match_top3_mean - skip_top3_mean",
+        ),
+        "outcome_near": (
+            "share of liked ones among what was liked or skipped, near ones weighing more",
+            f"sum w of liked / sum w, w = {weight}",
+        ),
+        "outcome_recent": (
+            "the same, old ones weighing less",
+            f"sum w of liked / sum w, w = {weight} * 2^(-a / {days:g} d)",
+        ),
+    }
+    return [(name, _dtype(name), *told[name]) for name in config.feedback_names()]
+
+
+def _dtype(name: str) -> FeatureType:
+    return "UInt32" if name in SIZES else "Float32"

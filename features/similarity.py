@@ -1,4 +1,4 @@
-"""Cosines of candidates with histories, request by request, and what sums them up.
+"""Cosines of candidates with histories, request by request; `similarity_sums` sums them up.
 
 Each product is taken in the shape of its own request and each statistic over the same number of
 slots. That makes a row equal to the last bit whichever other requests are computed with it; with
@@ -13,7 +13,7 @@ vector, S = slots, T = half-lives, K = largest kept or tiers, D = dimension.
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -30,14 +30,47 @@ BLOCK_ROWS = 8_192
 MAX_THREADS = 8
 """Blocks that are made at once, where there are so many processors; a live request is one block."""
 
-FEW_COLUMNS = 1_024
-"""Of so few impressions, such as a live request's, the largest cosines are found by sorting."""
-
-BELOW = np.float32(-2)
-"""Stands for no cosine where the largest are looked for."""
-
 CANCELLED = 1e-5
 """A profile shorter than this share of its weights is rounding noise: the history cancels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profiles:
+    """Which sums of a history a candidate is compared with, and what else is found of it."""
+
+    half_lives_h: tuple[float, ...] = ()
+    """An item of this age weighs half in the profile, for each profile; infinite: all weigh the
+    same."""
+
+    with_strong: bool = False
+    """One more of what was liked strongly alone, all weighing the same."""
+
+    with_details: bool = False
+    """Whether ages, strength and categories are wanted."""
+
+    with_others: bool = False
+    """Whether the other candidates are wanted."""
+
+    @property
+    def num(self) -> int:
+        """T, how many profiles there are."""
+        return len(self.half_lives_h) + self.with_strong
+
+    def weights(self, age_RS: np.ndarray, is_strong_RS: np.ndarray) -> np.ndarray:
+        """Return [R, T, S] weights, 1 for the newest item: ages from "now" may all underflow.
+
+        0 beyond the history, where the age is infinite.
+        """
+        half_life_T1 = np.asarray(self.half_lives_h, dtype=np.float32)[:, None]
+        is_there_RS = np.isfinite(age_RS)
+        newest_R1 = np.where(is_there_RS, age_RS, np.inf).min(axis=1, keepdims=True)
+        since_RS = np.where(is_there_RS, age_RS - np.where(np.isfinite(newest_R1), newest_R1, 0), 0)
+        weight_RTS = np.exp2(-since_RS[:, None, :] / half_life_T1, dtype=np.float32)
+        weight_RTS *= is_there_RS[:, None, :]
+        if not self.with_strong:
+            return weight_RTS
+        strong_R1S = (is_strong_RS & is_there_RS)[:, None, :].astype(np.float32)
+        return np.concatenate([weight_RTS, strong_R1S], axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +86,23 @@ class Groups:
     first_R: np.ndarray
     """[R + 1] where each request starts in `order_N`."""
 
-    history: tuple[np.ndarray, ...]
-    """R arrays [n] of rows in the embeddings, newest first."""
+    history_E: np.ndarray
+    """Rows in the embeddings of the histories, one after another, newest first."""
 
-    ages_h: tuple[np.ndarray, ...]
-    """R arrays [n], hours, float32."""
+    first_E: np.ndarray
+    """[R + 1] where each history starts."""
+
+    age_E: np.ndarray
+    """Hours, float32."""
+
+    is_strong_E: np.ndarray
+    """Whether each was liked strongly."""
+
+    category_E: np.ndarray
+    """Number of the category it had then; -1: none."""
+
+    category_N: np.ndarray
+    """Number of the category of each candidate, in `order_N`; -1: none."""
 
     is_past_N: np.ndarray
     """Whether each candidate, in `order_N`, or an exact duplicate of it, is in its history."""
@@ -76,6 +121,8 @@ class Groups:
         centred: CentredEmbeddings,
         *,
         slots: int,
+        category_N: np.ndarray,
+        category_P: np.ndarray,
     ) -> "Groups":
         """Group candidates by request, and drop what has no vector from their histories.
 
@@ -86,19 +133,25 @@ class Groups:
             row_P: rows in the embeddings of their items; -1: no vector.
             centred: the embeddings.
             slots: items compared.
+            category_N: number of the category of each candidate; -1: none.
+            category_P: the same of the items of the histories.
         """
         order_N = np.argsort(request_N, kind="stable")
         first_R = np.searchsorted(request_N[order_N], np.arange(len(past.first_R)))
         has_P = row_P >= 0
         request_E, row_E = past.request_P[has_P], row_P[has_P]
-        cuts = np.searchsorted(request_E, np.arange(1, len(past.first_R) - 1))
+        first_E = np.searchsorted(request_E, np.arange(len(past.first_R)))
         candidate_N = candidate_N[order_N]
         return cls(
             order_N,
             candidate_N,
             first_R,
-            tuple(np.split(row_E, cuts)),
-            tuple(np.split(past.ages_h[has_P], cuts)),
+            row_E,
+            first_E,
+            past.ages_h[has_P],
+            past.is_strong_P[has_P],
+            category_P[has_P],
+            category_N[order_N],
             _is_past(candidate_N, request_N[order_N], row_E, request_E, centred),
             slots,
         )
@@ -106,40 +159,63 @@ class Groups:
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield ranges of requests, each of about `BLOCK_ROWS` impressions."""
         begin = 0
-        while begin < len(self.history):
+        while begin < len(self.first_R) - 1:
             limit = self.first_R[begin] + BLOCK_ROWS
             end = max(begin + 1, int(np.searchsorted(self.first_R, limit, side="right")) - 1)
             yield begin, end
             begin = end
 
 
-def similarity_table(
-    groups: Groups,
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """The cosines of a block of candidates with their histories, and what is known of these."""
+
+    cosine_SB: np.ndarray
+    """Newest first; NaN beyond the history, and of candidates that have no vector."""
+
+    profile_TB: np.ndarray
+    """Cosines with the profiles; NaN where a history cancels."""
+
+    age_SB: np.ndarray
+    """Hours; infinite beyond the history."""
+
+    is_strong_SB: np.ndarray
+    is_category_SB: np.ndarray
+    """Whether the category of the item was the one that the candidate has."""
+
+    mean_B: np.ndarray
+    """Mean cosine with the other candidates; NaN where there is none."""
+
+
+def in_blocks(
+    groups: Sequence[Groups],
     centred: CentredEmbeddings,
+    profiles: Sequence[Profiles],
+    summed_up: Callable[[Sequence[Compared]], np.ndarray],
     *,
-    top_k: Sequence[int],
-    half_lives_h: Sequence[float],
-    num_tiers: int,
+    num_columns: int,
 ) -> np.ndarray:
-    """Compute every similarity feature of every impression, in the order the impressions came.
+    """Compare every impression, block by block, and sum up what was found.
+
+    Args:
+        groups: the same candidates with one or several kinds of history.
+        centred: the embeddings.
+        profiles: of each kind.
+        summed_up: from a block of each kind to its [`num_columns`, B] float32.
+        num_columns: how many there are.
 
     Returns:
-        [N, 4 + len(top_k) + T + 2 * num_tiers] float32: max, mean, top-k means, last, max of the
-        last five, profiles, tier shares, log1p of tier counts. NaN where there is no vector or
-        nothing to compare with; a profile is also NaN where the history cancels.
+        [N, num_columns] float32, in the order in which the impressions came.
     """
-    num_columns = 4 + len(top_k) + len(half_lives_h) + 2 * num_tiers
-    table_CN = np.empty((num_columns, len(groups.order_N)), dtype=np.float32)
+    first, kinds = groups[0], list(zip(groups, profiles, strict=True))
+    table_CN = np.empty((num_columns, len(first.order_N)), dtype=np.float32)
 
     def fill(block: tuple[int, int]) -> None:
         begin, end = block
-        rows = groups.order_N[groups.first_R[begin] : groups.first_R[end]]
-        cosine_SB, profile_TB = _block(groups, centred, begin, end, half_lives_h)
-        tier_KB = _tiers(cosine_SB, centred.centring.edges, num_tiers)
-        parts = (_summary(cosine_SB, top_k), profile_TB, tier_KB)
-        table_CN[:, _as_slice(rows)] = np.concatenate(parts)
+        rows = first.order_N[first.first_R[begin] : first.first_R[end]]
+        table_CN[:, _as_slice(rows)] = summed_up(_block(kinds, centred, begin, end))
 
-    blocks = list(groups.blocks())
+    blocks = list(first.blocks())
     threads = min(len(blocks), os.cpu_count() or 1, MAX_THREADS)
     with _blas().limit(limits=1, user_api="blas"):
         if threads > 1:
@@ -179,58 +255,148 @@ def _is_past(
 
 
 def _block(
-    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, half_lives_h: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return [S, B] cosines, newest first, NaN beyond the history, and [T, B] with the profiles.
+    kinds: Sequence[tuple[Groups, Profiles]], centred: CentredEmbeddings, begin: int, end: int
+) -> list[Compared]:
+    """Compare the candidates of a range of requests with each kind of history.
 
     A slot's cosines lie side by side, so that what is summed up over slots runs over whole rows.
     The product of a request is that of its candidates with its profiles and its history in one.
     """
-    num_profiles = len(half_lives_h)
+    groups, with_others = kinds[0][0], any(profiles.with_others for _, profiles in kinds)
     first_R = groups.first_R[begin : end + 1] - groups.first_R[begin]
-    past, size_R, norm_RT = _pasts(groups, centred, begin, end, half_lives_h)
-    product = np.full((num_profiles + groups.slots, first_R[-1]), np.nan, dtype=np.float32)
     candidate_B = groups.candidate_N[groups.first_R[begin] : groups.first_R[end]]
+    pasts = [_pasts(kind, centred, begin, end, profiles) for kind, profiles in kinds]
+    products = [np.full((each.num_rows, len(candidate_B)), np.nan, np.float32) for each in pasts]
+    mean_B = np.full(len(candidate_B), np.nan, dtype=np.float32)
     most = int(np.diff(first_R).max())
     vectors = np.empty((most, centred.vectors_ND.shape[1]), dtype=np.float32)
+    is_all_known = bool((candidate_B >= 0).all())
     for number, (first, last) in enumerate(itertools.pairwise(first_R.tolist())):
-        size = int(size_R[number])
-        if not size or first == last:
+        if first == last:
             continue
-        candidate_mD = vectors[: last - first]
+        candidate_mD, row_m = vectors[: last - first], candidate_B[first:last]
         # Row -1, of no vector, is clipped to the first; what comes of it is taken out below.
-        centred.vectors_ND.take(candidate_B[first:last], axis=0, out=candidate_mD, mode="clip")
-        rows = slice(num_profiles + size)
-        np.matmul(past[number, rows], candidate_mD.T, out=product[rows, first:last])
-    product[:num_profiles] /= np.repeat(norm_RT, np.diff(first_R), axis=0).T
+        centred.vectors_ND.take(row_m, axis=0, out=candidate_mD, mode="clip")
+        for past, product in zip(pasts, products, strict=True):
+            if rows := past.rows_of(number):
+                np.matmul(
+                    past.rows_RKD[number, :rows], candidate_mD.T, out=product[:rows, first:last]
+                )
+        if with_others:
+            if not is_all_known:
+                candidate_mD[row_m < 0] = 0
+            mean_B[first:last] = _mean_with_others(candidate_mD, row_m, centred)
+    found = []
+    for (kind, profiles), past, product in zip(kinds, pasts, products, strict=True):
+        compared = _compared(kind, profiles, past, product, candidate_B, mean_B, begin, end)
+        _compare_repeats(kind, centred, begin, end, profiles, out=compared)
+        found.append(compared)
+    return found
+
+
+def _compared(
+    groups: Groups,
+    profiles: Profiles,
+    past: "_Pasts",
+    product: np.ndarray,
+    candidate_B: np.ndarray,
+    mean_B: np.ndarray,
+    begin: int,
+    end: int,
+) -> Compared:
+    """Return what the products of a block say."""
+    sizes = np.diff(groups.first_R[begin : end + 1])
+    profile_TB, cosine_SB = product[: profiles.num], product[profiles.num :]
+    profile_TB /= np.repeat(past.norm_RT, sizes, axis=0).T
     product[:, candidate_B < 0] = np.nan
-    profile_TB, cosine_SB = product[:num_profiles], product[num_profiles:]
-    _compare_repeats(groups, centred, begin, end, half_lives_h, out=(cosine_SB, profile_TB))
-    return cosine_SB, profile_TB
+    if not profiles.with_details:
+        return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, mean_B)
+    category_B = groups.category_N[groups.first_R[begin] : groups.first_R[end]]
+    # No category is -1 of a candidate, and -2 of what it is compared with.
+    return Compared(
+        cosine_SB,
+        profile_TB,
+        np.repeat(past.age_RS.T, sizes, axis=1),
+        np.repeat(past.is_strong_RS.T, sizes, axis=1),
+        np.repeat(past.category_RS.T, sizes, axis=1) == category_B,
+        mean_B,
+    )
+
+
+_NONE = np.empty((0, 0), dtype=np.float32)
+
+
+def _mean_with_others(
+    candidate_mD: np.ndarray, row_m: np.ndarray, centred: CentredEmbeddings
+) -> np.ndarray:
+    """Return [m] mean cosine of each candidate with the others that have a vector.
+
+    Args:
+        candidate_mD: vectors; zeros for none.
+        row_m: rows in the embeddings; -1: no vector.
+        centred: the embeddings.
+    """
+    num_known = int(np.count_nonzero(row_m >= 0))
+    if num_known < 2:
+        return np.full(len(row_m), np.nan, dtype=np.float32)
+    sum_D = np.ones(len(row_m), dtype=np.float32) @ candidate_mD
+    mean_m = (candidate_mD @ sum_D - centred.square_N[row_m]) / np.float32(num_known - 1)
+    return np.where(row_m >= 0, mean_m, np.float32(np.nan))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pasts:
+    """What the candidates of each request of a block are compared with."""
+
+    rows_RKD: np.ndarray
+    """[R, T + S, D] the profiles, not normalised, then the history, newest first, with whatever
+    beyond it."""
+
+    size_R: np.ndarray
+    norm_RT: np.ndarray
+    """Lengths of the profiles; NaN where a history cancels."""
+
+    age_RS: np.ndarray
+    is_strong_RS: np.ndarray
+    category_RS: np.ndarray
+    """-2 for none."""
+
+    @property
+    def num_rows(self) -> int:
+        """T + S."""
+        return self.rows_RKD.shape[1]
+
+    def rows_of(self, number: int) -> int:
+        """Return how many rows of a request there are to compare with; 0 of no history."""
+        size = int(self.size_R[number])
+        return self.num_rows - self.age_RS.shape[1] + size if size else 0
 
 
 def _pasts(
-    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, half_lives_h: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the candidates of each request are compared with.
-
-    Returns:
-        [R, T + S, D] the profiles, not normalised, then the history, newest first, with whatever
-        beyond it; [R] sizes of the histories; [R, T] norms of the profiles, NaN where a history
-        cancels.
-    """
-    slots, num_profiles = groups.slots, len(half_lives_h)
-    size_R = np.array([min(len(rows), slots) for rows in groups.history[begin:end]])
-    row_R = np.zeros((end - begin, num_profiles + slots), dtype=np.int64)
-    row_RS = row_R[:, num_profiles:]
-    age_RS = np.full((end - begin, slots), np.inf, dtype=np.float32)
+    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, profiles: Profiles
+) -> _Pasts:
+    slots, num_profiles = groups.slots, profiles.num
+    first_R = groups.first_E[begin:end]
+    size_R = np.minimum(groups.first_E[begin + 1 : end + 1] - first_R, slots)
     is_there_RS = np.arange(slots) < size_R[:, None]
-    row_RS[is_there_RS] = np.concatenate([rows[:slots] for rows in groups.history[begin:end]])
-    age_RS[is_there_RS] = np.concatenate([ages[:slots] for ages in groups.ages_h[begin:end]])
-    past = centred.vectors_ND.take(row_R, axis=0)
-    weight_RTS = _weights(age_RS, half_lives_h)
-    past[:, :num_profiles] = weight_RTS @ past[:, num_profiles:]
-    return past, size_R, _norms(past[:, :num_profiles], weight_RTS)
+    event_M = (first_R[:, None] + np.arange(slots))[is_there_RS]
+
+    def laid_out(flat_E: np.ndarray, none: float, dtype: type) -> np.ndarray:
+        laid_RS: np.ndarray = np.full((end - begin, slots), none, dtype=dtype)
+        laid_RS[is_there_RS] = flat_E[event_M]
+        return laid_RS
+
+    age_RS = laid_out(groups.age_E, np.inf, np.float32)
+    is_strong_RS = laid_out(groups.is_strong_E, False, np.bool_)
+    category_RS = laid_out(groups.category_E, -1, np.int32)
+    category_RS[category_RS < 0] = -2
+    row_RK = np.zeros((end - begin, num_profiles + slots), dtype=np.int64)
+    row_RK[:, num_profiles:] = laid_out(groups.history_E, 0, np.int64)
+    rows_RKD = centred.vectors_ND.take(row_RK, axis=0)
+    weight_RTS = profiles.weights(age_RS, is_strong_RS)
+    rows_RKD[:, :num_profiles] = weight_RTS @ rows_RKD[:, num_profiles:]
+    norm_RT = _norms(rows_RKD[:, :num_profiles], weight_RTS)
+    return _Pasts(rows_RKD, size_R, norm_RT, age_RS, is_strong_RS, category_RS)
 
 
 def _norms(profile_RTD: np.ndarray, weight_RTS: np.ndarray) -> np.ndarray:
@@ -240,101 +406,42 @@ def _norms(profile_RTD: np.ndarray, weight_RTS: np.ndarray) -> np.ndarray:
     return norm_RT
 
 
-def _weights(age_RS: np.ndarray, half_lives_h: Sequence[float]) -> np.ndarray:
-    """Return [R, T, S] weights, 1 for the newest item: ages from "now" may all underflow.
-
-    0 beyond the history, where the age is infinite.
-    """
-    half_life_T1 = np.asarray(half_lives_h, dtype=np.float32)[:, None]
-    newest_R1 = age_RS.min(axis=1, keepdims=True)
-    since_RS = age_RS - np.where(np.isfinite(newest_R1), newest_R1, 0)
-    return np.exp2(-since_RS[:, None, :] / half_life_T1, dtype=np.float32)
-
-
 def _compare_repeats(
     groups: Groups,
     centred: CentredEmbeddings,
     begin: int,
     end: int,
-    half_lives_h: Sequence[float],
+    profiles: Profiles,
     *,
-    out: tuple[np.ndarray, np.ndarray],
+    out: Compared,
 ) -> None:
     """Compare candidates that are in their history again, with what is left without them."""
-    cosine_SB, profile_TB = out
     start, same_N = groups.first_R[begin], centred.same_N
     for row in np.flatnonzero(groups.is_past_N[start : groups.first_R[end]]):
         candidate = groups.candidate_N[start + row]
         request = int(np.searchsorted(groups.first_R, start + row, side="right")) - 1
-        history_n = groups.history[request]
+        own = slice(groups.first_E[request], groups.first_E[request + 1])
+        history_n = groups.history_E[own]
         kept = np.flatnonzero(same_N[history_n] != same_N[candidate])[: groups.slots]
-        cosine_SB[:, row], profile_TB[:, row] = np.nan, np.nan
+        out.cosine_SB[:, row], out.profile_TB[:, row] = np.nan, np.nan
+        age_n, is_strong_n = groups.age_E[own][kept], groups.is_strong_E[own][kept]
         if len(kept):
             vector_D, history_nD = (
                 centred.vectors_ND[candidate],
                 centred.vectors_ND[history_n[kept]],
             )
-            weight_Tn = _weights(groups.ages_h[request][None, kept], half_lives_h)[0]
+            weight_Tn = profiles.weights(age_n[None], is_strong_n[None])[0]
             profile_TD = weight_Tn @ history_nD
             norm_T = _norms(profile_TD[None], weight_Tn[None])[0]
-            cosine_SB[: len(kept), row] = history_nD @ vector_D
-            profile_TB[:, row] = profile_TD @ vector_D / norm_T
-
-
-def _summary(cosine_SB: np.ndarray, top_k: Sequence[int]) -> np.ndarray:
-    """Return [4 + len(top_k), B] max, mean, top-k means, newest, max of the newest five."""
-    is_none_SB = np.isnan(cosine_SB)
-    num_B = len(cosine_SB) - _count(is_none_SB)
-    filled_SB, known_SB = cosine_SB, cosine_SB
-    if num_B.min(initial=len(cosine_SB)) < len(cosine_SB):
-        filled_SB = np.fmax(cosine_SB, BELOW)
-        known_SB = np.where(is_none_SB, np.float32(0), cosine_SB)
-    best_KB = _best(filled_SB, min(max(top_k, default=1), len(cosine_SB)))
-    rows = [best_KB[0], known_SB.sum(axis=0) / np.maximum(num_B, 1)]
-    known_KB = np.where(best_KB == BELOW, np.float32(0), best_KB)
-    rows += [known_KB[:k].sum(axis=0) / np.clip(num_B, 1, k) for k in top_k]
-    rows += [cosine_SB[0], filled_SB[:5].max(axis=0)]
-    table = np.stack(rows)
-    table[:, num_B == 0] = np.nan
-    return table
-
-
-def _count(is_SB: np.ndarray) -> np.ndarray:
-    """Return [B] how often each column is true, int64; in bytes, while those can hold it."""
-    dtype = np.uint8 if len(is_SB) < 256 else np.int64
-    return np.add.reduce(is_SB.view(np.uint8), axis=0, dtype=dtype).astype(np.int64)
-
-
-def _best(filled_SB: np.ndarray, num_best: int) -> np.ndarray:
-    """Return [K, B] the largest values of each column, largest first.
-
-    Each value is let down the ladder of the largest so far, all columns at once: several times as
-    fast as sorting or partitioning fifty values at a time, unless the columns are few.
-    """
-    if filled_SB.shape[1] <= FEW_COLUMNS:
-        return np.sort(filled_SB.T, axis=1).T[::-1][:num_best]
-    best_KB = np.full((num_best, filled_SB.shape[1]), BELOW, dtype=np.float32)
-    falling_B, lesser_B = np.empty_like(best_KB[0]), np.empty_like(best_KB[0])
-    for slot, value_B in enumerate(filled_SB):
-        falling_B[:] = value_B
-        for step_B in best_KB[: slot + 1]:
-            np.minimum(step_B, falling_B, out=lesser_B)
-            np.maximum(step_B, falling_B, out=step_B)
-            falling_B, lesser_B = lesser_B, falling_B
-    return best_KB
-
-
-def _tiers(cosine_SB: np.ndarray, edges: Sequence[float], num_tiers: int) -> np.ndarray:
-    """Return [2 * num_tiers, B] share of the history in each tier, then log1p of the count.
-
-    A cosine that equals an edge falls in the tier above it. Tiers are told apart by how many
-    cosines reach each edge, which takes a fraction of a search for each cosine.
-    """
-    if not num_tiers:
-        return np.empty((0, cosine_SB.shape[1]), dtype=np.float32)
-    reached = [len(cosine_SB) - _count(np.isnan(cosine_SB))]
-    reached += [_count(cosine_SB >= np.float32(edge)) for edge in edges]
-    reached += [np.zeros_like(reached[0])] * (num_tiers - len(edges))
-    count_KB = -np.diff(np.stack(reached).astype(np.float32), axis=0)
-    count_KB[:, reached[0] == 0] = np.nan
-    return np.concatenate([count_KB / np.maximum(reached[0], 1), np.log1p(count_KB)])
+            out.cosine_SB[: len(kept), row] = history_nD @ vector_D
+            out.profile_TB[:, row] = profile_TD @ vector_D / norm_T
+        if profiles.with_details:
+            category = groups.category_N[start + row]
+            is_category_n = (groups.category_E[own][kept] == category) & (category >= 0)
+            for matrix_SB, value_n, none in (
+                (out.age_SB, age_n, np.inf),
+                (out.is_strong_SB, is_strong_n, False),
+                (out.is_category_SB, is_category_n, False),
+            ):
+                matrix_SB[:, row] = none
+                matrix_SB[: len(kept), row] = value_n

@@ -8,10 +8,18 @@ import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
 from features.collaborative import NeighbourConfig, collaborative_features
-from features.context import ContextConfig, EarlierCounts, context_features
+from features.context import ContextConfig, EarlierCounts, context_features, described
 from features.cooccurrence import Cooccurrence, cooccurrence
-from features.histories import HistoryConfig, histories
-from features.match import MatchConfig, match_features
+from features.histories import (
+    HistoryConfig,
+    Pasts,
+    histories,
+    is_strong,
+    pasts,
+    positive_events,
+    skipped_events,
+)
+from features.match import Asked, MatchConfig, match_columns
 from features.requests import REQUEST_KEY, numbered, requests_of
 from features.schema import Feature, feature_schema, schema_hash
 
@@ -143,33 +151,39 @@ def build_features(
     """
     config = config or FeatureConfig()
     requests = requests_of(impressions)
-    longer = replace(config.history, max_items=config.history.max_items + SPARE_ITEMS)
-    askers = requests["user_id"].unique().implode()
-    own = events.filter(pl.col("user_id").is_in(askers))
-    past = histories(requests, own, config=longer)
-    centred = centred or CentredEmbeddings.measured(
-        embeddings,
-        pairs=history_pairs(past),
-        num_tiers=config.match.num_tiers,
-        seed=config.edge_seed,
-    )
+    longest = config.history.max_items + SPARE_ITEMS
+    own = events.filter(pl.col("user_id").is_in(requests["user_id"].unique().implode()))
+    liked, skipped = _acts(own, items, config.history)
+    past = pasts(requests, liked, max_items=longest)
+    if centred is None:
+        centred = CentredEmbeddings.measured(
+            embeddings,
+            pairs=history_pairs(histories(requests, own, config=config.history)),
+            num_tiers=config.match.num_tiers,
+            seed=config.edge_seed,
+        )
     if counts is None:
         counts = cooccurrence(events, config=config.collaborative.counts)
-    features = config.features
     by_request = numbered(impressions)
-    context = context_features(impressions, events, items, config=config.context, earlier=earlier)
-    collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
-    with_vector = centred.with_vector(own)
-    compared = past
-    if len(with_vector) < len(own):
-        compared = histories(requests, with_vector, config=longer)
-    match = match_features(
-        by_request.with_columns(item_id=centred.names_at(by_request)),
-        _named(past, requests, centred),
+    request_N = by_request["request"].cast(pl.Int64).to_numpy()
+    known, spurned = centred.with_vector(liked), centred.with_vector(skipped)
+    past_named = _named(past, requests, centred)
+    compared = past_named
+    if len(known) < len(liked):
+        compared = _named(pasts(requests, known, max_items=longest), requests, centred)
+    about = described(impressions.select("item_id", "ts"), items)
+    columns = match_columns(
+        Asked(centred.names_at(impressions), request_N, about["category"]),
+        past_named,
+        compared,
+        _named(pasts(requests, spurned, max_items=longest), requests, centred),
         centred,
-        compared=_named(compared, requests, centred),
         config=config.match,
     )
+    context = context_features(impressions, events, items, config=config.context, earlier=earlier)
+    collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
+    match = pl.DataFrame(columns)
+    features = config.features
     given = [*KEY_COLUMNS, *(name for name in GIVEN if name in impressions.columns)]
     frame = pl.concat([impressions.select(given), context, collaborative, match], how="horizontal")
     return FeatureTable(
@@ -180,16 +194,17 @@ def build_features(
     )
 
 
-def _named(past: pl.DataFrame, requests: pl.DataFrame, centred: CentredEmbeddings) -> pl.DataFrame:
+def _acts(
+    events: pl.DataFrame, items: pl.DataFrame, config: HistoryConfig
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what was liked and what was skipped: user_id, item_id, ts, is_strong, category."""
+    liked = positive_events(events, config=config).with_columns(is_strong=is_strong(config))
+    skipped = skipped_events(events, config=config).with_columns(is_strong=pl.lit(False))
+    kept = ["user_id", "item_id", "ts", "is_strong"]
+    return described(liked.select(kept), items), described(skipped.select(kept), items)
+
+
+def _named(past: Pasts, requests: pl.DataFrame, centred: CentredEmbeddings) -> Pasts:
     """Return the histories with the names of the vectors that their items had at the request."""
-    if centred.changes.is_empty():
-        return past
-    flat = past.with_columns(requests["ts"]).explode("items", "ages_h", empty_as_null=False)
-    named = flat.select("request", items=centred.names_at(flat, "items"), ages_h="ages_h")
-    lists = named.group_by("request", maintain_order=True).agg("items", "ages_h")
-    empty = {"items": pl.lit([], pl.List(pl.String)), "ages_h": pl.lit([], pl.List(pl.Float32))}
-    return (
-        past.select("request")
-        .join(lists, on="request", how="left", maintain_order="left")
-        .with_columns(pl.col(name).fill_null(none) for name, none in empty.items())
-    )
+    ts = requests["ts"].gather(past.request_P)
+    return past.named(centred.names_at(pl.DataFrame({"item_id": past.item_ids, "ts": ts})))

@@ -14,7 +14,7 @@ from evaluation.calibration import Calibration, Platt, calibration
 from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
 from features.requests import REQUEST_KEY
-from features.schema import FeatureGroup, names_of
+from features.schema import VECTOR_GROUPS, FeatureGroup, names_of
 from features.table import KEY_COLUMNS, FeatureTable
 from ranker.config import RankerConfig
 from ranker.leaks import Alarm, Controls, shuffled_alarm, too_good, with_features_of_others
@@ -42,7 +42,7 @@ ITEM_SLICINGS = ("item_age", "item_popularity")
 
 VARIANTS: Mapping[str, Variant] = {
     "without match": Variant(groups=("context", "collaborative")),
-    "with match": Variant(groups=("context", "collaborative", "match")),
+    "with match": Variant(groups=("context", "collaborative", *VECTOR_GROUPS)),
 }
 
 

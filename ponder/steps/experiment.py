@@ -11,7 +11,7 @@ import polars as pl
 from catalog.lake.tables import ITEMS
 from features.export import read_export
 from features.log import Log
-from features.schema import FeatureGroup, feature_schema
+from features.schema import VECTOR_GROUPS, FeatureGroup, feature_schema
 from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
@@ -195,7 +195,7 @@ def _variants(
     groups = tuple(dict.fromkeys(feature.group for feature in features))
     spaces = [CONTENT] if tables is None else list(tables)
     if not texts:
-        base = Variant(groups=tuple(group for group in groups if group != "match"))
+        base = Variant(groups=tuple(group for group in groups if group not in VECTOR_GROUPS))
         several = len(spaces) > 1
         return {"without match": base} | {
             f"match in {space}" if several else "with match": Variant(groups=groups, space=space)

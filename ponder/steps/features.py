@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
@@ -48,7 +48,7 @@ __all__ = [
 ROWS_AT_ONCE = 100_000
 """Whose features are made at once: of as many days as have so many rows, or of a part of one."""
 
-GROUPS: tuple[FeatureGroup, ...] = ("context", "collaborative", "match")
+GROUPS: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
 
 SOURCES = (EVENTS, ITEMS, ITEM_VERSIONS, EMBEDDINGS)
 

@@ -111,7 +111,10 @@ class LiveLog:
         user_events, own = activity.of_user(user_id)
         if acts is not None:
             own, user_events = acts, len(acts)
-        liked = own.filter("is_liked")["item_id"].unique(maintain_order=True)
+        acted = [
+            own.filter(kind)["item_id"].unique(maintain_order=True).to_list()
+            for kind in ("is_liked", "is_skipped")
+        ]
         return known_now(
             item_ids,
             own,
@@ -120,7 +123,7 @@ class LiveLog:
             user_events=user_events,
             activity=activity,
             states=self._states_of([*dict.fromkeys([*item_ids, *own["item_id"]])]),
-            vectors=self._vectors(item_ids, liked.to_list(), version),
+            vectors=self._vectors(item_ids, acted, version),
             neighbours=self._counts.neighbours(now),
         )
 
@@ -154,21 +157,22 @@ class LiveLog:
         return item_histories(versions, items, Landings.of(newest.collect()))
 
     def _vectors(
-        self, item_ids: Sequence[str], liked: Sequence[str], version: str
+        self, item_ids: Sequence[str], acted: Sequence[Sequence[str]], version: str
     ) -> tuple[pl.Series, np.ndarray]:
-        """Return ids in order and vectors of the candidates, and of liked items until enough.
+        """Return ids in order and vectors of the candidates, and of what was acted on until enough.
 
         Args:
             item_ids: the candidates.
-            liked: newest first.
+            acted: what was liked, and what was skipped, newest first.
             version: model version.
         """
-        found = self._found([*dict.fromkeys([*item_ids, *liked[:COMPARED]])], version)
-        begin, num_liked = COMPARED, sum(item_id in found for item_id in liked[:COMPARED])
-        while num_liked < COMPARED and begin < len(liked):
-            part = liked[begin : 2 * begin]
-            more = self._found(part, version)
-            found, num_liked, begin = found | more, num_liked + len(more), 2 * begin
+        newest = [item_id for items in acted for item_id in items[:COMPARED]]
+        found = self._found([*dict.fromkeys([*item_ids, *newest])], version)
+        for items in acted:
+            begin, num_known = COMPARED, sum(item_id in found for item_id in items[:COMPARED])
+            while num_known < COMPARED and begin < len(items):
+                more = self._found(items[begin : 2 * begin], version)
+                found, num_known, begin = found | more, num_known + len(more), 2 * begin
         ids = sorted(found)
         matrix = np.stack([found[each] for each in ids]) if ids else np.zeros((0, 1))
         return pl.Series(ids, dtype=pl.String), matrix.astype(np.float32, copy=False)

@@ -15,7 +15,7 @@ from catalog.lake.tables import EVENTS, TIME
 from features import collaborative
 from features.collaborative import NAMES, NeighbourConfig, collaborative_features
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
-from features.histories import histories
+from features.histories import Pasts, histories
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -104,7 +104,7 @@ def made(likes, requests, counts=None):
         asked.select("request", "user_id", "ts").unique("request").sort("request"), events
     )
     counts = counts or cooccurrence(events, config=CONFIG)
-    return asked, collaborative_features(asked, past, counts, config=SUMS)
+    return asked, collaborative_features(asked, Pasts.of(past), counts, config=SUMS)
 
 
 @settings(max_examples=60, deadline=None)

@@ -188,7 +188,10 @@ def check(store, events, now):
         num, acts = store.view().of_user(user)
         assert num == len(own)
         expected = own.filter(pl.col("action") != "impression").select(
-            "user_id", "ts", "item_id", is_liked=pl.col("action") == "like"
+            *("user_id", "ts", "item_id"),
+            is_liked=pl.col("action") == "like",
+            is_strong=pl.col("action") == "like",
+            is_skipped=pl.col("action") == "skip",
         )
         by = ["ts", "item_id", "is_liked"]
         assert_frame_equal(acts.sort(by), expected.sort(by))

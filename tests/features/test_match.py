@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.match import MatchConfig, match_features
-from features.schema import feature_schema
+from features.schema import VECTOR_GROUPS, feature_schema
 
 CONFIG = MatchConfig(slots=8, num_tiers=4)
 EDGES = (-0.3, 0.0, 0.4)
@@ -83,6 +83,7 @@ def slow_row(item, history, centred):
         "match_max": best[0],
         "match_mean": sum(s) / len(s),
         "match_top3_mean": sum(best[:3]) / len(best[:3]),
+        "match_top5_mean": sum(best[:5]) / len(best[:5]),
         "match_top10_mean": sum(best[:10]) / len(best[:10]),
         "match_last": s[0],
         "match_last5_max": max(s[:5]),
@@ -139,7 +140,7 @@ def test_blocks_do_not_change_a_value(monkeypatch):
 def test_columns_are_those_of_the_schema():
     impressions, histories, centred = random_world(0)
     got = match_features(impressions, histories, centred, config=CONFIG)
-    listed = {f.name: f.dtype for f in feature_schema(CONFIG) if f.group == "match"}
+    listed = {f.name: f.dtype for f in feature_schema(CONFIG) if f.group in VECTOR_GROUPS}
     assert {name: str(dtype) for name, dtype in got.schema.items()} == listed
 
 
@@ -214,7 +215,15 @@ def test_relative_forms_need_a_similarity():
 
 def test_fewer_features_have_the_same_values():
     impressions, histories, centred = random_world(2)
-    few = MatchConfig(slots=8, top_k=(3,), half_lives_days=(), num_tiers=0, relative=())
+    few = MatchConfig(
+        slots=8,
+        top_k=(3,),
+        half_lives_days=(),
+        num_tiers=0,
+        relative=(),
+        details=False,
+        feedback=False,
+    )
     got = match_features(impressions, histories, centred, config=few)
     whole = match_features(impressions, histories, centred, config=CONFIG)
     assert set(whole.columns) > set(got.columns)

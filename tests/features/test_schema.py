@@ -1,13 +1,14 @@
 """Tests for features/schema.py."""
 
 from dataclasses import asdict, replace
+from typing import get_args
 
 import polars as pl
 import pytest
 
 from features.context import ContextConfig
 from features.match import MatchConfig
-from features.schema import check_values, feature_schema, names_of, schema_hash
+from features.schema import FeatureGroup, check_values, feature_schema, names_of, schema_hash
 from features.table import FeatureConfig
 
 
@@ -20,7 +21,7 @@ def test_names_are_unique_and_every_feature_is_described():
 
 def test_groups_cut_the_list_in_pieces():
     features = feature_schema()
-    pieces = [names_of(features, [group]) for group in ("context", "collaborative", "match")]
+    pieces = [names_of(features, [group]) for group in get_args(FeatureGroup)]
     assert all(pieces)
     assert [name for piece in pieces for name in piece] == [f.name for f in features]
 

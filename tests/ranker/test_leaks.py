@@ -53,7 +53,7 @@ def test_a_clock_an_hour_ahead_is_heard(preference_table, log):
     late = shifted(log, preference_table, num_requests=100, seed=0)
     [alarm] = too_good(late)
     # What is chosen within the hour is in the history, and is not counted in its size.
-    assert set(alarm.features[:2]) == {"is_repeat", "history_size"}
+    assert set(alarm.features[:3]) == {"is_repeat", "history_size", "session_size"}
 
 
 def test_a_feature_that_knows_the_answer_is_named(preference_table):

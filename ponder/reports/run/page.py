@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from features.schema import feature_schema
+from features.schema import VECTOR_GROUPS, feature_schema
 from ponder.reports.html.gallery import cards
 from ponder.reports.html.template import template
 from ponder.reports.run import figures
@@ -118,7 +118,7 @@ def _ranking(ranking: Mapping[str, Any]) -> dict[str, Any]:
     shares = ranking.get("importances", {})
     best = sorted(shares, key=lambda name: (-shares[name], name))[:NUM_IMPORTANCES]
     schema = {feature.name: feature for feature in feature_schema()}
-    match = [name for name, feature in schema.items() if feature.group == "match"]
+    match = [name for name, feature in schema.items() if feature.group in VECTOR_GROUPS]
     bars = {name: shares[name] for name in best}
     gains = _gains(ranking)
     return {
