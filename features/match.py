@@ -434,7 +434,8 @@ def _counts(
     """
     request_N, request_P = asked.request_N, past.request_P
     item_N, item_P = _numbers(asked.item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
-    span = 1 + int(max(item_N.max(initial=0), item_P.max(initial=0)))
+    num_rows = len(centred.item_ids)  # which the numbers of what is alike stay below
+    span = 1 + int(max(item_N.max(initial=num_rows), item_P.max(initial=num_rows)))
     same_N, same_P = item_N, item_P
     if len(centred.item_ids):
         same_N = np.where(row_N >= 0, centred.same_N[row_N], item_N)

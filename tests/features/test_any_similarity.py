@@ -16,7 +16,7 @@ from features.centred_embeddings import CentredEmbeddings, Centring
 from features.histories import HistoryConfig
 from features.match import MatchConfig
 from features.schema import VECTOR_GROUPS
-from features.table import FeatureConfig, build_features
+from features.table import SPARE_ITEMS, FeatureConfig, build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EDGES = (-0.35, 0.05, 0.55)
@@ -116,6 +116,20 @@ def newest(log, user, hour, kinds, item, slots):
     ]
 
 
+def alike(one, other):
+    both = one in VECTORS and other in VECTORS
+    return one == other or (both and np.array_equal(VECTORS[one], VECTORS[other]))
+
+
+def all_liked(log, user, hour):
+    """What a user liked, with or without a vector, as many as are looked at."""
+    last = {}
+    for who, acted, action, value, at in log:
+        if who == user and at < hour and says(action, value) in ("liked", "strong"):
+            last[acted] = max(last.get(acted, -1), at)
+    return sorted(last, key=lambda acted: (last[acted], acted), reverse=True)[: SLOTS + SPARE_ITEMS]
+
+
 def mean_of_largest(values, k):
     best = sorted(values, reverse=True)[:k]
     return sum(best) / len(best) if best else None
@@ -148,7 +162,11 @@ def slow_row(log, user, hour, item, asked):
     session = [row for row in liked if row[1] <= 1]
     same = [row for row in liked if row[3] is not None and row[3] == category(item, hour)]
     ages = [age for _, age, *_ in liked]
+    past = [acted for acted in all_liked(log, user, hour) if not alike(acted, item)]
     row = {
+        "history_size": min(len(past), SLOTS),
+        "is_repeat": item in all_liked(log, user, hour),
+        "has_vector": item in VECTORS,
         "match_category_size": len(same),
         "strong_size": len(strong),
         "session_size": len(session),
@@ -238,4 +256,4 @@ def test_the_oracle_knows_every_feature_that_it_does_not_leave_to_the_other_one(
     names = {f.name for f in table.features if f.group in VECTOR_GROUPS}
     left = {name for name in names - known if not name.endswith(("_rank", "_gap"))}
     elsewhere = {*CONFIG.match.similarity_names(), *CONFIG.match.tier_names()}  # test_match.py
-    assert left <= {*elsewhere, "history_size", "is_repeat", "has_vector"}
+    assert left <= elsewhere

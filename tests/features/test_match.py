@@ -230,3 +230,13 @@ def test_fewer_features_have_the_same_values():
     assert_frame_equal(got, whole.select(got.columns), abs_tol=1e-6)
     with pytest.raises(ValueError, match="num_tiers must be 0 or >= 2, got 1"):
         MatchConfig(num_tiers=1)
+
+
+def test_counts_of_a_request_are_its_own_whatever_other_items_have_vectors():
+    rng = np.random.default_rng(0)
+    centred = centred_of({f"i{n:02d}": rng.normal(size=4) for n in range(40)})
+    asked = [f"r{n}" for n in range(12)]
+    histories = past(**{name: [("i00", 1.0), ("i02", 2.0)] for name in asked})
+    got = match_features(shown(*((name, "i01") for name in asked)), histories, centred)
+    assert got["history_size"].to_list() == [2] * len(asked)
+    assert not got["is_repeat"].any()
