@@ -2,8 +2,8 @@
 
 A log of months is larger than memory. Its pages are made some users at a time, for a page is of one
 user, and lie in files by time; the features of some days are then made of the requests of those
-days, of what was liked until then, and of sums of the rest. So memory grows with the likes and the
-items of a log, and not with what was shown.
+days, of what was liked or skipped until then, and of sums of the rest. So memory grows with these
+and the items of a log, and not with what was shown.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import polars as pl
 
 from features.centred_embeddings import history_pairs
 from features.context import EarlierCounts
-from features.histories import HistoryConfig, histories, is_positive
+from features.histories import HistoryConfig, histories, is_positive, is_skipped
 from features.requests import requests_of
 
 EVENT_COLUMNS = ("user_id", "item_id", "action", "value", "ts")
@@ -31,7 +31,8 @@ class KnownEvents:
     """What requests may know of."""
 
     events: pl.DataFrame
-    """In `EVENT_COLUMNS`: everything liked before the newest of them, and all events between."""
+    """In `EVENT_COLUMNS`: everything liked or skipped before the newest of them, and all events
+    between."""
 
     earlier: EarlierCounts
     """Of the rest."""
@@ -59,11 +60,11 @@ class RequestStore:
             events: at least `EVENT_COLUMNS`.
         """
         known = events.select(EVENT_COLUMNS).sort("ts")
-        is_liked = is_positive(self._history).fill_null(False)
+        is_told = is_positive(self._history) | is_skipped(self._history)
         for name, rows in (
             ("requests", requests.sort(IN_ORDER)),
-            ("liked", known.filter(is_liked)),
-            ("others", known.filter(~is_liked)),
+            ("liked", known.filter(is_told)),
+            ("others", known.filter(~is_told)),
         ):
             path = self._folder / f"{name}-{self._num_parts:05d}.parquet"
             rows.write_parquet(path, row_group_size=GROUP_ROWS, statistics=True)
@@ -74,7 +75,7 @@ class RequestStore:
         self._num_parts = 0
 
     def liked(self) -> pl.DataFrame:
-        """Return all positive events, in `EVENT_COLUMNS`."""
+        """Return all events that speak for their item or against it, in `EVENT_COLUMNS`."""
         return self._scan("liked").collect()
 
     def num_rows(self) -> dict[date, int]:
@@ -158,7 +159,7 @@ class EventReader:
         """Read no others yet.
 
         Args:
-            liked: all positive events.
+            liked: all events that speak for their item or against it.
             others: all the others.
         """
         self._liked, self._others = liked, others

@@ -15,6 +15,7 @@ from catalog.lake.tables import EMBEDDINGS, EVENTS
 from catalog.records import Item
 from features.export import read_export, read_manifest
 from features.reference import References
+from features.schema import VECTOR_GROUPS, feature_schema
 from ponder.settings import Settings
 from ponder.steps import features as steps
 from ponder.steps.feature_references import make_reference
@@ -272,7 +273,9 @@ def test_pages_of_a_catalogue_without_vectors_are_exported_with_nothing_compared
     assert without.num_rows == with_vectors.num_rows
     found = diff_exports(tmp_path / "v", tmp_path / "w")
     assert found.rows == with_vectors.num_rows
-    assert {name.split("_")[0] for name in found.differing} == {"has", "match"}
+    vector_features = [f.name for f in feature_schema() if f.group in VECTOR_GROUPS]
+    assert {"has_vector", "match_max", "strong_max"} <= set(found.differing) <= {*vector_features}
+    assert not {"history_size", "is_repeat"} & set(found.differing)
     frame = read_export(tmp_path / "w").frame
     assert frame["match_max"].null_count() == len(frame)
 
