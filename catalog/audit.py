@@ -8,6 +8,7 @@ import polars as pl
 from kafka import KafkaConsumer
 
 from catalog.kafka.config import KafkaConfig, broker_failures
+from catalog.kafka.connection import connect
 from catalog.kafka.offsets import LakeOffsets
 from catalog.kafka.partition_offsets import groupless_options, read_partition_offsets
 from catalog.lake.duplicates import duplicated_keys
@@ -121,7 +122,8 @@ def audit_sources(
         TimeoutError: a partition does not.
     """
     landed = LakeOffsets(lake, config)
-    consumer = consumer_factory(**groupless_options(config))
+    consumer = connect(lambda: consumer_factory(**groupless_options(config)), config)
+    assert consumer is not None  # nothing stops it
     try:
         held = read_partition_offsets(consumer, config.tables())
     finally:

@@ -22,6 +22,7 @@ from catalog.ingest.message_parsing import JSON, Decoders, sent_at
 from catalog.ingest.report import LandingReport
 from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
+from catalog.kafka.connection import connect
 from catalog.kafka.partition_offsets import (
     POLL_MS,
     PartitionOffsets,
@@ -107,7 +108,8 @@ def backfill(
     topics = (config.item_topic, config.event_topic)
     if window.topic not in (None, *topics):
         raise ValueError(f"the topic must be one of {topics}, got {window.topic!r}")
-    consumer = consumer_factory(**groupless_options(config))
+    consumer = connect(lambda: consumer_factory(**groupless_options(config)), config)
+    assert consumer is not None  # nothing stops it
     try:
         held = read_partition_offsets(consumer, topics if window.topic is None else [window.topic])
         if window.partition is not None:

@@ -33,6 +33,7 @@ from catalog.ingest.report import LandingReport
 from catalog.kafka.assignment import NOT_ASSIGNED, Assignment
 from catalog.kafka.buffer import MessageBuffer
 from catalog.kafka.config import KafkaConfig, broker_failures
+from catalog.kafka.connection import connect
 from catalog.kafka.metrics import ConsumerReport, LandingMetrics
 from catalog.kafka.offsets import LakeOffsets
 from catalog.lake.lake import Lake
@@ -89,6 +90,9 @@ def consume(
         Exception: whatever the lake raised. Nothing is lost: the next call goes on where the lake
             stands.
     """
+    client = connect(lambda: consumer_factory(**config.client_options()), config, stop=stop)
+    if client is None:
+        return ConsumerReport()
     images = ImageFetcher(image_config)
     # What waited is one landing; what is followed is known from its own write on.
     landed_at = None if follow else datetime.now(UTC)
@@ -96,7 +100,7 @@ def consume(
     landing = _Landing(
         config,
         intake,
-        consumer_factory(**config.client_options()),
+        client,
         metrics=metrics,
         progress=progress,
     )

@@ -20,6 +20,7 @@ from catalog.images.image import data_uri, is_remote, load_image
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
+from catalog.kafka.connection import connect
 from catalog.record_parsing import parse_event, parse_item
 from catalog.records import RawRecord, RecordError
 
@@ -62,13 +63,15 @@ def publish(
         ConnectionError: the brokers do not answer.
         RuntimeError: the brokers refused a record; the text counts them and gives the first error.
     """
-    producer = producer_factory(
-        bootstrap_servers=config.bootstrap_servers.split(","),
-        api_version=config.api_version,
-        max_request_size=MAX_MESSAGE_BYTES,
-        linger_ms=LINGER_MS,
+    options = {
+        "bootstrap_servers": config.bootstrap_servers.split(","),
+        "api_version": config.api_version,
+        "max_request_size": MAX_MESSAGE_BYTES,
+        "linger_ms": LINGER_MS,
         **config.security,
-    )
+    }
+    producer = connect(lambda: producer_factory(**options), config)
+    assert producer is not None  # nothing stops it
     try:
         items = (_item_message(record, source.base_dir) for record in source.items())
         events = map(_event_message, source.events())
