@@ -5,6 +5,7 @@ and tells of one that ran out of it by an error of gRPC's and not by one of its 
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ class TimedClient:
         self, client: MilvusClient, *, timeout_s: float, on_failure: Callable[[], None]
     ) -> None:
         """Call `client`, and `on_failure` when a call fails: the server may have started anew."""
+        # They log a traceback for every failed call, expected ones too; the exception says it all.
+        for noisy in ("pymilvus.decorators", "grpc._server"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         self._client = client
         self._timeout_s = timeout_s
         self._on_failure = on_failure

@@ -5,6 +5,7 @@ TLS handshake, so a peer that accepts and says nothing is waited for without end
 not noticed meanwhile. Here the client is made in a thread that nobody has to wait for.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Event, Thread
@@ -38,6 +39,7 @@ def connect(
         ConnectionError: there is none when the time is up.
         Exception: whatever `make` raised.
     """
+    quieten()
     made: Future[Any] = Future()
     Thread(target=_make, args=(make, made), daemon=True, name="kafka-connect").start()
     deadline = monotonic() + timeout_s
@@ -54,6 +56,21 @@ def connect(
             )
         wait([made], timeout=LOOK_S)
     return made.result()
+
+
+def quieten() -> None:
+    """Keep kafka-python from telling of itself, wherever it is used: on a terminal, by Airflow."""
+    root = logging.getLogger("kafka")
+    if root.level == logging.NOTSET:  # nobody asked for it
+        root.setLevel(logging.WARNING)
+    # It measures how long its own tasks take, and blames whoever uses it.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
+    logging.getLogger("kafka.cluster").addFilter(_is_no_closing)
+
+
+def _is_no_closing(record: logging.LogRecord) -> bool:
+    """Return False of its own closing, which it calls an error when a request is under way."""
+    return "Cancelled" not in record.getMessage()
 
 
 def _make(make: Callable[[], Any], made: "Future[Any]") -> None:

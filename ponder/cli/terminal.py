@@ -43,13 +43,6 @@ def log_to_console(*, verbose: bool) -> None:
     """Send warnings, and with `verbose` every step, to standard error."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
-    # These log a traceback for every failed call, expected ones too; the exception says it all.
-    for noisy in ("pymilvus.decorators", "grpc._server"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    # kafka-python measures how long its own tasks take, and blames whoever uses it.
-    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
-    # It calls its own closing an error, when a request is under way.
-    logging.getLogger("kafka.cluster").addFilter(lambda it: "Cancelled" not in it.getMessage())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Tests for catalog/kafka/connection.py: peers that accept and say nothing."""
 
+import logging
 import socket
 import subprocess
 import sys
@@ -70,3 +71,14 @@ def test_what_the_making_raises_is_raised():
 
     with pytest.raises(ValueError, match="no such mechanism"):
         connect(refuse, CONFIG)
+
+
+def test_the_client_says_nothing_of_itself_wherever_it_is_used(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("kafka"), "level", logging.NOTSET)
+    with caplog.at_level(logging.INFO):  # Airflow's root logger
+        connect(Late().may_come.is_set, CONFIG)
+        logging.getLogger("kafka.net.manager").info("Attempting bootstrap")
+        logging.getLogger("kafka.net.selector").warning("task took long")
+        logging.getLogger("kafka.cluster").error("Request Cancelled")
+        logging.getLogger("kafka.cluster").error("Unknown topic")
+    assert [record.getMessage() for record in caplog.records] == ["Unknown topic"]
