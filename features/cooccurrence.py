@@ -29,8 +29,11 @@ ONE = 1 << 20
 DAYS = 1 << 16
 """Days that a key has room for; day 0 is half of them before 1970."""
 
-CHUNK_LIKES = 100_000
-"""Likes that are paired at once: 5 M pairs, 120 MB."""
+CHUNK_LIKES = 20_000
+"""Likes that are paired at once: 1 M pairs, 40 MB while they are summed up."""
+
+Amounts = tuple[np.ndarray, np.ndarray]
+"""Rising int64 keys, each once, and the int64 amount of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,13 +212,24 @@ def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
     )
 
 
-def _pairs(numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig) -> pl.DataFrame:
-    """Return key and amount of every pair that a new like makes, a row for each pair and day."""
-    parts = [
-        pl.DataFrame({"key": key, "amount": amount}).group_by("key").agg(pl.col("amount").sum())
-        for key, amount in _chunks_of_pairs(numbered, num_items, config)
-    ]
-    return pl.concat(parts).group_by("key").agg(pl.col("amount").sum()).sort("key")
+def _pairs(numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig) -> Amounts:
+    """Return every pair that a new like makes, on its day."""
+    parts = [_summed(*chunk) for chunk in _chunks_of_pairs(numbered, num_items, config)]
+    keys, amounts = zip(*parts, strict=True)
+    return _summed(np.concatenate(keys), np.concatenate(amounts))
+
+
+def _summed(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
+    """Return each key once, with the sum of its amounts; by sorting, which needs little memory."""
+    order_N = np.argsort(key_N, kind="stable")
+    key_N, amount_N = key_N[order_N], amount_N[order_N]
+    first = np.flatnonzero(_is_first(key_N))
+    return key_N[first], np.add.reduceat(amount_N, first) if len(first) else amount_N
+
+
+def _is_first(what_N: np.ndarray) -> np.ndarray:
+    """Return [N] bool, which of rising numbers are the first of their value."""
+    return np.append(True, what_N[1:] != what_N[:-1])[: len(what_N)]
 
 
 def _chunks_of_pairs(
@@ -237,13 +251,11 @@ def _chunks_of_pairs(
         yield np.concatenate(keys), np.concatenate(amounts)
 
 
-def _users(numbered: pl.DataFrame) -> pl.DataFrame:
-    return (
-        numbered.filter("is_new")
-        .group_by(key=pl.col("item") * DAYS + pl.col("day"))
-        .agg(amount=pl.len().cast(pl.Int64))
-        .sort("key")
-    )
+def _users(numbered: pl.DataFrame) -> Amounts:
+    """Return every new like of an item, on its day."""
+    key = numbered.filter("is_new").select(pl.col("item") * DAYS + pl.col("day"))
+    key_N = key.to_series().to_numpy()
+    return _summed(key_N, np.ones(len(key_N), dtype=np.int64))
 
 
 def _moved(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
@@ -263,16 +275,17 @@ def _moved_items(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
 
 
 def _grown(
-    key_P: np.ndarray, running_P: np.ndarray, grown: pl.DataFrame
+    key_P: np.ndarray, running_P: np.ndarray, grown: Amounts
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return keys and running sums, those of before and what was added since."""
-    what_P = key_P // DAYS
-    is_first_P = np.append(True, what_P[1:] != what_P[:-1])[: len(what_P)]
-    before_P = np.where(is_first_P, 0, np.append(0, running_P[:-1])[: len(what_P)])
-    earlier = pl.DataFrame({"key": key_P, "amount": running_P - before_P})
-    rows = pl.concat([earlier, grown]).group_by("key").agg(pl.col("amount").sum()).sort("key")
-    summed = rows.select(pl.col("amount").cum_sum().over(pl.col("key") // DAYS))
-    return rows["key"].to_numpy(), summed["amount"].to_numpy()
+    before_P = np.where(_is_first(key_P // DAYS), 0, np.append(0, running_P[:-1])[: len(running_P)])
+    key_N, amount_N = _summed(
+        np.concatenate([key_P, grown[0]]), np.concatenate([running_P - before_P, grown[1]])
+    )
+    sum_N = np.cumsum(amount_N)
+    first = np.flatnonzero(_is_first(key_N // DAYS))
+    num = np.diff(np.append(first, len(key_N)))
+    return key_N, sum_N - np.repeat(sum_N[first] - amount_N[first], num)
 
 
 def _before(

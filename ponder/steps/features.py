@@ -26,6 +26,7 @@ from ponder.settings import Settings
 from ponder.steps.days import ALL_DAYS, Days, days_between
 from ponder.steps.feature_references import reference_in_use
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.wiring.allocator import share_one_arena
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.feature_log import ScannedLog, scan_log
 from ponder.wiring.requests import opened_requests
@@ -201,6 +202,7 @@ def _prepared(
     *,
     seed: int = 0,
 ) -> Iterator[_Prepared]:
+    share_one_arena()
     log = scan_log(settings, version)
     with opened_requests(settings, log) as asked:
         used = reference_in_use(settings, log, asked, reference, seed=seed)

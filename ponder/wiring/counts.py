@@ -95,7 +95,7 @@ class DailyCounts:
             fresh = fresh.filter(
                 pl.col("ts") >= known
             )  # those of that moment count once all the same
-        counts = cooccurrence(fresh.collect(), earlier=earlier)
+        counts = cooccurrence(fresh.collect(engine="streaming"), earlier=earlier)
         if counts is not earlier:
             counts.save(self._path)
         return counts
