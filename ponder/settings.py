@@ -242,6 +242,10 @@ class Settings(BaseSettings):
     """Items of a user that the service remembers: the newest that were liked, as many that were
     acted upon otherwise, and as many that were shown."""
 
+    keep_served_features: bool = False
+    """Whether the service keeps the features of what it recommends, as it computed them, for
+    `ponder features export --as-served`: some 500 bytes an item."""
+
     api_keys: dict[str, ApiKeySetting] = {}
     """Who may ask the service, by names that its log shows; `ponder key` makes one. Empty: whoever
     reaches it, and it listens on this machine alone. In a file a table for each, in a variable a
@@ -310,6 +314,11 @@ class Settings(BaseSettings):
     def features_folder(self) -> Path:
         """Where match features are exported to."""
         return self.home / "features"
+
+    @property
+    def served_folder(self) -> Path:
+        """Return where features are kept as they were served."""
+        return self.home / "served"
 
     def rankers(self, version: str) -> RankerRegistry:
         """Return the trained rankers that read features of an embedder version."""

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from features.live import KnownNow, given_acts, live_features
-from features.table import FeatureConfig
+from features.table import FeatureConfig, FeatureTable
 from ranker.model import Ranker
 from recall.errors import Unavailable
 from recall.stages import Stages
@@ -91,6 +91,7 @@ class Ranking:
         known_of: KnownOf,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        served: Callable[[FeatureTable], None] | None = None,
     ) -> None:
         """Rank by the ranker in use.
 
@@ -100,8 +101,10 @@ class Ranking:
                 promoted, and ValueError when what was saved cannot be used.
             known_of: reads what the features of a request are made from.
             now: the moment that features describe, with a time zone.
+            served: told of the features of what is answered to users, best first; None: nobody is.
         """
         self._ranker_of, self._known_of, self._now = ranker_of, known_of, now
+        self._served = served
 
     def can_rank(self, version: str) -> bool:
         """Return whether a ranker of an embedder version is in use, and fits."""
@@ -119,6 +122,7 @@ class Ranking:
         *,
         new_only: bool = False,
         explain: bool = False,
+        num_shown: int | None = None,
         stages: Stages | None = None,
     ) -> Ranked:
         """Put items in the ranker's order.
@@ -130,6 +134,7 @@ class Ranking:
             new_only: leave out what the asker has liked, before anything is ranked: features say
                 how an item stands among the others.
             explain: whether to say which features moved each score.
+            num_shown: how many are answered, the best ones; None: all.
             stages: a stopwatch that is told of reading the log, making features and ranking.
 
         Raises:
@@ -152,6 +157,8 @@ class Ranking:
         with stages.time("rank"):
             score_N = ranker.predict(table)
         order_N = np.argsort(-score_N, kind="stable")  # rows lie by id, which breaks ties
+        if self._served is not None and asker.user_id != STRANGER:
+            self._served(table.with_frame(table.frame[order_N[:num_shown]]))
         frame = pl.DataFrame(
             {
                 "item_id": table.frame["item_id"].gather(order_N),

@@ -123,6 +123,7 @@ class Recommender:
             version,
             new_only=True,
             explain=explain,
+            num_shown=top_k,
             stages=stages,
         )
         return Recommendations(

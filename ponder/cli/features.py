@@ -55,6 +55,10 @@ def export(
     again: Annotated[
         bool, typer.Option("--again", help="Also days that are done and have settled.")
     ] = False,
+    as_served: Annotated[
+        bool,
+        typer.Option("--as-served", help="As the service computed them, where it kept them."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export days, one partition each; goes on where a stopped export was."""
@@ -69,6 +73,7 @@ def export(
             reference=name,
             folder=folder,
             again=again,
+            as_served=as_served,
             progress=progress,
         )
     show(exported, as_json)

@@ -21,6 +21,8 @@ from features.reference import DEFAULT, Reference
 from features.request_store import EventReader
 from features.requests import whole_requests
 from features.schema import FeatureGroup
+from features.served import as_served as served_rows
+from features.served import folder_of
 from features.table import FeatureConfig, FeatureTable, build_features
 from ponder.settings import Settings
 from ponder.steps.days import ALL_DAYS, Days, days_between
@@ -92,6 +94,7 @@ def export_features(
     reference: str = DEFAULT,
     folder: Path | None = None,
     again: bool = False,
+    as_served: bool = False,
     seed: int = 0,
     progress: Progress = ignore_progress,
 ) -> ExportedFeatures:
@@ -109,20 +112,30 @@ def export_features(
         reference: name of what the features are measured against; made, if there is none yet.
         folder: to write to; the deployment's when None, which rankers are trained on.
         again: also make days that have settled, after events were corrected by hand.
+        as_served: not made again: as the service computed them, where it kept them; see
+            `features.served`. Needs a folder of its own.
         seed: of the pairs that the edges of a new reference are measured on.
         progress: told how many more rows are done.
 
     Raises:
         NothingToLearn: the log holds no requests.
-        ValueError: none of the days has any.
+        ValueError: none of the days has any, or features as served have no folder of their own.
     """
+    if as_served and folder is None:
+        raise ValueError("an export as served must have a folder of its own; name one with --out")
     with _prepared(settings, version, groups, reference, folder, seed=seed) as prepared:
         export, asked, used = prepared.export, prepared.asked, prepared.reference
         if oddities := asked.pages.oddities():
             counts = " ".join(f"{name}={count}" for name, count in oddities.items())
             logger.warning("pages of the event log, left out or mended: %s", counts)
-        made = _write_days(prepared, days, again=again, progress=progress)
-        manifest = export.finish(_about(settings, prepared))
+        about = _about(settings, prepared)
+        if as_served:
+            made, num_missing = _write_served(settings, prepared, days, progress=progress)
+            about |= {"vectors": "as served"}
+            about["left_out"] = about["left_out"] | {"not_served": num_missing}
+        else:
+            made = _write_days(prepared, days, again=again, progress=progress)
+        manifest = export.finish(about)
     write_atomically(export.folder / "README.md", card(manifest))
     if folder is None:
         DailyCounts(open_lake(settings), export.folder).recount()
@@ -230,6 +243,36 @@ def _write_days(prepared: _Prepared, days: Days, *, again: bool, progress: Progr
             prepared.export.write_day(table.with_frame(frame), settled=day in settled)
         progress(len(requests))
     return len(due)
+
+
+def _write_served(
+    settings: Settings, prepared: _Prepared, days: Days, *, progress: Progress
+) -> tuple[int, int]:
+    """Write the rows of the days that were served; return how many days, and rows that were not."""
+    export, names = prepared.export, [feature.name for feature in prepared.export.features]
+    config = FeatureConfig()
+    folder = folder_of(settings.served_folder, config.schema_hash, export.centring)
+    settled = _settled(prepared.asked)
+    made, num_missing = 0, 0
+    for day, num_rows in prepared.asked.store.num_rows().items():
+        if day not in days:
+            continue
+        requests = prepared.asked.store.requests_between(day, day)
+        rows = served_rows(requests, folder, names)
+        num_missing += num_rows - len(rows)
+        if rows.is_empty():
+            export.drop_day(day)
+            continue
+        table = FeatureTable(rows, export.features, export.centring, asdict(config))
+        export.write_day(table, settled=day in settled)
+        made += 1
+        progress(num_rows)
+    if not made:
+        raise ValueError(
+            f"some requests must have been served with these features, got none in {folder}; set "
+            "PONDER_KEEP_SERVED_FEATURES where the service runs, and log what it showed"
+        )
+    return made, num_missing
 
 
 def _features(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.lake import Lake
+from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.steps.embed import embed_shard
 from ponder.steps.progress import ignore_progress
@@ -85,10 +86,13 @@ def serve(
         ) as recall,
     ):
         log = open_live_log(settings, recall, counts)
-        with refreshed({"what describes items": log.refresh}, every_s=REFRESH_S):
+        with (
+            refreshed({"what describes items": log.refresh}, every_s=REFRESH_S),
+            _served(settings) as served,
+        ):
             app = create_app(
                 recall,
-                open_recommender(settings, recall, log),
+                open_recommender(settings, recall, log, served=served),
                 catalogue=Catalogue(lake),
                 state=open_state(settings, recall),
                 items=items,
@@ -120,6 +124,20 @@ def _followed(recall: "Recall") -> Iterator["Recall"]:
         recall.follow()
     with refreshed({"live version": recall.follow}, every_s=FOLLOW_S):
         yield recall
+
+
+@contextmanager
+def _served(settings: Settings) -> Iterator[ServedFeatures | None]:
+    """Keep features as they are served, where that is wanted; what is held at the end as well."""
+    from serving.refreshing import refreshed
+
+    if not settings.keep_served_features:
+        yield None
+        return
+    served = ServedFeatures(settings.served_folder)
+    with refreshed({"features as served": served.flush}, every_s=REFRESH_S):
+        yield served
+    served.flush(now=True)
 
 
 def _is_loopback(host: str) -> bool:

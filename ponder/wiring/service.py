@@ -12,6 +12,7 @@ from features.history_store import (
     HistoryStoreConfig,
     ScannedHistories,
 )
+from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
@@ -153,7 +154,11 @@ def open_live_log(
 
 
 def open_recommender(
-    settings: Settings, recall: "Recall", log: LiveLog | None = None
+    settings: Settings,
+    recall: "Recall",
+    log: LiveLog | None = None,
+    *,
+    served: ServedFeatures | None = None,
 ) -> "Recommender":
     """Open recommendations over recall, with each version's champion and the lake's log.
 
@@ -161,6 +166,7 @@ def open_recommender(
         settings: the deployment.
         recall: finds the candidates.
         log: kept in step by whoever answers many; None reads the lake with every question.
+        served: keeps the features of what is answered; None: nobody does.
     """
     from serving.rank import Ranking
     from serving.recommend import Recommender
@@ -168,7 +174,7 @@ def open_recommender(
     log = log or open_live_log(settings, recall)
     return Recommender(
         recall,
-        Ranking(champions(settings), log.known),
+        Ranking(champions(settings), log.known, served=None if served is None else served.add),
         unindexed_version=lambda: configured_version(settings),
     )
 

@@ -175,6 +175,18 @@ def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ran
     assert len(set(expected)) > 1
 
 
+def test_features_of_what_is_answered_to_a_user_are_kept_as_they_were(recall, ranker):
+    kept = []
+    ranking = Ranking(lambda version: ranker, known_of, now=lambda: NOON, served=kept.append)
+    serving = Recommender(recall, ranking)
+    found = serving.recommend(Asker(user_id="u1"), top_k=4).frame
+    serving.recommend(Asker(history=("i03",)), top_k=4)  # nobody whom an impression could name
+    [table] = kept
+    assert table.frame["item_id"].to_list() == found["item_id"].to_list()
+    assert table.frame["user_id"].unique().to_list() == ["u1"]
+    np.testing.assert_allclose(ranker.predict(table), found["score"], atol=1e-12)
+
+
 def test_what_was_liked_is_not_recommended_and_a_filter_holds(recall, ranker):
     liked = set(positive_events(LOG.events, config=HistoryConfig()).filter(user_id="u2")["item_id"])
     found = recommender(recall, lambda version: ranker).recommend(

@@ -16,6 +16,7 @@ from catalog.records import Item
 from features.export import read_export, read_manifest
 from features.reference import References
 from features.schema import VECTOR_GROUPS, feature_schema
+from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.steps import features as steps
 from ponder.steps.feature_references import make_reference
@@ -293,3 +294,28 @@ def test_planned_parts_written_apart_come_to_the_whole(settings, tmp_path, monke
 
 
 scan = steps.scan_log
+
+
+def test_features_as_served_are_exported_and_what_differs_from_recomputed_ones_is_told(
+    settings, tmp_path
+):
+    export(settings, tmp_path / "again")
+    made = read_export(tmp_path / "again")
+    whole = made.with_frame(made.frame.drop("relevance", "position"))
+    rows = whole.frame.with_columns(pl.col("ts") - timedelta(minutes=1))
+    first = pl.int_range(pl.len()) == 0
+    rows = rows.with_columns(item_rate=pl.when(first).then(0.5).otherwise("item_rate"))
+    served = ServedFeatures(settings.served_folder)
+    served.add(whole.with_frame(rows.with_columns(pl.col("item_rate").cast(pl.Float32))[:-1]))
+    with pytest.raises(ValueError, match="must have a folder of its own"):
+        export_features(settings, as_served=True)
+    assert not served.flush()
+    assert served.flush(now=True)
+    export_features(settings, version="v", folder=tmp_path / "served", as_served=True)
+    manifest = read_manifest(tmp_path / "served")
+    assert manifest["vectors"] == "as served"
+    assert manifest["left_out"]["not_served"] == 1
+    found = diff_exports(tmp_path / "again", tmp_path / "served")
+    assert (found.rows_only_one, found.rows_only_other) == (1, 0)
+    assert found.made_otherwise == ["vectors"]
+    assert found.differing == {"item_rate": 1}
