@@ -24,11 +24,13 @@ from pymilvus import MilvusClient
 
 from features.history_store import Histories
 from recall.attributes import attribute_table, tag_table
-from recall.blocks import Block, BlockFolder, State
+from recall.blocks import HASHES, ROWS, BlockFolder, Part, State
 from recall.candidates import RecallOptions
-from recall.collection import IndexConfig, collection_name, search_params
+from recall.collection import IndexConfig, collection_name
 from recall.filters import Filter
 from recall.index import TIE_ROOM, ItemIndex
+from recall.index_kinds import KINDS
+from recall.lake_vectors import ROWS_AT_ONCE
 from recall.rows import index_rows
 from recall.search import Recall
 from recall.snapshot import Snapshot
@@ -50,11 +52,13 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16, help="threads that ask at once")
     parser.add_argument("--identical", type=int, default=64, help="items that share a vector")
+    parser.add_argument("--index-type", default="HNSW", choices=KINDS)
     options = parser.parse_args()
+    config = IndexConfig(uri=options.milvus, alias="ponderbench", index_type=options.index_type)
     rows = catalogue(options.items, dim=options.dim, identical=options.identical)
     with (
         tempfile.TemporaryDirectory(prefix="ponder-bench-") as folder,
-        ItemIndex.open(IndexConfig(uri=options.milvus, alias="ponderbench")) as index,
+        ItemIndex.open(config) as index,
     ):
         snapshot = exact_snapshot(rows, Path(folder), dim=options.dim)
         started = time.perf_counter()
@@ -101,24 +105,20 @@ def catalogue(num_items: int, *, dim: int, identical: int) -> pl.DataFrame:
 
 def exact_snapshot(rows: pl.DataFrame, folder: Path, *, dim: int) -> Snapshot:
     """Return exact search over the rows, from files as a deployment has them."""
-    kept = index_rows(rows, dim=dim)
-    block = Block(
-        vectors_ND=np.stack(rows["vector"].to_list()).astype(np.float32),
-        rows=kept.select(
-            "item_id",
-            "content_hash",
-            "row_hash",
-            "category",
-            "created_at",
-            fingerprint=pl.lit(0, pl.UInt64),
-        ),
-        tags=tag_table(kept["tags"]),
-        attributes=attribute_table(kept["attributes"]),
+    kept = index_rows(rows, dim=dim).with_columns(fingerprint=pl.lit(0, pl.UInt64))
+    parts = (
+        Part(
+            vectors_ND=np.stack(part["vector"].to_list()).astype(np.float32),
+            rows=part.select([*ROWS, *HASHES]),
+            tags=tag_table(part["tags"]),
+            attributes=attribute_table(part["attributes"]),
+        )
+        for part in kept.iter_slices(ROWS_AT_ONCE)
     )
+    folder.mkdir(parents=True, exist_ok=True)
     blocks = BlockFolder(folder)
-    written = blocks.write_block([block])
-    assert written is not None
-    return Snapshot(blocks.open(State(dim=dim, blocks=(written[0],), dead="", source={})))
+    written, _ = blocks.write_blocks(parts)
+    return Snapshot(blocks.open(State(dim=dim, blocks=tuple(written), dead="", source={})))
 
 
 def queries_of(vectors_ND: np.ndarray, num: int) -> dict[str, np.ndarray]:
@@ -137,7 +137,10 @@ def overhead(
     recall = Recall(index, lambda version: _no_encoder(), _NoHistories())
     client, name = MilvusClient(uri=uri), collection_name("ponderbench", VERSION)
     depth = TOP_K + TIE_ROOM
-    params = search_params(index.config, depth=depth)
+    params = {
+        "metric_type": "COSINE",
+        "params": index.config.parameters.searching(index.index_kind(VERSION), depth=depth),
+    }
 
     def ours(item_id: str) -> None:
         recall.by_item(item_id, RecallOptions(top_k=TOP_K))

@@ -29,6 +29,7 @@ from embedder.reasoning_budget import parse_budget
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.ranking.promotion import RankerPromotionConfig
 from ponder.registry import REGISTRY, RankerRegistry, Registry
+from recall.index_kinds import IndexType
 from recall.validation_config import ValidationConfig
 
 MASK = "******"
@@ -119,19 +120,24 @@ class Settings(BaseSettings):
     milvus_token: SecretStr = SecretStr("")
     """`user:password` or an API key of the Milvus server. Secret."""
 
-    index_type: Literal["FLAT", "HNSW", "AUTOINDEX"] = "HNSW"
-    """How a Milvus server indexes the vectors of a new collection: `HNSW` is approximate and fast,
-    `FLAT` exact and slow, `AUTOINDEX` the server's own choice."""
+    index_type: IndexType = "auto"
+    """How a Milvus server indexes the vectors of a new collection. `auto`: the first of `HNSW`,
+    `HNSW_SQ`, `IVF_SQ8` and `DISKANN` that the server has and that fits into `index_memory_gib`
+    twice; see [scale.md](scale.md#kinds-of-index)."""
 
     index_m: int = Field(default=16, ge=2, le=2_048)
-    """HNSW: links of a vector. More cost memory and find more."""
+    """`HNSW`, `HNSW_SQ`: links of a vector. More cost memory and find more."""
 
     index_ef_construction: int = Field(default=200, ge=8, le=32_768)
-    """HNSW: vectors looked at while one is linked. More cost time and find more."""
+    """`HNSW`, `HNSW_SQ`: vectors looked at while one is linked. More cost time and find more."""
 
     index_ef: int = Field(default=512, ge=1, le=32_768)
-    """HNSW: vectors looked at by a search, or four times as many as it asks for where that is more.
-    More cost time and find more."""
+    """`HNSW`, `HNSW_SQ`: vectors looked at by a search, or four times as many as it asks for where
+    that is more. More cost time and find more."""
+
+    index_nprobe: int = Field(default=64, ge=1, le=1_024)
+    """`IVF_SQ8`, `IVF_RABITQ`: lists, of at most 1,024 in a segment, that a search looks into. More
+    cost time and find more."""
 
     search_timeout_s: float = Field(default=5.0, gt=0)
     """What one query asks of Milvus, all calls together, may take so many seconds."""
@@ -141,8 +147,9 @@ class Settings(BaseSettings):
     seconds."""
 
     index_memory_gib: float = Field(default=0.0, ge=0)
-    """Memory that the Milvus server has for collections; `ponder reembed` refuses what would not
-    fit. 0: not known, and with Milvus Lite what this machine has free."""
+    """Memory that the Milvus server has for collections; by it `index_type` `auto` chooses, and
+    `ponder reembed` refuses what would not fit. 0: not known, and with Milvus Lite what this
+    machine has free."""
 
     validation: ValidationConfig = ValidationConfig()
     """What a version's collection must reach before it goes live. In a file a table, in a variable

@@ -6,19 +6,17 @@ kept in the one thing that every Milvus keeps: the collection's name, written re
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
-IndexType = Literal["FLAT", "HNSW", "AUTOINDEX"]
+from recall.index_kinds import IndexKind, IndexParameters, IndexType
 
 MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
 MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
 MAX_TAGS = 4_096  # the longest ARRAY of a server
 MAX_NAME_CHARS = 255
-MAX_EF = 32_768  # of a server
-EF_PER_ROW = 4
 SCALAR_INDEXES = {
     "category": "Trie",
     "created_at": "STL_SORT",
@@ -43,19 +41,14 @@ class IndexConfig:
     """Name under which the live version is served; letters and digits. Collections are called
     `<alias>_<version>`."""
 
-    index_type: IndexType = "HNSW"
-    """FLAT is exact and slow, HNSW approximate and fast, AUTOINDEX the server's own choice. Others
-    are refused: Milvus Lite takes them and then searches by brute force."""
+    index_type: IndexType = "auto"
+    """Kind of a new collection's index; `auto` chooses by rows, dim and `memory_bytes`."""
 
-    m: int = 16
-    """HNSW: links per node. More cost memory and find more."""
+    parameters: IndexParameters = field(default_factory=IndexParameters)
+    """What the kinds are told."""
 
-    ef_construction: int = 200
-    """HNSW: candidates looked at while building."""
-
-    ef: int = 512
-    """HNSW: candidates looked at in a search, or four times as many as are asked for where that is
-    more."""
+    memory_bytes: int | None = None
+    """What a server has for collections, two while the model changes; None: not known."""
 
     search_timeout_s: float = 5.0
     """Give up on what one query asks of Milvus, all calls together, after this many seconds."""
@@ -93,9 +86,6 @@ class IndexConfig:
                 f"index_type must be one of {get_args(IndexType)}, got {self.index_type!r}"
             )
         for name in (
-            "m",
-            "ef_construction",
-            "ef",
             "search_timeout_s",
             "call_timeout_s",
             "max_identical",
@@ -187,30 +177,19 @@ def item_schema(dim: int) -> CollectionSchema:
     return schema
 
 
-def indexes(config: IndexConfig) -> IndexParams:
+def indexes(config: IndexConfig, kind: IndexKind) -> IndexParams:
     """Return how the columns of a collection are indexed: vectors by cosine, scalars for filters.
 
     The kinds for scalars are those that every server since 2.3 has. Arrays and JSON have none
     there; Milvus Lite needs none, for it answers no query.
     """
-    build = {"M": config.m, "efConstruction": config.ef_construction}
     params = MilvusClient.prepare_index_params()
     params.add_index(
         "vector",
-        index_type=config.index_type,
+        index_type=kind,
         metric_type="COSINE",
-        params=build if config.index_type == "HNSW" else {},
+        params=config.parameters.building(kind),
     )
-    for name, kind in {} if config.is_lite else SCALAR_INDEXES.items():
-        params.add_index(name, index_type=kind)
+    for name, scalar in {} if config.is_lite else SCALAR_INDEXES.items():
+        params.add_index(name, index_type=scalar)
     return params
-
-
-def search_params(config: IndexConfig, *, depth: int) -> dict[str, object]:
-    """Return how to search for `depth` rows.
-
-    HNSW returns no more rows than its `ef`, and finds the last of those badly: see docs/scale.md.
-    """
-    ef = min(max(config.ef, EF_PER_ROW * depth), MAX_EF)
-    params = {"ef": ef} if config.index_type == "HNSW" else {}
-    return {"metric_type": "COSINE", "params": params}

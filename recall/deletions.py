@@ -35,10 +35,9 @@ class WithoutDeleted:
         self._changing = threading.Lock()
         self._deleted: dict[str, None] = {}  # the newest last; replaced, never changed
 
-    @property
-    def kind(self) -> str:
-        """What is searched."""
-        return self._index.kind
+    def kind_of(self, version: str) -> str:
+        """Return what is searched of a version."""
+        return self._index.kind_of(version)
 
     @property
     def consistency(self) -> str:

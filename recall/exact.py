@@ -35,7 +35,6 @@ class ExactIndex:
     where there are no files of it yet. `refresh` takes in what changed since.
     """
 
-    kind = "exact"
     consistency = "bounded"
 
     def __init__(self, lake: Lake, folder: Path, live_version: Callable[[], str | None]) -> None:
@@ -53,6 +52,10 @@ class ExactIndex:
         self._changing = threading.RLock()
         # What a request has seen of each version, so that it sees no other.
         self._seen: ContextVar[dict[str, Snapshot] | None] = ContextVar("_seen", default=None)
+
+    def kind_of(self, version: str) -> str:
+        """Return what is searched of a version: the lake's vectors, exactly."""
+        return "exact"
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ Shape legend: Q = queries, N = items of a page, D = embedding dimension.
 import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,12 +23,12 @@ from recall.collection import (
     collection_name,
     indexes,
     item_schema,
-    search_params,
 )
 from recall.contents import KeysDigest
 from recall.crowds import with_crowds
-from recall.errors import OtherDim
+from recall.errors import IndexFailed, OtherDim
 from recall.filters import Filter, ids_between, ids_in, quoted
+from recall.index_kinds import IndexKind, chosen_kind
 from recall.placement import (
     CROWD_PARTITION,
     GRAPH_PARTITION,
@@ -91,9 +91,12 @@ class ItemIndex(Versions):
                 f"rows of version {version!r} must not be empty; to remove a version, drop it"
             )
         held = self.keys(version) if version in self.versions() else KEYS.to_frame()
-        return self.sync_parts(version, [LivingPart(EVERY_ID, held, rows)], dim=dim)
+        part = LivingPart(EVERY_ID, held, rows)
+        return self.sync_parts(version, [part], dim=dim, num_items=len(rows))
 
-    def sync_parts(self, version: str, parts: Iterable[LivingPart], *, dim: int) -> SyncReport:
+    def sync_parts(
+        self, version: str, parts: Iterable[LivingPart], *, dim: int, num_items: int
+    ) -> SyncReport:
         """Make the collection hold exactly the rows of all parts; see `sync`.
 
         One part at a time is in memory.
@@ -102,8 +105,9 @@ class ItemIndex(Versions):
             version: model version; its collection is made when it is missing.
             parts: ranges of ids that together cover all of them, with what `keys` says of each.
             dim: D of the model version.
+            num_items: about how many rows there are, by which a new collection's index is chosen.
         """
-        name, report = self._ensure(version, dim=dim), SyncReport()
+        name, report = self._ensure(version, dim=dim, num_items=num_items), SyncReport()
         placement = Placement(self.config.max_identical) if self._crowds.are_kept(name) else None
         for part in parts:
             report += self._sync_part(name, part, placement, dim=dim)
@@ -282,25 +286,34 @@ class ItemIndex(Versions):
         """Let all that a block asks end within the search timeout, together."""
         return within(self.config.search_timeout_s)
 
-    @property
-    def kind(self) -> str:
-        """What is searched, as an answer names it."""
-        return f"milvus_{self.config.index_type.lower()}"
+    def kind_of(self, version: str) -> str:
+        """Return what is searched of a version, as an answer names it."""
+        return f"milvus_{self.index_kind(version).lower()}"
+
+    def planned_kind(self, *, num_items: int, dim: int) -> IndexKind:
+        """Return the kind of index that a new collection of this size gets.
+
+        Raises:
+            ValueError: this Milvus does not have the kind that the config asks for.
+        """
+        return chosen_kind(
+            self.config.index_type,
+            self._client.get_server_version(),
+            num_items=num_items,
+            dim=dim,
+            m=self.config.parameters.m,
+            memory_bytes=self.config.memory_bytes,
+        )
 
     @property
     def consistency(self) -> str:
         """How far behind its writers a search may be."""
         return "strong" if self.config.is_lite else "bounded"
 
-    def _ensure(self, version: str, *, dim: int) -> str:
+    def _ensure(self, version: str, *, dim: int, num_items: int) -> str:
         name = collection_name(self.config.alias, version)
         if not self._client.has_collection(name):
-            self._client.create_collection(
-                name,
-                schema=item_schema(dim),
-                index_params=indexes(self.config),
-                consistency_level="Bounded",  # strong reads cost a server 200 ms each
-            )
+            self._create(name, self.planned_kind(num_items=num_items, dim=dim), dim=dim)
         elif self.dim(version) != dim:
             raise ValueError(
                 f"collection {name!r} has dim {self.dim(version)} but the embedder gives {dim}; "
@@ -308,6 +321,20 @@ class ItemIndex(Versions):
             )
         self._crowds.ensure(name)
         return name
+
+    def _create(self, name: str, kind: IndexKind, *, dim: int) -> None:
+        try:
+            self._client.create_collection(
+                name,
+                schema=item_schema(dim),
+                index_params=indexes(self.config, kind),
+                consistency_level="Bounded",  # strong reads cost a server 200 ms each
+            )
+        except IndexFailed:
+            with suppress(IndexFailed):  # or the next sync would find it, without an index
+                self._client.drop_collection(name)
+            raise
+        logger.info("made collection=%s index=%s", name, kind)
 
     def _delete(self, name: str, item_ids: Sequence[str], *, partition: str | None = None) -> None:
         for ids in self._id_batches(item_ids):
@@ -379,7 +406,10 @@ class ItemIndex(Versions):
             limit=depth,
             partition_names=[GRAPH_PARTITION],
             output_fields=["item_id"],  # without it Milvus Lite sends the vectors along
-            search_params=search_params(self.config, depth=depth),
+            search_params={
+                "metric_type": "COSINE",
+                "params": self.config.parameters.searching(self.index_kind(version), depth=depth),
+            },
         )
         return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
 

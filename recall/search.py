@@ -462,7 +462,7 @@ class Recall:
         hints = [] if self._catalogue is None else self._catalogue.hints(names)
         return {
             "version": version,
-            "index_kind": self.index.kind,
+            "index_kind": self.index.kind_of(version),
             "consistency": self.index.consistency,
             "hints": tuple(hints),
             "timings_ms": stages.timings_ms,

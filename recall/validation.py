@@ -284,18 +284,20 @@ def _recalls(
 def _recall(
     index: ItemIndex, version: str, truth: VectorSearch, vectors_QD: np.ndarray, depth: int
 ) -> float:
-    """Return the mean share of the exact `depth` best that the index finds."""
+    """Return the mean share of the exact `depth` best that the index finds.
+
+    What is found is scored by the truth: an index that keeps eight bits of a number rounds its own.
+    """
     exact = truth.search(vectors_QD, version, limit=depth)
     score = pl.col("recall_score")
     edges = exact.group_by("query_index").agg(score.min().alias("edge"), pl.len().alias("count"))
     found = index.search(vectors_QD, version, limit=depth)
-    scores: dict[int, list[float]] = {}
-    for q, score in found.select("query_index", "recall_score").iter_rows():
-        scores.setdefault(q, []).append(score)
-    shares = [
-        sum(score >= edge - SAME_SCORE for score in scores.get(q, [])) / count
-        for q, edge, count in edges.iter_rows()
-    ]
+    ids = dict(found.group_by("query_index").agg("item_id").iter_rows())
+    shares = []
+    for q, edge, count in edges.iter_rows():
+        vectors = truth.vectors(ids.get(q, []), version)
+        query_D = vectors_QD[q] / np.linalg.norm(vectors_QD[q])
+        shares.append(sum(v @ query_D >= edge - SAME_SCORE for v in vectors.values()) / count)
     return float(np.mean(shares)) if shares else 1.0
 
 

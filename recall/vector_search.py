@@ -47,9 +47,8 @@ def check_queries(query_vectors_QD: np.ndarray, version: str, *, dim: int) -> No
 class VectorSearch(Protocol):
     """Searches the vectors of a model version; safe to call from several threads."""
 
-    @property
-    def kind(self) -> str:
-        """What is searched, as an answer names it."""
+    def kind_of(self, version: str) -> str:
+        """Return what is searched of a version, as an answer names it."""
 
     @property
     def consistency(self) -> str:

@@ -19,6 +19,7 @@ from recall.client import TimedClient
 from recall.collection import IndexConfig, channel_options, collection_name, version_of
 from recall.crowds import Crowds
 from recall.errors import NotFound, Unavailable
+from recall.index_kinds import IndexKind
 
 LIVE_MAX_AGE_S = 1.0
 
@@ -58,6 +59,7 @@ class Versions:
             on_close: called after that.
         """
         self._dims: dict[str, int] = {}  # D of collections that are in Milvus's memory, by name
+        self._kinds: dict[str, IndexKind] = {}
         self._live: tuple[float, str | None] | None = None
         self._client = TimedClient(client, timeout_s=config.call_timeout_s, on_failure=self._forget)
         self._crowds = Crowds(self._client, max_identical=config.max_identical)
@@ -88,6 +90,7 @@ class Versions:
     def _forget(self) -> None:
         """Ask Milvus again: one that has started anew has nothing in memory."""
         self._dims.clear()
+        self._kinds.clear()
         self._crowds.forget()
         self._live = None
 
@@ -152,6 +155,7 @@ class Versions:
         name = collection_name(self.config.alias, version)
         self._client.drop_collection(name)
         self._dims.pop(name, None)
+        self._kinds.pop(name, None)
         self._crowds.forget()
 
     def dim(self, version: str) -> int:
@@ -162,6 +166,17 @@ class Versions:
         """
         name = self._collection(version)
         return self._dims.get(name) or self._described_dim(name)
+
+    def index_kind(self, version: str) -> IndexKind:
+        """Return the kind of index that the version's collection has, whatever the config says now.
+
+        Raises:
+            NotFound: the version has no collection.
+        """
+        name = self._collection(version)
+        if name not in self._kinds:
+            self._kinds[name] = self._client.describe_index(name, "vector")["index_type"]
+        return self._kinds[name]
 
     def _collection(self, version: str) -> str:
         """Return the name of the version's collection, which is in memory from then on."""

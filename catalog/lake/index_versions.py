@@ -34,6 +34,10 @@ class IndexVersion:
     num_items: int = 0
     dim: int = 0
 
+    index_kind: str | None = None
+    """How its vectors are indexed, one of `recall.index_kinds.KINDS`; None: not known, as of one
+    that an earlier release filled."""
+
     items_commit: int | None = None
     """The last commit of `items` whose deletions its collection knows."""
 

@@ -201,6 +201,7 @@ INDEX_VERSIONS = Table(
         "validated_at": TIME,
         "live_at": TIME,
         "changed_at": TIME,
+        "index_kind": pl.String,  # how its vectors are indexed; null where it was not noted
     },
 )
 

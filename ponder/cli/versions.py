@@ -27,7 +27,8 @@ def list_versions(context: typer.Context, as_json: JsonOption = False) -> None:
         return
     for each in found:
         line(
-            f"{each.version:<36} {each.role:<8} {each.state:<9} {each.num_items:>9} items "
+            f"{each.version:<36} {each.role:<8} {each.state:<9} {each.index_kind or '-':<9} "
+            f"{each.num_items:>9} items "
             f"{each.vector_bytes / 2**20:>9.1f} MiB  filled {_day(each.filled_at)}  "
             f"validated {_day(each.validated_at)}  live {_day(each.live_at)}"
         )

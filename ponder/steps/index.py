@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from catalog.lake.index_versions import IndexVersion, IndexVersions
+from catalog.lake.living_embeddings import living_items
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.steps.validation import is_all_deleted
@@ -110,17 +113,20 @@ def sync_collection(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncRep
     dim, commit = embedded_dim(lake, version), lake.version(ITEMS)
     if dim is None:
         return None
-    report = milvus.sync_parts(version, index_parts(lake, milvus, version), dim=dim)
+    num_items = int(living_items(lake).select(pl.len()).collect().item())
+    parts = index_parts(lake, milvus, version)
+    report = milvus.sync_parts(version, parts, dim=dim, num_items=num_items)
     known = IndexVersions(lake)
     before = known.of(version) or IndexVersion(version=version)
     is_filled = before.filled_at is not None and before.state not in ("filling", "retired")
     is_changed = not is_filled or bool(report.upserted or report.deleted)
-    if is_changed or before.items_commit != commit:
+    if is_changed or before.items_commit != commit or before.index_kind is None:
         known.record(
             version,
             state="filled" if is_changed else before.state,
             num_items=report.upserted + report.unchanged,
             dim=dim,
+            index_kind=milvus.index_kind(version),
             items_commit=commit,  # as before the sync, which may have missed later deletions
             filled_at=datetime.now(UTC),
         )

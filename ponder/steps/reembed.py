@@ -7,7 +7,7 @@ and run again. The lake's table `index_versions` tells how far a version has com
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from ponder.steps.versions import promote
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import embedded_dim, embedded_keys, failed_keys
+from recall.index_kinds import PREFERRED, IndexKind, vector_bytes
 
 if TYPE_CHECKING:
     from recall.index import SyncReport
@@ -59,8 +60,11 @@ class ReembedPlan:
     seconds: float
     """Estimate of the embedding, by one process: some of the items, timed."""
 
+    index_kinds: dict[str, str]
+    """How the vectors of each version are indexed, by version, or will be."""
+
     memory_bytes: int
-    """Estimate for both collections: vectors and graph."""
+    """Estimate for both collections: vectors, as they are indexed, and graph."""
 
     memory_limit_bytes: int | None
     """What there is; None when that is not known."""
@@ -122,23 +126,38 @@ def plan_reembed(settings: Settings, *, to: str = "", timed: bool = True) -> Ree
     per_item_s = _seconds_per_item(target, lake) if timed and to_embed else 0.0
     dims = {v: embedded_dim(lake, v) for v in (version, live) if v is not None}
     widest = max((dim for dim in dims.values() if dim), default=0)
+    sizes = {v: dim or widest for v, dim in dims.items()}
+    kinds = _index_kinds(target, sizes, num_items=num_items)
     return ReembedPlan(
         version=version,
         live=live,
         num_items=num_items,
         to_embed=to_embed,
         seconds=to_embed * per_item_s,
+        index_kinds=dict(kinds),
         memory_bytes=sum(
-            _collection_bytes(settings, num_items, dim or widest) for dim in dims.values()
+            int(num_items * vector_bytes(kinds[v], dim=dim, m=settings.index_m))
+            for v, dim in sizes.items()
         ),
         memory_limit_bytes=_memory_limit(settings),
     )
 
 
-def _collection_bytes(settings: Settings, num_items: int, dim: int) -> int:
-    """Return what a collection takes: vectors, and of HNSW two links a layer, 1.1 layers."""
-    graph = int(1.1 * 2 * 4 * settings.index_m) if settings.index_type == "HNSW" else 0
-    return num_items * (4 * dim + graph)
+def _index_kinds(
+    settings: Settings, dims: Mapping[str, int], *, num_items: int
+) -> dict[str, IndexKind]:
+    """Return the kind of each version's index: that of its collection, or of one to be made."""
+    if settings.is_embedded:  # nobody need wait for Milvus Lite's folder to know that
+        asked = settings.index_type
+        return dict.fromkeys(dims, PREFERRED[0] if asked == "auto" else asked)
+    with open_index(settings) as milvus:
+        there = milvus.versions()
+        return {
+            version: milvus.index_kind(version)
+            if version in there
+            else milvus.planned_kind(num_items=num_items, dim=dim)
+            for version, dim in dims.items()
+        }
 
 
 def _memory_limit(settings: Settings) -> int | None:

@@ -73,8 +73,11 @@ class VersionSummary:
 
     num_items: int
 
+    index_kind: str | None
+    """How its vectors are indexed; None where it was not noted."""
+
     vector_bytes: int
-    """Of its vectors in the index, without the graph."""
+    """Of its vectors as they were given, without a graph."""
 
     filled_at: datetime | None
     validated_at: datetime | None
@@ -214,6 +217,7 @@ def _summary(known: IndexVersion, role: str) -> VersionSummary:
         role=role,
         state=known.state,
         num_items=known.num_items,
+        index_kind=known.index_kind,
         vector_bytes=known.vector_bytes,
         filled_at=known.filled_at,
         validated_at=known.validated_at,

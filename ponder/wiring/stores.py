@@ -35,6 +35,7 @@ def open_index(settings: Settings) -> "ItemIndex":
     """Open the deployment's index; close it, for a Milvus Lite folder has one holder at a time."""
     from recall.collection import IndexConfig
     from recall.index import ItemIndex
+    from recall.index_kinds import IndexParameters
 
     if not settings.milvus:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -42,9 +43,13 @@ def open_index(settings: Settings) -> "ItemIndex":
         uri=settings.milvus_uri,
         token=settings.milvus_token.get_secret_value(),
         index_type=settings.index_type,
-        m=settings.index_m,
-        ef_construction=settings.index_ef_construction,
-        ef=settings.index_ef,
+        parameters=IndexParameters(
+            m=settings.index_m,
+            ef_construction=settings.index_ef_construction,
+            ef=settings.index_ef,
+            nprobe=settings.index_nprobe,
+        ),
+        memory_bytes=int(settings.index_memory_gib * 2**30) or None,
         search_timeout_s=settings.search_timeout_s,
         call_timeout_s=settings.index_timeout_s,
     )

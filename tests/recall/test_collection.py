@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recall.collection import IndexConfig, collection_name, search_params, version_of
+from recall.collection import IndexConfig, collection_name, version_of
 
 
 @given(st.text(min_size=1, max_size=20))
@@ -31,18 +31,9 @@ def test_a_version_that_gives_no_name_is_refused(version):
     [
         ({"index_type": "IVF_PQ"}, "index_type must be one of"),
         ({"alias": "my_items"}, "letters and digits"),
-        ({"ef": 0}, "ef must be > 0, got 0"),
         ({"upsert_bytes": 64 * 2**20}, "48 MiB"),
     ],
 )
 def test_a_wrong_setting_is_refused(setting, match):
     with pytest.raises(ValueError, match=match):
         IndexConfig(uri="x.db", **setting)
-
-
-@pytest.mark.parametrize(
-    ("depth", "ef"), [(10, 512), (128, 512), (129, 516), (1_000, 4_000), (16_384, 32_768)]
-)
-def test_a_deeper_search_looks_at_four_times_as_many_as_it_asks_for(depth, ef):
-    params = search_params(IndexConfig(uri="x.db", ef=512), depth=depth)
-    assert params == {"metric_type": "COSINE", "params": {"ef": ef}}

@@ -16,6 +16,7 @@ from recall.candidates import RecallOptions
 from recall.collection import SCALAR_INDEXES, IndexConfig
 from recall.filters import Filter, Range
 from recall.index import ItemIndex
+from recall.index_kinds import known_kinds
 from recall.search import Recall
 from recall.text_index import LexicalMatch
 from tests.index_fixtures import KnownHistories
@@ -184,7 +185,7 @@ def test_what_lies_near_a_crowd_is_found_and_all_of_the_crowd(server):
 
 
 def test_filters_have_indexes(server):
-    name = server._ensure("v1", dim=16)
+    name = server._ensure("v1", dim=16, num_items=1)
     kinds = {
         each["field_name"]: each["index_type"]
         for each in (
@@ -204,3 +205,28 @@ def comes_true(condition, *, within_s=10):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", ["IVF_SQ8"])
+def test_a_smaller_kind_finds_the_same_and_keeps_its_kind_under_other_settings(
+    server, milvus_uri, kind
+):
+    rows, other = catalogue(3_000), IndexConfig(uri=milvus_uri, alias="pondertest", index_type=kind)
+    with ItemIndex.open(other) as index:
+        assert index.sync("v1", rows, dim=16).upserted == 3_000
+        found = check(index, "v1", rows)
+        assert found.problems == []
+        assert min(found.recall.values()) > 0.95
+    assert server.planned_kind(num_items=3_000, dim=16) == "HNSW"
+    assert server.kind_of("v1") == f"milvus_{kind.lower()}"
+    assert len(server.search(np.stack(rows["vector"].head(2).to_list()), "v1", limit=500)) == 1_000
+
+
+def test_a_kind_that_the_server_lacks_leaves_no_collection(server, milvus_uri):
+    config = IndexConfig(uri=milvus_uri, alias="pondertest", index_type="IVF_RABITQ")
+    with ItemIndex.open(config) as index:
+        if "IVF_RABITQ" in known_kinds(index._client.get_server_version()):
+            pytest.skip("this server has it")
+        with pytest.raises(ValueError, match=r"got 'IVF_RABITQ', from 2\.6 on"):
+            index.sync("v1", catalogue(5), dim=16)
+        assert index.versions() == []

@@ -169,7 +169,7 @@ def test_old_collections_are_retired_and_never_the_live_or_the_previous_one(live
     with open_index(filled) as milvus:
         for version in (third, fourth):
             rows = milvus.vectors(["s0"], configured_version(live))
-            milvus._ensure(version, dim=len(rows["s0"]))
+            milvus._ensure(version, dim=len(rows["s0"]), num_items=1)
             known(filled).record(version, state="filled")
     for version, days in ((third, 12), (fourth, 13)):
         aged(filled, version, days=days)
