@@ -147,7 +147,7 @@ class Validation:
                 yield f"{name} must be >= {least}, got {value:.4f}"
 
     def _too_high(self) -> Iterator[str]:
-        for name in ("score_shift", "reasoning_change", "judged_drop"):
+        for name in ("score_shift", "norm_drift", "reasoning_change", "judged_drop"):
             value, most = getattr(self, name), getattr(self.config, f"max_{name}")
             is_two_sided = name != "judged_drop"
             if value is not None and (abs(value) if is_two_sided else value) > most:
@@ -155,6 +155,11 @@ class Validation:
         wait, most = self.wait_hours, self.config.max_wait_hours
         if most and wait is not None and wait > most:
             yield f"wait_hours must be <= {most}, got {wait:.1f}; embed what waits"
+
+    @property
+    def norm_drift(self) -> float | None:
+        """Mean length of the vectors, minus 1; None where there is none."""
+        return self.mean_norm - 1 if self.num_items else None
 
     @property
     def passed(self) -> bool:

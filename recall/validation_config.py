@@ -37,6 +37,9 @@ class ValidationConfig:
     min_centroid_cosine: float = 0.9
     """Cosine between the mean of the vectors and their mean at the version's last validation."""
 
+    max_norm_drift: float = 0.01
+    """How far the mean length of the vectors may be from 1."""
+
     max_reasoning_change: float = 1.0
     """How far the share of items that were reasoned about may be from that at the version's last
     validation. 1 reports it and never fails."""
@@ -64,7 +67,7 @@ class ValidationConfig:
         for name in ("min_canary_cosine", "min_centroid_cosine"):
             if not -1 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [-1, 1], got {getattr(self, name)}")
-        for name in ("score_shift", "reasoning_change", "judged_drop"):
+        for name in ("score_shift", "norm_drift", "reasoning_change", "judged_drop"):
             if getattr(self, f"max_{name}") < 0:
                 raise ValueError(f"max_{name} must be >= 0, got {getattr(self, f'max_{name}')}")
         if self.max_wait_hours < 0 or self.encoded < 0 or self.judged < 0:

@@ -28,6 +28,7 @@ from serving.health import add_health
 from serving.images import MAX_BASE64_CHARS
 from serving.item_changes import ItemWriter, add_item_changes
 from serving.limits import BodyLimit
+from serving.live_validation import LiveValidation
 from serving.metrics import ServingMetrics, counted, timed
 from serving.recall import FetchImage, RecallService
 from serving.recommend import Recommender
@@ -65,6 +66,7 @@ def create_app(
     keys: Mapping[str, ApiKey] | None = None,
     drain: Drain | None = None,
     is_followed: bool = False,
+    validation: LiveValidation | None = None,
 ) -> FastAPI:
     """Build an app that answers from `recall`.
 
@@ -84,6 +86,7 @@ def create_app(
         keys: API keys by name; None: whoever reaches the service may ask everything.
         drain: begun when the service is told to stop.
         is_followed: whether recall follows the live version; metrics then tell of it.
+        validation: of the live version; metrics then tell what it found.
     """
     drain = drain or Drain()
     app = FastAPI(
@@ -119,6 +122,8 @@ def create_app(
     metrics.gauge("requests_running", "Have a thread.", lambda: queries.num_running)
     if is_followed:
         metrics.watch(recall)
+    if validation is not None:
+        metrics.registry.register(validation)
     return app
 
 

@@ -5,6 +5,7 @@ is one commit. The version that went live last is the live one, and the one that
 where a rollback leads; so a switch writes a single row, and no reader sees half of one.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -53,6 +54,16 @@ class IndexVersion:
     """When it last went live."""
 
     changed_at: datetime | None = None
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What the last validation measured, by name; empty before the first."""
+        return json.loads(self.validation) if self.validation else {}
+
+    @property
+    def problems(self) -> list[str]:
+        """What the last validation found against it, in words."""
+        return list(self.measured.get("problems", []))
 
     @property
     def vector_bytes(self) -> int:

@@ -32,6 +32,8 @@ def list_versions(context: typer.Context, as_json: JsonOption = False) -> None:
             f"{each.vector_bytes / 2**20:>9.1f} MiB  filled {_day(each.filled_at)}  "
             f"validated {_day(each.validated_at)}  live {_day(each.live_at)}"
         )
+        for problem in each.problems:
+            line(f"    ALARM {problem}")
         for name, value in each.metrics.items():
             line(f"    {name:<16} {_shown(value)}")
 

@@ -34,6 +34,9 @@ FOLLOW_S = 1.0
 REFRESH_S = 1.0
 """Seconds after which what the service keeps in memory is brought in step with the lake."""
 
+VALIDATION_S = 30.0
+"""Seconds between two looks at what the live version's validation found."""
+
 
 def serve(
     settings: Settings,
@@ -65,6 +68,7 @@ def serve(
     from serving.app import create_app
     from serving.catalogue import Catalogue
     from serving.draining import Drain
+    from serving.live_validation import LiveValidation
     from serving.refreshing import refreshed
     from serving.server import run
 
@@ -85,9 +89,10 @@ def serve(
             open_recall(settings, index, histories, catalogue=catalogue, items=items, counts=counts)
         ) as recall,
     ):
-        log = open_live_log(settings, recall, counts)
+        log, validation = open_live_log(settings, recall, counts), LiveValidation(lake)
         with (
             refreshed({"what describes items": log.refresh}, every_s=REFRESH_S),
+            refreshed({"what validation found": validation.refresh}, every_s=VALIDATION_S),
             _served(settings) as served,
         ):
             app = create_app(
@@ -103,6 +108,7 @@ def serve(
                 },
                 drain=drain,
                 is_followed=True,
+                validation=validation,
             )
             run(
                 app,

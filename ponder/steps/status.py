@@ -1,6 +1,7 @@
 """Count what a deployment holds."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -38,6 +39,12 @@ class Status:
     previous: str | None
     """The version that a rollback would serve."""
 
+    validated_at: datetime | None
+    """When the live version was last validated, as every night does; None: never."""
+
+    alarms: list[str]
+    """What that found against it, in words. It stays live until another one is promoted."""
+
 
 def status(settings: Settings) -> Status:
     """Count what the deployment holds."""
@@ -46,6 +53,8 @@ def status(settings: Settings) -> Status:
         lake.scan(ITEMS).select(pl.len(), pl.col("deleted").sum()).collect().row(0)
     )
     known = IndexVersions(lake)
+    live = known.live()
+    served = None if live is None else known.of(live)
     return Status(
         items=items - deleted_items,
         deleted_items=deleted_items,
@@ -54,8 +63,10 @@ def status(settings: Settings) -> Status:
         embeddings=_count(lake, EMBEDDINGS),
         left_to_embed=plan(settings).num_items,
         indexed=_indexed(settings, lake),
-        live=known.live(),
+        live=live,
         previous=known.previous(),
+        validated_at=None if served is None else served.validated_at,
+        alarms=[] if served is None else served.problems,
     )
 
 

@@ -1,6 +1,5 @@
 """Validate a version's collection by what users ask, and keep with the version what was found."""
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
-from ponder.json_form import to_json
+from ponder.json_form import json_form, to_json
 from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.service import history_config
@@ -87,7 +86,7 @@ def validate_in(
         state="validated" if found.passed else "refused",
         num_items=found.num_items,
         digest=found.digest,
-        validation=to_json(found),
+        validation=to_json(json_form(found) | {"problems": found.problems}),
         validated_at=datetime.now(UTC),
     )
     if not found.passed:
@@ -145,7 +144,7 @@ def _evidence(
 
 
 def _measured(known: IndexVersion | None) -> dict[str, Any]:
-    return json.loads(known.validation) if known is not None and known.validation else {}
+    return {} if known is None else known.measured
 
 
 def _reasoning_rate(lake: Lake, version: str) -> float | None:

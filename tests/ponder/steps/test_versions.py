@@ -1,6 +1,7 @@
 """Tests for ponder/steps/versions.py and validation.py: what may go live, and what may go."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,11 +11,13 @@ from catalog.lake.index_versions import IndexVersions
 from catalog.lake.tables import INDEX_VERSIONS
 from ponder.cli.app import app
 from ponder.steps.index import follow_lake, index
+from ponder.steps.status import status
 from ponder.steps.validation import ValidationFailed, validate
 from ponder.steps.versions import drop, promote, retire, rollback, versions
-from ponder.wiring.encoder import configured_version
+from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_index, open_lake
 from recall.validation_config import ValidationConfig
+from serving.live_validation import LiveValidation
 from tests.ponder.steps.mugs import MUGS, embed_all, gone, held, land, mugs
 
 
@@ -181,6 +184,62 @@ def test_old_collections_are_retired_and_never_the_live_or_the_previous_one(live
     done = retire(filled, keep=0, days=0)
     assert done.retired == (third,)
     assert set(done.left) == {configured_version(live), configured_version(filled)}
+
+
+class Drifted:
+    """An encoder whose vectors are no longer what they were: their numbers in another order."""
+
+    def __init__(self, encoder):
+        self._encoder = encoder
+
+    def __getattr__(self, name):
+        return getattr(self._encoder, name)
+
+    def stream_items(self, contents):
+        for number, answer in self._encoder.stream_items(contents):
+            yield number, replace(answer, vector=answer.vector[::-1].copy())
+
+
+def test_canaries_of_a_night_that_changed_nothing_raise_an_alarm_and_the_version_stays(
+    live, monkeypatch
+):
+    version, lake = configured_version(live), open_lake(live)
+    assert index(live).upserted == 0  # and so nothing is embedded
+    assert validate(live).canary_cosine > 0.999
+    assert (status(live).alarms, status(live).validated_at) == ([], validations(live))
+    metrics = LiveValidation(lake)
+    assert told(metrics) == {}
+    assert metrics.refresh()
+    assert told(metrics)["live_validation_passed"] == 1
+
+    monkeypatch.setattr(
+        "ponder.steps.validation.open_encoder", lambda settings: Drifted(open_encoder(settings))
+    )
+    with pytest.raises(ValidationFailed, match=r"canary_cosine must be >= 0\.98, got"):
+        validate(live)
+    [alarm] = status(live).alarms
+    assert alarm.startswith("canary_cosine must be >= 0.98, got")
+    assert known(live).live() == version
+    assert versions(live)[0].problems == [alarm]
+    shown = CliRunner().invoke(app, ["--home", str(live.home), "versions"])
+    assert f"ALARM {alarm}" in shown.output
+    assert told(metrics)["live_validation_passed"] == 1  # until it looks again
+    assert metrics.refresh()
+    assert not metrics.refresh()
+    assert told(metrics)["live_validation_passed"] == 0
+    assert told(metrics)["live_validation", "canary_cosine"] < 0.98
+    assert 0 <= told(metrics)["live_validation_age_seconds"] < 60
+
+
+def told(collector):
+    """Return numbers by the name of the metric, and of the measure where there is one."""
+    return {
+        (sample.name, sample.labels["measure"]) if "measure" in sample.labels else sample.name: (
+            sample.value
+        )
+        for metric in collector.collect()
+        for sample in metric.samples
+    }
 
 
 def test_versions_are_listed_with_what_their_validation_measured(filled):
