@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import Table
@@ -33,14 +34,24 @@ class TableChanges:
 class TableFollower:
     """Tells what changed in a table of the lake since it last told; not for several threads."""
 
-    def __init__(self, lake: Lake, table: Table, columns: Sequence[str]) -> None:
-        """Follow some columns of a table, its key among them."""
+    def __init__(
+        self, lake: Lake, table: Table, columns: Sequence[str], *, since: int | None = None
+    ) -> None:
+        """Follow some columns of a table, its key among them.
+
+        Args:
+            lake: its tables.
+            table: of `catalog.lake.tables`.
+            columns: to be told.
+            since: a commit of the table whose rows are known already; None, or where the history
+                no longer reaches back to it: nothing is.
+        """
         self._lake, self._table, self._columns = lake, table, list(columns)
-        self._delta: DeltaTable | None = None
-        self._rows_of: dict[str, int] = {}
+        self._delta = None if since is None else _as_of(lake.delta(table), since)
+        self._rows_of = {} if self._delta is None else _rows_of(self._delta)
 
     def changes(self) -> TableChanges | None:
-        """Return what changed; None when nothing did, the whole table the first time.
+        """Return what changed; None when nothing did, the whole table where nothing is known.
 
         Whoever cannot use what it returned calls `forget`, or the two would drift apart.
         """
@@ -81,6 +92,15 @@ class TableFollower:
 
     def _scan(self, files: list[str]) -> pl.LazyFrame:
         return self._lake.scan_files(self._table, files).select(self._columns)
+
+
+def _as_of(delta: DeltaTable | None, commit: int) -> DeltaTable | None:
+    try:
+        if delta is not None:
+            delta.load_as_version(commit)
+    except DeltaError:  # its log was removed
+        return None
+    return delta
 
 
 def _rows_of(delta: DeltaTable) -> dict[str, int]:

@@ -6,6 +6,7 @@ for another key is taken for itself the next time.
 """
 
 import secrets
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -45,13 +46,13 @@ class KeySet:
 
     def counts(self, rows: pl.LazyFrame, *, by: str) -> dict[str, int]:
         """Return how many of these keys there are among the rows of each group, by group."""
-        hashes: dict[str, list[np.ndarray]] = {}
+        hashes: dict[str, array[int]] = {}
         for batch in _batches(rows.select(by, _hash(self._key))):
             for group in batch.partition_by(by):
                 found = group[HASH].to_numpy()
                 found = found[_is_in(found, self._hashes)]
                 if len(found):
-                    hashes.setdefault(group[by][0], []).append(found)
+                    hashes.setdefault(group[by][0], array("Q")).frombytes(found.tobytes())
         return {name: _num_distinct(hashes.pop(name)) for name in sorted(hashes)}
 
     def _kept(self, rows: pl.LazyFrame, *, are_in: bool) -> pl.DataFrame:
@@ -81,16 +82,21 @@ def _batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 def _hashes(rows: pl.LazyFrame, key: Sequence[str]) -> np.ndarray:
     """Return the hashes of all rows, sorted."""
-    found = [batch[HASH].to_numpy() for batch in _batches(rows.select(_hash(key)))]
-    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *found])
+    found = array("Q")
+    for batch in _batches(rows.select(_hash(key))):
+        found.frombytes(batch[HASH].to_numpy().tobytes())
+    return _sorted(found)
+
+
+def _sorted(found: "array[int]") -> np.ndarray:
+    """Return hashes sorted, where they lie: another array would take as much again."""
+    hashes = np.frombuffer(found, dtype=np.uint64)
     hashes.sort()
     return hashes
 
 
-def _num_distinct(hashes: list[np.ndarray]) -> int:
-    together = np.concatenate(hashes)
-    together.sort()
-    return int(np.count_nonzero(~_is_again(together)))
+def _num_distinct(found: "array[int]") -> int:
+    return int(np.count_nonzero(~_is_again(_sorted(found))))
 
 
 def _hash(key: Sequence[str]) -> pl.Expr:

@@ -81,7 +81,8 @@ def remove_deleted(
 ) -> dict[str, int]:
     """Take what the lake knows as deleted out of every collection; return how many, by version.
 
-    A collection that knows the present state of `items` is left alone.
+    A collection that knows the present state of `items` is left alone, and any other is only asked
+    for what was deleted since the state that it knows.
 
     Args:
         lake: its tables.
@@ -93,8 +94,10 @@ def remove_deleted(
     behind = [v for v in asked if _items_commit(known, v) != commit]
     if not behind:
         return {}
-    gone = deleted_items(lake)
-    removed = {version: milvus.remove(version, gone) for version in behind}
+    removed = {
+        version: milvus.remove(version, deleted_items(lake, since=_items_commit(known, version)))
+        for version in behind
+    }
     for version in behind:
         known.record(version, items_commit=commit)
     return removed

@@ -1,6 +1,6 @@
 """Which version is served, which ones there are, and which of them may go."""
 
-import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +40,12 @@ class RolledBack:
     """Which version is served again."""
 
     live: str
+
+    removed: int
+    """Items that left it before the switch, for they were deleted since."""
+
+    index_seconds: float
+    """What was done to the index until it was served: that, and the switch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +92,9 @@ class VersionSummary:
     metrics: dict[str, Any]
     """What its last validation measured."""
 
+    problems: list[str]
+    """What that found against it, in words; empty when it passed or there was none."""
+
 
 def promote(settings: Settings, *, force: bool = False) -> Promoted:
     """Serve the configured version from now on; what was deleted since it was filled goes first.
@@ -131,10 +140,14 @@ def rollback(settings: Settings) -> RolledBack:
                 f"a rollback needs a version that was live before {known.live()!r}, got none; "
                 f"promote one of {milvus.versions()}"
             )
-        remove_deleted(lake, milvus, versions=[previous])  # the others can wait for the switch
+        started = time.perf_counter()
+        removed = remove_deleted(lake, milvus, versions=[previous])  # the others can wait
         _switch(lake, milvus, previous)
+        index_seconds = time.perf_counter() - started
         remove_deleted(lake, milvus)
-    return RolledBack(live=previous)
+    return RolledBack(
+        live=previous, removed=removed.get(previous, 0), index_seconds=round(index_seconds, 3)
+    )
 
 
 def _switch(lake: Lake, milvus: "ItemIndex", version: str) -> None:
@@ -211,7 +224,7 @@ def _last_used(known: IndexVersion | None) -> datetime:
 
 
 def _summary(known: IndexVersion, role: str) -> VersionSummary:
-    measured = json.loads(known.validation) if known.validation else {}
+    measured = known.measured
     return VersionSummary(
         version=known.version,
         role=role,
@@ -223,4 +236,5 @@ def _summary(known: IndexVersion, role: str) -> VersionSummary:
         validated_at=known.validated_at,
         live_at=known.live_at,
         metrics={name: measured[name] for name in METRICS if measured.get(name) is not None},
+        problems=known.problems,
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from catalog.lake.changes import TableFollower
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
@@ -36,9 +37,18 @@ def failed_keys(lake: Lake, version: str) -> pl.DataFrame:
     return failed_embeddings(lake.scan(DEAD_LETTERS), model_version=version)
 
 
-def deleted_items(lake: Lake) -> pl.Series:
-    """Return the ids of the items that were deleted and not landed again."""
-    return lake.scan(ITEMS).filter(pl.col("deleted")).select("item_id").collect()["item_id"]
+def deleted_items(lake: Lake, *, since: int | None = None) -> pl.Series:
+    """Return the ids of the items that were deleted and not landed again.
+
+    Args:
+        lake: its tables.
+        since: a commit of `items`; only what was deleted later, as far as that is still known.
+            None: whatever was deleted.
+    """
+    changes = TableFollower(lake, ITEMS, ("item_id", "deleted"), since=since).changes()
+    if changes is None:
+        return pl.Series("item_id", [], dtype=pl.String)
+    return changes.added.filter("deleted").select("item_id").collect()["item_id"]
 
 
 def living_vectors(lake: Lake, version: str, *, held: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -73,3 +73,13 @@ def test_files_that_a_vacuum_took_away_make_it_tell_anew(lake, follower):
     lake.delete(EVENTS, events("1").select("event_id"))
     lake.delta(EVENTS).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     assert told(follower) == (True, ["2"], [])
+
+
+def test_what_is_known_of_a_commit_is_not_told_while_the_history_reaches_back_to_it(lake):
+    lake.upsert_events(events("1"))
+    commit = lake.version(EVENTS)
+    assert told(TableFollower(lake, EVENTS, COLUMNS, since=commit)) is None
+    lake.upsert_events(events("2"))
+    compact(lake)
+    assert told(TableFollower(lake, EVENTS, COLUMNS, since=commit)) == (False, ["2"], [])
+    assert told(TableFollower(lake, EVENTS, COLUMNS, since=99)) == (True, ["1", "2"], [])

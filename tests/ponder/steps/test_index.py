@@ -85,7 +85,9 @@ def test_neither_a_promotion_nor_a_rollback_brings_back_what_was_deleted_since_t
     promote(other)
     assert held(other, configured_version(other)) == ["s1", "s2", "s3"]
     land(live, *gone("s3"), second=2)
-    assert rollback(other).live == configured_version(live)
+    rolled_back = rollback(other)
+    assert (rolled_back.live, rolled_back.removed) == (configured_version(live), 1)
+    assert rolled_back.index_seconds > 0
     assert found(live) == ["s1", "s2"]
 
 
