@@ -1,19 +1,23 @@
 """Features from file to file, joined as of each request, against DuckDB's ASOF join and SQL.
 
-    python -m bench.feature_export [--users 2000] [--versions 10 100] [--rounds 2]
+    python -m bench.feature_export [--users 2000] [--versions 10 100] [--rounds 2] [--feast PYTHON]
 
 Both read the same Parquet files (impressions, likes, vectors, and some states of every item, each
 with its time) and write one: price and age of the candidate as they were at the request, and
 cosines with what the user liked before it (max, mean, last, mean of the nearest three). Ours is
 `features.context.described`, `features.histories` and `features.match`; the rival is one statement
-of SQL (extra `bench`). Rows and values must agree to 1e-4 before a time is reported. Feast is not
-measured: it is no dependency of ours, even of benchmarks.
+of SQL (extra `bench`). Rows and values must agree to 1e-4 before a time is reported.
+
+`--feast PYTHON` adds a second rival: Feast joins the states (offline store `duckdb`), DuckDB does
+the rest. Feast brings many packages, so it is no dependency of ours, even of benchmarks: PYTHON is
+that of an environment of its own (`pip install "feast[duckdb]"`). Without one it is not measured.
 """
 
 import argparse
 import json
 import os
 import resource
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,8 +44,7 @@ BASIC = MatchConfig(
 )
 SAME = ("item_price", "item_age_h", "match_max", "match_mean", "match_last", "match_top3_mean")
 
-SQL = """
-COPY (
+NEAR = """
     WITH past AS (
         SELECT i.request_id, l.item_id, row_number() OVER (
             PARTITION BY i.request_id ORDER BY l.ts DESC, l.item_id DESC
@@ -62,13 +65,28 @@ COPY (
         ) i
         GROUP BY i.request_id, i.item_id
     )
+"""
+
+SQL = f"""
+COPY (
+    {NEAR}
     SELECT i.request_id, i.item_id, s.price AS item_price,
         epoch(i.ts - s.created_at) / 3600 AS item_age_h,
         match_max, match_mean, match_last, match_top3_mean
-    FROM '{folder}/impressions.parquet' i
-    ASOF LEFT JOIN '{folder}/states.parquet' s ON s.item_id = i.item_id AND s.since < i.ts
+    FROM '{{folder}}/impressions.parquet' i
+    ASOF LEFT JOIN '{{folder}}/states.parquet' s ON s.item_id = i.item_id AND s.since < i.ts
     JOIN near n ON n.request_id = i.request_id AND n.item_id = i.item_id
-) TO '{folder}/rival.parquet'
+) TO '{{folder}}/rival.parquet'
+"""
+
+FEAST_SQL = f"""
+COPY (
+    {NEAR}
+    SELECT a.request_id, a.item_id, a.price AS item_price,
+        epoch(a.ts - a.created_at) / 3600 AS item_age_h,
+        match_max, match_mean, match_last, match_top3_mean
+    FROM about a JOIN near n ON n.request_id = a.request_id AND n.item_id = a.item_id
+) TO '{{folder}}/feast.parquet'
 """
 
 
@@ -146,6 +164,19 @@ def rival(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "rival.parquet")
 
 
+def feast(python: str, folder: Path) -> tuple[float, pl.DataFrame]:
+    """Let Feast and DuckDB do it in a process of their own; return its seconds and its table."""
+    sql = FEAST_SQL.format(folder=folder, dim=DIM, history=HISTORY)
+    (folder / "feast.sql").write_text(sql)
+    done = subprocess.run(
+        [python, str(Path(__file__).with_name("feast_join.py")), str(folder)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return float(done.stdout.split()[-1]), pl.read_parquet(folder / "feast.parquet")
+
+
 def timed(work: Callable[[], pl.DataFrame]) -> tuple[float, float, pl.DataFrame]:
     """Return seconds by the clock and of the processor, and what came of it."""
     started, worked = time.perf_counter(), time.process_time()
@@ -162,8 +193,10 @@ def check_same(one: pl.DataFrame, other: pl.DataFrame) -> None:
         np.testing.assert_allclose(left[name], right[name], atol=1e-4, err_msg=name)
 
 
-def measured(num_users: int, num_versions: int, rounds: int) -> dict[str, object]:
-    """Return what both did in their best rounds, taken in turns."""
+def measured(
+    num_users: int, num_versions: int, rounds: int, python: str | None
+) -> dict[str, object]:
+    """Return what all did in their best rounds, taken in turns."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_world(folder, num_users=num_users, num_versions=num_versions, seed=0)
@@ -174,11 +207,18 @@ def measured(num_users: int, num_versions: int, rounds: int) -> dict[str, object
                 clock, cpu, made[who] = timed(work)
                 best[who] = [min(best[who][0], clock), min(best[who][1], cpu)]
             check_same(made["ours"], made["duckdb"])
+            if python is not None:
+                seconds, table = feast(python, folder)
+                check_same(made["ours"], table)
+                best["feast"] = [min(best.get("feast", [np.inf])[0], seconds)]
     num_rows = num_users * NUM_CANDIDATES
     return {
         "versions": num_versions,
         **{f"{who}_rows_s": round(num_rows / seconds[0]) for who, seconds in best.items()},
         "ratio": round(best["duckdb"][0] / best["ours"][0], 2),
+        "ratio_feast": round(best["feast"][0] / best["ours"][0], 2)
+        if "feast" in best
+        else "not measured: --feast names no Python",
         "ratio_cpu": round(best["duckdb"][1] / best["ours"][1], 2),
     }
 
@@ -189,9 +229,10 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--versions", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--feast", metavar="PYTHON", help="a Python that has Feast and DuckDB")
     asked = parser.parse_args()
     for num_versions in asked.versions:
-        report = measured(asked.users, num_versions, asked.rounds)
+        report = measured(asked.users, num_versions, asked.rounds, asked.feast)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(report | {"peak_mib": round(peak), "load": os.getloadavg()[0]}))
 

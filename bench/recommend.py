@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from catalog.lake.item_lookup import ItemLookup
 from catalog.lake.item_versions import versions_of
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, EVENTS, ITEM_VERSIONS, ITEMS, TIME
@@ -37,6 +38,7 @@ from ranker.config import RankerConfig
 from ranker.model import Ranker
 from ranker.training import train
 from recall.exact import ExactIndex
+from recall.living_items import LivingItems
 from recall.search import Recall
 from recall.stages import Stages
 from serving.rank import Asker, Ranking
@@ -183,12 +185,12 @@ class TimedRecall:
     def __getattr__(self, name: str) -> Any:
         """Be recall otherwise, with the clock on where it is asked for candidates."""
         own = getattr(self._recall, name)
-        if name not in ("by_user", "by_history"):
+        if name not in ("by_user", "by_history", "liked_together", "popular"):
             return own
 
-        def timed(*given: Any) -> Any:
+        def timed(*given: Any, **named: Any) -> Any:
             started = self.clock()
-            found = own(*given)
+            found = own(*given, **named)
             self.took_ms += 1000 * (self.clock() - started)
             return found
 
@@ -200,9 +202,12 @@ def opened(folder: Path, lake: Lake, ranker: Any) -> tuple[Recommender, TimedRec
     histories = HistoryStore(lake)
     histories.refresh()
     index = ExactIndex(lake, folder / "vectors", lambda: VERSION)
-    recall = Recall(index, _no_encoder, histories)
+    counts = DailyCounts(lake, folder)
+    counts.refresh()
+    living = LivingItems(ItemLookup(lake))
+    recall = Recall(index, _no_encoder, histories, neighbours=counts.now, living=living)
     recall.followed = VERSION  # as a service follows it
-    log = LiveLog(lake, recall, DailyCounts(lake, folder))
+    log = LiveLog(lake, recall, counts)
     log.refresh()
     timed: Any = TimedRecall(recall)
     return Recommender(timed, Ranking(lambda version: ranker, log.known)), timed

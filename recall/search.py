@@ -326,17 +326,19 @@ class Recall:
         history: Sequence[str],
         options: RecallOptions = DEFAULTS,
         stages: Stages | None = None,
+        *,
+        explain: bool = False,
     ) -> pl.DataFrame:
         """Return items that were liked together with a history, none of it among them.
 
         No vector is compared. They are in the columns of `recall.candidates.CANDIDATES`, best
-        first, without scores; `interest` is the item of the history that each was liked together
-        with most.
+        first, without scores.
 
         Args:
             history: liked items, newest first.
             options: of them `top_k`, `filter`, `needs_vector` and `version`.
             stages: a stopwatch that is told how long it took.
+            explain: tell as `interest` which item of the history each was liked together with most.
         """
         if self._neighbours is None or not history:
             return candidate_frame([])
@@ -344,7 +346,7 @@ class Recall:
             neighbours, liked = self._neighbours(), set(history)
             nearest = [item_id for item_id in neighbours.nearest(history) if item_id not in liked]
             taken = first_known(nearest, self._known(options), limit=options.top_k)
-            because = neighbours.because(history, taken)
+            because = neighbours.because(history, taken) if explain else [None] * len(taken)
         found = [
             Found(item_id, 0.0, ("collaborative",), reason)
             for item_id, reason in zip(taken, because, strict=True)

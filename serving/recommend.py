@@ -93,9 +93,9 @@ class Recommender:
 
         Args:
             asker: whom to recommend to.
-            top_k: items wanted, in [1, 1000]; chosen among 200 that are near the history, 200 that
-                were liked together with it, or as many as are wanted of both, and 50 that are
-                popular or fresh.
+            top_k: items wanted, in [1, 1000]; chosen among 200 that are near the history, or as
+                many as are wanted, 200 that were liked together with it, and 50 that are popular or
+                fresh.
             filter: what an item must meet.
             strict: a user without a usable history is an error, and not answered with what is
                 popular and fresh.
@@ -113,7 +113,9 @@ class Recommender:
         """
         stages = stages or Stages()
         with _until(deadline):
-            version, pool, fallback = self._pool(asker, top_k, filter, strict, stages)
+            version, pool, fallback = self._pool(
+                asker, top_k, filter, stages, strict=strict, explain=explain
+            )
         if not explain:
             pool = pool.with_columns(because=pl.lit(None, pl.String))
         _check(deadline)
@@ -181,7 +183,14 @@ class Recommender:
                 return version, False
 
     def _pool(
-        self, asker: Asker, top_k: int, filter: Filter, strict: bool, stages: Stages
+        self,
+        asker: Asker,
+        top_k: int,
+        filter: Filter,
+        stages: Stages,
+        *,
+        strict: bool,
+        explain: bool,
     ) -> tuple[str, pl.DataFrame, str]:
         """Return the version that answers, the candidates of all channels, and the fallback."""
         version, is_live = self._version(stages)
@@ -195,7 +204,8 @@ class Recommender:
         )
         with stages.time("history"):
             liked = list(asker.history) or self._recall.liked_by(asker.user_id)
-        together = self._recall.liked_together(liked, options, stages)
+        some = replace(options, top_k=NUM_CANDIDATES)
+        together = self._recall.liked_together(liked, some, stages, explain=explain)
         options = replace(options, strict=strict and together.is_empty())
         if is_live:
             own = self._near(asker, options, stages)
