@@ -1,4 +1,4 @@
-"""Test for the whole fine-tuning recipe, at toy size: thinking pays, and the gate knows where.
+"""Test for the whole fine-tuning recipe, at toy size: reasoning pays, and the gate knows where.
 
 800 riddles, 60 steps of joint training and 12 of the gate: a minute and a half on two idle cores.
 Three workers write, of whose rationales a quarter is right. What the numbers become with a part
@@ -82,7 +82,7 @@ def of_tier(encoder, asked, items_ND, tier):
 
 
 @pytest.mark.slow
-def test_thinking_answers_composed_questions_that_one_pass_does_not(answers):
+def test_reasoning_answers_composed_questions_that_one_pass_does_not(answers):
     composed = answers["composed"].hit
     assert composed["auto"] >= composed["never"] + 0.2
 

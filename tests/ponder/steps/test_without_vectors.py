@@ -23,7 +23,7 @@ NUM_USERS, NUM_ITEMS = 24, 16
 SMALL = RankerConfig(num_rounds=10, num_members=1, min_data_in_leaf=5)
 
 
-def taste_of(number):
+def preference_of(number):
     """Users and items of one half like each other."""
     return number % 2
 
@@ -36,7 +36,7 @@ def settings(tmp_path_factory):
     items = [{"item_id": f"i{n:02d}", "updated_at": START.isoformat()} for n in range(NUM_ITEMS)]
     events = []
     for user in range(NUM_USERS):
-        mine = [n for n in range(NUM_ITEMS - 2) if taste_of(n) == taste_of(user)]
+        mine = [n for n in range(NUM_ITEMS - 2) if preference_of(n) == preference_of(user)]
         for place, n in enumerate(rng.choice(mine, 6, replace=False)):
             at = START + timedelta(days=place, hours=user)
             row = {"user_id": f"u{user:02d}", "item_id": f"i{n:02d}", "action": "rating"}
@@ -64,7 +64,7 @@ def test_ratings_alone_train_a_ranker_and_recommend_what_is_liked_together(setti
     found = recommend(settings, "u03", top_k=4, strict=True, explain=True)
     assert found.version == configured_version(settings)
     assert found.fallback == ""
-    assert {taste_of(int(row.item_id[1:])) for row in found.candidates[:1]} == {1}
+    assert {preference_of(int(row.item_id[1:])) for row in found.candidates[:1]} == {1}
     assert any("collaborative" in row.channels and row.because for row in found.candidates)
     assert {row.recall_score for row in found.candidates} == {None}
     stranger = recommend(settings, "nobody")
