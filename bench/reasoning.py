@@ -45,7 +45,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mixes", nargs="+", default=["medium"], choices=list(MIXES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="of every stage 1; without: the recipe's")
-    parser.add_argument("--silent-steps", type=int, help="of every silent mode's; likewise")
     parser.add_argument("--gate-steps", type=int, help="of every gate's training; likewise")
     parser.add_argument("--num-pairs", type=int, default=6_000)
     parser.add_argument("--num-candidates", type=int, default=2_000)
@@ -66,7 +65,6 @@ def command(args: argparse.Namespace) -> str:
         "mixes": " ".join(args.mixes),
         "seeds": " ".join(map(str, args.seeds)),
         "steps": args.steps,
-        "silent-steps": args.silent_steps,
         "gate-steps": args.gate_steps,
     }
     options = (f"--{name} {value}" for name, value in given.items() if value is not None)
@@ -127,10 +125,8 @@ def main() -> None:
         num_questions=args.num_questions,
     )
     changes = short_changes({"steps": args.steps, "gate_steps": args.gate_steps})
-    silent_changes = {} if args.silent_steps is None else {"silent.num_steps": args.silent_steps}
-    told = {"silent_changes": silent_changes} if silent_changes else {}
-    check_settings(args.out, {"size": asdict(size), "changes": changes, **told})
-    runs = Runs(args.out, size, changes=changes, silent_changes=silent_changes, device=args.device)
+    check_settings(args.out, {"size": asdict(size), "changes": changes})
+    runs = Runs(args.out, size, changes=changes, device=args.device)
     cells = [
         cell_of(VARIANTS[variant].training, mix, seed)
         for seed in args.seeds

@@ -6,15 +6,14 @@ Shape legend: Q = questions, N = candidates, D = embedding dimension
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bench.reasoning_variants import NUM_LATENTS, Asking
+from bench.reasoning_variants import Asking
 from bench.reasoning_world import World
 from catalog.bazaar.rationales import right_rationale
-from embedder.content import Action, Content, Encoding, Policy, chosen_action
+from embedder.content import Content, Encoding, Policy, reasons
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_with_rationales
@@ -24,9 +23,8 @@ NUM_TIMED = 3
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
 
 Outcome = Mapping[str, Any]
-"""Of one question: tier, query, wanted; gate (probability of `reason`) and silent_gate (of
-`silent`), rank_direct, rank_reasoned, rank_given and, where the version can, rank_silent_2 to
-rank_silent_16 (of the first candidate that fits, from 1), rationale, summary, right_rationale,
+"""Of one question: tier, query, wanted; gate (probability of `reason`), rank_direct, rank_reasoned
+and rank_given (of the first candidate that fits, from 1), rationale, summary, right_rationale,
 right_summary, tokens.
 Where items reason too, rank_direct_reason and rank_reason_reason: of direct and reasoned queries
 among reasoned items."""
@@ -51,7 +49,7 @@ def outcomes(
     questions = [riddle.question for riddle in world.questions]
     contents = [Content(question.text) for question in questions]
     rng = random.Random("given")
-    encodings, seconds = _timed(encoder, contents, POLICIES)
+    encodings, seconds = _timed(encoder, contents)
     given_QD = encode_with_rationales(
         checkpoint,
         contents,
@@ -69,20 +67,11 @@ def outcomes(
         reasoned_ND = _vectors(encoder.encode_items(world.items, policy="always"))
         for name, asked in (("direct", direct), ("reason", reasoned)):
             ranks[f"rank_{name}_reason"] = first_ranks(_vectors(asked) @ reasoned_ND.T, fits_QN)
-    if checkpoint.manifest.silent is not None:
-        for num_latents in NUM_LATENTS:
-            policies: tuple[Policy, ...] = ("never", "silent")  # what it is held against, beside it
-            silent, taken = _timed(_silent(checkpoint, num_latents), contents, policies)
-            name = f"silent_{num_latents}"
-            ranks[f"rank_{name}"] = first_ranks(_vectors(silent["silent"]) @ items_ND.T, fits_QN)
-            seconds[name] = taken["silent"]
-            seconds["never"] = min(seconds["never"], taken["never"])
     found = [
         {
             "tier": question.tier,
             "query": question.text,
             "gate": one.gate_probability,
-            "silent_gate": one.silent_probability,
             "rationale": one.rationale,
             "summary": one.summary,
             "right_rationale": question.rationale,
@@ -95,21 +84,13 @@ def outcomes(
     return found, seconds
 
 
-def _silent(checkpoint: Checkpoint, num_latents: int) -> MMEmbR1:
-    """Return the encoder whose silent answers have so many latents."""
-    assert checkpoint.manifest.silent is not None
-    mode = replace(checkpoint.manifest.silent, num_latents=num_latents)
-    reading = checkpoint.read_as(replace(checkpoint.manifest, silent=mode))
-    return MMEmbR1(reading, EmbedderConfig(policy="silent", device=str(checkpoint.backbone.device)))
-
-
 def _timed(
-    encoder: MMEmbR1, contents: Sequence[Content], policies: Sequence[Policy]
+    encoder: MMEmbR1, contents: Sequence[Content]
 ) -> tuple[dict[Policy, list[Encoding]], dict[str, float]]:
     encodings: dict[Policy, list[Encoding]] = {}
-    seconds = dict.fromkeys(policies, float("inf"))
+    seconds = dict.fromkeys(POLICIES, float("inf"))
     for _ in range(NUM_TIMED):
-        for policy in policies:
+        for policy in POLICIES:
             started = time.perf_counter()
             encodings[policy] = encoder.encode_query(contents, policy=policy)
             seconds[policy] = min(seconds[policy], time.perf_counter() - started)
@@ -126,16 +107,13 @@ def first_ranks(scores_QN: np.ndarray, fits_QN: np.ndarray) -> np.ndarray:
     return np.take_along_axis(fits_QN, order_QN, axis=1).argmax(axis=1) + 1
 
 
-def action(outcome: Outcome, asking: Asking, *, theta: float) -> Action:
-    """Return what is done with the question when it is asked in this way."""
+def is_reasoned(outcome: Outcome, asking: Asking, *, theta: float) -> bool:
+    """Return whether the question is reasoned about when it is asked in this way."""
     if asking == "auto":
-        gate, silent = outcome["gate"], outcome.get("silent_gate", 0.0)
-        return chosen_action(gate, silent, policy="auto", theta=theta)
+        return reasons(outcome["gate"], policy="auto", theta=theta)
     if asking == "better":
-        return "reason" if outcome["rank_reasoned"] < outcome["rank_direct"] else "direct"
-    if asking.startswith("silent"):
-        return "silent"
-    return "direct" if asking == "direct" else "reason"
+        return outcome["rank_reasoned"] < outcome["rank_direct"]
+    return asking != "direct"
 
 
 def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
@@ -144,7 +122,4 @@ def rank(outcome: Outcome, asking: Asking, *, theta: float) -> int:
         return outcome["rank_given"]
     if asking == "both":
         return outcome["rank_reason_reason"]
-    if asking.startswith("silent"):
-        return outcome[f"rank_{asking}"]
-    ranks = {"direct": "rank_direct", "reason": "rank_reasoned"}
-    return outcome[ranks[action(outcome, asking, theta=theta)]]
+    return outcome["rank_reasoned" if is_reasoned(outcome, asking, theta=theta) else "rank_direct"]

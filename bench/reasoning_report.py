@@ -10,22 +10,14 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from bench.reasoning_cells import cell_of
-from bench.reasoning_outcomes import Outcome, action, rank
-from bench.reasoning_variants import NUM_LATENTS, VARIANTS, Asking
+from bench.reasoning_outcomes import Outcome, is_reasoned, rank
+from bench.reasoning_variants import VARIANTS, Asking
 from bench.run_intervals import bootstrap_over_runs
 from catalog.bazaar.riddles import TIERS
 
 HEADLINE = "medium"
 GROUPS = (*TIERS, "overall")
-SECONDS: Mapping[Asking, str] = {
-    "direct": "never",
-    "auto": "auto",
-    "reasoned": "always",
-    "silent_2": "silent_2",
-    "silent_4": "silent_4",
-    "silent_8": "silent_8",
-    "silent_16": "silent_16",
-}
+SECONDS: Mapping[Asking, str] = {"direct": "never", "auto": "auto", "reasoned": "always"}
 """By asking, the policy that takes as long; oracles have no time of their own, and that of items
 is not a question's."""
 
@@ -52,7 +44,6 @@ COMPARED = (
     ("readout_before", "always_selected"),
     ("readout_mean", "always_selected"),
     ("both_sides", "both_sides_no_cross_mode"),
-    *((f"{way}_k{k}", "direct") for way in ("silent", "latent") for k in NUM_LATENTS),
 )
 
 Measured = Mapping[str, Mapping[int, dict[str, Any]]]
@@ -138,13 +129,11 @@ def measures(result: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
     }
     for group in GROUPS:
         rows = [one for one in found if group in ("overall", one["tier"])]
-        done = [action(one, asking, theta=theta) for one in rows]
         hits = [rank(one, asking, theta=theta) == 1 for one in rows]
         measured[group] = {
             "hits": hits,
             "hit@1": fmean(hits),
-            "reason_rate": fmean(did == "reason" for did in done),
-            "silent_rate": fmean(did == "silent" for did in done),
+            "reason_rate": fmean(is_reasoned(one, asking, theta=theta) for one in rows),
             "right_summaries": fmean(one["summary"] == one["right_summary"] for one in rows),
             "pairings": {
                 name: fmean(one[rank_name] == 1 for one in rows)
@@ -161,7 +150,6 @@ def row(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         group: {
             "hit@1": mean_and_sd([one[group]["hit@1"] for one in measured]),
             "reason_rate": round(fmean(one[group]["reason_rate"] for one in measured), 4),
-            "silent_rate": round(fmean(one[group]["silent_rate"] for one in measured), 4),
             "right_summaries": round(fmean(one[group]["right_summaries"] for one in measured), 4),
         }
         for group in GROUPS
@@ -228,9 +216,7 @@ def theta_curve(runs: Sequence[Sequence[Outcome]]) -> list[dict[str, float]]:
     return [
         {
             "theta": theta,
-            "reason_rate": round(
-                fmean(action(one, "auto", theta=theta) == "reason" for one in every), 4
-            ),
+            "reason_rate": round(fmean(is_reasoned(one, "auto", theta=theta) for one in every), 4),
             "hit@1": round(fmean(rank(one, "auto", theta=theta) == 1 for one in every), 4),
         }
         for theta in thetas

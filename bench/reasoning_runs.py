@@ -31,7 +31,6 @@ class Runs:
         size: WorldSize,
         *,
         changes: Mapping[str, object],
-        silent_changes: Mapping[str, object],
         device: str,
     ) -> None:
         """Load nothing yet.
@@ -40,11 +39,9 @@ class Runs:
             folder: of the benchmark.
             size: of the world.
             changes: of the recipe `reasoning`, for all trainings.
-            silent_changes: the same for those that learn a silent mode.
             device: a torch device.
         """
         self._folder, self._changes = folder, changes
-        self._silent_changes = silent_changes
         self._settings = Settings(home=folder, device=device)
         self.world = cache(lambda seed: world(seed, size))
 
@@ -84,11 +81,7 @@ class Runs:
         if not (data / "items.parquet").exists():
             written = mix if which.has_rationales else None
             write_riddles(data, self.world(seed).asked, written, seed=seed)
-        is_silent = any(name.startswith("silent.") for name in which.changes)
-        # Whoever names no silent mode has none, whatever the recipe does.
-        silent_changes = self._silent_changes if is_silent else {"silent": None}
-        changes = {**silent_changes, **which.changes}
-        run = self._run(self._folder / place / training, data, seed, changes)
+        run = self._run(self._folder / place / training, data, seed, which.changes)
         if which.parent:
             parent = self._opened(which.parent, mix, seed)
             _run_to(parent, which.shared)

@@ -8,29 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Asking = Literal[
-    "direct",
-    "reasoned",
-    "both",
-    "silent_2",
-    "silent_4",
-    "silent_8",
-    "silent_16",
-    "auto",
-    "better",
-    "given",
-]
-"""direct: never reason. reasoned: always. both: always, about items as well. silent_2: silently,
-by two latents.
-auto: as the gate says at the version's theta. better: per question whichever of direct and reasoned
-finds the answer (an oracle). given: the right rationale is handed to the model (an oracle)."""
+Asking = Literal["direct", "reasoned", "both", "auto", "better", "given"]
+"""direct: never reason. reasoned: always. both: always, about items as well. auto: as the gate says
+at the version's theta. better: per question whichever of direct and reasoned finds the answer (an
+oracle). given: the right rationale is handed to the model (an oracle)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """Where a model comes from."""
 
-    last: Literal["joint", "silent", "gate"] = "joint"
+    last: Literal["joint", "gate"] = "joint"
     """The stage whose version is asked."""
 
     parent: str = ""
@@ -59,17 +47,6 @@ NO_CROSS_MODE: Mapping[str, object] = {
     "joint.loss.reason_direct": 0.0,
     "joint.loss.direct_reason": 0.0,
 }
-NUM_LATENTS: tuple[Literal[2, 4, 8, 16], ...] = (2, 4, 8, 16)
-
-
-def _silent(way: str) -> Training:
-    """Return the silent mode, learned by a joint model that is there, by any number of latents."""
-    changes = {
-        "silent.way": way,
-        "silent.num_latents": NUM_LATENTS[-1],
-        "silent.drawn_latents": NUM_LATENTS,
-    }
-    return Training(last="silent", parent="selected", shared="joint", changes=changes)
 
 
 TRAININGS: Mapping[str, Training] = {
@@ -97,8 +74,6 @@ TRAININGS: Mapping[str, Training] = {
     "closed_form": Training(
         last="gate", parent="selected", shared="joint", changes={"gate.estimator": "closed_form"}
     ),
-    "silent": _silent("tokens"),
-    "latent": _silent("states"),
     **{
         f"readout_{where}": Training(
             parent="selected", shared="selection", changes={"readout": where}
@@ -134,11 +109,8 @@ VARIANTS: Mapping[str, Variant] = {
     "plain_delta": Variant("plain_delta", "auto"),
     "no_forced_groups": Variant("no_forced_groups", "auto"),
     "closed_form": Variant("closed_form", "auto"),
-    **{f"silent_k{k}": Variant("silent", f"silent_{k}") for k in NUM_LATENTS},
-    **{f"latent_k{k}": Variant("latent", f"silent_{k}") for k in NUM_LATENTS},
     "readout_before": Variant("readout_before", "reasoned"),
     "readout_mean": Variant("readout_mean", "reasoned"),
     "trains_tokens": Variant("trains_tokens", "auto"),
 }
-"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is. The
-latents of `silent_k<k>` are tokens, those of `latent_k<k>` states."""
+"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is."""

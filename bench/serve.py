@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32, help="threads that ask at once")
     parser.add_argument("--queries", type=int, default=320, help="of each measurement")
     parser.add_argument("--rankings", type=int, default=40, help="recommendations to time")
-    parser.add_argument("--reasoning", default="auto", help="auto, always, never or silent")
+    parser.add_argument("--reasoning", default="auto", help="auto, always or never")
     options = parser.parse_args()
     settings = Settings(home=options.home)
     items = living_items(open_lake(settings)).select("item_id", "title").collect()

@@ -21,7 +21,7 @@ from retry_rules import OUTAGES_ALONE
 
 STAGES = (
     *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
-    *("joint", "silent", "fresh_negatives", "gate", "evaluate", "register"),
+    *("joint", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
 # `ponder.finetuning.short_options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.

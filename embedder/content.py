@@ -13,13 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-Action = Literal["direct", "reason", "silent"]
-"""`direct`: the prompt alone is read. `reason`: a rationale is written and read first. `silent`:
-a fixed number of latent steps stand in for the rationale; of versions that have learnt it."""
+Action = Literal["direct", "reason"]
+"""`direct`: the prompt alone is read. `reason`: a rationale is written and read first."""
 
-Policy = Literal["auto", "always", "never", "silent"]
-"""`auto`: the gate decides. `always`: everything is reasoned about. `never`: nothing is. `silent`:
-everything is answered silently."""
+Policy = Literal["auto", "always", "never"]
+"""`auto`: the gate decides. `always`: everything is reasoned about. `never`: nothing is."""
 
 Side = Literal["query", "item"]
 
@@ -61,9 +59,6 @@ class Encoding:
 
     out_of_time: bool = False
     """Whether `fallback` is the deadline's doing."""
-
-    silent_probability: float = 0.0
-    """The model's probability of `silent`, in [0, 1]; 0 of a version without a silent mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,34 +104,14 @@ def reasons(
 
     Args:
         gate_probability: the model's probability of `reason`, in [0, 1].
-        policy: `always`, `never` and `silent` overrule the gate; `auto` lets it decide.
+        policy: `always` and `never` overrule the gate; `auto` lets it decide.
         theta: `auto` reasons from this probability on, in [0, 1].
 
     >>> reasons(0.5, policy="auto", theta=0.5), reasons(1.0, policy="never", theta=0.5)
     (True, False)
     """
-    least = {"auto": theta, "always": -math.inf}.get(policy, math.inf)
+    least = {"auto": theta, "always": -math.inf, "never": math.inf}[policy]
     return gate_probability >= least
-
-
-def chosen_action(
-    gate_probability: float, silent_probability: float = 0.0, *, policy: Policy, theta: float
-) -> Action:
-    """Decide what is done with an input; who is reasoned about, `reasons` says.
-
-    Under `auto` whoever is not reasoned about is answered silently where the gate finds that
-    likelier than a direct answer. So theta bounds the dearest action whatever the others are, and
-    a version without a silent mode, whose probability of it is 0, chooses among two as ever.
-
-    >>> chosen_action(0.3, 0.4, policy="auto", theta=0.5)
-    'silent'
-    """
-    if policy == "silent":
-        return "silent"
-    if reasons(gate_probability, policy=policy, theta=theta):
-        return "reason"
-    direct_probability = 1 - gate_probability - silent_probability
-    return "silent" if policy == "auto" and silent_probability > direct_probability else "direct"
 
 
 class Encoder(Protocol):

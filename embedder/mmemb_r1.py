@@ -1,7 +1,7 @@
 """The MMEmb-R1 embedder as the pipeline uses it: contents in, encodings out, in any number."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -37,8 +37,7 @@ class EmbedderConfig:
     """A torch device: cpu, cuda, cuda:1..."""
 
     policy: Policy = "auto"
-    """`auto` lets the gate decide, `always` reasons about every input, `never` about none,
-    `silent` answers all silently, where the version has learnt to."""
+    """`auto` lets the gate decide, `always` reasons about every input, `never` about none."""
 
     query_theta: float | None = None
     """From this gate probability on `auto` reasons about a query; above 1: about none. None: from
@@ -73,7 +72,7 @@ class EmbedderConfig:
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
         if self.policy not in get_args(Policy):
-            raise ValueError(f"policy must be {_named(get_args(Policy))}, got {self.policy!r}")
+            raise ValueError(f"policy must be auto, always or never, got {self.policy!r}")
 
     @property
     def is_on_cpu(self) -> bool:
@@ -96,7 +95,6 @@ class MMEmbR1(BaseEncoder):
         """
         self._checkpoint = checkpoint
         self._config = config
-        self._require(config.policy)
         self._decoder = decoder or _self_decoder(checkpoint, config)
         self._engine = _engine(checkpoint, config, self._decoder)
         self.version = version_id(
@@ -174,23 +172,9 @@ class MMEmbR1(BaseEncoder):
         )
 
     def _task(self, side: Side, policy: Policy | None) -> Task:
-        manifest = self._checkpoint.manifest
-        policy = policy or self._config.policy
-        self._require(policy)
-        may_be_silent = "silent" in manifest.actions(side)
-        if policy == "silent" and not may_be_silent:
-            policy = "never"  # the version is silent on the other side alone
-        instruction = manifest.instruction(side)
+        instruction = self._checkpoint.manifest.instruction(side)
         theta = self._config.query_theta if side == "query" else self._config.item_theta
-        return Task(side, instruction, policy, may_be_silent=may_be_silent, theta=theta)
-
-    def _require(self, policy: Policy) -> None:
-        """Raise a ValueError for a policy that the version cannot follow."""
-        if policy == "silent" and self._checkpoint.manifest.silent is None:
-            raise ValueError(
-                f"policy silent needs a version with a silent mode, and {self.name} has none; "
-                "choose auto, always or never, or fine-tune with silent.num_steps"
-            )
+        return Task(side, instruction, policy or self._config.policy, theta=theta)
 
 
 def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder) -> Engine:
@@ -214,7 +198,3 @@ def _self_decoder(checkpoint: Checkpoint, config: EmbedderConfig) -> SelfDecoder
         max_new_tokens=checkpoint.manifest.max_new_tokens,
         num_slots=config.num_slots or (128 if config.is_on_cpu else 256),
     )
-
-
-def _named(values: Sequence[str]) -> str:
-    return f"{', '.join(values[:-1])} or {values[-1]}"

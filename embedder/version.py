@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from embedder.content import Action, Policy, Side
+from embedder.content import Policy, Side
 from embedder.prompting.template import TEMPLATE_VERSION
 
 SHIPPED = {
@@ -32,34 +32,6 @@ READ_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja")
 Readout = Literal["at", "before", "mean"]
 """Where a vector is read: at the embedding token, at the token before it, or the mean of both
 states."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SilentMode:
-    """How a version answers silently."""
-
-    num_latents: int
-    """k, latent steps between the gate token and the embedding token."""
-
-    way: Literal["tokens", "states"] = "tokens"
-    """`tokens`: k learned tokens, read with the prompt. `states`: the state of each step is what
-    the next one reads, k steps one after the other."""
-
-    sides: tuple[Side, ...] = ("query",)
-    """Sides that have learnt it; the others never answer silently."""
-
-    def __post_init__(self) -> None:
-        if self.num_latents < 1:
-            raise ValueError(f"silent.num_latents must be at least 1, got {self.num_latents}")
-        if self.way not in ("tokens", "states"):
-            raise ValueError(f"silent.way must be tokens or states, got {self.way!r}")
-        if not self.sides or not set(self.sides) <= {"query", "item"}:
-            raise ValueError(f"silent.sides must be query, item or both, got {self.sides}")
-
-    @property
-    def num_tokens(self) -> int:
-        """Latents that are tokens of the answer."""
-        return self.num_latents if self.way == "tokens" else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +63,6 @@ class Manifest:
     max_new_tokens: int = 256
     """A rationale that is longer is closed by force, and counted as a fallback."""
 
-    silent: SilentMode | None = None
-    """How it answers silently; None: it cannot."""
-
     readout: Readout = "at"
     """Where its vectors are read; training and encoding read alike."""
 
@@ -107,11 +76,6 @@ class Manifest:
                 raise ValueError(f"{limit} must be at least 1, got {getattr(self, limit)}")
         if self.readout not in ("at", "before", "mean"):
             raise ValueError(f"readout must be at, before or mean, got {self.readout!r}")
-
-    def actions(self, side: Side) -> tuple[Action, ...]:
-        """Return what the gate chooses among on a side, in the order of its logits."""
-        is_silent = self.silent is not None and side in self.silent.sides
-        return ("direct", "reason", "silent") if is_silent else ("direct", "reason")
 
     def instruction(self, side: Side) -> str:
         """Return what the prompt of a query or of an item says the vector is for."""
@@ -169,7 +133,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read a folder's manifest; one that has none gets the defaults and its folder's name.
 
     Raises:
-        ValueError: the manifest is not a JSON object, or a value is out of range.
+        ValueError: the manifest is not a JSON object, a value is out of range, or a key is not
+            known: what it says may decide a vector. (`lineage` decides none; null says nothing.)
     """
     path = folder / "manifest.json"
     if not path.exists():
@@ -178,10 +143,15 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(values, dict) or "name" not in values:
         raise ValueError(f"{path} must be a JSON object with a name")
     keys = {key.name for key in fields(Manifest)}
+    told = {key for key, value in values.items() if value is not None}
+    if unknown := sorted(told - keys - {"lineage"}):
+        raise ValueError(
+            f"{path} must have no keys but those of docs/configuration.md, got "
+            f"{', '.join(unknown)}; use the version of Ponder that wrote it"
+        )
     chosen = {key: value for key, value in values.items() if key in keys}
     chosen["dims"] = tuple(values.get("dims", ()))
     chosen["instructions"] = _instructions(values.get("instructions", {}))
-    chosen["silent"] = _silent(values.get("silent"))
     return Manifest(**chosen)
 
 
@@ -193,15 +163,6 @@ def _instructions(values: Any) -> dict[str, tuple[str, str]]:
         "instructions must be an object of [query_instruction, item_instruction] by source, got "
         f"{values!r}"
     )
-
-
-def _silent(values: Any) -> SilentMode | None:
-    match values:
-        case None:
-            return None
-        case {"num_latents": int(number), "way": way, "sides": [*sides]}:
-            return SilentMode(num_latents=number, way=way, sides=tuple(sides))
-    raise ValueError(f"silent must have num_latents, way and sides, got {values!r}")
 
 
 def _is_text_pair(value: Any) -> bool:
@@ -232,9 +193,8 @@ def version_id(
     code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
     settings = asdict(manifest) | {"policy": policy} | code
     del settings["instructions"]  # those of a source that is chosen are the manifest's own by then
-    for name in ("silent", "readout"):  # one that has neither keeps the id that it had before them
-        if getattr(manifest, name) == _DEFAULTS[name]:
-            del settings[name]
+    if manifest.readout == "at":  # the id that it had before there were others
+        del settings["readout"]
     if item_theta is not None:
         settings["item_theta"] = item_theta
     digest.update(json.dumps(settings, sort_keys=True).encode())
@@ -243,9 +203,6 @@ def version_id(
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return f"{manifest.name}-{digest.hexdigest()}"
-
-
-_DEFAULTS = {field.name: field.default for field in fields(Manifest)}
 
 
 def _content_files(folder: Path) -> Iterator[Path]:

@@ -203,9 +203,8 @@ class Settings(BaseSettings):
     device: str = "cpu"
     """Torch device of the embedder: `cpu`, `cuda`, `cuda:1`..."""
 
-    policy: Literal["auto", "always", "never", "silent"] = "auto"
-    """Whether the embedder reasons: `auto` (the gate decides), `always`, `never`, or `silent`,
-    which needs a version with a silent mode."""
+    policy: Literal["auto", "always", "never"] = "auto"
+    """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
 
     query_budget: Annotated[str, AfterValidator(_budget)] = ""
     """What reasoning about queries may cost: a share of them, `30%`, or a mean time, `5ms`; the

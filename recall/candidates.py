@@ -69,7 +69,7 @@ class RecallOptions:
     """Fuse what a text finds by its meaning with what it finds by its words."""
 
     policy: Policy = "auto"
-    """Whether a text or image is reasoned about: the gate's choice, always, never, or silently."""
+    """Whether a text or image is reasoned about: the gate's choice, always or never."""
 
     max_new_tokens: int | None = None
     """Of a rationale, >= 1; None: as many as the version allows."""

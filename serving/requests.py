@@ -97,8 +97,7 @@ class RecallRequest(BaseModel):
     ranks; `score` stays the cosine."""
 
     reasoning: Policy = "auto"
-    """Whether a text or image may be reasoned about: the gate's choice, always, never, or silently,
-    which needs a version with a silent mode."""
+    """Whether a text or image may be reasoned about: the gate's choice, always or never."""
 
     max_new_tokens: int | None = Field(default=None, ge=1, le=MAX_NEW_TOKENS)
     """Tokens of the rationale; null, or more than the version allows: as many as it allows."""
@@ -139,10 +138,10 @@ class RecallRequest(BaseModel):
                 )
         if self.hybrid and self.text is None:
             raise ValueError("hybrid looks for the words of a text, got none; leave it out")
-        if self.max_new_tokens is not None and self.reasoning in ("never", "silent"):
+        if self.max_new_tokens is not None and self.reasoning == "never":
             raise ValueError(
-                f"max_new_tokens bounds a rationale, got it with reasoning {self.reasoning!r}, "
-                "which writes none; leave it out"
+                "max_new_tokens bounds a rationale, got it with reasoning 'never', which writes "
+                "none; leave it out"
             )
         return self
 

@@ -107,7 +107,6 @@ class Engine:
                 batch,
                 policy=task.policy,
                 keep_past=self._decoder.needs_past,
-                may_be_silent=task.may_be_silent,
                 theta=task.theta,
             )
         except Exception as error:

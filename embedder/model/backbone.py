@@ -14,11 +14,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from embedder.model.silent_steps import silent_states
 from embedder.model.text_model import TextModel
 from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
 from embedder.prompting.prompts import Prompts
-from embedder.version import Readout, SilentMode
+from embedder.version import Readout
 
 READ_BACK: Mapping[Readout, tuple[int, ...]] = {"at": (1,), "before": (2,), "mean": (2, 1)}
 """The tokens of an answer whose mean state is its vector, counted back from its end."""
@@ -27,18 +26,15 @@ READ_BACK: Mapping[Readout, tuple[int, ...]] = {"at": (1,), "before": (2,), "mea
 class Backbone(torch.nn.Module):
     """Wraps `Qwen3VLForConditionalGeneration` (or a class with the same parts)."""
 
-    def __init__(
-        self, model: Any, *, readout: Readout = "at", silent: SilentMode | None = None
-    ) -> None:
+    def __init__(self, model: Any, *, readout: Readout = "at") -> None:
         """Of one model version.
 
         Args:
             model: the network.
             readout: where vectors are read; of the version's manifest.
-            silent: how it answers silently; likewise.
         """
         super().__init__()
-        self.read_back, self.silent = READ_BACK[readout], silent
+        self.read_back = READ_BACK[readout]
         self.model = model
         self.text = TextModel(model.model.language_model)
         self.images = VisionEncoder(model.model.visual)
@@ -71,20 +67,6 @@ class Backbone(torch.nn.Module):
         """Return the [B, H] state of each prompt's last token."""
         ends_B1 = torch.tensor(prompts.lengths, device=self.device)[:, None] - 1
         return self.prefill(prompts, ends_B1)[:, 0]
-
-    def silent_states(
-        self,
-        answer: Sequence[int],
-        past_Y2BKLD: torch.Tensor,
-        lengths_B: torch.Tensor,
-        positions_B: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return [B, C, H] states of the version's silent answer; see `silent_steps`."""
-        assert self.silent is not None
-        num_states = self.silent.num_latents - self.silent.num_tokens
-        return silent_states(
-            self.text, answer, past_Y2BKLD, lengths_B, positions_B, num_states=num_states
-        )
 
     def vectors(self, states_BRH: torch.Tensor) -> torch.Tensor:
         """Return [B, H] float32, L2-normalised, from the states at the `read_back` tokens."""

@@ -6,7 +6,6 @@ well); its gate has learnt nothing yet, and `Checkpoint.gate_is_trained` says so
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class Checkpoint:
 
     def read_as(self, manifest: Manifest) -> "Checkpoint":
         """Return the same model, used as another manifest says."""
-        backbone = Backbone(self.backbone.model, readout=manifest.readout, silent=manifest.silent)
+        backbone = Backbone(self.backbone.model, readout=manifest.readout)
         return replace(self, manifest=manifest, backbone=backbone)
 
 
@@ -76,11 +75,7 @@ def load(model: str, *, device: str = "cpu") -> Checkpoint:
     size = image_size(folder, max_tokens=manifest.max_image_tokens)
     image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
     inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
-    backbone = Backbone(
-        network.to(device).eval().requires_grad_(False),
-        readout=manifest.readout,
-        silent=manifest.silent,
-    )
+    backbone = Backbone(network.to(device).eval().requires_grad_(False), readout=manifest.readout)
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 
 
@@ -92,25 +87,19 @@ def image_size(folder: Path, *, max_tokens: int) -> dict[str, int]:
     return {name: min(processor.size[name], most) for name in ("shortest_edge", "longest_edge")}
 
 
-def add_tokens(tokenizer: Any, network: Any, tokens: Sequence[str]) -> list[int]:
-    """Add control tokens, in place, and return their ids; what their rows hold is left open."""
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": list(tokens)}, replace_extra_special_tokens=False
-    )
-    rows = network.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    ids: list[int] = tokenizer.convert_tokens_to_ids(list(tokens))
-    return ids
-
-
 def _add_control_tokens(tokenizer: Any, network: Any) -> bool:
     """Adds the tokens that are missing; True when none were."""
     missing = [token for token in PONDER_TOKENS if token not in tokenizer.get_vocab()]
     if not missing:
         return True
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": missing}, replace_extra_special_tokens=False
+    )
+    rows = network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model_row = tokenizer.convert_tokens_to_ids(TURN_START)
-    new_rows = add_tokens(tokenizer, network, missing)
+    new_rows = tokenizer.convert_tokens_to_ids(missing)
     with torch.no_grad():
         for layer in (network.get_input_embeddings(), network.get_output_embeddings()):
             layer.weight[new_rows] = layer.weight[model_row].clone()

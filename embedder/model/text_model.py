@@ -10,7 +10,7 @@ Shape legend:
   Y = layers, N = heads, K = key-value heads, D = head size, T = image tokens, R = busy slots
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,9 +22,6 @@ from embedder.prompting.prompts import Prompts
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 """[B, L, D] cosines and sines of the places; the first half of the sines is negated."""
-
-KeysValues = tuple[torch.Tensor, torch.Tensor]
-"""[B, K, L, D] of a layer."""
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """[B, N, places, D] of queries [B, N, places, D], keys and values [B, K, L, D]."""
@@ -84,34 +81,6 @@ class TextModel:
         for number, layer in enumerate(model.layers):
             states = _block(layer, states, rotary, _cached(cache, number, mask))
         return model.norm(states)[:, 0]
-
-    def embeddings(self, input_ids_A: torch.Tensor) -> torch.Tensor:
-        """Return [A, H] what the first layer reads of tokens."""
-        embedded: torch.Tensor = self._model.embed_tokens(input_ids_A)
-        return embedded
-
-    def extend(
-        self,
-        embeddings_BAH: torch.Tensor,
-        positions_BA: torch.Tensor,
-        past: Sequence[KeysValues],
-        sees_BAL: torch.Tensor,
-    ) -> tuple[torch.Tensor, list[KeysValues]]:
-        """Return [B, A, H] states after the final norm of more steps, and the longer past.
-
-        Args:
-            embeddings_BAH: what the first layer reads of the steps.
-            positions_BA: their rotary positions.
-            past: of each layer, what stands before them.
-            sees_BAL: True where a step attends to a column of the past or to one of the steps,
-                which follow it.
-        """
-        model, grown = self._model, list[KeysValues]()
-        states = embeddings_BAH
-        rotary = self._rotary(states, positions_BA.expand(3, -1, -1))
-        for layer, kept in zip(model.layers, past, strict=True):
-            states = _block(layer, states, rotary, _continued(kept, sees_BAL, grown))
-        return model.norm(states), grown
 
     def _rotary(self, states: torch.Tensor, positions_3BL: torch.Tensor) -> Rotary:
         cosine, sine = self._model.rotary_emb(states, positions_3BL)
@@ -195,17 +164,6 @@ def _seen(
     if sees_BLL is None:
         return torch.arange(num_places, device=read_BA.device) <= read_BA[:, :, None]
     return sees_BLL.gather(1, read_BA[:, :, None].expand(-1, -1, num_places))
-
-
-def _continued(past: KeysValues, sees_BAL: torch.Tensor, grown: list[KeysValues]) -> Attend:
-    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        keys, values = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        grown.append((keys, values))
-        return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=sees_BAL[:, None], enable_gqa=True
-        )
-
-    return attend
 
 
 def _cached(cache: SlotCache, layer: int, mask: torch.Tensor) -> Attend:

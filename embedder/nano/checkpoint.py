@@ -32,7 +32,7 @@ def save_checkpoint(
         model: a nano, trained further or not.
         inputs: its tokenizer; the image processor is nano's own.
         folder: created when missing.
-        manifest: `embedder.version.Manifest`'s keys, and any others for the record.
+        manifest: `embedder.version.Manifest`'s keys.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {

@@ -112,7 +112,7 @@ class CurriculumObjective:
             output.vectors_NH[0::2],
             output.vectors_NH[1::2],
             F.cross_entropy(self._backbone.logits(output.token_states_TH), output.token_ids_T),
-            F.cross_entropy(output.gate_BG, needs_reason.long()),
+            F.cross_entropy(output.gate_B2, needs_reason.long()),
         )
 
 

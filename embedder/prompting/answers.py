@@ -11,24 +11,6 @@ def direct_answer(inputs: Inputs) -> tuple[int, ...]:
     return inputs.direct_id, inputs.emb_id
 
 
-def silent_answer(inputs: Inputs, *, num_tokens: int) -> tuple[int, ...]:
-    """Return the tokens of the silent answer.
-
-    Args:
-        inputs: a tokenizer that knows the silent mode's tokens.
-        num_tokens: latents that are tokens; 0 where they are states, which no token stands for.
-
-    Raises:
-        ValueError: the tokenizer knows fewer.
-    """
-    if inputs.silent_id is None or len(inputs.latent_ids) < num_tokens:
-        raise ValueError(
-            f"a silent answer needs <|silent|> and {num_tokens} latents, and the tokenizer knows "
-            f"{len(inputs.latent_ids)}; its manifest says that the version has a silent mode"
-        )
-    return (inputs.silent_id, *inputs.latent_ids[:num_tokens], inputs.emb_id)
-
-
 def rationale_answer(
     inputs: Inputs, text: str, summary: str, *, max_new_tokens: int | None = None
 ) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ Shape legend:
 """
 
 import copy
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from embedder.prompting.images import open_image
 from embedder.prompting.patches import PatchCutter
 from embedder.prompting.prompts import Prompts
 from embedder.prompting.sample import Sample
-from embedder.prompting.template import PONDER_TOKENS, SILENT, latent, neutraliser, prompt
+from embedder.prompting.template import PONDER_TOKENS, neutraliser, prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,11 @@ class Inputs:
         return other
 
     def _take(self, tokenizer: Any) -> None:
-        added = tokenizer.get_added_vocab()
         self.tokenizer = tokenizer
-        self._neutralise = neutraliser(added)
+        self._neutralise = neutraliser(tokenizer.get_added_vocab())
         self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         ids = tokenizer.convert_tokens_to_ids(list(PONDER_TOKENS))
         self.direct_id, self.reason_id, self.summary_id, self.emb_id = ids
-        self.silent_id: int | None = added.get(SILENT)
-        """None where the checkpoint does not know the token."""
-
-        latents = (added.get(latent(number)) for number in itertools.count())
-        self.latent_ids: tuple[int, ...] = tuple(itertools.takewhile(_is_known, latents))
         self.forbidden_ids = sorted(
             {*tokenizer.all_special_ids, self.direct_id, self.reason_id}
             - {self.summary_id, self.emb_id}
@@ -87,14 +80,13 @@ class Inputs:
 
     @property
     def gate_ids(self) -> list[int]:
-        """The gate's tokens in the order of its logits: direct, reason and, if known, silent."""
-        silent = [] if self.silent_id is None else [self.silent_id]
-        return [self.direct_id, self.reason_id, *silent]
+        """The gate's tokens in the order of its logits."""
+        return [self.direct_id, self.reason_id]
 
     @property
     def control_ids(self) -> list[int]:
-        """The control tokens that Ponder has added, silent ones included."""
-        return [*self.gate_ids, self.summary_id, self.emb_id, *self.latent_ids]
+        """The control tokens that Ponder has added."""
+        return [*self.gate_ids, self.summary_id, self.emb_id]
 
     def tokens(self, text: str) -> list[int]:
         """Tokenise a trusted text; control tokens in it are recognised."""
@@ -169,7 +161,3 @@ class Inputs:
             torch.from_numpy(np.concatenate(patches)) if patches else None,
             torch.tensor(grids) if grids else None,
         )
-
-
-def _is_known(token_id: int | None) -> bool:
-    return token_id is not None

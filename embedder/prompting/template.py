@@ -3,8 +3,6 @@
     user      : [image] {instruction} {text}
     assistant : DIRECT  ->  <|direct|><|emb|>
                 REASON  ->  <|reason|>{rationale}<|summary|>{summary}<|emb|>
-                SILENT  ->  <|silent|><|latent_0|>...<|latent_{k-1}|><|emb|>, or, for a version
-                            whose latents are states, <|silent|>, k of these, <|emb|>
 
 The gate is one token, so its probability is a softmax over two logits of the prefill (a layout that
 UME-R1 and MMEmb-R1 do not spell out; the one-token gate is our reconstruction). Queries, items,
@@ -21,10 +19,6 @@ TEMPLATE_VERSION = 1
 DIRECT, REASON, SUMMARY, EMB = "<|direct|>", "<|reason|>", "<|summary|>", "<|emb|>"
 PONDER_TOKENS = (DIRECT, REASON, SUMMARY, EMB)
 """Control tokens that every checkpoint gets."""
-
-SILENT = "<|silent|>"
-"""Gate token of the silent mode; only versions that have learnt it know the token."""
-
 
 IMAGE_START, IMAGE_PAD, IMAGE_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -45,11 +39,6 @@ def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
 def reasoned_answer(rationale: str, summary: str) -> str:
     """Return the assistant's turn when it reasons, up to and with the embedding token."""
     return f"{REASON}{rationale}{SUMMARY}{summary}{EMB}"
-
-
-def latent(number: int) -> str:
-    """Return the control token of a latent, counted from 0."""
-    return f"<|latent_{number}|>"
 
 
 def item_text(

@@ -1,4 +1,4 @@
-"""The same contents embedded in every way that a version has, so that any policy can be read off.
+"""The same contents embedded twice, without and with reasoning, so that any policy can be read off.
 
 Shape legend: N = contents, D = embedding dimension
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embedder.content import Encoding, Policy, chosen_action, reasons
+from embedder.content import Encoding, Policy, reasons
 from embedder.reasoners.reasoner import Rationale
 from embedder.reasoning_budget import MeasuredGate
 
@@ -40,12 +40,6 @@ class PairedEncodings:
     num_fallbacks: int
     """Contents for which no rationale could be had."""
 
-    silent_ND: np.ndarray | None = None
-    """None where the version has no silent mode on this side."""
-
-    silent_gate_N: np.ndarray | None = None
-    """The gate's probability of `silent`, likewise."""
-
     @property
     def measured_gate(self) -> MeasuredGate:
         """What the gate said, and what each mode took."""
@@ -63,16 +57,7 @@ class PairedEncodings:
     def vectors(self, policy: Policy, *, theta: float) -> np.ndarray:
         """Return [N, D] the vectors that the contents have under a policy."""
         reasons_N1 = self.reasons(policy, theta=theta)[:, None]
-        others_ND = self.direct_ND
-        if self.silent_ND is not None and self.silent_gate_N is not None:
-            silent_N1 = np.array(
-                [
-                    chosen_action(gate, silent, policy=policy, theta=theta) == "silent"
-                    for gate, silent in zip(self.gate_N, self.silent_gate_N, strict=True)
-                ]
-            )[:, None]
-            others_ND = np.where(silent_N1, self.silent_ND, self.direct_ND)
-        return np.where(reasons_N1, self.reasoned_ND, others_ND)
+        return np.where(reasons_N1, self.reasoned_ND, self.direct_ND)
 
     def first(self, num: int) -> "PairedEncodings":
         """Return the first so many contents; seconds and fallbacks stay those of all."""
@@ -83,26 +68,16 @@ class PairedEncodings:
             gate_N=self.gate_N[:num],
             tokens_N=self.tokens_N[:num],
             rationales=self.rationales[:num],
-            silent_ND=None if self.silent_ND is None else self.silent_ND[:num],
-            silent_gate_N=None if self.silent_gate_N is None else self.silent_gate_N[:num],
         )
 
 
-def paired_encodings(
-    encode: Callable[[Policy], list[Encoding]], *, may_be_silent: bool = False
-) -> PairedEncodings:
-    """Encode contents directly, reasoned and, if the version can, silently.
-
-    Args:
-        encode: is given the policy.
-        may_be_silent: whether the version has a silent mode on the contents' side.
-    """
+def paired_encodings(encode: Callable[[Policy], list[Encoding]]) -> PairedEncodings:
+    """Encode contents twice, directly and reasoned; `encode` is given the policy."""
     started = time.perf_counter()
     direct = encode("never")
     middle = time.perf_counter()
     reasoned = encode("always")
     ended = time.perf_counter()
-    silent = encode("silent") if may_be_silent else []
     return PairedEncodings(
         np.stack([encoding.vector for encoding in direct]),
         np.stack([encoding.vector for encoding in reasoned]),
@@ -112,6 +87,4 @@ def paired_encodings(
         middle - started,
         ended - middle,
         sum(encoding.action == "direct" for encoding in reasoned),
-        np.stack([encoding.vector for encoding in silent]) if silent else None,
-        np.array([encoding.silent_probability for encoding in silent]) if silent else None,
     )

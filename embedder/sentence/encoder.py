@@ -119,7 +119,7 @@ class SentenceEncoder(BaseEncoder):
         for inputs in self._inputs(contents).values():
             rows = torch.tensor(list(inputs))
             sums_ND[rows] += self._vectors(list(inputs.values()), side)
-        fallback = f"{self.name} does not reason" if policy in ("always", "silent") else ""
+        fallback = f"{self.name} does not reason" if policy == "always" else ""
         return [
             Encoding(vector, "direct", 0.0, fallback=fallback)
             for vector in F.normalize(sums_ND, dim=-1).numpy()

@@ -30,7 +30,7 @@ def encode(
         Literal["item", "query"], typer.Option(help="What the lines are: items or queries.")
     ] = "item",
     policy: Annotated[
-        Literal["auto", "always", "never", "silent"] | None,
+        Literal["auto", "always", "never"] | None,
         typer.Option(help="Whether to reason [default: $PONDER_POLICY or auto]"),
     ] = None,
     dim: Annotated[int | None, typer.Option(help="Keep so many dimensions.", min=1)] = None,

@@ -111,11 +111,8 @@ def finetune(
             processes=Processes.joined(),
         )
         totals = {"joint": run.config.joint.num_steps}
-        totals |= {
-            name: section.num_steps
-            for name, section in (("silent", run.config.silent), ("gate", run.config.gate))
-            if section is not None
-        }
+        if run.config.gate is not None:
+            totals["gate"] = run.config.gate.num_steps
         results: dict[str, Any] = {}
         for stage in STAGES:
             with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:

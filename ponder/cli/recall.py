@@ -63,7 +63,7 @@ def recall(
     ] = False,
     reasoning: Annotated[
         str | None,
-        typer.Option(help="auto lets the gate decide; always; never; silent. [default: auto]"),
+        typer.Option(help="auto lets the gate decide; always; never. [default: auto]"),
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Tokens that a rationale may have.")

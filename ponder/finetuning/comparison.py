@@ -88,10 +88,7 @@ def _measured(
     from embedder.reasoners.paired_encodings import paired_encodings
 
     asked = frozen.query_contents
-    queries = paired_encodings(
-        lambda mode: encoder.encode_query(asked, policy=mode),
-        may_be_silent="silent" in encoder.checkpoint.manifest.actions("query"),
-    )
+    queries = paired_encodings(lambda mode: encoder.encode_query(asked, policy=mode))
     progress(len(asked))
     items = encoder.encode_items(list(frozen.contents.values()), policy=policy, progress=progress)
     item_vectors_ND = np.stack([item.vector for item in items])

@@ -14,7 +14,6 @@ from embedder.finetune.training.config import (
     JointConfig,
     PlaceObjectiveConfig,
     SequenceObjectiveConfig,
-    SilentConfig,
 )
 from embedder.reasoners.reasoner import Side
 from embedder.version import Readout
@@ -193,9 +192,6 @@ class FinetuneConfig:
     """Where joint training and the version read vectors: `at` the embedding token, at the token
     `before` it, or the `mean` of both states; None: as the base does."""
 
-    silent: SilentConfig | None = None
-    """The silent mode's training, between stages 1 and 2; None: the version has no silent mode."""
-
     gate: GateConfig | None = None
     """Stage 2: the gate's training; None leaves the gate as joint training made it."""
 
@@ -226,6 +222,5 @@ class FinetuneConfig:
             self,
             behaviour=behaviour,
             joint=replace(self.joint, seed=self.seed),
-            silent=self.silent and replace(self.silent, seed=self.seed),
             gate=self.gate and replace(self.gate, seed=self.seed),
         )

@@ -25,13 +25,7 @@ NONE = "none"
 
 DERIVED = (
     # Of the run's `seed`:
-    *(
-        "joint.seed",
-        "silent.seed",
-        "gate.seed",
-        "behaviour.objective.seed",
-        "behaviour.places.seed",
-    ),
+    *("joint.seed", "gate.seed", "behaviour.objective.seed", "behaviour.places.seed"),
     # Of the version's manifest:
     *("behaviour.objective.source", "behaviour.objective.dims", "behaviour.places.source"),
     "recipe",

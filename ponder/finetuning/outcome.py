@@ -152,7 +152,6 @@ TOLD: Mapping[str, type[Result]] = {
     "judging": JudgedRationales,
     "selection": SelectedRationales,
     "joint": FinishedTraining,
-    "silent": FinishedTraining,
     "fresh_negatives": MinedNegatives,
     "gate": FinishedTraining,
 }

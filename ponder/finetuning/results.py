@@ -100,7 +100,7 @@ class SelectedRationales:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedTraining:
-    """Of the stages `joint`, `silent` and `gate`."""
+    """Of the stages `joint` and `gate`."""
 
     steps: int
     """0: there was nothing to train."""
@@ -109,9 +109,6 @@ class FinishedTraining:
     examples: int = 0
     reasoned: int = 0
     """Examples that have a rationale."""
-
-    silent_tokens: float | None = None
-    """What a silent answer cost the gate, in tokens of a rationale; None where it has no such."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

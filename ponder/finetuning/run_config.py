@@ -1,6 +1,7 @@
 """The configuration of a run, in its folder: written when it starts, held to when it goes on."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,21 @@ def read_config(folder: Path) -> FinetuneConfig | None:
         )
     recipe = values.pop("recipe")
     try:
-        return built(merged({}, by_option(values)), recipe=recipe)
+        return built(merged({}, known_values(by_option(values))), recipe=recipe)
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read: {error}; it was started by another version of Ponder: finish "
             "it with that one, or choose another folder with --out"
         ) from error
+
+
+def known_values(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the values without those of options that are gone and had left something out.
+
+    What was none, or weighed 0, made no difference, so the run goes on as it was started.
+    """
+    return {
+        name: value
+        for name, value in values.items()
+        if name in options() or not (value is None or (isinstance(value, float) and value == 0))
+    }

@@ -55,7 +55,6 @@ STAGES: Mapping[str, Stage] = {
     "judging": Stage(selection.judge, JudgedRationales),
     "selection": Stage(selection.select, SelectedRationales),
     "joint": Stage(training.train_joint, FinishedTraining, is_shared=True),
-    "silent": Stage(training.train_silent, FinishedTraining, is_shared=True),
     "fresh_negatives": Stage(negatives.mine_again, MinedNegatives),
     "gate": Stage(training.train_gate, FinishedTraining),
     "evaluate": Stage(outcome.evaluate, Evaluation),

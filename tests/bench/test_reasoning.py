@@ -8,7 +8,7 @@ import pytest
 
 from bench import reasoning_report
 from bench.reasoning_cells import Cell, cell_of, run_missing, with_parents
-from bench.reasoning_outcomes import first_ranks, rank
+from bench.reasoning_outcomes import first_ranks
 from bench.reasoning_runs import shuffled
 from bench.reasoning_variants import TRAININGS
 from bench.reasoning_world import WorldSize, world
@@ -216,14 +216,6 @@ def test_drift_counts_rationales_that_are_no_longer_what_they_were():
         **{"changed": 0.5, "token_kl": 0.25},
         **{"summaries_before": 0.5, "summaries_after": 0.75},
     }
-
-
-def test_a_silent_question_takes_the_rank_of_its_number_of_latents():
-    ranks = {"rank_direct": 3, "rank_reasoned": 2, "rank_silent_2": 4, "rank_silent_8": 1}
-    asked = {"gate": 0.3, **ranks}
-    assert rank(asked, "silent_2", theta=0.5) == 4
-    assert rank(asked, "silent_8", theta=0.5) == 1
-    assert rank(asked, "auto", theta=0.3) == 2
 
 
 def test_kept_rationales_that_move_the_rank_are_counted():

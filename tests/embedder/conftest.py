@@ -1,9 +1,7 @@
 """An untrained nano: the true architecture with random weights, so no test rests on training."""
 
-import copy
 import io
 import random
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +10,6 @@ from PIL import Image
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
 from embedder.content import Content
-from embedder.finetune.training.silent_mode import with_silent_mode
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 from embedder.nano import architecture
@@ -52,23 +49,6 @@ def folder(backbone, inputs, tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkpoint(backbone, inputs, folder):
     return Checkpoint(folder, read_manifest(folder), backbone, inputs, gate_is_trained=True)
-
-
-@pytest.fixture(scope="session")
-def with_silent(checkpoint):
-    """Makes versions with a silent mode, which has learnt nothing."""
-
-    def made(mode):
-        own = replace(checkpoint, backbone=copy.deepcopy(checkpoint.backbone))
-        return with_silent_mode(own, mode, seed=3)
-
-    return made
-
-
-@pytest.fixture
-def fresh_backbone():
-    """Copies a checkpoint with a model that a test may change."""
-    return lambda checkpoint: replace(checkpoint, backbone=copy.deepcopy(checkpoint.backbone))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ from embedder.content import Content
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 from embedder.prompting.template import PONDER_TOKENS
-from embedder.version import configured_version, read_manifest, resolve, version_id
+from embedder.version import (
+    Manifest,
+    configured_version,
+    read_manifest,
+    resolve,
+    version_id,
+)
 
 
 @pytest.fixture
@@ -142,6 +149,23 @@ def test_a_manifest_value_out_of_range_is_refused(copy):
     (copy / "manifest.json").write_text('{"name": "x", "theta": 2}')
     with pytest.raises(ValueError, match=r"theta must be in \[0, 1\], got 2"):
         read_manifest(copy)
+
+
+def test_a_manifest_that_says_what_is_not_known_is_refused(copy):
+    values = {"name": "x", "lineage": {"base": "nano"}, "hunches": None}
+    (copy / "manifest.json").write_text(json.dumps(values))
+    assert read_manifest(copy) == Manifest(name="x")
+    (copy / "manifest.json").write_text(json.dumps(values | {"hunches": {"num_steps": 3}}))
+    with pytest.raises(ValueError, match=r"no keys but those of .*, got hunches; use the version"):
+        load(str(copy))
+
+
+def test_where_a_vector_is_read_is_part_of_the_id(folder):
+    manifest = read_manifest(folder)
+    read = [replace(manifest, readout=where) for where in ("at", "before", "mean")]
+    ids = [version_id(folder, one, "auto") for one in read]
+    assert ids[0] == configured_version(str(folder), "auto")
+    assert len({*ids}) == 3
 
 
 @pytest.mark.parametrize("max_image_tokens", [4, 9, 16])

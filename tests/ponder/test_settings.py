@@ -102,7 +102,7 @@ def test_another_process_gets_the_same_settings(telling):
     ("wrong", "reason"),
     [
         ({"shard_size": 0}, "shard_size\n.*greater than or equal to 1"),
-        ({"policy": "sometimes"}, "policy\n.*'auto', 'always', 'never' or 'silent'"),
+        ({"policy": "sometimes"}, "policy\n.*'auto', 'always' or 'never'"),
         ({"reasoner_timeout_s": 0}, "reasoner_timeout_s\n.*greater than 0"),
         ({"colour": "red"}, "colour\n.*not permitted"),
         ({"promotion": {"max_los": 1}}, "max_los\n.*Unexpected"),

@@ -136,7 +136,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(file, variables):
     [
         ("SHARD_SIZE", "many", "shard_size should be a valid integer"),
         ("SHARD_SIZE", "0", "shard_size should be greater than or equal to 1, got '0'"),
-        ("POLICY", "maybe", "policy should be 'auto', 'always', 'never' or 'silent', got 'maybe'"),
+        ("POLICY", "maybe", "policy should be 'auto', 'always' or 'never', got 'maybe'"),
         ("LAKE_OPTIONS", "{hush", "lake_options must be a table, or in a variable a JSON object"),
         ("LAKE_OPTIONS", "[7]", "lake_options must be a table, or in a variable a JSON object"),
         ("LAKE_OPTIONS", '{"key": 7}', "lake_options.key should be a valid string"),

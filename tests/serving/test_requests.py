@@ -41,7 +41,6 @@ def test_an_option_goes_with_the_queries_that_it_says_something_about(kind, opti
     [
         ({"image_url": "http://x/", "hybrid": True}, "hybrid looks for the words of a text"),
         ({"text": "a", "reasoning": "never", "max_new_tokens": 3}, "max_new_tokens bounds"),
-        ({"text": "a", "reasoning": "silent", "max_new_tokens": 3}, "which writes none"),
         ({"image_url": "http://x/", "image_base64": "aa"}, "exactly one of"),
         ({"text": "a", "user_id": "b"}, "got text, user_id"),
         ({}, "got none"),

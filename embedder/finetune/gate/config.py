@@ -34,16 +34,10 @@ class RewardConfig:
     token_cost: float = 0.1
     """What a rationale of the greatest length costs, shorter ones in proportion; in utility."""
 
-    silent_tokens: float | None = None
-    """What a silent answer costs: the tokens of a rationale that take as long. None: measured on
-    queries of the pairs before the gate is trained."""
-
     def __post_init__(self) -> None:
         for name in ("score_temperature", "gain_scale"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if self.silent_tokens is not None and self.silent_tokens < 0:
-            raise ValueError(f"silent_tokens must be >= 0, got {self.silent_tokens}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,11 +54,10 @@ class GateConfig(TrainingConfig):
     """G, rollouts of each prompt."""
 
     forces_both: bool = True
-    """Half of each group answers directly and half reasons; of a version with a silent mode, which
-    answers silently as well, a third each. Without, the policy draws."""
+    """Half of each group answers directly and half reasons. Without, the policy draws."""
 
     estimator: Literal["grpo", "closed_form"] = "grpo"
-    """GRPO, or the gradient of the expected utility, without group normalisation."""
+    """GRPO, or the gradient of p(reason) times the mean utility, without group normalisation."""
 
     rewards: RewardConfig = field(default_factory=RewardConfig)
     """What a rollout is worth."""
@@ -92,9 +85,8 @@ class GateConfig(TrainingConfig):
 
     replay_weight: float = 1.0
     """Weight of what joint training learnt from the same examples, learnt again: contrast of direct
-    queries and, against direct targets, of reasoned ones, the rationales' tokens and, of a version
-    that has it, the silent mode. Without, the weights that the gate shares with them drift away; 0
-    leaves it out."""
+    queries and, against direct targets, of reasoned ones, and the rationales' tokens. Without, the
+    weights that the gate shares with them drift away; 0 leaves it out."""
 
     max_targets: int = 1024
     """Of a side, that rewards are measured against."""
@@ -139,7 +131,5 @@ class GateConfig(TrainingConfig):
             reason_direct=self.replay_weight,
             direct_reason=self.replay_weight,
             next_token=self.replay_weight,
-            silent_direct=self.replay_weight,
-            silent_reason=self.replay_weight,
             false_negative_margin=None,
         )

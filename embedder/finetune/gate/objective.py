@@ -3,8 +3,7 @@
 MMEmb-R1 (arXiv 2604.06156) trains the choice with GRPO on a reward of which only the ingredients
 are known; everything below is our reconstruction. A group of rollouts of one prompt is half direct,
 half reasoned (AdaptThink and R-4B force both modes, else the rarer one dies out), so the gate token
-was drawn with probability 1/2, whatever the policy says. (Of a version with a silent mode, about a
-third each: the gate then chooses among three.) Its ratio is therefore not clipped by
+was drawn with probability 1/2, whatever the policy says. Its ratio is therefore not clipped by
 default: it is no step of the policy but a known weight, and clipping it would hold p(reason) within
 about 0.36 and 0.64 for good.
 
@@ -30,7 +29,7 @@ from embedder.finetune.gate.policy_loss import (
     group_advantages,
     k3,
 )
-from embedder.finetune.gate.rollouts import ACTIONS, GateRollouts, RolloutSampler
+from embedder.finetune.gate.rollouts import GateRollouts, RolloutSampler
 from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.records import TrainingExample
 from embedder.finetune.training.cached_forward import CachedForward
@@ -114,14 +113,13 @@ class GateObjective:
         """
         config = self._config
         output = self._model.forward(rollouts.prompted, with_tokens=config.train_tokens)
-        gate_PA = output.gate_BG[:, : rollouts.gate_PA.shape[1]]
-        divergence = gate_divergence(gate_PA, rollouts.reference_PA).mean()
+        divergence = gate_divergence(output.gate_B2, rollouts.reference_P2).mean()
         if config.estimator == "closed_form":
-            gain = expected_gain(gate_PA, rollouts.utilities()).mean()
+            gain = expected_gain(output.gate_B2, rollouts.utilities()).mean()
             return {"gate": -gain, "kl": config.kl_weight * divergence}
         advantage_PG = group_advantages(rollouts.reward_PG)
         gate_PG = clipped_gain(
-            gate_logprobs(gate_PA, rollouts.action_PG),
+            gate_logprobs(output.gate_B2, rollouts.reasons_PG),
             rollouts.gate_logprob_PG,
             advantage_PG,
             clip_low=config.clip_low if config.clips_gate else 1.0,
@@ -150,18 +148,12 @@ class GateObjective:
 
         `agreement` is the share of prompts whose gate, cut at theta, does what the gains advise.
         """
-        probability_PA = torch.softmax(rollouts.gate_PA, dim=-1)
-        probability_P = probability_PA[:, ACTIONS.index("reason")]
+        probability_P = torch.softmax(rollouts.gate_P2, dim=-1)[:, 1]
         reasons_P = reasons(probability_P, policy="auto", theta=self._manifest.theta)
         num_reasoned_P = rollouts.reasons_PG.sum(dim=1).clamp(min=1)
         gain_P = (rollouts.gain_PG * rollouts.reasons_PG).sum(dim=1) / num_reasoned_P
         max_new_tokens = self._manifest.max_new_tokens
-        rationales = [
-            answer
-            for one in rollouts.prompted
-            for answer in one.answers
-            if answer[0] == self._inputs.reason_id
-        ]
+        rationales = [answer for one in rollouts.prompted for answer in one.answers[1:]]
         formed = [
             is_well_formed(one, self._inputs, max_new_tokens=max_new_tokens) for one in rationales
         ]
@@ -178,22 +170,7 @@ class GateObjective:
         if self._config.train_tokens and len(rollouts.token_logprob_T):
             drift_T = k3(rollouts.token_logprob_T, rollouts.reference_logprob_T)
             worth["token_kl"] = drift_T.mean().item()
-        if rollouts.gate_PA.shape[1] == len(ACTIONS):
-            worth |= self._silent_worth(rollouts, probability_PA, reasons_P)
         return worth
-
-    def _silent_worth(
-        self, rollouts: GateRollouts, probability_PA: torch.Tensor, reasons_P: torch.Tensor
-    ) -> dict[str, float]:
-        """Return what there is to log about silent answers, chosen by `content.chosen_action`."""
-        direct_P, _, silent_P = probability_PA.unbind(dim=1)
-        is_silent_PG = rollouts.action_PG == ACTIONS.index("silent")
-        gain = (rollouts.gain_PG * is_silent_PG).sum() / is_silent_PG.sum().clamp(min=1)
-        return {
-            "silent_gain": gain.item(),
-            "silent_probability": silent_P.mean().item(),
-            "silent_frac": (~reasons_P & (silent_P > direct_P)).float().mean().item(),
-        }
 
 
 def gate_trainer(

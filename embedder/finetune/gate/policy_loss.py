@@ -1,9 +1,9 @@
-"""Policy gradients for groups of rollouts (GRPO), and for a few actions in closed form.
+"""Policy gradients for groups of rollouts (GRPO), and for two actions in closed form.
 
 Advantages, clipped objective and k3 together are TRL's GRPO loss with `loss_type="dr_grpo"`; the
 gate's divergence and the closed form are ours.
 
-Shape legend: P = prompts, G = rollouts of each, A = actions: direct, reason, perhaps silent
+Shape legend: P = prompts, G = rollouts of each
 """
 
 import torch
@@ -53,37 +53,36 @@ def k3(logprob: torch.Tensor, reference_logprob: torch.Tensor) -> torch.Tensor:
     return torch.exp(log_ratio) - log_ratio - 1
 
 
-def gate_logprobs(gate_PA: torch.Tensor, action_PG: torch.Tensor) -> torch.Tensor:
+def gate_logprobs(gate_P2: torch.Tensor, reasons_PG: torch.Tensor) -> torch.Tensor:
     """Return [P, G], the log-probability of the action that each rollout takes.
 
     Args:
-        gate_PA: logits of the actions.
-        action_PG: the action's column.
+        gate_P2: logits of `direct` and `reason`.
+        reasons_PG: True where the rollout reasons.
     """
-    return F.log_softmax(gate_PA, dim=-1).gather(1, action_PG.long())
+    return F.log_softmax(gate_P2, dim=-1).gather(1, reasons_PG.long())
 
 
-def gate_divergence(gate_PA: torch.Tensor, reference_PA: torch.Tensor) -> torch.Tensor:
-    """KL divergence of the gate from the reference's, [P], in nats; few actions need no estimate.
+def gate_divergence(gate_P2: torch.Tensor, reference_P2: torch.Tensor) -> torch.Tensor:
+    """KL divergence of the gate from the reference's, [P], in nats; two actions need no estimate.
 
     Args:
-        gate_PA: logits.
-        reference_PA: logits of the reference.
+        gate_P2: logits.
+        reference_P2: logits of the reference.
     """
-    logprob_PA = F.log_softmax(gate_PA, dim=-1)
-    log_ratio_PA = logprob_PA - F.log_softmax(reference_PA, dim=-1)
-    return (logprob_PA.exp() * log_ratio_PA).sum(dim=-1)
+    logprob_P2 = F.log_softmax(gate_P2, dim=-1)
+    log_ratio_P2 = logprob_P2 - F.log_softmax(reference_P2, dim=-1)
+    return (logprob_P2.exp() * log_ratio_P2).sum(dim=-1)
 
 
-def expected_gain(gate_PA: torch.Tensor, utility_PA: torch.Tensor) -> torch.Tensor:
-    """Expected reward of the gate over always answering directly, [P].
+def expected_gain(gate_P2: torch.Tensor, utility_P: torch.Tensor) -> torch.Tensor:
+    """Expected reward of the gate over never reasoning, [P]: p(reason) times the utility.
 
-    With a few actions the expectation is a sum of as many terms, so its gradient needs no sampling
-    of actions: with two, p (1 - p) times the utility, for the difference of the two logits.
+    With two actions the expectation is a sum of two terms, so its gradient needs no sampling of
+    actions: p (1 - p) times the utility, for the difference of the two logits.
 
     Args:
-        gate_PA: logits of the actions.
-        utility_PA: mean reward of each action minus that of answering directly, whose own column,
-            the first, is left out: [P, A - 1].
+        gate_P2: logits of `direct` and `reason`.
+        utility_P: mean reward of reasoning minus the reward of answering directly.
     """
-    return (torch.softmax(gate_PA, dim=-1)[:, 1:] * utility_PA).sum(dim=-1)
+    return torch.softmax(gate_P2, dim=-1)[:, 1] * utility_P

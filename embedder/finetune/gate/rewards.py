@@ -61,7 +61,7 @@ def utility_rewards(
     *,
     max_new_tokens: int,
 ) -> torch.Tensor:
-    """The adaptive reward R_ada of two actions, our reconstruction, [P, G] in [-1 - token_cost, 1].
+    """The adaptive reward R_ada, our reconstruction, [P, G] in [-1 - token_cost, 1].
 
     A rollout that reasons earns its gain and pays for its tokens; one that answers directly earns
     what reasoning has lost on average in its group. Both are cut off at `gain_scale`.
@@ -79,27 +79,3 @@ def utility_rewards(
     reasoned_PG = reasoned_PG - config.token_cost * num_tokens_PG / max_new_tokens
     direct_P = (-mean_gain_P / config.gain_scale).clamp(-1, 1)
     return torch.where(reasons_PG, reasoned_PG, direct_P[:, None])
-
-
-def choice_rewards(
-    gain_PG: torch.Tensor,
-    num_tokens_PG: torch.Tensor,
-    config: RewardConfig,
-    *,
-    max_new_tokens: int,
-) -> torch.Tensor:
-    """The adaptive reward of more than two actions, ours, [P, G] in [-1 - token_cost, 1].
-
-    Every rollout earns its gain, cut off at `gain_scale`, and pays for what it takes; a direct
-    answer gains and pays nothing. (With two actions it earns what reasoning has lost, which doubles
-    the difference; with three there is no one loss that it has avoided.)
-
-    Args:
-        gain_PG: score of the rollout minus that of the direct answer.
-        num_tokens_PG: tokens behind the gate, or that would take as long.
-        config: scale and cost.
-        max_new_tokens: tokens that a rationale may have.
-    """
-    return (gain_PG / config.gain_scale).clamp(-1, 1) - (
-        config.token_cost * num_tokens_PG / max_new_tokens
-    )

@@ -86,22 +86,17 @@ def _joined(
     answers = [range(firsts[place], firsts[place + 1]) for place in order]
     place_B = torch.tensor(order)
     answer_N = torch.tensor([answer for row in answers for answer in row])
-    gate_BG = torch.cat([one.gate_BG for one in outputs])
+    gate_B2 = torch.cat([one.gate_B2 for one in outputs])
     vectors_NH = torch.cat([one.vectors_NH for one in outputs])
     sizes = [0, *itertools.accumulate(len(one.vectors_NH) for one in outputs)]
-    device = gate_BG.device
+    device = gate_B2.device
     owner_T = torch.cat([one.answer_T + first for one, first in zip(outputs, sizes, strict=False)])
     owner_T = answer_N.to(device)[owner_T]
     token_order_T = owner_T.argsort(stable=True)
-    silent_S = torch.cat([one.silent_S + first for one, first in zip(outputs, sizes, strict=False)])
-    silent_S = answer_N.to(device)[silent_S]
-    silent = [one.latents_SKH for one in outputs if len(one.silent_S)] or [outputs[0].latents_SKH]
     return ForwardOutput(
-        gate_BG[place_B.argsort().to(device)],
+        gate_B2[place_B.argsort().to(device)],
         vectors_NH[answer_N.argsort().to(device)],
         torch.cat([one.token_states_TH for one in outputs])[token_order_T],
         torch.cat([one.token_ids_T for one in outputs])[token_order_T],
         owner_T[token_order_T],
-        torch.cat(silent)[silent_S.argsort()],
-        silent_S.sort().values,
     )

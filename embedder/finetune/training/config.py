@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embedder.content import Side
-from embedder.version import SilentMode
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lora:
@@ -102,17 +99,6 @@ class JointLossConfig:
     """Probability that the gate's labels ask for, in [0.5, 1]. The policy gradient of stage 2 has a
     factor p (1 - p): a gate that was taught to be certain would hardly move again."""
 
-    silent_direct: float = 0.0
-    """Of contrast between silent and direct embeddings, where the version has a silent mode."""
-
-    silent_reason: float = 0.0
-    """Of 1 - cosine between the silent embedding of a side and its reasoned one, or the direct one
-    where it has no rationale; that one is not moved by it."""
-
-    silent_summary: float = 0.0
-    """Of reading the rationale's summary off the latents, a mean over all of its tokens: token j of
-    m is read off latent floor(j k / m) by the model's own output layer."""
-
     contrastive_temperature: float = 0.05
     """Divides the cosines; dimensionless, > 0. The family of papers uses 0.02."""
 
@@ -125,8 +111,7 @@ class JointLossConfig:
 
     def __post_init__(self) -> None:
         contrast = ("direct_direct", "reason_reason", "reason_direct", "direct_reason")
-        silent = ("silent_direct", "silent_reason", "silent_summary")
-        for name in (*contrast, *silent, "next_token", "gate"):
+        for name in (*contrast, "next_token", "gate"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0.5 <= self.gate_confidence <= 1:
@@ -137,25 +122,14 @@ class JointLossConfig:
     @property
     def needs_direct(self) -> bool:
         """Whether entries that have a rationale are embedded directly as well."""
-        return bool(
-            self.direct_direct or self.reason_direct or self.direct_reason or self.silent_direct
-        )
+        return bool(self.direct_direct or self.reason_direct or self.direct_reason)
 
     @property
     def needs_reasoned(self) -> bool:
         """Whether rationales are read at all."""
         return bool(
-            self.reason_reason
-            or self.reason_direct
-            or self.direct_reason
-            or self.next_token
-            or self.silent_reason
+            self.reason_reason or self.reason_direct or self.direct_reason or self.next_token
         )
-
-    @property
-    def needs_silent(self) -> bool:
-        """Whether the silent mode, of a version that has one, is trained."""
-        return bool(self.silent_direct or self.silent_reason or self.silent_summary)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,87 +156,6 @@ class JointConfig(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if self.batch_size <= 0:
             raise ValueError(f"batch_size must be > 0, got {self.batch_size}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SilentLossConfig(JointLossConfig):
-    """The same with the silent mode's losses; the others replay what joint training learnt."""
-
-    reason_reason: float = 0.0
-    """Of contrast between reasoned queries and reasoned targets, as in joint training."""
-
-    silent_direct: float = 1.0
-    """Of contrast between silent and direct embeddings."""
-
-    silent_reason: float = 1.0
-    """Of 1 - cosine between a silent embedding and the reasoned one, which is not moved by it."""
-
-    silent_summary: float = 0.5
-    """Of reading the rationale's summary off the latents."""
-
-    gate: float = 0.1
-    """Of the loss that keeps the gate's choice between `direct` and `reason`."""
-
-    false_negative_margin: float | None = None
-    """Negatives nearer than the own target by more than this are left out; None: none is."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SilentConfig(JointConfig):
-    """How a jointly trained checkpoint learns to answer silently."""
-
-    num_steps: int = 200
-    """Steps of the training; the schedule of the rate ends there."""
-
-    num_latents: int = 4
-    """k, latent steps of an answer."""
-
-    drawn_latents: tuple[int, ...] = ()
-    """Each step trains with so many latents, drawn from these, so that one version answers with
-    any of them; empty: always with `num_latents`, which is the largest of them."""
-
-    way: Literal["tokens", "states"] = "tokens"
-    """`tokens`: latents are learned tokens, read with the prompt. `states`: what one step's state
-    is, the next one reads."""
-
-    sides: tuple[Side, ...] = ("query",)
-    """Sides that learn it."""
-
-    learning_rate: float = 5e-4
-    """Peak of AdamW's rate, reached after `warmup_steps`; a cosine then takes it down."""
-
-    warmup_steps: int = 20
-    """Steps over which the rate grows linearly."""
-
-    average_decay: float = 0.98
-    """The weights that are kept are a moving average with this decay an update."""
-
-    train_vision_encoder: bool = False
-    """Whether the vision encoder is trained; with `lora` it never is."""
-
-    loss: SilentLossConfig = field(default_factory=SilentLossConfig)
-    """What is minimised."""
-
-    def __post_init__(self) -> None:
-        JointConfig.__post_init__(self)
-        if not self.loss.needs_silent:
-            raise ValueError(
-                "one of silent.loss.silent_direct, silent_reason and silent_summary must be > 0"
-            )
-        self.mode  # noqa: B018, its own checks
-        if (
-            self.drawn_latents
-            and not 1 <= min(self.drawn_latents) <= max(self.drawn_latents) == self.num_latents
-        ):
-            raise ValueError(
-                f"silent.drawn_latents must lie in [1, {self.num_latents}] and hold "
-                f"silent.num_latents, got {self.drawn_latents}"
-            )
-
-    @property
-    def mode(self) -> SilentMode:
-        """What the manifest of the version says of it."""
-        return SilentMode(num_latents=self.num_latents, way=self.way, sides=self.sides)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,16 +4,13 @@ The answers of a prompt stand behind it one after the other. Each sees the promp
 of the others, and its positions go on from the prompt's, so that every state is that of the answer
 alone behind the prompt, while the prompt is computed once. (UME-R1 shares the prompt as well, by an
 embedding token inside of it, which the reasoning then sees; here the modes do not see each other.)
-Silent answers whose latents are states are no string of tokens: they go on from the prompts' keys
-and values, step by step (`embedder.model.silent_steps`).
 
 Shape legend:
   B = prompts in the batch, L = longest prompt with its answers, A = places read per prompt,
   H = hidden size, N = answers in the batch, T = tokens of reasoned answers behind the gate,
-  S = silent answers, K = latents of each, G = actions that the gate knows, R = states of a vector
+  R = states of a vector
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -34,15 +31,15 @@ class PromptWithAnswers:
     """Ends where the gate token goes."""
 
     answers: tuple[tuple[int, ...], ...]
-    """Tokens of each, from the gate token to the embedding token; a silent one comes last."""
+    """Tokens of each, from the gate token to the embedding token."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardOutput:
     """What a forward pass over a batch gives; answers are counted through, prompt by prompt."""
 
-    gate_BG: torch.Tensor
-    """Logits of `direct`, `reason` and, where the tokenizer knows it, `silent`."""
+    gate_B2: torch.Tensor
+    """Logits of `direct` and `reason`."""
 
     vectors_NH: torch.Tensor
     """The embedding of each answer, L2-normalised, float32."""
@@ -55,12 +52,6 @@ class ForwardOutput:
 
     answer_T: torch.Tensor
     """The answer of each token."""
-
-    latents_SKH: torch.Tensor
-    """States of the latents of silent answers; empty where they are not read."""
-
-    silent_S: torch.Tensor
-    """The answers that those belong to, ascending."""
 
 
 def forward(
@@ -80,46 +71,36 @@ def forward(
         inputs: its tokenizer.
         batch: at least one prompt, each with at least one answer.
         images: features of the batch's images; computed when not given.
-        with_tokens: also read the states behind the tokens of reasoned answers, and the latents'.
+        with_tokens: also read the states behind the tokens of reasoned answers.
     """
     device = backbone.device
-    strung, steps = _split(backbone, inputs, batch)
-    layout = _layout(strung, backbone, inputs, with_tokens=with_tokens)
-    tokens = [one.sample.extended([t for answer in one.answers for t in answer]) for one in strung]
-    prompts = inputs.prompts(tokens, device=device)
-    branch_BL, shift_BL = _branches(strung, longest=prompts.input_ids_BL.shape[1])
+    layout = _layout(batch, backbone, reason_id=inputs.reason_id if with_tokens else None)
+    strung = [one.sample.extended([t for answer in one.answers for t in answer]) for one in batch]
+    prompts = inputs.prompts(strung, device=device)
+    branch_BL, shift_BL = _branches(batch, longest=prompts.input_ids_BL.shape[1])
     moved_3BL = prompts.positions_3BL - torch.from_numpy(shift_BL).to(device)
     is_single = branch_BL.max() == 1
-    past_Y2BKLD = backbone.text.empty_past(prompts) if steps else None
     with half_precision(device):
         states_BAH = backbone.prefill(
             replace(prompts, positions_3BL=moved_3BL),
             torch.tensor(layout.padded_places(), device=device),
             images=images,
             sees_BLL=None if is_single else _sees(torch.from_numpy(branch_BL).to(device)),
-            past_Y2BKLD=past_Y2BKLD,
         )
-        gate_BG = backbone.logits(states_BAH[:, 0])[:, inputs.gate_ids]
+        gate_B2 = backbone.logits(states_BAH[:, 0])[:, inputs.gate_ids]
 
     def states(slots: Sequence[tuple[int, int]]) -> torch.Tensor:
         rows, columns = torch.tensor(slots, dtype=torch.long, device=device).view(-1, 2).T
         return states_BAH[rows, columns]
 
     read_NRH = states(layout.ends).view(-1, len(backbone.read_back), states_BAH.shape[2])
-    output = ForwardOutput(
-        gate_BG.float(),
+    return ForwardOutput(
+        gate_B2.float(),
         backbone.vectors(read_NRH),
         states(layout.before),
         torch.tensor(layout.token_ids, dtype=torch.long, device=device),
         torch.tensor(layout.owners, dtype=torch.long, device=device),
-        states(layout.latents).view(len(layout.silent), -1, states_BAH.shape[2])
-        if layout.silent
-        else states_BAH.new_zeros(0, 0, states_BAH.shape[2]),
-        torch.tensor(layout.silent, dtype=torch.long, device=device),
     )
-    if past_Y2BKLD is None:
-        return output
-    return _with_steps(backbone, batch, output, steps, past_Y2BKLD, prompts.positions_3BL[0])
 
 
 def token_logits(backbone: Backbone, output: ForwardOutput) -> torch.Tensor:
@@ -149,12 +130,6 @@ class _Layout:
     token_ids: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
 
-    latents: list[tuple[int, int]] = field(default_factory=list)
-    """The same of the latents of each silent answer."""
-
-    silent: list[int] = field(default_factory=list)
-    """The silent answers, counted through."""
-
     def padded_places(self) -> list[list[int]]:
         """Return [B, A] the places, the prompt's end filling up what is shorter."""
         width = max(map(len, self.places))
@@ -162,18 +137,17 @@ class _Layout:
 
 
 def _layout(
-    batch: Sequence[PromptWithAnswers], backbone: Backbone, inputs: Inputs, *, with_tokens: bool
+    batch: Sequence[PromptWithAnswers], backbone: Backbone, *, reason_id: int | None
 ) -> _Layout:
-    """Lay out what is read: vectors and, with tokens, rationales and latents step by step."""
+    """Lay out what is read; with a `reason_id`, answers that begin with it token by token."""
     layout, number = _Layout(), 0
     for row, one in enumerate(batch):
         end = len(one.sample)
         places = [end - 1]
         for answer in one.answers:
-            is_reasoned = with_tokens and answer[0] == inputs.reason_id
-            is_silent = with_tokens and answer[0] == inputs.silent_id
+            is_reasoned = answer[0] == reason_id
             ends = [len(answer) - back for back in backbone.read_back]
-            read = sorted({*ends, *range(len(answer) * (is_reasoned or is_silent))})
+            read = sorted({*ends, *range(len(answer) * is_reasoned)})
             slot_of = {offset: len(places) + slot for slot, offset in enumerate(read)}
             places += [end + offset for offset in read]
             layout.ends += [(row, slot_of[offset]) for offset in ends]
@@ -181,66 +155,9 @@ def _layout(
                 layout.before += [(row, slot_of[offset]) for offset in range(len(answer) - 1)]
                 layout.token_ids += answer[1:]
                 layout.owners += [number] * (len(answer) - 1)
-            if is_silent:
-                layout.latents += [(row, slot_of[offset]) for offset in range(1, len(answer) - 1)]
-                layout.silent.append(number)
             end, number = end + len(answer), number + 1
         layout.places.append(places)
     return layout
-
-
-def _split(
-    backbone: Backbone, inputs: Inputs, batch: Sequence[PromptWithAnswers]
-) -> tuple[Sequence[PromptWithAnswers], list[int]]:
-    """Return the batch without silent answers that are no string, and the rows that have one."""
-    silent = backbone.silent
-    if silent is None or silent.num_tokens:
-        return batch, []
-    rows = [
-        row
-        for row, one in enumerate(batch)
-        if any(answer[0] == inputs.silent_id for answer in one.answers)
-    ]
-    strung = [
-        replace(one, answers=tuple(a for a in one.answers if a[0] != inputs.silent_id))
-        for one in batch
-    ]
-    return (strung, rows) if rows else (batch, [])
-
-
-def _with_steps(
-    backbone: Backbone,
-    batch: Sequence[PromptWithAnswers],
-    output: ForwardOutput,
-    rows: Sequence[int],
-    past_Y2BKLD: torch.Tensor,
-    positions_BL: torch.Tensor,
-) -> ForwardOutput:
-    """Return the output with the silent answers of some rows, which are the last of each."""
-    device = past_Y2BKLD.device
-    ends = torch.tensor([len(batch[row].sample) for row in rows], device=device)
-    places = torch.tensor(rows, device=device)
-    with half_precision(device):
-        states_SCH = backbone.silent_states(
-            batch[rows[0]].answers[-1],
-            past_Y2BKLD[:, :, places],
-            ends,
-            positions_BL[places, ends - 1] + 1,
-        )
-    vectors_SH = backbone.vectors(states_SCH[:, [-back for back in backbone.read_back]])
-    last = list(itertools.accumulate(len(one.answers) for one in batch))
-    silent_S = torch.tensor([last[row] - 1 for row in rows], device=device)
-    is_strung_N = torch.ones(last[-1], dtype=torch.bool, device=device)
-    is_strung_N[silent_S] = False
-    strung_N = is_strung_N.nonzero()[:, 0]
-    order_N = torch.cat([strung_N, silent_S]).argsort()
-    return replace(
-        output,
-        vectors_NH=torch.cat([output.vectors_NH, vectors_SH])[order_N],
-        answer_T=strung_N[output.answer_T],
-        latents_SKH=states_SCH[:, 1:-1],
-        silent_S=silent_S,
-    )
 
 
 def _branches(batch: Sequence[PromptWithAnswers], *, longest: int) -> tuple[np.ndarray, np.ndarray]:

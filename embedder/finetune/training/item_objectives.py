@@ -70,9 +70,8 @@ def backward(
             PromptWithAnswers(model.sample(content, instruction), answers) for content in chunk
         ]
         output = model.forward(prompted, with_tokens=False)
-        wanted = torch.zeros(len(chunk), dtype=torch.long, device=output.gate_BG.device)
-        gate_BG = output.gate_BG[:, : len(manifest.actions("item"))]
-        surprise = F.cross_entropy(gate_BG, wanted, reduction="sum") / len(contents)
+        wanted = torch.zeros(len(chunk), dtype=torch.long, device=output.gate_B2.device)
+        surprise = F.cross_entropy(output.gate_B2, wanted, reduction="sum") / len(contents)
         gate = {f"{objective.source}_gate": objective.gate_weight * surprise}
         return output.vectors_NH[:, None], gate if with_losses else {}
 

@@ -15,7 +15,7 @@ from embedder.finetune.data.pairs import Pair
 from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
-from embedder.finetune.training.config import JointConfig, SilentConfig
+from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.item_objectives import ItemObjective, backward
@@ -87,10 +87,6 @@ class JointObjective:
     def backward(self, step: int, update: int) -> dict[str, float]:
         """Add the gradients of a step to the parameters', and return its weighted losses."""
         swapped = self._config.swap_roles and step % 2 == 1
-        if isinstance(self._config, SilentConfig) and self._config.drawn_latents:
-            rng = random.Random(f"{self._config.seed}/latents/{step}")
-            drawn_latents = rng.choice(self._config.drawn_latents)
-            self._loss.answer_silently(replace(self._config.mode, num_latents=drawn_latents))
         losses = self._loss.backward(self.batch_at(step), swapped=swapped)
         for objective in self._item_objectives:
             losses |= backward(

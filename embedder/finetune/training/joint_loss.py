@@ -7,17 +7,12 @@ our addition, for at test time a reasoned query meets direct items. Each contras
 `losses.matryoshka_info_nce`; the next-token loss is that of supervised fine-tuning (TRL's trainer
 with loss on completions only); the gate's is cross-entropy with label smoothing, ours.
 
-A version with a silent mode learns it from the same examples: contrast of the silent query, its
-distance to the reasoned embedding, and the summary, read off the latents. LaME (arXiv 2606.13061)
-has a light decoder reconstruct the target from the first latents; here the model's own output layer
-is that decoder, each latent answers for its share of the summary, and nothing is left behind that
-encoding does not need.
-
 Shape legend:
   B = examples, H = their hard negatives, N = 2 B + H entries: queries, their targets, negatives;
-  D = embedding dimension, M = modes: direct, reasoned, and silent where it is trained
+  D = embedding dimension, M = 2 modes: direct, reasoned
 """
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,22 +20,17 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from embedder.content import Content, Side
+from embedder.content import Content
 from embedder.finetune.data.pairs import Pair, false_negatives, foreign_negatives
 from embedder.finetune.records import TrainingExample, WeightedRationale
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointLossConfig
 from embedder.finetune.training.distributed import Processes
-from embedder.finetune.training.forward import (
-    ForwardOutput,
-    PromptWithAnswers,
-    half_precision,
-    token_logits,
-)
+from embedder.finetune.training.forward import PromptWithAnswers, token_logits
 from embedder.finetune.training.gradient_cache import Losses, cached_backward
 from embedder.finetune.training.losses import matryoshka_info_nce
-from embedder.prompting.answers import direct_answer, rationale_answer, silent_answer
-from embedder.version import Manifest, SilentMode
+from embedder.prompting.answers import direct_answer, rationale_answer
+from embedder.version import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +60,11 @@ class Entry:
     content: Content
     instruction: str
     answers: tuple[tuple[int, ...], ...]
-    """The direct, the reasoned and the silent one in this order, as far as they are read."""
+    """The direct one, the reasoned one, or both in this order."""
 
     should_reason: bool
     gate_share: float
     """Of the gate's loss, in [0, 1]; 0 for a hard negative."""
-
-    summary: tuple[int, ...] = ()
-    """Tokens that the latents of its silent answer should tell."""
 
 
 class JointLoss:
@@ -100,14 +87,9 @@ class JointLoss:
             processes: the processes that share each batch; None: this one alone.
         """
         self._model, self._manifest, self._config = model, manifest, config
-        self._silent = manifest.silent if config.needs_silent else None
         self._processes = processes or Processes()
         hidden_size = model.backbone.model.config.get_text_config().hidden_size
         self._dims = manifest.dims or (hidden_size,)
-
-    def answer_silently(self, mode: SilentMode) -> None:
-        """Read silent answers of another number of latents from now on."""
-        self._silent = self._model.backbone.silent = mode
 
     def backward(
         self, examples: Sequence[SampledExample], *, swapped: bool = False
@@ -129,10 +111,7 @@ class JointLoss:
         return cached_backward(
             entries,
             lambda chunk, with_losses: self._forward(
-                chunk,
-                num_tokens=num_tokens,
-                num_told=sum(len(entry.summary) for entry in entries),
-                with_losses=with_losses,
+                chunk, num_tokens=num_tokens, with_losses=with_losses
             ),
             lambda vectors_NMD: self._contrast(examples, vectors_NMD, swapped=swapped),
             chunk_size=self._config.chunk_size,
@@ -141,17 +120,15 @@ class JointLoss:
 
     def _entries(self, examples: Sequence[SampledExample], *, swapped: bool) -> list[Entry]:
         """Return queries, then targets, then hard negatives."""
-        inputs, manifest = self._model.inputs, self._manifest.for_source(examples[0].pair.source)
+        manifest = self._manifest.for_source(examples[0].pair.source)
         sides = [
             [(x.pair.query, x.query_rationale) for x in examples],
             [(x.pair.target, x.target_rationale) for x in examples],
         ]
         queries, targets = reversed(sides) if swapped else sides
-        roles: tuple[Side, Side] = ("query", "item")
         sided = [
-            (content, side, rationale)
-            for side, own in zip(roles, (queries, targets), strict=True)
-            for content, rationale in own
+            *((content, manifest.query_instruction, rationale) for content, rationale in queries),
+            *((content, manifest.item_instruction, rationale) for content, rationale in targets),
         ]
         num_reasoning = sum(rationale is not None for _, _, rationale in sided)
         num_of = {True: num_reasoning, False: len(sided) - num_reasoning}
@@ -159,45 +136,29 @@ class JointLoss:
         entries = [
             Entry(
                 content,
-                manifest.instruction(side),
-                self._answers(rationale, side),
+                instruction,
+                self._answers(rationale),
                 rationale is not None,
                 1 / (num_kinds * num_of[rationale is not None]),
-                self._told(rationale, side),
             )
-            for content, side, rationale in sided
+            for content, instruction, rationale in sided
         ]
         negatives = () if swapped else [one for x in examples for one in x.pair.negatives]
         return entries + [
-            Entry(one.content, manifest.item_instruction, (direct_answer(inputs),), False, 0.0)
+            Entry(one.content, manifest.item_instruction, self._answers(None), False, 0.0)
             for one in negatives
         ]
 
-    def _is_silent(self, side: Side) -> bool:
-        return self._silent is not None and side in self._silent.sides
-
-    def _answers(
-        self, rationale: WeightedRationale | None, side: Side
-    ) -> tuple[tuple[int, ...], ...]:
+    def _answers(self, rationale: WeightedRationale | None) -> tuple[tuple[int, ...], ...]:
         inputs = self._model.inputs
-        direct, silent = direct_answer(inputs), tuple[tuple[int, ...], ...]()
-        if self._silent is not None and side in self._silent.sides:
-            silent = (silent_answer(inputs, num_tokens=self._silent.num_tokens),)
+        direct = direct_answer(inputs)
         if rationale is None or not self._config.needs_reasoned:
-            return (direct, *silent)
+            return (direct,)
         reasoned = rationale_answer(inputs, rationale.text, rationale.summary)
-        both = (direct, reasoned) if self._config.needs_direct else (reasoned,)
-        return (*both, *silent)
-
-    def _told(self, rationale: WeightedRationale | None, side: Side) -> tuple[int, ...]:
-        """Return the tokens of a rationale's summary, for latents to tell."""
-        inputs = self._model.inputs
-        if rationale is None or not (self._config.silent_summary and self._is_silent(side)):
-            return ()
-        return tuple(inputs.tokens(inputs.neutralised(rationale.summary)))
+        return (direct, reasoned) if self._config.needs_direct else (reasoned,)
 
     def _forward(
-        self, chunk: Sequence[Entry], *, num_tokens: int, num_told: int, with_losses: bool
+        self, chunk: Sequence[Entry], *, num_tokens: int, with_losses: bool
     ) -> tuple[torch.Tensor, Losses]:
         """Return [entries, M, D] vectors, a missing mode being the other one; and own losses."""
         config = self._config
@@ -208,12 +169,12 @@ class JointLoss:
                 )
                 for entry in chunk
             ],
-            with_tokens=with_losses and bool(config.next_token or num_told),
+            with_tokens=with_losses and config.next_token > 0,
         )
         first = [0]
         for entry in chunk:
             first.append(first[-1] + len(entry.answers))
-        modes = [self._modes(entry, start) for entry, start in zip(chunk, first[:-1], strict=True)]
+        modes = [(start, end - 1) for start, end in itertools.pairwise(first)]
         vectors_NMD = output.vectors_NH[torch.tensor(modes)]
         if not with_losses:
             return vectors_NMD, {}
@@ -222,47 +183,18 @@ class JointLoss:
             logits_TV = token_logits(self._model.backbone, output)
             surprise = F.cross_entropy(logits_TV, output.token_ids_T, reduction="sum")
             losses["next_token"] = config.next_token * surprise / num_tokens
-        if num_told:
-            losses["silent_summary"] = (
-                config.silent_summary * self._untold(chunk, output, first) / num_told
-            )
         if config.gate:
             device = vectors_NMD.device
             wanted = torch.tensor([int(entry.should_reason) for entry in chunk], device=device)
             share = torch.tensor([entry.gate_share for entry in chunk], device=device)
             surprise = F.cross_entropy(
-                output.gate_BG[:, :2],
+                output.gate_B2,
                 wanted,
                 reduction="none",
                 label_smoothing=2 * (1 - config.gate_confidence),  # torch shares it among both
             )
             losses["gate"] = config.gate * (share * surprise).sum()
         return vectors_NMD, losses
-
-    def _modes(self, entry: Entry, start: int) -> tuple[int, ...]:
-        """Return the answer of each mode; the direct or reasoned one for a mode that is missing."""
-        end = start + len(entry.answers) - 1
-        if self._silent is None:
-            return start, end
-        is_silent = entry.answers[-1][0] == self._model.inputs.silent_id
-        return start, max(start, end - is_silent), end
-
-    def _untold(
-        self, chunk: Sequence[Entry], output: ForwardOutput, first: Sequence[int]
-    ) -> torch.Tensor:
-        """Return the summed surprise (nats) of the summaries' tokens, read off the latents."""
-        row_of = {answer: row for row, answer in enumerate(output.silent_S.tolist())}
-        places, told = [], []
-        for entry, end in zip(chunk, first[1:], strict=True):
-            for number, token in enumerate(entry.summary):
-                latent = number * output.latents_SKH.shape[1] // len(entry.summary)
-                places.append((row_of[end - 1], latent))
-                told.append(token)
-        rows, latents = torch.tensor(places).view(-1, 2).T
-        with half_precision(output.latents_SKH.device):
-            logits_TV = self._model.backbone.logits(output.latents_SKH[rows, latents]).float()
-        wanted_T = torch.tensor(told, dtype=torch.long, device=logits_TV.device)
-        return F.cross_entropy(logits_TV, wanted_T, reduction="sum")
 
     def _contrast(
         self, examples: Sequence[SampledExample], vectors_NMD: torch.Tensor, *, swapped: bool
@@ -287,23 +219,11 @@ class JointLoss:
             "reason_direct": (config.reason_direct, 1, 0, has_query),
             "direct_reason": (config.direct_reason, 0, 1, has_target),
         }
-        if self._is_silent("query"):
-            terms["silent_direct"] = (config.silent_direct, 2, 0, list(everyone))
-        if self._is_silent("item"):
-            terms["direct_silent"] = (config.silent_direct, 0, 2, list(everyone))
-        losses = {
+        return {
             name: weight * self._between(query_MBD[one], target_MND[other], left_out_BN, rows)
             for name, (weight, one, other, rows) in terms.items()
             if weight and rows
         }
-        if self._silent is not None and config.silent_reason:
-            sides_MBD = {"query": query_MBD, "item": [one[: len(examples)] for one in target_MND]}
-            apart = [
-                1 - (sides_MBD[side][2] * sides_MBD[side][1].detach()).sum(dim=1).mean()
-                for side in self._silent.sides
-            ]
-            losses["silent_reason"] = config.silent_reason * torch.stack(apart).mean()
-        return losses
 
     def _between(
         self,

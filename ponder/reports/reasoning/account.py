@@ -198,7 +198,7 @@ def _gate_account(
     curve = []
     for at in sorted({*THETAS, theta}):
         picks = queries.reasons("auto", theta=at)
-        gated = evaluate(queries.vectors("auto", theta=at), items.direct_ND)
+        gated = {name: np.where(picks, reasoned[name], direct[name]) for name in METRICS}
         coin = {
             name: picks.mean() * reasoned[name] + (1 - picks.mean()) * direct[name]
             for name in METRICS

@@ -87,16 +87,11 @@ def embedder_report(
     encoder = _open_reasoning_encoder(settings)
     query_set = read_query_set(settings, data, refusal=encoder.refusal)
     asked = query_set.query_contents
-    manifest = encoder.checkpoint.manifest
-    queries = paired_encodings(
-        lambda policy: encoder.encode_query(asked, policy=policy),
-        may_be_silent="silent" in manifest.actions("query"),
-    )
+    queries = paired_encodings(lambda policy: encoder.encode_query(asked, policy=policy))
     progress(2 * len(asked))
     contents = list(query_set.contents.values())
     items = paired_encodings(
-        lambda policy: encoder.encode_items(contents, policy=policy, progress=progress),
-        may_be_silent="silent" in manifest.actions("item"),
+        lambda policy: encoder.encode_items(contents, policy=policy, progress=progress)
     )
     gates: dict[Side, MeasuredGate] = {
         "query": queries.measured_gate,

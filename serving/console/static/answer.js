@@ -3,7 +3,7 @@
 import { grid } from "./cards.js";
 import { bar, el, milliseconds, percent } from "./dom.js";
 
-const HOW = { direct: "embedded directly", reason: "reasoned first", silent: "reasoned silently" };
+const HOW = { direct: "embedded directly", reason: "reasoned first" };
 
 /** Sentences and meters on how one reply came about. */
 function summary(reply) {

@@ -82,7 +82,7 @@ function request(query, { reasoning, order, hybrid, interests, version }, image)
   return { path: "/v1/recall", body: { ...body, reasoning } };
 }
 
-const REASONING = { auto: "The gate decides", never: "Never reasoning", always: "Always reasoning", silent: "Silently" };
+const REASONING = { auto: "The gate decides", never: "Never reasoning", always: "Always reasoning" };
 const ORDER = { recall: "In order of recall", ranked: "In the ranker’s order" };
 
 function told(kind, column) {

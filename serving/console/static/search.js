@@ -28,7 +28,7 @@ function offerComparisons(shown) {
   const select = byId("compare");
   const before = select.value;
   const offered = [["", "nothing"]];
-  if (shown === "content") offered.push(["reasoning:never", "never reasoning"], ["reasoning:always", "always reasoning"], ["reasoning:silent", "silent reasoning"]);
+  if (shown === "content") offered.push(["reasoning:never", "never reasoning"], ["reasoning:always", "always reasoning"]);
   if (shown === "content") offered.push(["hybrid:other", "words or no words"]);
   if (shown === "user") offered.push(["order:other", "the other order"], ["interests:other", "one or several interests"]);
   for (const version of versions.others) offered.push([`version:${version}`, `version ${version}`]);

@@ -32,7 +32,7 @@ class LengthGate:
         self.poison, self.most_tokens, self.error = poison, most_tokens, error
         self.batches = []
 
-    def decide(self, rows, *, policy, keep_past, may_be_silent=False, theta=None):
+    def decide(self, rows, *, policy, keep_past, theta=None):
         self.batches.append(len(rows))
         if len(rows) * max(len(sample) for _, _, sample in rows) > self.most_tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")

@@ -1,7 +1,5 @@
 """Tests for embedder/reasoners/paired_encodings.py: any theta from one encoding of each kind."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from embedder.content import Content, Encoding
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.reasoners.paired_encodings import paired_encodings
 from embedder.reasoners.reasoner import Rationale
-from embedder.version import SilentMode
 
 GATES = (0.2, 0.5, 0.9)
 
@@ -60,20 +57,3 @@ def test_the_vectors_of_a_theta_are_those_of_an_encoder_with_it(checkpoint):
     expected = [encoding.vector for encoding in auto]
     vectors = paired.vectors("auto", theta=checkpoint.manifest.theta)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
-
-
-def test_of_a_version_that_can_be_silent_the_vectors_are_those_of_an_encoder_too(with_silent):
-    version = with_silent(SilentMode(num_latents=2))
-    contents = [Content(f"{number} mugs in the sky") for number in range(6)]
-    model = MMEmbR1(version, EmbedderConfig())
-    paired = paired_encodings(
-        lambda policy: model.encode_query(contents, policy=policy), may_be_silent=True
-    )
-    for policy in ("auto", "silent", "never"):
-        expected = [one.vector for one in model.encode_query(contents, policy=policy)]
-        vectors = paired.vectors(policy, theta=version.manifest.theta)
-        np.testing.assert_allclose(vectors, expected, atol=1e-5)
-    assert not np.allclose(paired.silent_ND, paired.direct_ND, atol=1e-3)
-    likely = paired.first(1)
-    certain = replace(likely, gate_N=np.array([0.1]), silent_gate_N=np.array([0.8]))
-    np.testing.assert_array_equal(certain.vectors("auto", theta=0.5), likely.silent_ND)

@@ -11,23 +11,18 @@ from embedder.finetune.training.config import (
     JointConfig,
     JointLossConfig,
     Lora,
-    SilentConfig,
-    SilentLossConfig,
 )
 from embedder.version import SHIPPED
 from ponder.finetuning.options import assigned, flattened, merged, options, tables
 from ponder.finetuning.recipes import RECIPES, by_option, configured, read_recipe, recipe_of
-from ponder.finetuning.run_config import keep_config, read_config
+from ponder.finetuning.run_config import keep_config, known_values, read_config
 from ponder.finetuning.short_options import SHORT, short_changes
 from ponder.json_form import to_json
 
 
 @pytest.mark.parametrize(
     ("section", "kind"),
-    [
-        *(("joint", JointConfig), ("joint.loss", JointLossConfig), ("gate", GateConfig)),
-        *(("silent", SilentConfig), ("silent.loss", SilentLossConfig)),
-    ],
+    [("joint", JointConfig), ("joint.loss", JointLossConfig), ("gate", GateConfig)],
 )
 def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     names = {f"{section}.{one.name}" for one in fields(kind)} - {f"{section}.seed"}
@@ -35,8 +30,7 @@ def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     leaves = {name for name in names if not any(o.startswith(f"{name}.") for o in options())}
     assert leaves <= options().keys()
     assert sections == {
-        *("behaviour.places", "joint.lora", "augmentation", "silent", "silent.lora"),
-        *("gate", "gate.lora"),
+        *("behaviour.places", "joint.lora", "augmentation", "gate", "gate.lora"),
     }
 
 
@@ -46,7 +40,7 @@ def test_every_option_says_what_it_means():
 
 def test_the_default_recipe_is_the_one_that_made_nano():
     manifest = json.loads((SHIPPED["nano"] / "manifest.json").read_text())
-    made = by_option(manifest["lineage"]["config"])
+    made = known_values(by_option(manifest["lineage"]["config"]))
     default = by_option(json.loads(to_json(tables(configured()))))
     told = {"base", "data", "name", "half_precision", "pairs.sources", "rationales.num_drawn"}
     # What options there were not when it was made have values that change nothing.
@@ -89,7 +83,7 @@ def test_a_text_is_read_in_the_type_of_its_option(text, value):
         ("joint.learning_rat=1", r"no option is called .* did you mean joint.learning_rate\?"),
         (
             "learning_rate=1",
-            r"did you mean joint.learning_rate or silent.learning_rate or gate.learning_rate\?",
+            r"did you mean joint.learning_rate or gate.learning_rate\?",
         ),
         ("joint.num_steps=many", "joint.num_steps must be integer, got 'many'"),
         ("joint.num_steps=1.5", "joint.num_steps must be integer"),
@@ -209,3 +203,16 @@ def test_a_folder_with_a_field_that_is_unknown_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values, default=sorted))
     with pytest.raises(ValueError, match=r"no option is called 'hunches'.*another version"):
         read_config(tmp_path)
+
+
+def test_a_folder_goes_on_where_options_that_are_gone_had_left_something_out(tmp_path):
+    config = configured()
+    values = json.loads(to_json(tables(config))) | {"hunches": None}
+    values["joint"]["loss"]["hunch"] = 0.0
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    keep_config(config, tmp_path)
+    assert read_config(tmp_path) == config
+    for gone in (0.5, False, {"num_steps": 3}):  # a part that there was, and a switch
+        (tmp_path / "config.json").write_text(json.dumps(values | {"hunches": gone}))
+        with pytest.raises(ValueError, match=r"no option is called 'hunches'.*another version"):
+            read_config(tmp_path)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from catalog.lake.tables import GENERATED_RATIONALES, ITEMS
 from embedder.content import Content
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.version import SHIPPED, SilentMode, read_manifest
+from embedder.version import SHIPPED, read_manifest
 from evaluation.bootstrap import Interval
 from evaluation.query_sets import Query
 from features.histories import HistoryConfig, positive_events
@@ -35,7 +35,6 @@ from ponder.finetuning.results import Evaluation, FinishedTraining, RegisteredVe
 from ponder.finetuning.run import Run
 from ponder.finetuning.short_options import short_changes
 from ponder.finetuning.stages import STAGES, run_stage
-from ponder.finetuning.training import trained
 from ponder.json_form import json_form
 from ponder.settings import Settings
 from ponder.steps.recall import recall
@@ -137,7 +136,6 @@ def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
 
 def test_negatives_are_mined_with_the_base_and_again_with_the_joint_model(finished):
     from embedder.finetune.data.hard_negatives import with_hard_negatives
-    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
     for stage, model in (("negatives", "nano"), ("fresh_negatives", finished.version("joint"))):
         encoder = MMEmbR1.open(EmbedderConfig(model=str(model)))
@@ -159,56 +157,6 @@ def test_the_gates_training_replays_the_fresh_negatives(finished, settings, conf
     # Fewer negatives to be told from, and everything else is the same.
     assert logs[1]["gate/replay/direct_direct"] < logs[0]["gate/replay/direct_direct"]
     assert logs[1]["gate/query/reward"] == logs[0]["gate/query/reward"]
-
-
-def without(folder, *names):
-    """The folder as if these had not been done."""
-    for path in (folder / name for name in ("config.json", *names)):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def silent_run(finished, settings, config, tmp_path_factory):
-    """The finished run up to stage 1, and a step of a silent mode behind it."""
-    folder = tmp_path_factory.mktemp("silent") / "run"
-    shutil.copytree(finished.folder, folder)
-    changes = {"silent.num_steps": 1, "silent.batch_size": 8, "silent.num_latents": 2}
-    without(folder, "silent", "gate", "evaluate", "register")
-    run = Run.open(settings, changed(config, changes), folder)
-    run_stage(run, "silent")
-    return run
-
-
-def test_the_silent_stage_leaves_a_version_that_can_be_silent(silent_run):
-    version = silent_run.load(silent_run.version("silent"))
-    assert version.manifest.silent == SilentMode(num_latents=2)
-    encoder = MMEmbR1(version, EmbedderConfig())
-    (encoding,) = encoder.encode_query([Content("a mug")], policy="silent")
-    assert encoding.action == "silent"
-    log = json.loads((silent_run.folder / "silent" / "log.jsonl").read_text())
-    assert {"silent/silent_direct", "silent/direct_direct", "silent/sequence"} <= set(log)
-
-
-def test_a_joint_training_that_leaves_the_silent_mode_alone_takes_it_away(
-    silent_run, settings, config, tmp_path
-):
-    shutil.copytree(silent_run.folder, tmp_path / "run")
-    folder = without(tmp_path / "run", "joint", "silent")
-    told = {"base": str(silent_run.version("silent")), "joint.num_steps": 1}
-    run = Run.open(settings, changed(config, told), folder)
-    run_stage(run, "joint")
-    assert read_manifest(run.version("joint")).silent is None
-
-
-@pytest.mark.slow
-def test_the_gate_of_a_silent_version_pays_what_silence_was_measured_to_cost(silent_run):
-    run_stage(silent_run, "gate")
-    assert trained(silent_run) == "gate"
-    costs = json.loads((silent_run.folder / "gate" / "costs.json").read_text())
-    told = silent_run.result("gate", FinishedTraining)
-    assert told.silent_tokens == costs["silent_tokens"] >= 0
-    assert read_manifest(silent_run.version("gate")).silent is not None
 
 
 def test_the_version_offers_a_content_space_and_a_behaviour_space(finished):
@@ -378,7 +326,6 @@ def test_the_lineage_says_where_the_version_comes_from(finished):
 
 
 def test_a_version_is_no_better_than_itself(finished, settings):
-    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
     from ponder.finetuning.comparison import compare
     from ponder.finetuning.frozen_set import read_frozen_set
 

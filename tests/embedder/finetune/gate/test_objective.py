@@ -50,7 +50,7 @@ def test_half_of_each_group_is_direct_and_was_drawn_with_one_half(trainer, pairs
 def test_without_forcing_the_policy_draws_and_its_own_probability_counts(trainer, pairs):
     drawing = trainer(forces_both=False, num_generations=8)
     rollouts = drawing.objective.sampler.sample(pairs, "query", seed="a")
-    p = torch.softmax(rollouts.gate_PA, dim=-1)[:, 1:]
+    p = torch.softmax(rollouts.gate_P2, dim=-1)[:, 1:]
     expected = torch.where(rollouts.reasons_PG, p, 1 - p).log()
     torch.testing.assert_close(rollouts.gate_logprob_PG, expected)
     # Of 80 draws; four standard deviations are at most 4 sqrt(0.25 / 80).
@@ -140,7 +140,7 @@ def test_what_is_minimised_is_the_policy_gradient_of_the_advantages(trainer, pai
     advantages = [0.625 / unit, 0.125 / unit]
     expected = -sum(n * a for n, a in zip(num_tokens, advantages, strict=True)) / (4 * 8)
     assert losses["tokens"].item() == pytest.approx(expected, rel=1e-4)
-    p = torch.softmax(rollouts.gate_PA, dim=-1)[0]
+    p = torch.softmax(rollouts.gate_P2, dim=-1)[0]
     gate = (2 * -0.375 / unit * p[0] + sum(advantages) * p[1]) / 0.5 / 4
     assert losses["gate"].item() == pytest.approx(-gate.item(), rel=1e-4)
 
@@ -150,9 +150,9 @@ def test_the_reference_stays_where_the_training_started(trainer, pairs):
     before = learner.objective.sampler.sample(pairs[:2], "item", seed="a")
     learner.step(0)
     after = learner.objective.sampler.sample(pairs[:2], "item", seed="a")
-    assert torch.equal(before.reference_PA, after.reference_PA)
-    torch.testing.assert_close(before.gate_PA, before.reference_PA, atol=1e-5, rtol=0)
-    assert not torch.allclose(after.gate_PA, after.reference_PA, atol=1e-3)
+    assert torch.equal(before.reference_P2, after.reference_P2)
+    torch.testing.assert_close(before.gate_P2, before.reference_P2, atol=1e-5, rtol=0)
+    assert not torch.allclose(after.gate_P2, after.reference_P2, atol=1e-3)
 
 
 def test_a_killed_training_ends_with_the_same_weights_and_log(trainer, tmp_path):

@@ -70,7 +70,7 @@ def test_the_gates_divergence_is_that_of_two_categorical_distributions():
 
 def test_the_expected_gain_has_the_gradient_that_calculus_gives():
     gate = torch.tensor([[0.3, 1.1]], requires_grad=True)
-    expected_gain(gate, torch.tensor([[0.4]])).sum().backward()
+    expected_gain(gate, torch.tensor([0.4])).sum().backward()
     p = 1 / (1 + math.exp(-0.8))
     assert gate.grad[0].tolist() == pytest.approx([-p * (1 - p) * 0.4, p * (1 - p) * 0.4])
 
@@ -101,7 +101,7 @@ def test_the_sampled_gradient_is_the_closed_form_in_expectation(forced):
     ).mean().backward()
     sampled = gate.grad.clone()
     gate.grad = None
-    expected_gain(gates, torch.full((20_000, 1), 0.4)).mean().backward()
+    expected_gain(gates, torch.full((20_000,), 0.4)).mean().backward()
     # Forced, the baseline is as often one action's as the other's, and cancels. Drawn, 1/8 of the
     # baseline is the rollout's own reward. Standard error: 0.5 / sqrt(160,000) = 0.00125.
     share = 1.0 if forced else 7 / 8

@@ -38,7 +38,7 @@ def test_groups_of_one_length_read_what_one_batch_reads(backbone, inputs, batch,
     grouped = model.forward(batch)
     assert grouped.token_ids_T.tolist() == whole.token_ids_T.tolist()
     assert grouped.answer_T.tolist() == whole.answer_T.tolist()
-    for name in ("gate_BG", "vectors_NH", "token_states_TH"):
+    for name in ("gate_B2", "vectors_NH", "token_states_TH"):
         torch.testing.assert_close(
             getattr(grouped, name), getattr(whole, name), atol=1e-4, rtol=0, msg=name
         )

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from embedder.content import Content
 from embedder.engine.gating import Gate
 from embedder.finetune.training.forward import PromptWithAnswers, forward
-from embedder.prompting.answers import direct_answer, rationale_answer, silent_answer
-from embedder.version import SilentMode
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 TOLERANCE = 1e-5  # another order of float32 sums
 
@@ -55,7 +54,7 @@ def test_each_answer_reads_as_if_it_stood_alone_behind_its_prompt(backbone, inpu
     for row, one in enumerate(batch):
         for answer in one.answers:
             gate, vector, surprise = alone(backbone, inputs, one.sample, answer)
-            torch.testing.assert_close(output.gate_BG[row], gate, atol=TOLERANCE, rtol=0)
+            torch.testing.assert_close(output.gate_B2[row], gate, atol=TOLERANCE, rtol=0)
             torch.testing.assert_close(output.vectors_NH[number], vector, atol=TOLERANCE, rtol=0)
             own = surprise_T[output.answer_T == number]
             expected = surprise if answer[0] == inputs.reason_id else surprise[:0]
@@ -90,68 +89,6 @@ def test_control_tokens_in_a_rationale_are_plain_text(inputs):
     assert answer[-1] == inputs.emb_id
     assert answer.count(inputs.emb_id) == answer.count(inputs.summary_id) == 1
     assert inputs.direct_id not in answer
-
-
-@pytest.fixture(scope="module", params=["tokens", "states"])
-def silent(request, with_silent):
-    return with_silent(SilentMode(num_latents=3, way=request.param))
-
-
-@pytest.fixture(scope="module")
-def silent_batch(silent, batch):
-    """Two of three prompts have a silent answer behind their others."""
-    answer = silent_answer(silent.inputs, num_tokens=silent.manifest.silent.num_tokens)
-    return [
-        PromptWithAnswers(one.sample, (*one.answers, answer) if row != 1 else one.answers)
-        for row, one in enumerate(batch)
-    ]
-
-
-def test_a_silent_answer_reads_as_if_it_stood_alone_and_disturbs_no_other(
-    silent, silent_batch, batch
-):
-    backbone, inputs = silent.backbone, silent.inputs
-    with torch.no_grad():
-        without, output = forward(backbone, inputs, batch), forward(backbone, inputs, silent_batch)
-        assert output.silent_S.tolist() == [2, 7]
-        others = [0, 1, 3, 4, 5, 6]
-        torch.testing.assert_close(
-            output.vectors_NH[others], without.vectors_NH, atol=TOLERANCE, rtol=0
-        )
-        assert output.answer_T.tolist() == [others[number] for number in without.answer_T]
-        for row, number, latents in zip((0, 2), (2, 7), output.latents_SKH, strict=True):
-            one = PromptWithAnswers(batch[row].sample, silent_batch[row].answers[-1:])
-            alone = forward(backbone, inputs, [one])
-            torch.testing.assert_close(
-                output.vectors_NH[number], alone.vectors_NH[0], atol=TOLERANCE, rtol=0
-            )
-            difference = (latents - alone.latents_SKH[0]).norm() / latents.norm()
-            assert difference < TOLERANCE
-
-
-def test_the_engine_and_the_training_read_one_silent_vector(silent, silent_batch, batch):
-    """Under `silent` and, where the gate is so inclined, under `auto`."""
-    rows = [(row, Content(), one.sample) for row, one in enumerate(batch)]
-    gate = Gate(silent.backbone, silent.inputs, theta=1.0)
-    with torch.no_grad():
-        output = forward(silent.backbone, silent.inputs, silent_batch)
-    forced = gate.decide(rows, policy="silent", keep_past=True, may_be_silent=True)
-    for row, number in ((0, 2), (2, 7)):
-        expected = output.vectors_NH[number].numpy()
-        assert forced[row].answer.action == "silent"
-        np.testing.assert_allclose(forced[row].answer.vector, expected, atol=TOLERANCE)
-        gates = torch.softmax(output.gate_BG[row], dim=-1).tolist()
-        found = (forced[row].answer.gate_probability, forced[row].answer.silent_probability)
-        assert found == pytest.approx(gates[1:], abs=TOLERANCE)
-    mixed = {
-        one.row: one.answer
-        for one in gate.decide(rows, policy="auto", keep_past=True, may_be_silent=True)
-    }
-    for row, one in mixed.items():
-        direct = 1 - one.gate_probability - one.silent_probability
-        assert one.action == ("silent" if one.silent_probability > direct else "direct")
-        if one.action == "silent":
-            np.testing.assert_allclose(one.vector, forced[row].answer.vector, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("readout", ["at", "before", "mean"])

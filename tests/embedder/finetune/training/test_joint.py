@@ -9,11 +9,10 @@ import torch
 from embedder.content import Content
 from embedder.finetune.data.pairs import Negative
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora, SilentConfig
+from embedder.finetune.training.config import JointConfig, JointLossConfig, Lora
 from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.image_features import ImageFeatureCache
 from embedder.finetune.training.joint import joint_trainer
-from embedder.finetune.training.silent_mode import with_silent_mode
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 from embedder.prompting.answers import direct_answer, rationale_answer
@@ -216,16 +215,3 @@ def test_training_finds_directly_and_reasoned_what_the_shipped_model_is_wrong_ab
         trainer.step(step)
     assert hit_at_1("never") >= 0.8
     assert hit_at_1("always") >= 0.8
-
-
-def test_latents_are_drawn_anew_in_every_step(fresh, examples, tmp_path):
-    config = SilentConfig(
-        num_steps=8, batch_size=2, num_latents=4, drawn_latents=(1, 2, 4), warmup_steps=1
-    )
-    silent, numbers = with_silent_mode(fresh(), config.mode), set()
-    joint_trainer(silent, examples, config).train(
-        tmp_path,
-        save_every=8,
-        progress=lambda done: numbers.add(silent.backbone.silent.num_latents),
-    )
-    assert numbers == {1, 2, 4}

@@ -1,6 +1,5 @@
 """Tests for embedder/finetune/training/joint_loss.py and the gradient cache that it goes by."""
 
-import copy
 import math
 from dataclasses import replace
 from statistics import fmean
@@ -18,8 +17,7 @@ from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.joint_loss import JointLoss, SampledExample
 from embedder.finetune.training.losses import matryoshka_info_nce
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-from embedder.prompting.answers import direct_answer, rationale_answer, silent_answer
-from embedder.version import SilentMode
+from embedder.prompting.answers import direct_answer, rationale_answer
 
 DIMS = (32, 64, 128)
 OFF = {
@@ -241,97 +239,3 @@ def test_a_weight_below_zero_is_refused():
         JointLossConfig(next_token=-1)
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):
         JointLossConfig(chunk_size=0)
-
-
-@pytest.fixture(scope="module", params=["tokens", "states"])
-def silent(request, with_silent):
-    return with_silent(SilentMode(num_latents=2, way=request.param, sides=("query", "item")))
-
-
-@pytest.fixture
-def silent_losses(silent, examples):
-    def found(**changes):
-        own = replace(silent, backbone=copy.deepcopy(silent.backbone))
-        return losses(own, examples, **changes)[0]
-
-    return found
-
-
-@pytest.fixture(scope="module")
-def silent_outputs(silent, examples):
-    """Vector and latents of every side's silent answer, read alone; queries, then targets."""
-    ids, manifest = silent.inputs, silent.manifest
-    answer = silent_answer(ids, num_tokens=manifest.silent.num_tokens)
-    sided = [(x.pair.query, manifest.query_instruction) for x in examples]
-    sided += [(x.pair.target, manifest.item_instruction) for x in examples]
-    with torch.no_grad():
-        outputs = [
-            forward(silent.backbone, ids, [PromptWithAnswers(ids.sample(*one), (answer,))])
-            for one in sided
-        ]
-    return [one.vectors_NH[0] for one in outputs], [one.latents_SKH[0] for one in outputs]
-
-
-def test_silent_sides_are_contrasted_with_direct_ones(silent_losses, silent_outputs, vectors):
-    found = silent_losses(silent_direct=2.0)
-    hard_left_out = torch.zeros(4, 5, dtype=torch.bool)
-    hard_left_out[:, 4] = torch.tensor([True, True, False, True])  # example 2's own
-    sides = {
-        "silent_direct": (silent_outputs[0][:4], vectors["target direct"]),
-        "direct_silent": (
-            vectors["query direct"],
-            [*silent_outputs[0][4:], vectors["target direct"][4]],
-        ),
-    }
-    assert set(found) == set(sides)
-    for name, (queries, targets) in sides.items():
-        expected = matryoshka_info_nce(
-            torch.stack(queries),
-            torch.stack(targets),
-            dims=DIMS,
-            contrastive_temperature=0.05,
-            is_false_negative_BN=hard_left_out,
-        )
-        assert found[name] == pytest.approx(2 * expected.item(), rel=1e-4)
-
-
-def test_a_silent_side_is_drawn_to_its_reasoned_embedding_or_else_the_direct_one(
-    silent_losses, silent_outputs, vectors
-):
-    found = silent_losses(silent_reason=3.0)
-    wanted = [*vectors["query reasoned"], *vectors["target reasoned"][:4]]
-    apart = [1 - (one @ other).item() for one, other in zip(silent_outputs[0], wanted, strict=True)]
-    assert found == {"silent_reason": pytest.approx(3 * fmean(apart), rel=1e-4)}
-
-
-def test_each_latent_tells_its_share_of_the_summary(
-    silent, silent_losses, silent_outputs, examples
-):
-    found = silent_losses(silent_summary=2.0)
-    sides = [x.query_rationale for x in examples] + [x.target_rationale for x in examples]
-    surprises = []
-    for one, latents in zip(sides, silent_outputs[1], strict=True):
-        tokens = silent.inputs.tokens(one.summary) if one else []
-        for number, token in enumerate(tokens):
-            logits = silent.backbone.logits(latents[2 * number // len(tokens)])
-            surprises.append(-torch.log_softmax(logits, dim=-1)[token].item())
-    assert len(surprises) == 6  # "hats", and "2 red mugs" for two latents
-    assert found == {"silent_summary": pytest.approx(2 * fmean(surprises), rel=1e-4)}
-
-
-def test_the_reasoned_embedding_is_not_moved_by_what_it_teaches(silent, examples):
-    """Without gradients to it, a batch in chunks and as a whole have the same ones."""
-    both = []
-    for chunk_size in (None, 3):
-        own = replace(silent, backbone=copy.deepcopy(silent.backbone))
-        _, gradients = losses(own, examples, silent_reason=1.0, chunk_size=chunk_size)
-        rows = own.backbone.model.get_input_embeddings().weight.grad
-        summary_row = rows[silent.inputs.summary_id]
-        assert summary_row.abs().max() == 0  # only rationales are read with it
-        both.append(torch.cat([g.flatten() for g in gradients if g is not None]))
-    assert (both[0] - both[1]).norm() / both[0].norm() < 1e-5
-
-
-def test_a_version_without_the_mode_ignores_its_weights(fresh, examples):
-    found, _ = losses(fresh(), examples, direct_direct=1.0, silent_direct=1.0, silent_reason=1.0)
-    assert set(found) == {"direct_direct"}
