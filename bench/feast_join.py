@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64, UnixTimestamp
 
 JUST = pd.Timedelta(microseconds=1)
@@ -32,7 +32,7 @@ def open_store(folder: Path) -> FeatureStore:
         entity_key_serialization_version=3,
     )
     store = FeatureStore(config=config)
-    item = Entity(name="item", join_keys=["item_id"])
+    item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
     view = FeatureView(
         name="states",
         entities=[item],
