@@ -30,16 +30,12 @@ class HistoryConfig:
     """Actions that speak against an item whatever their value."""
 
     max_low_rating: float = 2.0
-    """A `rating` speaks against its item up to this value; between the two it says neither."""
+    """A `rating` that does not count speaks against its item up to this value; between the two it
+    says neither."""
 
     def __post_init__(self) -> None:
         if self.max_items <= 0:
             raise ValueError(f"max_items must be > 0, got {self.max_items}")
-        if self.max_low_rating >= self.min_rating:
-            raise ValueError(
-                "max_low_rating must be < min_rating, got "
-                f"{self.max_low_rating} and {self.min_rating}"
-            )
 
 
 def positive_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFrame:
@@ -75,7 +71,12 @@ def skipped_events(events: pl.DataFrame, *, config: HistoryConfig) -> pl.DataFra
 
 def is_skipped(config: HistoryConfig) -> pl.Expr:
     """Return the rule of `skipped_events`, for events with the columns `action` and `value`."""
-    is_low = (pl.col("action") == "rating") & (pl.col("value") <= config.max_low_rating)
+    value = pl.col("value")
+    is_low = (
+        (pl.col("action") == "rating")
+        & (value <= config.max_low_rating)
+        & (value < config.min_rating)
+    )
     return pl.col("action").is_in(config.skip_actions) | is_low.fill_null(False)
 
 

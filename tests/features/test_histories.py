@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS
-from features.histories import HistoryConfig, histories, liked_items
+from features.histories import HistoryConfig, histories, liked_items, skipped_events
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -134,3 +134,11 @@ def test_the_order_for_one_user_is_that_of_histories():
     )
     assert liked_items(log) == ["d", "c", "a"]
     assert liked_items(log) == histories(requests(("r", "u", 3)), log)["items"].to_list()[0]
+
+
+@pytest.mark.parametrize(("min_rating", "skipped"), [(3.5, [0.5, 2.0]), (1.0, [0.5]), (0.0, [])])
+def test_a_low_rating_speaks_against_an_item_unless_it_is_liked(min_rating, skipped):
+    values = [0.5, 2.0, 3.0, 5.0]
+    log = pl.DataFrame({"action": ["rating"] * 4, "value": values})
+    found = skipped_events(log, config=HistoryConfig(min_rating=min_rating))
+    assert found["value"].to_list() == skipped

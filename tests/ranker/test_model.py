@@ -78,15 +78,24 @@ def test_contributions_sum_to_the_score(preference_table, ranker):
 
 
 def test_a_monotone_feature_never_lowers_the_score(preference_table):
-    config = replace(QUICK, monotone={"match_max": 1})
+    # Of features that say nearly the same a model may take either.
+    names = ("match_max", "match_mean", "match_top3", "match_profile", "match_last")
+    names = [name for name in names if name in preference_table.frame.columns]
+    config = replace(QUICK, monotone=dict.fromkeys(names, 1))
     ranker = train(preference_table, feature_groups=("context", "match"), config=config)
-    row = preference_table.frame.head(1)
-    grid = pl.concat([row] * 41).with_columns(
-        match_max=pl.Series(np.linspace(-1, 1, 41), dtype=pl.Float32)
+    rows = preference_table.frame.head(50)  # not every row comes to a split by the feature
+    score_VN = np.array(
+        [
+            ranker.predict(
+                preference_table.with_frame(
+                    rows.with_columns(pl.lit(value, dtype=pl.Float32).alias(n) for n in names)
+                )
+            )
+            for value in np.linspace(-1, 1, 41)
+        ]
     )
-    score_N = ranker.predict(preference_table.with_frame(grid))
-    assert (np.diff(score_N) >= 0).all()
-    assert score_N[-1] > score_N[0]
+    assert (np.diff(score_VN, axis=0) >= 0).all()
+    assert (score_VN[-1] > score_VN[0]).any()
 
 
 def test_a_constraint_on_an_unknown_feature_is_refused(preference_table):

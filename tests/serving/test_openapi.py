@@ -81,7 +81,17 @@ class Writer:
 class ById:
     """Ranks by id."""
 
-    def rank(self, asker, item_ids, version, *, new_only=False, explain=False, stages=None):
+    def rank(
+        self,
+        asker,
+        item_ids,
+        version,
+        *,
+        new_only=False,
+        explain=False,
+        num_shown=None,
+        stages=None,
+    ):
         rows = {"item_id": sorted(item_ids), "score": 1.0, "rank": range(1, len(item_ids) + 1)}
         frame = pl.DataFrame(rows, schema=RANKED) if item_ids else pl.DataFrame(schema=RANKED)
         return Ranked(frame, [{"match_max": 0.5}] * len(item_ids) if explain else [])

@@ -26,7 +26,7 @@ from ponder.cli.app import app
         (["mug", "--interests", "2"], "interests goes with user_id or history"),
         (
             ["mug", "--reasoning", "perhaps"],
-            "reasoning: Input should be 'auto', 'always', 'never' or",
+            "reasoning: Input should be 'auto', 'always' or 'never'",
         ),
         (["mug", "--mmr", "2"], "mmr_lambda: Input should be less than or equal to 1"),
         (["--image", "nowhere.png"], "nowhere.png"),
