@@ -40,8 +40,8 @@ def readme_table():
         (
             "what selection",
             [
-                "reasoning/before_always_selected_overall_hit@1",
-                "reasoning/before_always_selected_composed_hit@1",
+                "reasoning/selected_over_unselected_overall_hit@1",
+                "reasoning/selected_over_unselected_composed_hit@1",
             ],
         ),
     ],
