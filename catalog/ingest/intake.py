@@ -19,7 +19,8 @@ from catalog.ingest.message_parsing import (
 )
 from catalog.ingest.report import LandingReport
 from catalog.ingest.writer import write_events, write_images, write_items
-from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
+from catalog.lake.commits import NO_TRANSACTIONS, Transactions
+from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS, Table
 
 

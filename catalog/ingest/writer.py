@@ -15,7 +15,8 @@ import polars as pl
 from catalog.images.fetcher import ImageFetcher
 from catalog.ingest.batch import Batch
 from catalog.ingest.report import LandingReport
-from catalog.lake.lake import NO_TRANSACTIONS, Lake, Transactions
+from catalog.lake.commits import NO_TRANSACTIONS, Transactions
+from catalog.lake.lake import Lake
 from catalog.lake.tables import MEDIA
 
 MAX_HELD_BYTES = 256_000_000

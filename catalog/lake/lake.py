@@ -9,20 +9,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from types import MappingProxyType
 from typing import TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
-from pyarrow.fs import FileSelector, PyFileSystem
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from catalog.lake.commits import NO_TRANSACTIONS, Transactions, ahead, append_rows, merge_rows
 from catalog.lake.item_versions import versions_of
-from catalog.lake.migration import migrate
 from catalog.lake.rewrites import delete_equal, replace_keys
-from catalog.lake.row_groups import row_groups
+from catalog.lake.table_store import TableStore
 from catalog.lake.tables import (
     DEAD_LETTERS,
     EVENT_CORRECTIONS,
@@ -34,16 +31,11 @@ from catalog.lake.tables import (
     TIME,
     Table,
 )
-from catalog.lake.time_travel import HISTORY_HOURS, history_properties, rewind
+from catalog.lake.time_travel import rewind
 from catalog.lake.upsert import Upsert, UpsertCounts, plan_events, plan_upsert
 
 MAX_ATTEMPTS = 20
 REPLACED_ROWS = 500
-
-Transactions = Mapping[str, int]
-"""Applications' names and their own growing numbers, recorded in the commit they cause."""
-
-NO_TRANSACTIONS: Transactions = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -70,8 +62,12 @@ class Lake:
             uri: a local folder, or a prefix in an object store such as `s3://bucket/lake`.
             storage_options: credentials, region and endpoint, in the names that deltalake takes.
         """
-        self.uri = uri.rstrip("/")
-        self._storage_options = dict(storage_options or {})
+        self._tables = TableStore(uri, storage_options or {})
+
+    @property
+    def uri(self) -> str:
+        """Return where the lake is."""
+        return self._tables.uri
 
     def read(
         self,
@@ -98,17 +94,17 @@ class Lake:
             ValueError: the history of the table no longer reaches back to `as_of`.
             FileNotFoundError: at `collect`; a vacuum has removed files of that moment.
         """
-        delta = self._open(table)
+        delta = self._tables.open(table)
         if delta is not None and as_of is not None:
             rewind(delta, as_of)
-        return self._scan(delta, table)
+        return self._tables.scan(delta, table)
 
     def scan_landed(self, table: Table) -> pl.LazyFrame:
         """Scan a table that keeps landings, with `landed_at` after its columns.
 
         Null where an earlier release landed the row.
         """
-        return self._scan_stored(self._open(table), table)
+        return self._tables.scan_stored(self._tables.open(table), table)
 
     def scan_files(self, table: Table, files: Sequence[str]) -> pl.LazyFrame:
         """Scan files of a table by their addresses, those that are no longer part of it too.
@@ -116,29 +112,19 @@ class Lake:
         Raises:
             FileNotFoundError: at `collect`; a vacuum has removed one.
         """
-        if not files:
-            return table.empty().lazy()
-        return pl.scan_parquet(
-            list(files),
-            schema=table.schema,
-            missing_columns="insert",
-            extra_columns="ignore",
-            storage_options=self._storage_options,
-        )
+        return self._tables.scan_files(table, files)
 
     def delta(self, table: Table) -> DeltaTable | None:
         """Open the Delta table itself, for its upkeep; None when it does not exist yet."""
-        return self._open(table)
+        return self._tables.open(table)
 
     def file_bytes(self, table: Table) -> dict[str, int]:
         """Return the size of every file below a table's folder, its log included, by path."""
-        handler = DeltaStorageHandler(self._uri_of(table), self._storage_options)
-        files = PyFileSystem(handler).get_file_info(FileSelector("", recursive=True))
-        return {file.path: file.size for file in files if file.is_file}
+        return self._tables.file_bytes(table)
 
     def version(self, table: Table) -> int | None:
         """Return the number of the table's last commit, from 0; None when it does not exist yet."""
-        delta = self._open(table)
+        delta = self._tables.open(table)
         return None if delta is None else delta.version()
 
     def versions(self) -> dict[str, int | None]:
@@ -147,7 +133,7 @@ class Lake:
 
     def last_transaction(self, table: Table, app_id: str) -> int | None:
         """Return the number that an application last recorded in a table; None when never."""
-        delta = self._open(table)
+        delta = self._tables.open(table)
         return None if delta is None else delta.transaction_version(app_id)
 
     def set_transactions(self, table: Table, transactions: Transactions) -> None:
@@ -157,7 +143,7 @@ class Lake:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         empty = _landed(table.empty(), table)
-        self._until_committed(table, lambda delta: self._append(delta, table, empty, transactions))
+        self._until_committed(table, lambda delta: append_rows(delta, empty, table, transactions))
 
     def upsert_items(
         self,
@@ -232,7 +218,7 @@ class Lake:
         def attempt(delta: DeltaTable) -> int:
             stored = self._stored(delta, table, rows, columns=table.key)
             new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            self._append(delta, table, _landed(new, table), NO_TRANSACTIONS)
+            append_rows(delta, _landed(new, table), table)
             return new.height
 
         return self._until_committed(table, attempt)
@@ -256,9 +242,9 @@ class Lake:
             stored = self._stored(delta, DEAD_LETTERS, rows, columns=same)
             changed = rows.join(stored, on=same, how="anti", nulls_equal=True)
             if changed.join(stored, on=key, how="semi").is_empty():
-                self._append(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
+                append_rows(delta, changed, DEAD_LETTERS)
             else:
-                self._merge(delta, DEAD_LETTERS, changed, NO_TRANSACTIONS)
+                merge_rows(delta, changed, DEAD_LETTERS)
             return changed.height
 
         return self._until_committed(DEAD_LETTERS, attempt)
@@ -275,12 +261,12 @@ class Lake:
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
-        if rows.is_empty() or self._open(table) is None:
+        if rows.is_empty() or self._tables.open(table) is None:
             return 0
         rows = rows.unique()
 
         def attempt(delta: DeltaTable) -> int:
-            stored = self._scan(delta, table).select(rows.columns)
+            stored = self._tables.scan(delta, table).select(rows.columns)
             doomed = stored.join(rows.lazy(), on=rows.columns, how="semi", nulls_equal=True)
             if not (num_doomed := doomed.select(pl.len()).collect().item()):
                 return 0
@@ -318,7 +304,7 @@ class Lake:
         """
 
         def attempt(delta: DeltaTable) -> pl.DataFrame:
-            rows = change(self._scan(delta, table).collect())
+            rows = change(self._tables.scan(delta, table).collect())
             if len(rows):
                 replace_keys(delta, rows, table)
             return rows
@@ -327,62 +313,10 @@ class Lake:
 
     def _replace(self, delta: DeltaTable, *, table: Table, rows: pl.DataFrame) -> None:
         if table.keeps_landings:
-            stored = self._scan_stored(delta, table).select(*table.key, LANDED_AT)
+            stored = self._tables.scan_stored(delta, table).select(*table.key, LANDED_AT)
             first = stored.group_by(table.key).agg(pl.col(LANDED_AT).min())
             rows = rows.join(first.collect(), on=table.key, how="left", maintain_order="left")
         replace_keys(delta, rows, table)
-
-    def _uri_of(self, table: Table) -> str:
-        return f"{self.uri}/{table.name}"
-
-    def _open(self, table: Table) -> DeltaTable | None:
-        delta = self._find(table)
-        if delta is None and table.former_name is not None:
-            former_uri = f"{self.uri}/{table.former_name}"
-            migrate(former_uri, self._uri_of(table), storage_options=self._storage_options)
-            return self._find(table)  # looked for again: another process may have been faster
-        return delta
-
-    def _find(self, table: Table) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
-        except TableNotFoundError:
-            return None
-
-    def _open_or_create(self, table: Table) -> DeltaTable:
-        delta = self._open(table)
-        if delta is not None:
-            return self._with_all_columns(delta, table)
-        try:
-            return DeltaTable.create(
-                self._uri_of(table),
-                schema=pl.DataFrame(schema=table.stored_schema).to_arrow().schema,
-                storage_options=self._storage_options,
-                configuration=history_properties(HISTORY_HOURS),
-            )
-        except DeltaError:  # another writer may have created it in between
-            return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
-
-    def _with_all_columns(self, delta: DeltaTable, table: Table) -> DeltaTable:
-        if not (missing := _missing_columns(delta, table)):
-            return delta
-        columns = pl.DataFrame(schema=table.stored_schema).select(missing)
-        fields = Schema.from_arrow(columns.to_arrow().schema).fields
-        delta.alter.add_columns(fields)  # done twice, by two writers, it changes nothing
-        logger.info("table=%s added columns=%s", table.name, ",".join(missing))
-        return DeltaTable(self._uri_of(table), storage_options=self._storage_options)
-
-    def _scan(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
-        stored = self._scan_stored(delta, table)
-        return stored.drop(LANDED_AT) if table.keeps_landings else stored
-
-    def _scan_stored(self, delta: DeltaTable | None, table: Table) -> pl.LazyFrame:
-        schema = table.stored_schema
-        if delta is None:
-            return pl.LazyFrame(schema=schema)
-        stored = pl.scan_delta(delta, storage_options=self._storage_options)
-        missing = _missing_columns(delta, table)
-        return stored.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
 
     def _upsert(
         self,
@@ -397,15 +331,15 @@ class Lake:
             return UpsertCounts()
 
         def attempt(delta: DeltaTable) -> UpsertCounts:
-            ahead = _ahead(delta, transactions)
-            if transactions and not ahead:
+            new = ahead(delta, transactions)
+            if transactions and not new:
                 return UpsertCounts()
             upsert = plan(rows, self._stored_rows(delta, table, rows))
             written = _landed(upsert.rows, table, landed_at)
             if upsert.replaces:
-                self._merge(delta, table, written, ahead, origin)
+                merge_rows(delta, written, table, new, origin)
             else:
-                self._append(delta, table, written, ahead, origin)
+                append_rows(delta, written, table, new, origin)
             return upsert.counts
 
         return self._until_committed(table, attempt)
@@ -415,13 +349,13 @@ class Lake:
         known = self._stored(delta, table, rows, columns=[key])[key]
         if known.is_empty():  # most batches of a first load: texts need not be read at all
             return table.empty()
-        return self._scan(delta, table).filter(pl.col(key).is_in(known.implode())).collect()
+        return self._tables.scan(delta, table).filter(pl.col(key).is_in(known.implode())).collect()
 
     def _stored(
         self, delta: DeltaTable, table: Table, rows: pl.DataFrame, *, columns: Sequence[str]
     ) -> pl.DataFrame:
         keys = rows.lazy().select(table.key)
-        stored = self._scan(delta, table).select(columns)
+        stored = self._tables.scan(delta, table).select(columns)
         return stored.join(keys, on=table.key, how="semi").collect()
 
     def _until_committed(self, table: Table, attempt: Callable[[DeltaTable], T]) -> T:
@@ -435,44 +369,7 @@ class Lake:
             before_sleep=log,
             reraise=True,
         )
-        return retrying(lambda: attempt(self._open_or_create(table)))
-
-    def _append(
-        self,
-        delta: DeltaTable,
-        table: Table,
-        rows: pl.DataFrame,
-        transactions: Transactions,
-        origin: str = "",
-    ) -> None:
-        if rows.is_empty() and not transactions:
-            return
-        write_deltalake(
-            delta,
-            rows,
-            mode="append",
-            commit_properties=_commit_properties(transactions, origin),
-            writer_properties=row_groups(table),
-        )
-
-    def _merge(
-        self,
-        delta: DeltaTable,
-        table: Table,
-        rows: pl.DataFrame,
-        transactions: Transactions,
-        origin: str = "",
-    ) -> None:
-        on = " AND ".join(f'stored."{name}" = new."{name}"' for name in table.key)
-        merger = delta.merge(
-            rows,
-            on,
-            source_alias="new",
-            target_alias="stored",
-            commit_properties=_commit_properties(transactions, origin),
-            writer_properties=row_groups(table),
-        )
-        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+        return retrying(lambda: attempt(self._tables.open_or_create(table)))
 
 
 def _landed(rows: pl.DataFrame, table: Table, at: datetime | None = None) -> pl.DataFrame:
@@ -480,26 +377,3 @@ def _landed(rows: pl.DataFrame, table: Table, at: datetime | None = None) -> pl.
     if not table.keeps_landings:
         return rows
     return rows.with_columns(pl.lit(at or datetime.now(UTC), TIME).alias(LANDED_AT))
-
-
-def _missing_columns(delta: DeltaTable, table: Table) -> list[str]:
-    stored = {field.name for field in delta.schema().fields}
-    return [name for name in table.stored_schema.names() if name not in stored]
-
-
-def _ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
-    """Return those not recorded yet; a late writer never brings a number down."""
-    recorded = {name: delta.transaction_version(name) for name in transactions}
-    return {
-        name: number
-        for name, number in transactions.items()
-        if recorded[name] is None or recorded[name] < number
-    }
-
-
-def _commit_properties(transactions: Transactions, origin: str) -> CommitProperties:
-    return CommitProperties(
-        custom_metadata={"origin": origin} if origin else None,
-        max_commit_retries=0,  # a retry inside deltalake would commit what was decided too early
-        app_transactions=[Transaction(name, number) for name, number in transactions.items()],
-    )
