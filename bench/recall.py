@@ -28,8 +28,9 @@ from recall.blocks import HASHES, ROWS, BlockFolder, Part, State
 from recall.candidates import RecallOptions
 from recall.collection import IndexConfig, collection_name
 from recall.filters import Filter
-from recall.index import TIE_ROOM, ItemIndex
+from recall.index import ItemIndex
 from recall.index_kinds import KINDS
+from recall.index_search import TIE_ROOM
 from recall.lake_vectors import ROWS_AT_ONCE
 from recall.rows import index_rows
 from recall.search import Recall

@@ -206,7 +206,7 @@ def opened(folder: Path, lake: Lake, ranker: Any) -> tuple[Recommender, TimedRec
     counts.refresh()
     living = LivingItems(ItemLookup(lake))
     recall = Recall(index, _no_encoder, histories, neighbours=counts.now, living=living)
-    recall.followed = VERSION  # as a service follows it
+    recall.live.followed = VERSION  # as a service follows it
     log = LiveLog(lake, recall, counts)
     log.refresh()
     timed: Any = TimedRecall(recall)

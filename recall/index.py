@@ -1,34 +1,17 @@
-"""The item vectors of each model version in Milvus: kept equal to the lake, and searched.
+"""The item vectors of each model version in Milvus, kept equal to the lake."""
 
-Shape legend: Q = queries, N = items of a page, D = embedding dimension.
-"""
-
-import heapq
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-import numpy as np
 import polars as pl
-from pymilvus.client.types import ConsistencyLevel
 
-from catalog.lake.living_parts import IdRange, LivingPart
-from evaluation.exact_ranking import SCORE_DECIMALS
-from recall.client import within
-from recall.collection import (
-    MAX_LIMIT,
-    collection_name,
-    indexes,
-    item_schema,
-)
-from recall.contents import KeysDigest
-from recall.crowds import with_crowds
+from catalog.lake.living_parts import LivingPart
+from recall.collection import collection_name, indexes, item_schema
 from recall.errors import IndexFailed, OtherDim
-from recall.filters import Filter, ids_between, ids_in, quoted
 from recall.index_kinds import IndexKind, chosen_kind
+from recall.index_search import IndexSearch
 from recall.placement import (
     CROWD_PARTITION,
     GRAPH_PARTITION,
@@ -39,13 +22,9 @@ from recall.placement import (
 )
 from recall.readiness import wait_until_indexed
 from recall.rows import index_rows, write_batches
-from recall.vector_search import EVERY_ID, KEYS, NO_FILTER, RANKED, check_queries
-from recall.versions import Versions
+from recall.vector_search import EVERY_ID, KEYS
 
 logger = logging.getLogger(__name__)
-
-TIE_ROOM = 16  # rows fetched beyond the limit, so that a tie at its edge is settled by id
-Scores = list[tuple[str, float]]  # item_id and cosine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +43,7 @@ class SyncReport:
         )
 
 
-class ItemIndex(Versions):
+class ItemIndex(IndexSearch):
     """Item vectors of every model version.
 
     One writer at a time: two syncs of one version may leave rows of both.
@@ -192,18 +171,6 @@ class ItemIndex(Versions):
             name, filter="", limit=1, output_fields=["item_id"], consistency_level="Strong"
         )
 
-    def held(self, version: str, item_ids: pl.Series) -> pl.Series:
-        """Return those of the items that the version's collection holds."""
-        name = self._collection(version)
-        found = [
-            row["item_id"]
-            for ids in self._id_batches(item_ids.to_list())
-            for row in self._client.query(
-                name, filter=ids, output_fields=["item_id"], consistency_level="Strong"
-            )
-        ]
-        return pl.Series("item_id", found, dtype=pl.String)
-
     def put(self, version: str, rows: pl.DataFrame) -> None:
         """Write rows into the version's collection, and leave all others as they are.
 
@@ -234,62 +201,6 @@ class ItemIndex(Versions):
         for version in self.versions():
             self._delete(self._collection(version), item_ids)
 
-    def keys(self, version: str, ids: IdRange = EVERY_ID) -> pl.DataFrame:
-        """Return what the version's collection holds: item_id, content_hash, row_hash, all str.
-
-        Only of a range of ids, when one is given.
-        """
-        pages = self._pages(
-            version, expression=ids_between(ids.begin, ids.end), columns=tuple(KEYS)
-        )
-        return pl.DataFrame([row for page in pages for row in page], schema=KEYS)
-
-    def digest(self, version: str) -> str:
-        """Return the digest of the keys and content hashes that the collection holds, page by page.
-
-        It costs a read of all keys, 1 ms per 1,000 on Milvus Lite.
-        """
-        digest = KeysDigest()
-        for page in self._pages(version, expression="", columns=("item_id", "content_hash")):
-            digest.add(pl.DataFrame(page))
-        return digest.value()
-
-    def count(self, version: str, *, filter: Filter = NO_FILTER) -> int:
-        """Count the items that match, what was written just now included."""
-        reply = self._client.query(
-            self._collection(version),
-            filter=filter.expression(),
-            output_fields=["count(*)"],
-            consistency_level="Strong",
-        )
-        return int(reply[0]["count(*)"])
-
-    def vectors(
-        self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER
-    ) -> dict[str, np.ndarray]:
-        """Return the [D] float32 vectors of the items; see `recall.vector_search.VectorSearch`."""
-        name, expression = self._collection(version), filter.expression()
-        also = f" and ({expression})" if expression else ""
-        return {
-            row["item_id"]: np.asarray(row["vector"], dtype=np.float32)
-            for ids in self._id_batches(item_ids)
-            for row in self._client.query(
-                name, filter=f"{ids}{also}", output_fields=["item_id", "vector"]
-            )
-        }
-
-    def refresh(self) -> bool:
-        """Return that there is nothing to do: Milvus itself takes in what is written to it."""
-        return False
-
-    def request(self) -> AbstractContextManager[None]:
-        """Let all that a block asks end within the search timeout, together."""
-        return within(self.config.search_timeout_s)
-
-    def kind_of(self, version: str) -> str:
-        """Return what is searched of a version, as an answer names it."""
-        return f"milvus_{self.index_kind(version).lower()}"
-
     def planned_kind(self, *, num_items: int, dim: int) -> IndexKind:
         """Return the kind of index that a new collection of this size gets.
 
@@ -304,11 +215,6 @@ class ItemIndex(Versions):
             m=self.config.parameters.m,
             memory_bytes=self.config.memory_bytes,
         )
-
-    @property
-    def consistency(self) -> str:
-        """How far behind its writers a search may be."""
-        return "strong" if self.config.is_lite else "bounded"
 
     def _ensure(self, version: str, *, dim: int, num_items: int) -> str:
         name = collection_name(self.config.alias, version)
@@ -341,133 +247,3 @@ class ItemIndex(Versions):
             if partition != GRAPH_PARTITION:
                 self._crowds.appoint(name, ids)
             self._client.delete(name, filter=ids, partition_name=partition)
-
-    def _id_batches(self, item_ids: Sequence[str]) -> Iterator[str]:
-        for start in range(0, len(item_ids), self.config.page_rows):
-            yield ids_in(item_ids[start : start + self.config.page_rows])
-
-    def _pages(
-        self, version: str, *, expression: str, columns: Sequence[str], is_strong: bool = True
-    ) -> Iterator[list[dict[str, Any]]]:
-        # Not pymilvus's query_iterator, nor its reads and deletes by id: they paste ids between
-        # quotes as they are, and an id with a quote in it then breaks out of the expression.
-        name, after = self._collection(version), ""
-        level = ConsistencyLevel.Strong if is_strong else ConsistencyLevel.Bounded
-        matching = [f"({expression})"] if expression else []
-        while page := self._client.query(
-            name,
-            filter=" and ".join([*matching, *([after] if after else [])]),
-            output_fields=list(columns),
-            limit=self.config.page_rows,
-            consistency_level=level,
-            iterator="True",  # in order of item_id, as the next page needs it
-            reduce_stop_for_best="True",
-        ):
-            yield page
-            after = f"item_id > {quoted(page[-1]['item_id'])}"
-
-    def search(
-        self,
-        query_vectors_QD: np.ndarray,
-        version: str,
-        *,
-        limit: int,
-        filter: Filter = NO_FILTER,
-    ) -> pl.DataFrame:
-        """Find the items nearest to each query; see `recall.vector_search.VectorSearch`.
-
-        An approximate index under a selective filter may find too few, and such a query is answered
-        from all that match: nobody has to count them, and where they are few it is one call.
-        """
-        if not 1 <= limit <= MAX_LIMIT:
-            raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
-        check_queries(query_vectors_QD, version, dim=self.dim(version))
-        expression = filter.expression()
-        found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
-        self._add_crowds(found, query_vectors_QD, version, limit=limit, expression=expression)
-        short = [q for q, scores in enumerate(found) if len(scores) < limit]
-        if short:
-            exact = self._exact(
-                query_vectors_QD[short], version, limit=limit, expression=expression
-            )
-            for q, scores in zip(short, exact, strict=True):
-                found[q] = scores
-        return _ranked(found, limit=limit)
-
-    def _approximate(
-        self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str
-    ) -> list[Scores]:
-        depth = min(limit + TIE_ROOM, MAX_LIMIT)
-        reply = self._client.search(
-            self._collection(version),
-            data=list(query_vectors_QD.astype(np.float32)),
-            anns_field="vector",
-            filter=expression,
-            limit=depth,
-            partition_names=[GRAPH_PARTITION],
-            output_fields=["item_id"],  # without it Milvus Lite sends the vectors along
-            search_params={
-                "metric_type": "COSINE",
-                "params": self.config.parameters.searching(self.index_kind(version), depth=depth),
-            },
-        )
-        return [[(row["item_id"], row["distance"]) for row in rows] for rows in reply]
-
-    def _add_crowds(
-        self,
-        found: list[Scores],
-        query_vectors_QD: np.ndarray,
-        version: str,
-        *,
-        limit: int,
-        expression: str,
-    ) -> None:
-        """Add what lies in no graph to what was found, but where too little was."""
-        name = self._collection(version)
-        leads = self._crowds.leads(name)
-        if leads is None:
-            return
-
-        @cache
-        def members_of(key: int) -> list[str]:
-            return self._crowds.members(name, key, expression=expression, limit=limit)
-
-        unit_QD = query_vectors_QD / np.linalg.norm(query_vectors_QD, axis=1, keepdims=True)
-        for q, scores in enumerate(found):
-            if len(scores) >= limit:
-                found[q] = with_crowds(scores, unit_QD[q], leads, members_of, limit=limit)
-
-    def _exact(
-        self, query_vectors_QD: np.ndarray, version: str, *, limit: int, expression: str
-    ) -> list[Scores]:
-        best: list[Scores] = [[] for _ in query_vectors_QD]
-        query_QD = _unit(query_vectors_QD)
-        columns = ("item_id", "vector")
-        pages = self._pages(version, expression=expression, columns=columns, is_strong=False)
-        for page in pages:
-            page_ND = _unit(np.asarray([row["vector"] for row in page], dtype=np.float32))
-            for q, query_D in enumerate(query_QD):
-                # A row's sum is its own: a product of matrices might add as N and Q tell it to.
-                score_N = np.einsum("nd,d->n", page_ND, query_D)
-                best[q] += [(r["item_id"], float(s)) for r, s in zip(page, score_N, strict=True)]
-                best[q] = heapq.nsmallest(limit, best[q], key=_best_first)
-        return best
-
-
-def _unit(vectors_ND: np.ndarray) -> np.ndarray:
-    wide_ND = vectors_ND.astype(np.float64)
-    return wide_ND / np.linalg.norm(wide_ND, axis=1, keepdims=True)
-
-
-def _best_first(scored: tuple[str, float]) -> tuple[float, str]:
-    item_id, score = scored
-    return -round(score, SCORE_DECIMALS), item_id
-
-
-def _ranked(found: list[Scores], *, limit: int) -> pl.DataFrame:
-    rows = [
-        (q, item_id, round(score, SCORE_DECIMALS), rank)
-        for q, scores in enumerate(found)
-        for rank, (item_id, score) in enumerate(sorted(scores, key=_best_first)[:limit], start=1)
-    ]
-    return pl.DataFrame(rows, schema=RANKED, orient="row")

@@ -5,7 +5,6 @@ encoder, the vectors fetched and the collection searched are all that version's,
 promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,12 +19,12 @@ import polars as pl
 from embedder.content import Content, Encoder
 from features.history_store import Histories, UserHistory
 from features.neighbours import NeighboursNow
-from features.profile import ProfileConfig, profile_vector
-from recall.candidates import Candidates, FoundInterest, RecallOptions, Seen
+from features.profile import ProfileConfig
+from recall.candidates import Candidates, RecallOptions
 from recall.catalogue_store import CatalogueStore
-from recall.errors import Busy, InvalidQuery, NotFound, Unavailable
-from recall.filters import MAX_IDS
-from recall.interests import interests
+from recall.errors import InvalidQuery, NotFound
+from recall.history_seeds import history_seeds, newest_known, seen_items
+from recall.live_version import LiveVersion
 from recall.living_items import LivingItems
 from recall.popular import Known, first_known, popular_and_fresh
 from recall.query_encoder import Encoded, QueryEncoder, QueryEncoderConfig
@@ -35,8 +34,6 @@ from recall.vector_search import VectorSearch
 
 DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
-PROBE = "a"
-PROBE_TIMEOUT_S = 1.0
 MIN_SEARCH_SHARE, MAX_SEARCH_SHARE = 0.1, 0.5
 """Of a deadline, kept for what follows the reading: twice what that takes now, within these."""
 
@@ -89,101 +86,16 @@ class Recall:
         """
         self.index = index
         self.encoder = QueryEncoder(encoder_of, queue)
+        self.live = LiveVersion(index, self.encoder)
         self._histories = histories
         self._config = config or ProfileConfig()
         self._catalogue, self._neighbours, self._living = catalogue, neighbours, living
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
         self._search_s = 0.0  # from an encoding to its candidates, the wait for a thread included
-        self.followed: str | None = None
-        self._followed_at = -math.inf
-        self._probed: tuple[str, np.ndarray] | None = None
-
-    def live_version(self) -> str:
-        """Return the model version that answers.
-
-        Raises:
-            Unavailable: none has been promoted yet.
-        """
-        version = self.followed
-        if version is None:
-            with self.in_time():
-                version = self.index.live_version()
-        if version is None:
-            raise Unavailable("no model version is live; promote one first")
-        return version
-
-    def follow(self) -> bool:
-        """Answer from the version that is live now, once its encoder is loaded.
-
-        Called again and again it makes a service follow promotions and rollbacks. Without it every
-        query asks the index. A version whose encoder cannot be had takes over only from one that is
-        no longer there. Returns whether another version answers from now on.
-
-        Raises:
-            Unavailable: that encoder cannot be had.
-        """
-        with self.in_time():
-            live = self.index.live_version()
-        if live is None:
-            return False
-        try:
-            self.encoder.load(live)
-        except Unavailable:
-            if self.followed is not None and self.followed in self.index.versions():
-                raise
-        has_changed, self.followed = live != self.followed, live
-        self._followed_at = time.monotonic()
-        return has_changed
-
-    def follow_age_s(self) -> float:
-        """Return the seconds since `follow` last succeeded; infinite when it never did."""
-        return time.monotonic() - self._followed_at
-
-    def _version(self, options: RecallOptions) -> str:
-        if (version := options.version) is None:
-            return self.live_version()
-        if version == self.followed:
-            return version
-        if version not in (versions := self.index.versions()):
-            raise NotFound(f"version {version!r} is not in the index, which holds {versions}")
-        return version
 
     def in_time(self) -> AbstractContextManager[None]:
         """Let all that a block asks of the index end in time, and see one state of it."""
         return self.index.request()
-
-    def count(self) -> tuple[str, int]:
-        """Return the model version that answers, and its number of items.
-
-        Raises:
-            Unavailable: none has been promoted yet.
-        """
-        with self.in_time():
-            version = self.live_version()
-            return version, self.index.count(version)
-
-    def probe(self) -> tuple[str, int]:
-        """Make a search for no matter what; return the version that answers and its items.
-
-        Raises:
-            Unavailable: none has been promoted yet.
-        """
-        with self.in_time():
-            version = self.live_version()
-            num_items = self.index.count(version)
-            if num_items and (vector_D := self._probe_vector(version)) is not None:
-                self.index.search(vector_D[None], version, limit=1)
-            return version, num_items
-
-    def _probe_vector(self, version: str) -> np.ndarray | None:
-        """Return the vector of a word, encoded once for a version; None when there is none now."""
-        if self._probed is None or self._probed[0] != version:
-            try:
-                answer = self.encoder.submit(Content(PROBE), version, policy="never")
-                self._probed = version, answer.result(PROBE_TIMEOUT_S).encoding.vector
-            except (Busy, InvalidQuery, TimeoutError, Unavailable):
-                return None  # items and users can still be answered
-        return self._probed[1]
 
     def by_content(
         self,
@@ -217,7 +129,7 @@ class Recall:
         if not content.text.strip() and content.image is None:
             raise InvalidQuery("a query must have a text or an image, got neither")
         with stages.time("version"), self.in_time():
-            version = self._version(options)
+            version = self.live.or_asked(options.version)
         deadline = None
         if options.deadline_s is not None:
             deadline = stages.started_at + self._reading_s(options.deadline_s)
@@ -273,7 +185,7 @@ class Recall:
         stages = stages or Stages()
         with self.in_time():
             with stages.time("version"):
-                version = self._version(options)
+                version = self.live.or_asked(options.version)
             with stages.time("vectors"):
                 vectors = self.index.vectors([item_id], version)
             if item_id not in vectors:
@@ -383,7 +295,7 @@ class Recall:
         """Return what tells which items may be returned that no search has found."""
         if self._living is not None and not options.needs_vector:
             return partial(self._living.that_meet, options.filter)
-        version = self._version(options)
+        version = self.live.or_asked(options.version)
         return lambda ids: self._retrieval.vectors(ids, version, filter=options.filter).keys()
 
     def _by_history(
@@ -391,10 +303,14 @@ class Recall:
     ) -> Candidates:
         with self.in_time():
             with stages.time("version"):
-                version = self._version(options)
+                version = self.live.or_asked(options.version)
             with stages.time("vectors"):
-                known, vectors = self._newest_known(history.liked, version)
-            seen = _seen(history, options.exclude_seen, known)
+                known, vectors = newest_known(
+                    history.liked,
+                    partial(self.index.vectors, version=version),
+                    limit=self._config.max_history,
+                )
+            seen = seen_items(history, options.exclude_seen, known)
             if not known:
                 reason = f"{whose} has no history of likes"
                 if history.liked:
@@ -404,20 +320,15 @@ class Recall:
                     )
                 return self._popular(reason, version, options, stages, seen)
             with stages.time("interests"):
-                seeds, found = self._seeds(known, np.stack(vectors), options)
+                seeds, found = history_seeds(
+                    known,
+                    np.stack(vectors),
+                    self._config,
+                    max_interests=options.max_interests,
+                )
             return self._found(
                 seeds, version, options, stages, excluded=seen, interests=tuple(found)
             )
-
-    def _seeds(
-        self, known: Sequence[str], vectors_HD: np.ndarray, options: RecallOptions
-    ) -> tuple[list[Seed], list[FoundInterest]]:
-        half_life = self._config.half_life
-        if options.max_interests == 1:
-            return [Seed(profile_vector(vectors_HD, half_life=half_life), "profile")], []
-        found = interests(vectors_HD, half_life=half_life, max_interests=options.max_interests)
-        seeds = [Seed(vectors_HD[i.row], "interest", i.weight, known[i.row]) for i in found]
-        return seeds, [FoundInterest(known[i.row], i.weight, i.size) for i in found]
 
     def _popular(
         self,
@@ -470,29 +381,3 @@ class Recall:
             "timings_ms": stages.timings_ms,
             "took_ms": stages.took_ms,
         }
-
-    def _newest_known(
-        self, history: Sequence[str], version: str
-    ) -> tuple[list[str], list[np.ndarray]]:
-        """Return the newest items that the version holds, `max_history` of them, and vectors."""
-        wanted, known, vectors = self._config.max_history, list[str](), list[np.ndarray]()
-        begin, width = 0, wanted  # twice as many each time: most histories end with the first
-        while begin < len(history) and len(known) < wanted:
-            part = history[begin : begin + width]
-            held = self.index.vectors(list(dict.fromkeys(part)), version)
-            here = [item_id for item_id in part if item_id in held][: wanted - len(known)]
-            known += here
-            vectors += [held[item_id] for item_id in here]
-            begin, width = begin + width, min(2 * width, MAX_IDS)
-        return known, vectors
-
-
-def _seen(history: UserHistory, seen: Seen, known: Sequence[str]) -> list[str]:
-    """Return the items to leave out, those that shaped the profile first, 10,000 at most."""
-    lists: dict[Seen, list[list[str]]] = {
-        "none": [],
-        "liked": [[*known], history.liked],
-        "acted": [[*known], history.liked, history.acted],
-        "shown": [[*known], history.liked, history.acted, history.shown],
-    }
-    return list(dict.fromkeys(item for items in lists[seen] for item in items))[:MAX_IDS]

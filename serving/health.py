@@ -111,7 +111,7 @@ def add_health(
 def _searched(recall: Recall) -> ReadyReply:
     started = time.perf_counter()
     with within(READY_TIMEOUT_S):
-        version, rows = recall.probe()
+        version, rows = recall.live.probe()
     return ReadyReply(
         version=version, rows=rows, took_ms=round(1000 * (time.perf_counter() - started), 3)
     )

@@ -78,7 +78,7 @@ class ServingMetrics:
         self.gauge("encoder_under_way", "Texts and images read.", lambda: encoder.num_under_way)
         self.gauge("encoder_stuck_seconds", "Of the present piece of work.", encoder.stuck_s)
         self.gauge(
-            "live_version_age_seconds", "Since the live version was looked up.", recall.follow_age_s
+            "live_version_age_seconds", "Since the live version was looked up.", recall.live.age_s
         )
         self.registry.register(_LiveVersion(recall))
 
@@ -109,8 +109,8 @@ class _LiveVersion(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         told = GaugeMetricFamily("live_version", "The version that answers.", labels=["version"])
-        if self._recall.followed is not None:
-            told.add_metric([self._recall.followed], 1)
+        if self._recall.live.followed is not None:
+            told.add_metric([self._recall.live.followed], 1)
         yield told
 
 

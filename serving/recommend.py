@@ -173,7 +173,7 @@ class Recommender:
         """Return the version whose ranker answers, and whether its index does too."""
         with stages.time("version"):
             try:
-                return self._recall.live_version(), True
+                return self._recall.live.get(), True
             except Unavailable:
                 if self._unindexed_version is None:
                     raise

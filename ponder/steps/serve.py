@@ -127,8 +127,8 @@ def _followed(recall: "Recall") -> Iterator["Recall"]:
     from serving.refreshing import refreshed
 
     with suppress(IndexFailed, Unavailable):  # it is tried again
-        recall.follow()
-    with refreshed({"live version": recall.follow}, every_s=FOLLOW_S):
+        recall.live.follow()
+    with refreshed({"live version": recall.live.follow}, every_s=FOLLOW_S):
         yield recall
 
 

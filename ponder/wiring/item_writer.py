@@ -92,7 +92,7 @@ class LakeItemWriter:
         if landed.outcome == "stale":
             return _reply(landed, None, STALE)
         try:
-            version = self._recall.live_version()
+            version = self._recall.live.get()
             self._recall.encoder.run(version, lambda encoder: self._embedded(encoder, item_id))
             rows = _index_rows(self._lake, item_id, version)
             if rows.is_empty():

@@ -204,7 +204,7 @@ def open_state(settings: Settings, recall: "Recall") -> "State":
 
     def live_version() -> str | None:
         try:
-            return recall.live_version()
+            return recall.live.get()
         except (IndexFailed, Unavailable):
             return None
 

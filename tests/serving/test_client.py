@@ -227,7 +227,7 @@ def app(index, rows, encoder, tmp_path_factory):
     index.sync("v1", rows(**VECTORS), dim=4)
     index.promote("v1")
     recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
-    return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
+    return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live.get))
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,11 @@ class Unreachable:
 
 
 class Failing:
-    """A recall that raises what it is given."""
+    """A recall, and the live version of one, that raises what it is given."""
 
     def __init__(self, error):
         self.error = error
+        self.live = self
 
     def by_item(self, item_id, options, stages):
         raise self.error

@@ -135,7 +135,7 @@ def test_promotions_and_rollbacks_are_followed_without_a_failed_or_mixed_reply(i
         return OfVersion(version)
 
     recall = Recall(index, encoder_of, KnownHistories())
-    recall.follow()
+    recall.live.follow()
     stop, seen = threading.Event(), []
 
     def fire(client):
@@ -148,7 +148,7 @@ def test_promotions_and_rollbacks_are_followed_without_a_failed_or_mixed_reply(i
         try:
             for version in ("v2", "v1", "v2", "v1"):
                 index.promote(version)
-                assert recall.follow()
+                assert recall.live.follow()
                 until(lambda version=version: seen[-1].json().get("version") == version)
         finally:
             stop.set()
@@ -168,16 +168,16 @@ def test_promotions_and_rollbacks_are_followed_without_a_failed_or_mixed_reply(i
 def test_a_version_without_an_encoder_does_not_take_over(index):
     models = {"v1": FakeEncoder()}
     recall = Recall(index, models.__getitem__, KnownHistories())
-    recall.follow()
+    recall.live.follow()
     index.promote("v2")
     try:
         with pytest.raises(RuntimeError, match="no encoder for version 'v2'"):
-            recall.follow()
+            recall.live.follow()
         with TestClient(create_app(recall)) as client:
             assert client.post("/v1/recall", json={"text": "red"}).json()["version"] == "v1"
         models["v2"] = FakeEncoder()
-        assert recall.follow()
-        assert recall.live_version() == "v2"
+        assert recall.live.follow()
+        assert recall.live.get() == "v2"
     finally:
         index.promote("v1")
 

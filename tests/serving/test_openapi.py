@@ -110,7 +110,7 @@ def app(index, rows, encoder, tmp_path_factory):
         recall,
         Recommender(recall, ById()),
         catalogue=Catalogue(lake),
-        state=State(lake, recall.live_version),
+        state=State(lake, recall.live.get),
         items=ItemLookup(lake),
         writer=Writer(),
     )

@@ -20,6 +20,7 @@ from ponder.wiring.service import open_item_writer, open_recall
 from ponder.wiring.stores import open_index, open_lake, open_search
 from recall.deletions import WithoutDeleted
 from recall.errors import IndexFailed
+from recall.live_version import LiveVersion
 from serving.app import create_app
 
 AT = "2026-03-01T10:00:00Z"
@@ -185,12 +186,13 @@ def test_a_change_that_the_index_cannot_take_now_is_landed_all_the_same(opened):
             raise IndexFailed(message="frozen")
 
     kept = f"kept-{type(recall.index).__name__}"
-    index, recall.index = recall.index, Frozen()
+    index, live = recall.index, recall.live
+    recall.index, recall.live = Frozen(), LiveVersion(Frozen(), recall.encoder)
     try:
         put = client.put(f"/v1/items/{kept}", json={"title": "a rope"}).json()
         deleted = client.delete(f"/v1/items/{kept}").json()
     finally:
-        recall.index = index
+        recall.index, recall.live = index, live
     assert (put["outcome"], put["searchable"], put["version"]) == ("inserted", False, None)
     assert "searchable after the next ponder index" in put["message"]
     assert (deleted["outcome"], deleted["searchable"]) == ("deleted", False)

@@ -30,7 +30,7 @@ def app(index, rows, encoder, tmp_path_factory):  # noqa: F811
     index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
     recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
-    return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live_version))
+    return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live.get))
 
 
 @pytest.fixture(scope="module")
