@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from catalog.kafka.config import KafkaConfig
 from catalog.kafka.consumer import consume
-from catalog.lake.lake import Lake
+from catalog.lake import lake
 
 CRASH_AT = int(os.environ.get("PONDER_CRASH_AT", "0"))
 
@@ -33,18 +33,15 @@ class Moments:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class MortalLake(Lake):
-    """Passes moments around every commit."""
+def mortal(commit):
+    """The same, with a moment before and one after it."""
 
-    def _append(self, *args):
+    def commit_between_moments(*args):
         Moments.pass_by()
-        super()._append(*args)
+        commit(*args)
         Moments.pass_by()
 
-    def _merge(self, *args):
-        Moments.pass_by()
-        super()._merge(*args)
-        Moments.pass_by()
+    return commit_between_moments
 
 
 class MortalConsumer(KafkaConsumer):
@@ -69,7 +66,8 @@ class MortalConsumer(KafkaConsumer):
 
 
 def main():
-    lake, brokers, item_topic, event_topic = sys.argv[1:]
+    lake_uri, brokers, item_topic, event_topic = sys.argv[1:]
+    lake.append_rows, lake.merge_rows = mortal(lake.append_rows), mortal(lake.merge_rows)
     config = KafkaConfig(
         bootstrap_servers=brokers,
         group_id=f"killed-{item_topic}",
@@ -79,7 +77,7 @@ def main():
         max_poll_records=20,
     )
     print("begins", flush=True)  # noqa: T201
-    consume(config, MortalLake(lake), consumer_factory=MortalConsumer, timeout_s=60.0)
+    consume(config, lake.Lake(lake_uri), consumer_factory=MortalConsumer, timeout_s=60.0)
     print(Moments.passed)  # noqa: T201
 
 
