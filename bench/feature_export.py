@@ -33,7 +33,8 @@ from catalog.lake.tables import TIME
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.context import described
 from features.histories import histories
-from features.match import MatchConfig, match_features
+from features.match import match_features
+from features.match_config import MatchConfig
 from features.requests import numbered, requests_of
 
 NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 100, 50, 20_000, 256

@@ -27,9 +27,10 @@ import numpy as np
 import polars as pl
 
 from features.centred_embeddings import CentredEmbeddings
+from features.grouped_requests import Groups
 from features.histories import Pasts
-from features.match import Asked, MatchConfig, grouped, match_columns, similarity_values
-from features.similarity import Groups
+from features.match import Asked, grouped, match_columns, similarity_values
+from features.match_config import MatchConfig
 
 NUM_CANDIDATES, HISTORY, NUM_ITEMS, DIM = 100, 50, 50_000, 256
 

@@ -36,8 +36,17 @@ TRUTH = "true tastes"
 METRICS = ("auc", "gauc", "ndcg@10")
 
 
-def world(folder: Path, config: BazaarConfig, *, num_seeds: int) -> dict[str, Any]:
-    """Return the experiment's report of one world, made where the folder has none."""
+def world(
+    folder: Path, config: BazaarConfig, *, variants: Sequence[str], num_seeds: int
+) -> dict[str, Any]:
+    """Return the experiment's report of one world, made where the folder has none.
+
+    Args:
+        folder: home of the world.
+        config: of the bazaar.
+        variants: groups of features, the baseline first; those of `experiment` when there are none.
+        num_seeds: rankers of each variant.
+    """
     settings = Settings(home=folder)
     path, truth = settings.reports_folder / "experiment.json", folder / "truth.parquet"
     if not truth.exists():
@@ -47,7 +56,8 @@ def world(folder: Path, config: BazaarConfig, *, num_seeds: int) -> dict[str, An
         export_features(settings)
         true_scores(folder / "bazaar", settings.features_folder).write_parquet(truth)
     if not path.exists():
-        experiment(settings, scores=[f"{TRUTH}={truth}"], num_seeds=num_seeds)
+        given = [f"{TRUTH}={truth}"]
+        experiment(settings, variants=variants, scores=given, num_seeds=num_seeds)
     return dict(json.loads(path.read_text()))
 
 
@@ -118,13 +128,17 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2_000, help="items ever listed, of each")
     parser.add_argument("--users", type=int, default=300, help="shoppers of each")
     parser.add_argument("--seeds", type=int, default=3, help="rankers of each variant and world")
+    parser.add_argument(
+        "--variant", action="append", default=[], help="groups with commas between; the base first"
+    )
     args = parser.parse_args()
     sizes = {"items": args.items, "users": args.users, "seeds": args.seeds}
-    check_settings(args.out, sizes)
+    check_settings(args.out, sizes | {"variants": args.variant})
     reports = [
         world(
             args.out / f"world-{seed}",
             BazaarConfig(num_items=args.items, num_users=args.users, seed=seed),
+            variants=args.variant,
             num_seeds=args.seeds,
         )
         for seed in range(1, args.worlds + 1)

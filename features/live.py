@@ -33,6 +33,25 @@ REQUEST = "live"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LiveRequest:
+    """Whose candidates are asked for, and when."""
+
+    version: str
+    """Model version of the vectors."""
+
+    user_id: str
+
+    item_ids: Sequence[str]
+    """The candidates, each once."""
+
+    now: datetime
+    """The moment, with a time zone."""
+
+    acts: pl.DataFrame | None = None
+    """Instead of those of the user, as of `given_acts`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KnownNow:
     """What is known of a user and of candidates at one moment."""
 
@@ -71,12 +90,8 @@ class KnownNow:
 
 
 def known_now(
-    item_ids: Sequence[str],
-    acts: pl.DataFrame,
+    request: LiveRequest,
     *,
-    now: datetime,
-    user_id: str,
-    user_events: int,
     activity: ActivityView,
     states: ItemStates,
     vectors: tuple[pl.Series, np.ndarray],
@@ -85,23 +100,20 @@ def known_now(
     """Look up what is known of candidates.
 
     Args:
-        item_ids: the candidates, each once.
-        acts: of the user, newest first; see `features.activity.ActivityView.of_user`.
-        now: the moment of the request, after all that is counted.
-        user_id: whose request it is.
-        user_events: events of the user.
-        activity: of everybody.
+        request: the moment is after all that is counted.
+        activity: of everybody, or of the user and the candidates at least.
         states: of the candidates and of what the user liked.
         vectors: ids in order and [V, D] float32 vectors of those that have one.
         neighbours: of what was liked before the day.
     """
-    ids = pl.Series(sorted(item_ids), dtype=pl.String)
+    user_events, acts = acts_of(request, activity)
+    ids, now = pl.Series(sorted(request.item_ids), dtype=pl.String), request.now
     impressions, positives, popularity = activity.of_items(ids, now)
     about = states.at(ids, np.full(len(ids), _microseconds(now)))
     then = states.at(acts["item_id"], acts["ts"].to_physical().to_numpy())
     return KnownNow(
         now=now,
-        user_id=user_id,
+        user_id=request.user_id,
         user_events=user_events,
         acts=acts.with_columns(then["category"]),
         items=about.with_columns(
@@ -151,6 +163,13 @@ def live_features(
         **match_columns(asked, past, compared, skipped, centred, config=config.match),
     }
     return FeatureTable(pl.DataFrame(columns), config.features, centring, config.plain)
+
+
+def acts_of(request: LiveRequest, activity: ActivityView) -> tuple[int, pl.DataFrame]:
+    """Return how many events the user has, of any kind, and what the user did, newest first."""
+    if request.acts is not None:
+        return len(request.acts), request.acts
+    return activity.of_user(request.user_id)
 
 
 def given_acts(item_ids: Sequence[str], now: datetime) -> pl.DataFrame:

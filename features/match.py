@@ -4,8 +4,7 @@ The same function makes them offline and in a service, and a row's features do n
 other requests come with it. The arithmetic is in `features.similarity` and
 `features.similarity_sums`.
 
-Legend: N = impressions, P = items of all histories, K = those of a history that are alike, counted
-once.
+Legend: N = impressions, P = items of all histories.
 """
 
 import math
@@ -17,134 +16,14 @@ import polars as pl
 
 from features import similarity_sums as sums
 from features.centred_embeddings import CentredEmbeddings
+from features.grouped_requests import Groups
 from features.histories import Pasts
+from features.history_profiles import Profiles
+from features.history_sizes import history_sizes
+from features.match_config import FEEDBACK, SIZES, MatchConfig
 from features.relative import relative_columns
-from features.similarity import Compared, Groups, Profiles, in_blocks
+from features.similarity import Compared, in_blocks
 from features.similarity_sums import Cosines
-
-DETAILS = (
-    *("match_profile", "match_std", "match_median", "match_last5_mean"),
-    *("match_max_age_h", "match_near_share", "match_near_age_h"),
-    *("history_newest_h", "history_span_h"),
-    *("match_category_size", "match_category_max", "match_category_mean"),
-    "match_candidates_mean",
-)
-
-FEEDBACK = (
-    *("strong_size", "strong_max", "strong_top3_mean", "strong_last", "strong_profile"),
-    *("session_size", "session_max", "session_mean"),
-    *("skip_size", "skip_max", "skip_top3_mean", "skip_last", "skip_profile"),
-    *("match_over_skip_max", "match_over_skip_top3"),
-    *("outcome_near", "outcome_recent"),
-)
-
-SIZES = ("match_category_size", "strong_size", "session_size", "skip_size")
-"""Counts of items, which are there whether the candidate has a vector or not."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MatchConfig:
-    """Which match features are made."""
-
-    slots: int = 50
-    """Newest history items compared; a longer history is cut. Fixed, for a sum's last bits hang
-    on how many slots it runs over."""
-
-    top_k: tuple[int, ...] = (3, 5, 10)
-    """Mean of the k largest similarities, for each k; of all there are when fewer."""
-
-    half_lives_days: tuple[int, ...] = (1, 7, 30)
-    """An item of this age weighs half in the profile, for each profile."""
-
-    num_tiers: int = 8
-    """Tiers of the similarity histogram, between `num_tiers - 1` edges; 0: none."""
-
-    num_nearest: int = 10
-    """Largest similarities given one by one, from the second on; 1: none."""
-
-    details: bool = True
-    """Whether spread, ages, categories and the other candidates are told of."""
-
-    feedback: bool = True
-    """Whether what was liked strongly, in this session, or skipped is told of apart."""
-
-    session_h: float = 1.0
-    """What was liked so long before the request belongs to its session."""
-
-    skip_slots: int = 20
-    """Newest skipped items compared."""
-
-    temperature: float = 0.1
-    """Of cosines in `outcome_near`: an item nearer by this much weighs e times as much."""
-
-    outcome_half_life_days: float = 7.0
-    """An item of this age weighs half in `outcome_recent`."""
-
-    relative: tuple[str, ...] = ("match_max", "match_mean", "match_top3_mean", "match_profile_7d")
-    """Features that are also given as their rank and their gap within the request."""
-
-    def __post_init__(self) -> None:
-        least = min(self.slots, self.skip_slots, self.num_nearest, *self.top_k)
-        if least <= 0 or min(self.half_lives_days, default=1) <= 0:
-            raise ValueError(
-                "slots, skip_slots, num_nearest, top_k and half_lives_days must be > 0, got "
-                f"{self.slots}, {self.skip_slots}, {self.num_nearest}, {self.top_k} and "
-                f"{self.half_lives_days}"
-            )
-        if min(self.session_h, self.temperature, self.outcome_half_life_days) <= 0:
-            raise ValueError(
-                "session_h, temperature and outcome_half_life_days must be > 0, got "
-                f"{self.session_h}, {self.temperature} and {self.outcome_half_life_days}"
-            )
-        if self.num_tiers < 2 and self.num_tiers != 0:
-            raise ValueError(f"num_tiers must be 0 or >= 2, got {self.num_tiers}")
-        unknown = set(self.relative) - set(self.similarity_names())
-        if unknown:
-            raise ValueError(
-                f"relative must name similarities, got {sorted(unknown)}; "
-                f"there are {self.similarity_names()}"
-            )
-
-    @property
-    def liked_profiles(self) -> Profiles:
-        """What candidates are compared with of the items that were liked."""
-        halves = [24.0 * days for days in self.half_lives_days]
-        return Profiles(
-            half_lives_h=(*halves, *([math.inf] if self.details else [])),
-            with_strong=self.feedback,
-            with_details=self.details or self.feedback,
-            with_others=self.details,
-        )
-
-    def similarity_names(self) -> list[str]:
-        """Return the names of the features that are cosines, in the order they are made."""
-        return [
-            "match_max",
-            "match_mean",
-            *(f"match_top{k}_mean" for k in self.top_k),
-            "match_last",
-            "match_last5_max",
-            *(f"match_profile_{days}d" for days in self.half_lives_days),
-        ]
-
-    def tier_names(self) -> list[str]:
-        """Return the names of the histogram's features: shares, then log counts; tier 0 is far."""
-        tiers = range(self.num_tiers)
-        return [f"match_tier{t}_share" for t in tiers] + [f"match_tier{t}_log1p" for t in tiers]
-
-    def detail_names(self) -> list[str]:
-        """Return the names of the features that say more of what was liked."""
-        nearest = [f"match_nearest{n}" for n in range(2, self.num_nearest + 1)]
-        return [*nearest, *DETAILS] if self.details else []
-
-    def value_names(self) -> list[str]:
-        """Return the names of all that cosines are summed up to, in the order they are made."""
-        own = [*self.similarity_names(), *self.tier_names(), *self.detail_names()]
-        return own + self.feedback_names()
-
-    def feedback_names(self) -> list[str]:
-        """Return the names of the features of the group "feedback"."""
-        return list(FEEDBACK) if self.feedback else []
 
 
 def match_features(
@@ -237,7 +116,9 @@ def match_columns(
         missing = [0 if name in SIZES else np.nan for name in names]
         values = np.tile(np.array(missing, dtype=np.float32), (len(row_N), 1))
     column_of = {name: values[:, number] for number, name in enumerate(names)}
-    size_N, is_repeat_N = _counts(asked, row_N, past, row_P, centred)
+    size_N, is_repeat_N = history_sizes(
+        asked.item_ids, asked.request_N, row_N, past, row_P, centred
+    )
     return {
         "history_size": pl.Series(np.minimum(size_N, config.slots), dtype=pl.UInt32),
         "is_repeat": pl.Series(is_repeat_N),
@@ -423,42 +304,3 @@ def _check_edges(centred: CentredEmbeddings, config: MatchConfig) -> None:
             f"embeddings for {config.num_tiers} tiers must have at most {config.num_tiers - 1} "
             f"edges, got {len(centred.centring.edges)}; centre them with the same num_tiers"
         )
-
-
-def _counts(
-    asked: Asked, row_N: np.ndarray, past: Pasts, row_P: np.ndarray, centred: CentredEmbeddings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return two of [N]: items of the history that are not the candidate, and whether it was there.
-
-    Its exact duplicates are the candidate here, but for whether it was there.
-    """
-    request_N, request_P = asked.request_N, past.request_P
-    item_N, item_P = _numbers(asked.item_ids, row_N, past.item_ids, row_P, len(centred.item_ids))
-    num_rows = len(centred.item_ids)  # which the numbers of what is alike stay below
-    span = 1 + int(max(item_N.max(initial=num_rows), item_P.max(initial=num_rows)))
-    same_N, same_P = item_N, item_P
-    if len(centred.item_ids):
-        same_N = np.where(row_N >= 0, centred.same_N[row_N], item_N)
-        same_P = np.where(row_P >= 0, centred.same_N[row_P], item_P)
-    past_K, num_K = np.unique(request_P * span + same_P, return_counts=True)
-    asked_N = request_N * span + same_N
-    place_N = np.minimum(np.searchsorted(past_K, asked_N), max(len(past_K) - 1, 0))
-    left_out_N = np.zeros(len(asked_N), dtype=np.int64)
-    if len(past_K):
-        left_out_N = np.where(past_K[place_N] == asked_N, num_K[place_N], 0)
-    is_repeat_N = np.isin(request_N * span + item_N, request_P * span + item_P)
-    return past.size_R[request_N] - left_out_N, is_repeat_N
-
-
-def _numbers(
-    asked: pl.Series, row_N: np.ndarray, past: pl.Series, row_P: np.ndarray, num_rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return a number for each item, asked and past: its row, or one above all rows."""
-    without_N, without_P = np.flatnonzero(row_N < 0), np.flatnonzero(row_P < 0)
-    if not len(without_N) and not len(without_P):
-        return row_N, row_P
-    unknown = pl.concat([asked.gather(without_N), past.gather(without_P)])
-    number = num_rows + unknown.rank("dense").cast(pl.Int64).to_numpy()
-    item_N, item_P = row_N.copy(), row_P.copy()
-    item_N[without_N], item_P[without_P] = number[: len(without_N)], number[len(without_N) :]
-    return item_N, item_P

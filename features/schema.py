@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from features.collaborative import NeighbourConfig
-from features.match import SIZES, MatchConfig
+from features.match_config import SIZES, MatchConfig
 
 FeatureGroup = Literal["context", "collaborative", "match", "feedback"]
 VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback")

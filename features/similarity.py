@@ -13,7 +13,7 @@ vector, S = slots, T = half-lives, K = largest kept or tiers, D = dimension.
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -22,148 +22,12 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from features.centred_embeddings import CentredEmbeddings
-from features.histories import Pasts
-
-BLOCK_ROWS = 8_192
-"""Impressions whose cosines are held at once: 1.6 MB at 50 slots, so they stay in the cache."""
+from features.grouped_requests import Groups
+from features.history_profiles import Profiles, profile_norms
+from features.laid_out_histories import LaidOut, laid_out
 
 MAX_THREADS = 8
 """Blocks that are made at once, where there are so many processors; a live request is one block."""
-
-CANCELLED = 1e-5
-"""A profile shorter than this share of its weights is rounding noise: the history cancels."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Profiles:
-    """Which sums of a history a candidate is compared with, and what else is found of it."""
-
-    half_lives_h: tuple[float, ...] = ()
-    """An item of this age weighs half in the profile, for each profile; infinite: all weigh the
-    same."""
-
-    with_strong: bool = False
-    """One more of what was liked strongly alone, all weighing the same."""
-
-    with_details: bool = False
-    """Whether ages, strength and categories are wanted."""
-
-    with_others: bool = False
-    """Whether the other candidates are wanted."""
-
-    @property
-    def num(self) -> int:
-        """T, how many profiles there are."""
-        return len(self.half_lives_h) + self.with_strong
-
-    def weights(self, age_RS: np.ndarray, is_strong_RS: np.ndarray) -> np.ndarray:
-        """Return [R, T, S] weights, 1 for the newest item: ages from "now" may all underflow.
-
-        0 beyond the history, where the age is infinite.
-        """
-        half_life_T1 = np.asarray(self.half_lives_h, dtype=np.float32)[:, None]
-        is_there_RS = np.isfinite(age_RS)
-        newest_R1 = np.where(is_there_RS, age_RS, np.inf).min(axis=1, keepdims=True)
-        since_RS = np.where(is_there_RS, age_RS - np.where(np.isfinite(newest_R1), newest_R1, 0), 0)
-        weight_RTS = np.exp2(-since_RS[:, None, :] / half_life_T1, dtype=np.float32)
-        weight_RTS *= is_there_RS[:, None, :]
-        if not self.with_strong:
-            return weight_RTS
-        strong_R1S = (is_strong_RS & is_there_RS)[:, None, :].astype(np.float32)
-        return np.concatenate([weight_RTS, strong_R1S], axis=1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """Candidates and histories as rows of the embeddings, request by request."""
-
-    order_N: np.ndarray
-    """Impressions sorted by request; within one, as they came."""
-
-    candidate_N: np.ndarray
-    """Row in the embeddings of each candidate, in `order_N`; -1: no vector."""
-
-    first_R: np.ndarray
-    """[R + 1] where each request starts in `order_N`."""
-
-    history_E: np.ndarray
-    """Rows in the embeddings of the histories, one after another, newest first."""
-
-    first_E: np.ndarray
-    """[R + 1] where each history starts."""
-
-    age_E: np.ndarray
-    """Hours, float32."""
-
-    is_strong_E: np.ndarray
-    """Whether each was liked strongly."""
-
-    category_E: np.ndarray
-    """Number of the category it had then; -1: none."""
-
-    category_N: np.ndarray
-    """Number of the category of each candidate, in `order_N`; -1: none."""
-
-    is_past_N: np.ndarray
-    """Whether each candidate, in `order_N`, or an exact duplicate of it, is in its history."""
-
-    slots: int
-    """S, the most items that are compared. A history may have more: the candidate and its exact
-    duplicates are left out before they are counted."""
-
-    @classmethod
-    def of(
-        cls,
-        candidate_N: np.ndarray,
-        request_N: np.ndarray,
-        past: Pasts,
-        row_P: np.ndarray,
-        centred: CentredEmbeddings,
-        *,
-        slots: int,
-        category_N: np.ndarray,
-        category_P: np.ndarray,
-    ) -> "Groups":
-        """Group candidates by request, and drop what has no vector from their histories.
-
-        Args:
-            candidate_N: rows in the embeddings; -1: no vector.
-            request_N: number of the request of each candidate, a row of `past`.
-            past: the histories.
-            row_P: rows in the embeddings of their items; -1: no vector.
-            centred: the embeddings.
-            slots: items compared.
-            category_N: number of the category of each candidate; -1: none.
-            category_P: the same of the items of the histories.
-        """
-        order_N = np.argsort(request_N, kind="stable")
-        first_R = np.searchsorted(request_N[order_N], np.arange(len(past.first_R)))
-        has_P = row_P >= 0
-        request_E, row_E = past.request_P[has_P], row_P[has_P]
-        first_E = np.searchsorted(request_E, np.arange(len(past.first_R)))
-        candidate_N = candidate_N[order_N]
-        return cls(
-            order_N,
-            candidate_N,
-            first_R,
-            row_E,
-            first_E,
-            past.ages_h[has_P],
-            past.is_strong_P[has_P],
-            category_P[has_P],
-            category_N[order_N],
-            _is_past(candidate_N, request_N[order_N], row_E, request_E, centred),
-            slots,
-        )
-
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Yield ranges of requests, each of about `BLOCK_ROWS` impressions."""
-        begin = 0
-        while begin < len(self.first_R) - 1:
-            limit = self.first_R[begin] + BLOCK_ROWS
-            end = max(begin + 1, int(np.searchsorted(self.first_R, limit, side="right")) - 1)
-            yield begin, end
-            begin = end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,20 +104,6 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _is_past(
-    candidate_N: np.ndarray,
-    request_N: np.ndarray,
-    row_E: np.ndarray,
-    request_E: np.ndarray,
-    centred: CentredEmbeddings,
-) -> np.ndarray:
-    """Return [N] whether each candidate, or an exact duplicate, is in its request's history."""
-    same_N, num_same = centred.same_N, len(centred.same_N)
-    asked_N = request_N * num_same + same_N[candidate_N]
-    past_E = request_E * num_same + same_N[row_E]
-    return np.isin(asked_N, past_E) & (candidate_N >= 0)
-
-
 def _block(
     kinds: Sequence[tuple[Groups, Profiles]], centred: CentredEmbeddings, begin: int, end: int
 ) -> list[Compared]:
@@ -265,7 +115,7 @@ def _block(
     groups, with_others = kinds[0][0], any(profiles.with_others for _, profiles in kinds)
     first_R = groups.first_R[begin : end + 1] - groups.first_R[begin]
     candidate_B = groups.candidate_N[groups.first_R[begin] : groups.first_R[end]]
-    pasts = [_pasts(kind, centred, begin, end, profiles) for kind, profiles in kinds]
+    pasts = [laid_out(kind, centred, begin, end, profiles) for kind, profiles in kinds]
     products = [np.full((each.num_rows, len(candidate_B)), np.nan, np.float32) for each in pasts]
     mean_B = np.full(len(candidate_B), np.nan, dtype=np.float32)
     most = int(np.diff(first_R).max())
@@ -297,7 +147,7 @@ def _block(
 def _compared(
     groups: Groups,
     profiles: Profiles,
-    past: "_Pasts",
+    past: LaidOut,
     product: np.ndarray,
     candidate_B: np.ndarray,
     mean_B: np.ndarray,
@@ -344,68 +194,6 @@ def _mean_with_others(
     return np.where(row_m >= 0, mean_m, np.float32(np.nan))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pasts:
-    """What the candidates of each request of a block are compared with."""
-
-    rows_RKD: np.ndarray
-    """[R, T + S, D] the profiles, not normalised, then the history, newest first, with whatever
-    beyond it."""
-
-    size_R: np.ndarray
-    norm_RT: np.ndarray
-    """Lengths of the profiles; NaN where a history cancels."""
-
-    age_RS: np.ndarray
-    is_strong_RS: np.ndarray
-    category_RS: np.ndarray
-    """-2 for none."""
-
-    @property
-    def num_rows(self) -> int:
-        """T + S."""
-        return self.rows_RKD.shape[1]
-
-    def rows_of(self, number: int) -> int:
-        """Return how many rows of a request there are to compare with; 0 of no history."""
-        size = int(self.size_R[number])
-        return self.num_rows - self.age_RS.shape[1] + size if size else 0
-
-
-def _pasts(
-    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, profiles: Profiles
-) -> _Pasts:
-    slots, num_profiles = groups.slots, profiles.num
-    first_R = groups.first_E[begin:end]
-    size_R = np.minimum(groups.first_E[begin + 1 : end + 1] - first_R, slots)
-    is_there_RS = np.arange(slots) < size_R[:, None]
-    event_M = (first_R[:, None] + np.arange(slots))[is_there_RS]
-
-    def laid_out(flat_E: np.ndarray, none: float, dtype: type) -> np.ndarray:
-        laid_RS: np.ndarray = np.full((end - begin, slots), none, dtype=dtype)
-        laid_RS[is_there_RS] = flat_E[event_M]
-        return laid_RS
-
-    age_RS = laid_out(groups.age_E, np.inf, np.float32)
-    is_strong_RS = laid_out(groups.is_strong_E, False, np.bool_)
-    category_RS = laid_out(groups.category_E, -1, np.int32)
-    category_RS[category_RS < 0] = -2
-    row_RK = np.zeros((end - begin, num_profiles + slots), dtype=np.int64)
-    row_RK[:, num_profiles:] = laid_out(groups.history_E, 0, np.int64)
-    rows_RKD = centred.vectors_ND.take(row_RK, axis=0)
-    weight_RTS = profiles.weights(age_RS, is_strong_RS)
-    rows_RKD[:, :num_profiles] = weight_RTS @ rows_RKD[:, num_profiles:]
-    norm_RT = _norms(rows_RKD[:, :num_profiles], weight_RTS)
-    return _Pasts(rows_RKD, size_R, norm_RT, age_RS, is_strong_RS, category_RS)
-
-
-def _norms(profile_RTD: np.ndarray, weight_RTS: np.ndarray) -> np.ndarray:
-    """Return [R, T] lengths of the profiles; NaN where the history cancels."""
-    norm_RT = np.linalg.norm(profile_RTD, axis=2)
-    norm_RT[norm_RT <= CANCELLED * weight_RTS.sum(axis=2)] = np.nan
-    return norm_RT
-
-
 def _compare_repeats(
     groups: Groups,
     centred: CentredEmbeddings,
@@ -432,7 +220,7 @@ def _compare_repeats(
             )
             weight_Tn = profiles.weights(age_n[None], is_strong_n[None])[0]
             profile_TD = weight_Tn @ history_nD
-            norm_T = _norms(profile_TD[None], weight_Tn[None])[0]
+            norm_T = profile_norms(profile_TD[None], weight_Tn[None])[0]
             out.cosine_SB[: len(kept), row] = history_nD @ vector_D
             out.profile_TB[:, row] = profile_TD @ vector_D / norm_T
         if profiles.with_details:

@@ -19,7 +19,8 @@ from features.histories import (
     positive_events,
     skipped_events,
 )
-from features.match import Asked, MatchConfig, match_columns
+from features.match import Asked, match_columns
+from features.match_config import MatchConfig
 from features.requests import REQUEST_KEY, numbered, requests_of
 from features.schema import Feature, feature_schema, schema_hash
 

@@ -9,12 +9,11 @@ Shape legend: N = candidates, F = features.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import numpy as np
 import polars as pl
 
-from features.live import KnownNow, given_acts, live_features
+from features.live import KnownNow, LiveRequest, given_acts, live_features
 from features.table import FeatureConfig, FeatureTable
 from ranker.model import Ranker
 from recall.errors import Unavailable
@@ -26,30 +25,6 @@ NUM_REASONS = 5
 
 STRANGER = ""
 """Whose history it is when only items are given; no user has an empty id."""
-
-
-class KnownOf(Protocol):
-    """Reads what the features of a request are made from."""
-
-    def __call__(
-        self,
-        version: str,
-        user_id: str,
-        item_ids: Sequence[str],
-        *,
-        now: datetime,
-        acts: pl.DataFrame | None = None,
-    ) -> KnownNow:
-        """Return what is known of a user and items at a moment.
-
-        Args:
-            version: model version of the vectors.
-            user_id: whose acts are read.
-            item_ids: the candidates, each once.
-            now: the moment, with a time zone.
-            acts: instead of those of the user, as of `features.live.given_acts`.
-        """
-        ...
 
 
 RANKED = {
@@ -88,7 +63,7 @@ class Ranking:
     def __init__(
         self,
         ranker_of: Callable[[str], Ranker],
-        known_of: KnownOf,
+        known_of: Callable[[LiveRequest], KnownNow],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         served: Callable[[FeatureTable], None] | None = None,
@@ -176,7 +151,11 @@ class Ranking:
     def _known(self, asker: Asker, item_ids: Sequence[str], version: str) -> KnownNow:
         now = self._now()
         acts = given_acts(asker.history, now) if asker.history else None
-        return self._known_of(version, asker.user_id, item_ids, now=now, acts=acts)
+        return self._known_of(
+            LiveRequest(
+                version=version, user_id=asker.user_id, item_ids=item_ids, now=now, acts=acts
+            )
+        )
 
     def _ranker(self, version: str) -> Ranker:
         try:

@@ -1,18 +1,16 @@
 """A request for candidates, put to recall, and made into the reply."""
 
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from catalog.lake.item_lookup import ItemLookup
 from embedder.content import Content
 from recall.candidates import Candidates
-from recall.client import within
 from recall.errors import InvalidQuery
 from recall.query_encoder import Encoded
 from recall.search import Recall, SubmittedQuery
 from recall.stages import Stages
+from serving.deadlines import until
 from serving.images import decode_image
 from serving.replies import RecallReply
 from serving.requests import RecallRequest
@@ -56,7 +54,7 @@ class RecallService:
             return self.by_encoding(request, query, query.answer.result(), stages)
         self._check(request)
         options, recall = request.options(), self._recall
-        with _until_deadline(request, stages):
+        with until(stages.deadline(request.deadline_ms)):
             if request.item_id is not None:
                 found = recall.by_item(request.item_id, options, stages)
             elif request.user_id is not None:
@@ -74,14 +72,14 @@ class RecallService:
         self._check(request)
         with stages.time("content"):
             content = self._content(request)
-        with _until_deadline(request, stages):
+        with until(stages.deadline(request.deadline_ms)):
             return self._recall.submit(content, request.options(), stages)
 
     def by_encoding(
         self, request: RecallRequest, query: SubmittedQuery, encoded: Encoded, stages: Stages
     ) -> RecallReply:
         """Return the reply to a request whose text or image is encoded now."""
-        with _until_deadline(request, stages):
+        with until(stages.deadline(request.deadline_ms)):
             found = self._recall.by_encoding(query, encoded, request.options(), stages)
         return self._reply(request, found, stages)
 
@@ -106,10 +104,3 @@ class RecallService:
                 raise InvalidQuery("image_url must be left out: this service fetches no images")
             image = self._fetch_image(request.image_url)
         return Content(text=request.text or "", image=image)
-
-
-def _until_deadline(request: RecallRequest, stages: Stages) -> AbstractContextManager[None]:
-    """Let all that the index is asked end before the request's deadline."""
-    if request.deadline_ms is None:
-        return nullcontext()
-    return within(stages.started_at + request.deadline_ms / 1000 - time.monotonic())

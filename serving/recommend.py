@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from recall.candidates import NO_FILTER, Candidates, RecallOptions
-from recall.client import within
 from recall.errors import NotFound, OutOfTime, Unavailable
 from recall.filters import Filter
 from recall.search import Recall
 from recall.stages import Stages
+from serving.deadlines import until
 from serving.rank import Asker, Ranking
 
 NUM_CANDIDATES = 200
@@ -112,7 +111,7 @@ class Recommender:
             Unavailable: no version is live, or no ranker of it is in use.
         """
         stages = stages or Stages()
-        with _until(deadline):
+        with until(deadline):
             version, pool, fallback = self._pool(
                 asker, top_k, filter, stages, strict=strict, explain=explain
             )
@@ -155,7 +154,7 @@ class Recommender:
         """
         stages = stages or Stages()
         _check(deadline)
-        with _until(deadline):
+        with until(deadline):
             version, _ = self._version(stages)
         ranked = self._ranking.rank(asker, item_ids, version, explain=explain, stages=stages)
         return Recommendations(
@@ -227,11 +226,6 @@ class Recommender:
         if options.strict:
             raise NotFound(f"nothing is liked together with what {whose} liked; ask without strict")
         return f"no version is live to compare with {whose}; these are popular and fresh items"
-
-
-def _until(deadline: float | None) -> AbstractContextManager[None]:
-    """Let all that the index is asked end before the deadline."""
-    return nullcontext() if deadline is None else within(deadline - time.monotonic())
 
 
 def _check(deadline: float | None) -> None:

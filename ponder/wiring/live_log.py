@@ -18,7 +18,7 @@ from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, LANDED_AT, TIME
 from features.activity import ActivityStore, ActivityView
 from features.item_states import ItemStates
 from features.landings import Landings, item_histories
-from features.live import KnownNow, known_now
+from features.live import KnownNow, LiveRequest, acts_of, known_now
 from features.table import SPARE_ITEMS, FeatureConfig
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.vectors import known_vectors
@@ -93,44 +93,33 @@ class LiveLog:
         self._rests_until = ended + REST * (ended - started)
         return True
 
-    def known(
-        self,
-        version: str,
-        user_id: str,
-        item_ids: Sequence[str],
-        *,
-        now: datetime,
-        acts: pl.DataFrame | None = None,
-    ) -> KnownNow:
-        """Return what the features of a user's items are made from; see `serving.rank.KnownOf`.
+    def known(self, request: LiveRequest) -> KnownNow:
+        """Return what the features of a request's items are made from.
 
         Raises:
             Unavailable, IndexFailed: the index does not answer.
         """
-        activity = self._activity.view() or self._read_activity(user_id, item_ids, now)
-        user_events, own = activity.of_user(user_id)
-        if acts is not None:
-            own, user_events = acts, len(acts)
+        activity = self._activity.view() or self._read_activity(request)
+        _, own = acts_of(request, activity)
         acted = [
             own.filter(kind)["item_id"].unique(maintain_order=True).to_list()
             for kind in ("is_liked", "is_skipped")
         ]
         return known_now(
-            item_ids,
-            own,
-            now=now,
-            user_id=user_id,
-            user_events=user_events,
+            request,
             activity=activity,
-            states=self._states_of([*dict.fromkeys([*item_ids, *own["item_id"]])]),
-            vectors=self._vectors(item_ids, acted, version),
-            neighbours=self._counts.neighbours(now),
+            states=self._states_of([*dict.fromkeys([*request.item_ids, *own["item_id"]])]),
+            vectors=self._vectors(request.item_ids, acted, request.version),
+            neighbours=self._counts.neighbours(request.now),
         )
 
-    def _read_activity(self, user_id: str, item_ids: Sequence[str], now: datetime) -> ActivityView:
+    def _read_activity(self, request: LiveRequest) -> ActivityView:
         """Read from the lake what is asked for, where nothing is kept in memory."""
-        is_asked = (pl.col("user_id") == user_id) | pl.col("item_id").is_in(list(item_ids))
-        return ActivityView.of_events(self._lake.scan(EVENTS).filter(is_asked).collect(), now)
+        of_user = pl.col("user_id") == request.user_id
+        events = self._lake.scan(EVENTS).filter(
+            of_user | pl.col("item_id").is_in(list(request.item_ids))
+        )
+        return ActivityView.of_events(events.collect(), request.now)
 
     def _states_of(self, item_ids: list[str]) -> ItemStates:
         states = self._states

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from catalog.lake.tables import EVENTS, TIME
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.histories import HistoryConfig
-from features.match import MatchConfig
+from features.match_config import MatchConfig
 from features.schema import VECTOR_GROUPS
 from features.table import SPARE_ITEMS, FeatureConfig, build_features
 

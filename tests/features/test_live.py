@@ -19,7 +19,7 @@ from features.activity import Activity, ActivityConfig, ActivityStore, ActivityV
 from features.centred_embeddings import CentredEmbeddings, Centring
 from features.cooccurrence import cooccurrence
 from features.item_states import ItemStates
-from features.live import given_acts, known_now, live_features
+from features.live import LiveRequest, given_acts, known_now, live_features
 from features.neighbours import Neighbours
 from features.table import build_features
 
@@ -83,15 +83,8 @@ def in_parts(events, cuts):
 
 
 def live(activity, events, user, asked, acts=None):
-    user_events, own = activity.of_user(user)
-    if acts is not None:
-        user_events, own = len(acts), acts
     known = known_now(
-        asked,
-        own,
-        now=NOW,
-        user_id=user,
-        user_events=user_events,
+        LiveRequest(version="v", user_id=user, item_ids=asked, now=NOW, acts=acts),
         activity=activity,
         states=ItemStates.of(states()),
         vectors=vectors(),

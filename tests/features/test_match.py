@@ -9,7 +9,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.centred_embeddings import CentredEmbeddings, Centring
-from features.match import MatchConfig, match_features
+from features.match import match_features
+from features.match_config import MatchConfig
 from features.schema import VECTOR_GROUPS, feature_schema
 
 CONFIG = MatchConfig(slots=8, num_tiers=4)
@@ -133,7 +134,7 @@ def test_features_of_a_request_do_not_depend_on_the_batch():
 def test_blocks_do_not_change_a_value(monkeypatch):
     impressions, histories, centred = random_world(3)
     whole = match_features(impressions, histories, centred, config=CONFIG)
-    monkeypatch.setattr("features.similarity.BLOCK_ROWS", 20)
+    monkeypatch.setattr("features.grouped_requests.BLOCK_ROWS", 20)
     assert_frame_equal(match_features(impressions, histories, centred, config=CONFIG), whole)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from features.context import ContextConfig
-from features.match import MatchConfig
+from features.match_config import MatchConfig
 from features.schema import FeatureGroup, check_values, feature_schema, names_of, schema_hash
 from features.table import FeatureConfig
 

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from catalog.lake.tables import TIME
 from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
-from features.live import REQUEST, live_features
+from features.live import REQUEST, LiveRequest, live_features
 from features.table import build_features
 from ponder.settings import Settings
 from ponder.steps.land import land_folder
@@ -47,6 +47,10 @@ def settings(shop_home, tmp_path_factory):
     return settings
 
 
+def asked(version, user_id, item_ids, now):
+    return LiveRequest(version=version, user_id=user_id, item_ids=item_ids, now=now)
+
+
 def table(log, user_id, counts, centring, now):
     impressions = pl.DataFrame({"item_id": IDS}).select(
         "item_id", request_id=pl.lit(REQUEST), user_id=pl.lit(user_id), ts=pl.lit(now, TIME)
@@ -74,7 +78,7 @@ def test_a_request_gets_the_features_of_the_whole_log(settings, opening, is_refr
         assert not is_refreshed or (live.refresh() and not live.refresh())
         for user_id in ("ann", "bob", "nobody"):
             now = datetime.now(UTC) + timedelta(minutes=1)
-            known = live.known(centring.model_version, user_id, IDS, now=now)
+            known = live.known(asked(centring.model_version, user_id, IDS, now))
             expected = table(whole, user_id, counts, centring, now)
             assert_frame_equal(live_features(known, centring).frame, expected, abs_tol=1e-5)
     price_of = dict(expected.select("item_id", "item_price").iter_rows())
@@ -91,7 +95,7 @@ def test_an_item_that_landed_since_is_known(settings, tmp_path):
         version = index.live_version()
         for _ in range(2):  # before the next refresh, and after it
             now = datetime.now(UTC)
-            items = live.known(version, "ann", ["n1", "m1"], now=now).items
+            items = live.known(asked(version, "ann", ["n1", "m1"], now)).items
             price_of = dict(items.select("item_id", "price").iter_rows())
             assert (price_of["m1"], price_of["n1"]) == (0.0, 5.0)
             live._rests_until = 0.0
