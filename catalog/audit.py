@@ -15,6 +15,7 @@ from catalog.lake.duplicates import duplicated_keys
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
+from catalog.lake.shrinks import lost_tables, unexplained_shrinks
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
 
 NUM_FIRST = 5
@@ -94,7 +95,12 @@ def audit_lake(lake: Lake, *, model_version: str) -> list[Finding]:
         found("duplicate_keys", table.name, duplicated_keys(lake.scan(table), table))
         for table in TABLES.values()
     ]
-    return [*duplicates, *_audit_media(lake), *_audit_embeddings(lake, model_version)]
+    return [
+        *_audit_losses(lake),
+        *duplicates,
+        *_audit_media(lake),
+        *_audit_embeddings(lake, model_version),
+    ]
 
 
 def orphaned_embeddings(lake: Lake) -> pl.DataFrame:
@@ -156,6 +162,29 @@ def source_findings(partitions: list[PartitionProgress]) -> list[Finding]:
             ("expired", at.landed),
             ("ahead", at.high),
         )
+    ]
+
+
+def _audit_losses(lake: Lake) -> list[Finding]:
+    shrinks = [(table.name, unexplained_shrinks(lake, table)) for table in TABLES.values()]
+    lost = lost_tables(lake)
+    return [
+        *(
+            Finding(
+                name="table_shrank",
+                where=name,
+                count=sum(each.num_lost for each in found),
+                first=tuple(
+                    f"commit {each.version} {each.operation} {each.at:%Y-%m-%dT%H:%M}Z"
+                    for each in found[:NUM_FIRST]
+                ),
+            )
+            for name, found in shrinks
+        ),
+        *(
+            Finding(name="table_lost", where=name, count=len(made), first=made)
+            for name, made in lost.items()
+        ),
     ]
 
 

@@ -136,14 +136,23 @@ class Lake:
         delta = self._tables.open(table)
         return None if delta is None else delta.transaction_version(app_id)
 
-    def set_transactions(self, table: Table, transactions: Transactions) -> None:
+    def set_transactions(
+        self, table: Table, transactions: Transactions, *, origin: str = ""
+    ) -> None:
         """Record numbers without rows, lower ones too: what follows is then no longer a replay.
+
+        Args:
+            table: of `catalog.lake.tables`.
+            transactions: see the class.
+            origin: who records them or why, kept with the commit.
 
         Raises:
             CommitFailedError: others kept committing first, 20 times in a row.
         """
         empty = _landed(table.empty(), table)
-        self._until_committed(table, lambda delta: append_rows(delta, empty, table, transactions))
+        self._until_committed(
+            table, lambda delta: append_rows(delta, empty, table, transactions, origin)
+        )
 
     def upsert_items(
         self,

@@ -67,3 +67,15 @@ def history(
             f"{commit.version:>7}  {commit.at:%Y-%m-%d %H:%M:%S}  {commit.operation:<18} "
             f"+{commit.written} -{commit.deleted} {printable(commit.origin)}".rstrip()
         )
+
+
+@app.command()
+def accept(
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(help="items, events, embeddings...")],
+    reason: Annotated[str, typer.Option(help="Why, as the table's history will show it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Accept that what a table lost until now was meant to go; `ponder audit` finds it no more."""
+    with failures():
+        show(steps.accept(context.obj, table, reason=reason), as_json)

@@ -13,6 +13,7 @@ import polars as pl
 from catalog.audit import Finding, audit_lake, found, orphaned_embeddings
 from catalog.lake.duplicates import merge_duplicates
 from catalog.lake.lake import Lake
+from catalog.lake.living_embeddings import living_items
 from catalog.lake.living_parts import LivingPart
 from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from recall.vector_search import VectorSearch
 
 ADVICE = {
+    "nothing_live": "serve a version: `ponder index`, then `ponder promote`, or let a night run",
+    "table_shrank": "look at `ponder lake history TABLE` for who did it, and bring the rows back; "
+    "if they were meant to go, `ponder lake accept TABLE --reason WHY`",
+    "table_lost": "see that the lake's address is right, and bring the table's folder back; else "
+    "land everything again",
     "dangling_media": "land the items again: `ponder land --data DIR`, or `ponder backfill`",
     "source_expired": "ask the sources to send it again, or land it from files",
     "source_ahead": "the topic was made anew: `ponder land` starts it over",
@@ -64,6 +70,7 @@ def audit(settings: Settings) -> Audit:
     findings = [*_audit_sources(settings, lake), *audit_lake(lake, model_version=version)]
     with open_search(settings) as index:
         index.refresh()
+        findings.append(_audit_live(index, lake))
         compared = _compared_versions(index, version)
         for each in compared:
             findings += _audit_index(index, each, lake)
@@ -120,6 +127,14 @@ def _audit_sources(settings: Settings, lake: Lake) -> list[Finding]:
     from catalog.audit import audit_sources, source_findings
 
     return source_findings(audit_sources(kafka_config(settings), lake))
+
+
+def _audit_live(index: "VectorSearch", lake: Lake) -> Finding:
+    """Look for items that nobody can find, for no version answers queries."""
+    items = living_items(lake).select("item_id")
+    if index.live_version() is not None:
+        items = items.head(0)
+    return found("nothing_live", "index", items.collect())
 
 
 def _compared_versions(index: "VectorSearch", configured: str) -> list[str]:

@@ -1,10 +1,10 @@
-"""Keep the lake's tables small, and tell their history."""
+"""Keep the lake's tables small, tell their history, and accept what they lost."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from catalog.lake.tables import TABLES
+from catalog.lake.tables import TABLES, Table
 from ponder.settings import Settings
 from ponder.wiring.stores import open_lake
 
@@ -24,6 +24,19 @@ class Vacuumed:
 
     tables: dict[str, "Vacuum"]
     """Files, by table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """What was accepted as gone."""
+
+    table: str
+
+    commit: int
+    """The last one that was looked at."""
+
+    rows: int
+    """Rows that were lost until then, by commits that Ponder did not make."""
 
 
 def compact(settings: Settings) -> dict[str, "Compaction"]:
@@ -71,6 +84,24 @@ def history(settings: Settings, table: str, *, limit: int | None = None) -> list
     """
     from catalog.lake.maintenance import history
 
-    if table not in TABLES:
-        raise ValueError(f"the table must be one of {', '.join(TABLES)}, got {table!r}")
-    return history(open_lake(settings), TABLES[table], limit=limit)
+    return history(open_lake(settings), _table(table), limit=limit)
+
+
+def accept(settings: Settings, table: str, *, reason: str) -> Accepted:
+    """Accept that what a table lost until now was meant to go; an audit finds it no more.
+
+    Raises:
+        ValueError: the lake has no table of that name, or no reason is given.
+    """
+    from catalog.lake.shrinks import accept_shrinks, unexplained_shrinks
+
+    lake, named = open_lake(settings), _table(table)
+    num_rows = sum(each.num_lost for each in unexplained_shrinks(lake, named))
+    commit = accept_shrinks(lake, named, reason=reason)
+    return Accepted(table=table, commit=commit, rows=num_rows)
+
+
+def _table(name: str) -> Table:
+    if name not in TABLES:
+        raise ValueError(f"the table must be one of {', '.join(TABLES)}, got {name!r}")
+    return TABLES[name]

@@ -1,5 +1,6 @@
 """Tests for catalog/audit.py: a lake in order, and one fault at a time."""
 
+import shutil
 from collections import namedtuple
 from datetime import UTC, datetime
 
@@ -69,6 +70,20 @@ def test_an_empty_lake_is_sound_and_stays_untouched(lake):
 def test_a_key_stored_twice_is_found_in_its_table(sound):
     write_deltalake(f"{sound.uri}/media", media("p"), mode="append")
     assert told(sound) == {"duplicate_keys": (1, ("p",), True)}
+
+
+def test_rows_that_another_hand_took_away_are_found(sound):
+    sound.delta(MEDIA).delete()
+    found = told(sound)
+    assert found.pop("dangling_media") == (1, ("a",), True)
+    [(count, [first], is_fault)] = found.values()
+    assert (count, is_fault) == (1, True)
+    assert first.startswith("commit 2 DELETE 20")
+
+
+def test_a_table_that_is_gone_is_found_by_what_was_made_from_it(sound):
+    shutil.rmtree(f"{sound.uri}/items")
+    assert told(sound)["table_lost"] == (2, ("item_versions", "embeddings"), True)
 
 
 def test_keys_of_several_columns_are_compared_whole(sound):

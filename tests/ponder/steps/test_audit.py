@@ -13,10 +13,11 @@ import polars as pl
 import pytest
 from deltalake import write_deltalake
 
-from catalog.lake.tables import EMBEDDINGS, ITEMS, MEDIA
+from catalog.lake.tables import EMBEDDINGS, EVENTS, INDEX_VERSIONS, ITEMS, MEDIA
 from ponder.settings import Settings
 from ponder.steps.audit import RepairRefused, advice, audit, repair
 from ponder.steps.land import land_folder
+from ponder.steps.maintenance import accept
 from ponder.steps.recall import recall
 from ponder.steps.status import status
 from ponder.wiring.encoder import configured_version
@@ -64,6 +65,27 @@ def test_after_a_night_everything_agrees(sound):
 
 def test_before_the_first_landing_there_is_nothing_to_disagree(settings):
     assert audit(settings).faults == []
+
+
+def test_items_that_no_version_serves_are_found(sound):
+    lake = open_lake(sound)
+    num_items = lake.read(ITEMS).filter(~pl.col("deleted")).height
+    lake.delete(INDEX_VERSIONS, lake.read(INDEX_VERSIONS, ["version"]))
+    result = audit(sound)
+    assert {each.name: each.count for each in result.faults} == {"nothing_live": num_items}
+    assert "`ponder promote`" in advice(result)[0]
+
+
+def test_what_a_table_lost_is_found_until_somebody_accepts_it(sound):
+    open_lake(sound).delta(EVENTS).delete("user_id IS NOT NULL")
+    lost = open_lake(sound).version(EVENTS)
+    [fault] = audit(sound).faults
+    assert (fault.name, fault.where) == ("table_shrank", "events")
+    accepted = accept(sound, "events", reason="a new season")
+    assert (accepted.commit, accepted.rows) == (lost, fault.count)
+    assert audit(sound).faults == []
+    with pytest.raises(ValueError, match="the table must be one of"):
+        accept(sound, "evnets", reason="a new season")
 
 
 @pytest.mark.usefixtures("served_by_milvus")
