@@ -261,6 +261,22 @@ class Settings(BaseSettings):
     """Whether `ponder serve` writes a line of JSON for each request to standard error: method,
     route, status, time, version and name of the key, and nothing of what was asked."""
 
+    log_format: Literal["text", "json"] = "text"
+    """What the command line logs to standard error: `text` for people, or `json`, an object a line
+    with the ids of run, task, shard and version."""
+
+    metrics_folder: str = ""
+    """Folder that node exporter's textfile collector reads, for metrics of steps; empty: none are
+    written."""
+
+    metrics_gateway: str = ""
+    """Address of a Prometheus push gateway that steps push their metrics to, e.g.
+    `http://pushgateway:9091`; empty: they push to none."""
+
+    trace_endpoint: str = ""
+    """OpenTelemetry collector that takes spans over HTTP, e.g. `http://collector:4318`; empty:
+    nothing is traced. Needs the extra `tracing`."""
+
     max_waiting: int = Field(default=256, ge=1)
     """Texts and images that may wait for the service's encoder; further ones are answered 429."""
 

@@ -17,6 +17,7 @@ from ponder.finetuning.options import flattened, options
 from ponder.finetuning.recipes import configured
 from ponder.finetuning.short_options import SHORT
 from ponder.settings import Settings
+from tests.metric_names import batch_families
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -82,7 +83,19 @@ def option_value(value):
     return str(value)
 
 
+def metrics_table():
+    """Every metric of steps and of the deployment with its labels."""
+    rows = []
+    for name, family in sorted(batch_families().items()):
+        told = f"{name}_total" if family.type == "counter" else name
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        shown = ", ".join(f"`{label}`" for label in labels)
+        rows.append(f"| `{told}` | {family.type} | {shown} | {family.documentation} |")
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *rows])
+
+
 GENERATED = {
+    "docs/observability.md": ("metrics", metrics_table),
     "docs/features.md": ("features", feature_table),
     "docs/finetuning.md": ("options", option_table),
     "docs/configuration.md": ("settings", settings_table),

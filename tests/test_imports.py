@@ -71,6 +71,7 @@ FLOORS = {
         "ponder.settings_sources",
         "ponder.rationales",
         "ponder.wiring",
+        "ponder.telemetry",
         "ponder.ranking",
         "ponder.steps",
         "ponder.reports",
@@ -101,6 +102,7 @@ OWNER = {
     "rich": {"ponder.cli"},
     "pydantic_settings": {"ponder.settings", "ponder.settings_sources"},
     "airflow": {"dags"},
+    "opentelemetry": {"ponder.telemetry"},
 }
 # What may be used where torch is not installed.
 TORCH_FREE = (

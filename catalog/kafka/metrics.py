@@ -65,6 +65,10 @@ class LandingMetrics:
             "ponder_land_rejected", "Messages that became dead letters.", by_topic,
             registry=registry,
         )  # fmt: skip
+        self._rows = Counter(
+            "ponder_land_rows", "Rows of the lake, by what a landing did to them.", ("change",),
+            registry=registry,
+        )  # fmt: skip
         self._write_s = Histogram(
             "ponder_land_write_seconds", "Time of one write to the lake.", by_topic,
             buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300), registry=registry,
@@ -75,7 +79,7 @@ class LandingMetrics:
             registry=registry,
         )
         self._last_write = Gauge(
-            "ponder_land_last_write_timestamp_seconds", "When the lake was last written.",
+            "ponder_land_last_write_timestamp_seconds", "When the lake was last written.", by_topic,
             registry=registry,
         )  # fmt: skip
         self._position = Gauge(
@@ -87,10 +91,17 @@ class LandingMetrics:
 
     def count_write(self, topic: str, report: LandingReport, *, elapsed_s: float) -> None:
         """Count a write."""
+        self.count(topic, report)
+        self._write_s.labels(topic).observe(elapsed_s)
+        self._last_write.labels(topic).set_to_current_time()
+
+    def count(self, topic: str, report: LandingReport) -> None:
+        """Count what was landed; of a folder the topic is `folder`."""
         self._messages.labels(topic).inc(report.consumed)
         self._rejected.labels(topic).inc(report.rejected.total())
-        self._write_s.labels(topic).observe(elapsed_s)
-        self._last_write.set_to_current_time()
+        for change in ("inserted", "updated", "deleted"):
+            self._rows.labels(f"item_{change}").inc(getattr(report.items, change))
+        self._rows.labels("event").inc(report.events)
 
     def count_refused_commit(self) -> None:
         """Count a failed commit of offsets."""

@@ -21,6 +21,11 @@ def is_device_lost(error: BaseException) -> bool:
     return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
+def peak_memory_bytes() -> int:
+    """Return the most GPU memory that this process ever held for tensors; 0 without a GPU."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+
+
 def release_memory() -> None:
     """Gives the GPU memory back that torch holds for later."""
     if torch.cuda.is_available():

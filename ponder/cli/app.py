@@ -32,7 +32,7 @@ from ponder.cli.recommend import recommend
 from ponder.cli.reembed import reembed
 from ponder.cli.run import demo, report, run
 from ponder.cli.status import audit, status
-from ponder.cli.terminal import failures, log_to_console
+from ponder.cli.terminal import failures, log_as_json, log_to_console
 from ponder.settings_sources import read_sources
 
 app = typer.Typer(
@@ -92,3 +92,5 @@ def main(
         return
     with failures():
         context.obj = sources.settings()
+        if context.obj.log_format == "json":
+            log_as_json()

@@ -29,11 +29,14 @@ from typer.main import get_current_context
 from ponder.cli.full_disk import advice, says_full
 from ponder.json_form import json_form
 from ponder.settings import Settings
+from ponder.telemetry.json_lines import JsonLines
 
 MAX_BRIEF_CHARS = 100
 """Of a list or object that is printed on one line; a longer one gets a line for every entry."""
 
 EMPTY: tuple[Any, ...] = (None, "", {}, [])
+
+logger = logging.getLogger("ponder")
 
 out = Console()
 err = Console(stderr=True)
@@ -43,6 +46,21 @@ def log_to_console(*, verbose: bool) -> None:
     """Send warnings, and with `verbose` every step, to standard error."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err)])
+
+
+def log_as_json() -> None:
+    """Send every step to standard error from now on, as an object of JSON a line and nothing else.
+
+    Errors that end the command are lines too, and there are no progress bars.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def logs_json() -> bool:
+    """Whether standard error is read by programs."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.root.handlers)
 
 
 @contextmanager
@@ -60,7 +78,10 @@ def failures() -> Iterator[None]:
             told = str(error)
         else:
             raise
-        err.print(f"[red]ponder:[/red] {escape(told)}", highlight=False, soft_wrap=True)
+        if logs_json():
+            logger.error(told)
+        else:
+            err.print(f"[red]ponder:[/red] {escape(told)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -103,7 +124,7 @@ def bar(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]
         TimeElapsedColumn(),
         *([] if total is None else [TimeRemainingColumn()]),
     )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, disable=logs_json()) as progress:
         task = progress.add_task(label, total=total)
 
         def advance(done: int) -> None:

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.telemetry.observation import observed
 from ponder.wiring.stores import image_config, kafka_config, message_decoders, open_lake
 
 if TYPE_CHECKING:
     from catalog.kafka.backfill import Window
 
 
+@observed("backfill")
 def backfill(
     settings: Settings, window: "Window", *, progress: Progress = ignore_progress
 ) -> LandingReport:

@@ -9,9 +9,10 @@ may is finished by the retries.
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.telemetry.identity import current_ids, identify
+from ponder.telemetry.observation import observed
+from ponder.telemetry.step_metrics import StepMetrics
+from ponder.telemetry.tracing import span
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_lake
 from ponder.wiring.vectors import embedded_keys, failed_keys
@@ -56,12 +61,20 @@ class Embedded:
     failed: int = 0
     """Items that could not be embedded; each has a dead letter."""
 
+    rationale_tokens: int = 0
+    """Tokens that reasoning generated."""
+
+    seconds: float = field(default=0.0, compare=False)
+    """Spent on encoding and writing, without loading the model; of several processes the sum."""
+
     def __add__(self, other: "Embedded") -> "Embedded":
         return Embedded(
             embedded=self.embedded + other.embedded,
             reasoned=self.reasoned + other.reasoned,
             fallbacks=self.fallbacks + other.fallbacks,
             failed=self.failed + other.failed,
+            rationale_tokens=self.rationale_tokens + other.rationale_tokens,
+            seconds=self.seconds + other.seconds,
         )
 
 
@@ -81,6 +94,11 @@ class Plan:
     retry finds only what is left of it."""
 
 
+def _count_planned(metrics: StepMetrics, planned: Plan) -> None:
+    metrics.planning.tell(items=planned.num_items, failed=planned.num_failed)
+
+
+@observed("plan", count=_count_planned)
 def plan(settings: Settings) -> Plan:
     """Plan what the configured model version has not embedded yet, in shards."""
     from embedder.plan import plan, shards
@@ -104,16 +122,43 @@ def plan(settings: Settings) -> Plan:
     )
 
 
+def _count_embedded(metrics: StepMetrics, done: Embedded) -> None:
+    from embedder.engine.memory import peak_memory_bytes
+
+    metrics.embedding.count(
+        direct=done.embedded - done.reasoned - done.fallbacks,
+        reasoned=done.reasoned,
+        fallbacks=done.fallbacks,
+        failed=done.failed,
+        rationale_tokens=done.rationale_tokens,
+        seconds=done.seconds,
+        memory_bytes=peak_memory_bytes(),
+    )
+
+
 def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progress) -> Embedded:
     """Embed what is left of a shard and writes embeddings and rationales to the lake.
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
     """
-    lake, encoder = open_lake(settings), open_encoder(settings)
-    return embed_shard(
-        lake, encoder, shard, commit_every_s=settings.commit_every_s, progress=progress
-    )
+    return _embed_here(settings, [shard], progress=progress)
+
+
+@observed("embed", count=_count_embedded)
+def _embed_here(settings: Settings, shards: Iterable[Shard], *, progress: Progress) -> Embedded:
+    """Embed shards in this process."""
+    lake, total = open_lake(settings), Embedded()
+    with span("load the model"):
+        encoder = open_encoder(settings)
+    for shard in shards:
+        first, last = shard
+        identify(version=encoder.version, shard=f"{first}..{last}")
+        with span("shard", shard=f"{first}..{last}"):
+            total += embed_shard(
+                lake, encoder, shard, commit_every_s=settings.commit_every_s, progress=progress
+            )
+    return total
 
 
 def embed_shard(
@@ -146,13 +191,14 @@ def embed_shard(
         [embedded_keys(lake, encoder.version, where=inside), failed_keys(lake, encoder.version)]
     )
     todo = plan(items, done, model_version=encoder.version)
-    total = Embedded()
+    total, started = Embedded(), time.monotonic()
     for block in todo.iter_slices(BLOCK_ITEMS):
         for part in stream_embedded(
             block, _images(lake, block), encoder, every_s=commit_every_s, progress=progress
         ):
-            total += _written(lake, block, part, version=encoder.version)
-    return total
+            with span("write"):
+                total += _written(lake, block, part, version=encoder.version)
+    return replace(total, seconds=time.monotonic() - started)
 
 
 def _images(lake: Lake, items: pl.DataFrame) -> dict[str, bytes]:
@@ -180,6 +226,7 @@ def _written(
         reasoned=len(embedded.rationales),
         fallbacks=len(embedded.fallbacks),
         failed=len(embedded.failures),
+        rationale_tokens=int(embedded.embeddings["rationale_tokens"].sum()),
     )
 
 
@@ -206,20 +253,18 @@ def embed_shards(
     With several, each takes one of the GPUs that are visible here, in turn; `progress` then moves a
     shard at a time.
     """
-    total = Embedded()
     if num_workers == 1:
-        lake, encoder = open_lake(settings), open_encoder(settings)
-        for shard in shards:
-            total += embed_shard(
-                lake, encoder, shard, commit_every_s=settings.commit_every_s, progress=progress
-            )
-        return total
+        return _embed_here(settings, shards, progress=progress)
+    total = Embedded()
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     worker_numbers = context.Queue()
     for number in range(num_workers):
         worker_numbers.put(number)
     with ProcessPoolExecutor(
-        num_workers, mp_context=context, initializer=_take_device, initargs=(worker_numbers,)
+        num_workers,
+        mp_context=context,
+        initializer=_begin,
+        initargs=(worker_numbers, current_ids()),
     ) as pool:
         try:
             for future in as_completed([pool.submit(embed, settings, s) for s in shards]):
@@ -232,8 +277,9 @@ def embed_shards(
     return total
 
 
-def _take_device(worker_numbers: "multiprocessing.Queue[int]") -> None:
+def _begin(worker_numbers: "multiprocessing.Queue[int]", ids: dict[str, str]) -> None:
     """Leaves one GPU visible to this worker, before anything has looked for them."""
+    identify(**ids)
     number = worker_numbers.get()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else [str(number)]

@@ -28,6 +28,8 @@ from ponder.settings import Settings
 from ponder.steps.days import ALL_DAYS, Days, days_between
 from ponder.steps.feature_references import reference_in_use
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.telemetry.observation import observed
+from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.allocator import share_one_arena
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.feature_log import ScannedLog, scan_log
@@ -85,6 +87,11 @@ class ExportedFeatures:
     """What the log's impressions came to, and what was left out by reason."""
 
 
+def _count(metrics: StepMetrics, done: ExportedFeatures) -> None:
+    metrics.features.count(rows=done.num_rows, days=done.num_days, made=done.made)
+
+
+@observed("features", count=_count, skips=(NothingToLearn,))
 def export_features(
     settings: Settings,
     *,

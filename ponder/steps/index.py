@@ -12,6 +12,10 @@ from catalog.lake.living_embeddings import living_items
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
 from ponder.steps.validation import is_all_deleted
+from ponder.telemetry.identity import identify
+from ponder.telemetry.observation import observed
+from ponder.telemetry.step_metrics import StepMetrics
+from ponder.telemetry.tracing import span
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import deleted_items, embedded_dim, index_parts
@@ -34,6 +38,15 @@ class Indexed:
     """Deleted items that left the collections of other versions."""
 
 
+def _count(metrics: StepMetrics, done: Indexed) -> None:
+    metrics.indexing.count(
+        upserted=done.upserted,
+        deleted=done.deleted + done.deleted_elsewhere,
+        held=done.upserted + done.unchanged,
+    )
+
+
+@observed("index", count=_count)
 def index(settings: Settings) -> Indexed:
     """Bring every version's collection in line with the lake, the configured one's included.
 
@@ -44,6 +57,7 @@ def index(settings: Settings) -> Indexed:
         ValueError: the configured version has embedded no living item.
     """
     version, lake = configured_version(settings), open_lake(settings)
+    identify(version=version)
     with open_index(settings) as milvus:
         follow_lake(lake, milvus)
         removed = remove_deleted(lake, milvus)
@@ -113,6 +127,11 @@ def sync_collection(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncRep
 
     Returns None, and leaves the collection as it is, when the version has embedded no living item.
     """
+    with span("sync", version=version):
+        return _synced(lake, milvus, version)
+
+
+def _synced(lake: "Lake", milvus: "ItemIndex", version: str) -> "SyncReport | None":
     dim, commit = embedded_dim(lake, version), lake.version(ITEMS)
     if dim is None:
         return None

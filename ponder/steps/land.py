@@ -1,13 +1,19 @@
 """Land items and events in the lake, and send a folder's to Kafka."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, start_http_server
+
 from catalog.ingest.report import LandingReport
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.telemetry.observation import observe, observed
+from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.stores import image_config, kafka_config, message_decoders, open_lake
 
 if TYPE_CHECKING:
@@ -73,6 +79,11 @@ class KafkaLanding(LandingReport):
         )
 
 
+def _count(metrics: StepMetrics, landed: LandingReport) -> None:
+    metrics.landing.count("folder", landed)
+
+
+@observed("land", count=_count)
 def land_folder(
     settings: Settings,
     folder: Path,
@@ -126,14 +137,10 @@ def land_kafka(
     Raises:
         ValueError: no brokers are set.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
-
     from catalog.kafka.consumer import consume
-    from catalog.kafka.metrics import LandingMetrics
 
-    config, registry = kafka_config(settings), CollectorRegistry()
-    server = None if metrics_port is None else start_http_server(metrics_port, registry=registry)
-    try:
+    config = kafka_config(settings)
+    with observe(settings, "land") as seen, _served(seen.metrics.registry, metrics_port):
         report = consume(
             config,
             open_lake(settings),
@@ -142,14 +149,25 @@ def land_kafka(
             timeout_s=timeout_s,
             image_config=image_config(settings),
             decoders=message_decoders(settings),
-            metrics=LandingMetrics(registry),
+            metrics=seen.metrics.landing,
             progress=progress,
         )
+        seen.result = KafkaLanding.of(report)
+    return seen.result
+
+
+@contextmanager
+def _served(registry: CollectorRegistry, port: int | None) -> Iterator[None]:
+    """Serve metrics on a port meanwhile; None: do not."""
+    if port is None:
+        yield
+        return
+    server, _ = start_http_server(port, registry=registry)
+    try:
+        yield
     finally:
-        if server is not None:
-            server[0].shutdown()
-            server[0].server_close()
-    return KafkaLanding.of(report)
+        server.shutdown()
+        server.server_close()
 
 
 def publish(settings: Settings, folder: Path) -> "Published":

@@ -19,6 +19,7 @@ from ponder.ranking.promotion import RankerComparison, ranker_verdict
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
+from ponder.telemetry.observation import observed
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.feature_log import read_log
 from ranker.config import RankerConfig
@@ -72,6 +73,7 @@ class TrainedRanker:
     """Without match features and with them; also in `ranking.json` of the reports folder."""
 
 
+@observed("ranker", skips=(NothingToLearn,))
 def train_ranker(
     settings: Settings,
     *,

@@ -24,6 +24,7 @@ from ponder.steps.index import follow_lake, remove_deleted, sync_collection
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.validation import is_validated, validate_in
 from ponder.steps.versions import promote
+from ponder.telemetry.observation import observed
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import embedded_dim, embedded_keys, failed_keys
@@ -184,6 +185,7 @@ def _seconds_per_item(settings: Settings, lake: Lake) -> float:
     return (time.perf_counter() - started) / max(len(items), 1)
 
 
+@observed("reembed")
 def reembed(
     settings: Settings,
     *,

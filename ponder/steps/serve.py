@@ -11,6 +11,7 @@ from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.steps.embed import embed_shard
 from ponder.steps.progress import ignore_progress
+from ponder.telemetry.tracing import TracedRequests, trace_to
 from ponder.wiring.encoder import open_encoder
 from ponder.wiring.service import (
     image_fetcher,
@@ -72,6 +73,7 @@ def serve(
     from serving.refreshing import refreshed
     from serving.server import run
 
+    trace_to(settings.trace_endpoint)
     open_encoder(settings)
     lake, histories = open_lake(settings), open_history_store(settings)
     catalogue, items, counts = CatalogueStore(lake), ItemLookup(lake), open_counts(settings)
@@ -110,6 +112,8 @@ def serve(
                 is_followed=True,
                 validation=validation,
             )
+            if settings.trace_endpoint:
+                app.add_middleware(TracedRequests)
             run(
                 app,
                 host=host,

@@ -15,6 +15,8 @@ from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from ponder.json_form import json_form, to_json
 from ponder.settings import Settings
+from ponder.telemetry.identity import identify
+from ponder.telemetry.observation import observed
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.service import history_config
 from ponder.wiring.stores import open_index, open_lake
@@ -41,6 +43,7 @@ class ValidationFailed(RuntimeError):
     """A filled collection must not go live; the text lists why, and the live one stays."""
 
 
+@observed("validate")
 def validate(settings: Settings, *, seed: int = 0) -> "Validation":
     """Validate the configured version's collection, and keep the result with the version.
 
@@ -48,6 +51,7 @@ def validate(settings: Settings, *, seed: int = 0) -> "Validation":
         ValidationFailed: it must not go live.
     """
     version, lake = configured_version(settings), open_lake(settings)
+    identify(version=version)
     with open_index(settings) as milvus:
         return validate_in(settings, lake, milvus, version, seed=seed)
 

@@ -11,6 +11,8 @@ from catalog.lake.lake import Lake
 from ponder.settings import Settings
 from ponder.steps.index import follow_lake, remove_deleted
 from ponder.steps.validation import is_validated, validate_in
+from ponder.telemetry.identity import identify
+from ponder.telemetry.observation import observed
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_index, open_lake
 
@@ -96,6 +98,7 @@ class VersionSummary:
     """What that found against it, in words; empty when it passed or there was none."""
 
 
+@observed("promote")
 def promote(settings: Settings, *, force: bool = False) -> Promoted:
     """Serve the configured version from now on; what was deleted since it was filled goes first.
 
@@ -109,6 +112,7 @@ def promote(settings: Settings, *, force: bool = False) -> Promoted:
         ValidationFailed: it must not go live.
     """
     version, lake = configured_version(settings), open_lake(settings)
+    identify(version=version)
     with open_index(settings) as milvus:
         follow_lake(lake, milvus)
         milvus.dim(version)
@@ -120,6 +124,7 @@ def promote(settings: Settings, *, force: bool = False) -> Promoted:
     return Promoted(live=version, before=before)
 
 
+@observed("rollback")
 def rollback(settings: Settings) -> RolledBack:
     """Serve the version that was live before; what was deleted since then goes first.
 

@@ -45,7 +45,8 @@ def test_metrics_count_messages_and_show_where_each_partition_stands(lake, fake_
     assert value("position", topic="items", partition="1") == 1
     assert value("offset_commit_failures_total") == 1
     assert value("write_seconds_count", topic="items") == 2
-    assert value("last_write_timestamp_seconds") > 0
+    assert value("last_write_timestamp_seconds", topic="items") > 0
+    assert value("rows_total", change="item_inserted") == 1
 
 
 def test_a_partition_that_went_is_shown_no_longer():

@@ -83,7 +83,7 @@ def test_run_goes_from_a_folder_to_a_report_and_a_second_run_embeds_nothing(tmp_
     assert first["embed"]["embedded"] > 0
     assert (tmp_path / "reports" / "report.html").exists()
     second = json.loads(runner.invoke(app, arguments).stdout)
-    assert second["embed"] == {"embedded": 0, "reasoned": 0, "fallbacks": 0, "failed": 0}
+    assert set(second["embed"].values()) == {0}
     assert second["rank"] == first["rank"]
 
 
