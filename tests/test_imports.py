@@ -74,6 +74,7 @@ FLOORS = {
         "ponder.telemetry",
         "ponder.ranking",
         "ponder.steps",
+        "ponder.doctor",
         "ponder.reports",
         "ponder.finetuning",
         "ponder.nano",
@@ -83,6 +84,7 @@ FLOORS = {
 }
 
 OWNER = {
+    "packaging": {"ponder.doctor"},
     "kafka": {"catalog.kafka", "catalog.audit", "bench"},
     "deltalake": {"catalog.lake"},
     "httpcore2": {"catalog.images"},

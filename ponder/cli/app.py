@@ -20,6 +20,7 @@ from ponder.cli import (
     versions,
 )
 from ponder.cli.bazaar import bazaar
+from ponder.cli.doctor import doctor
 from ponder.cli.embed import embed, plan
 from ponder.cli.encode import encode
 from ponder.cli.evaluate import evaluate
@@ -54,7 +55,7 @@ COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),
     *(index, validate, promote, rollback, drop, reembed),
     *(evaluate, recall, recommend, serve, key),
-    *(backfill, audit, status, run, demo, report),
+    *(backfill, audit, doctor, status, run, demo, report),
 )
 for command in COMMANDS:
     app.command()(command)
@@ -87,7 +88,7 @@ def main(
     given = {"home": home, "model": model}
     options = {name: value for name, value in given.items() if value is not None}
     sources = read_sources(config, **options)
-    if context.invoked_subcommand == "config":  # which is there for settings that are wrong, too
+    if context.invoked_subcommand in ("config", "doctor"):  # there for settings that are wrong
         context.obj = sources
         return
     with failures():

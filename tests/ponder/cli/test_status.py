@@ -8,15 +8,21 @@ def test_an_audit_of_nothing_agrees_and_one_that_differs_exits_with_1(ponder, la
     ponder("dead-letters", "replay")
     result = ponder("audit", "--json")
     assert result.exit_code == 1
-    [fault] = json.loads(result.stdout)["faults"]
-    assert (fault["name"], fault["count"], fault["first"]) == ("missing_embeddings", 1, ["a"])
+    faults = {
+        each["name"]: (each["count"], each["first"]) for each in json.loads(result.stdout)["faults"]
+    }
+    assert faults == {"missing_embeddings": (1, ["a"]), "nothing_live": (1, ["a"])}
     assert "missing_embeddings" in ponder("audit").stdout
 
 
-def test_a_repair_mends_says_what_it_did_and_exits_with_0(ponder, lake):
+def test_a_repair_mends_says_what_it_did_and_what_is_left_to_do(ponder, lake):
     ponder("dead-letters", "replay")
     result = ponder("audit", "--repair", "--json")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     reply = json.loads(result.stdout)
-    assert reply["agrees"]
+    assert [each["name"] for each in reply["faults"]] == ["nothing_live"]
+    assert "`ponder promote`" in reply["advice"][0]
+    assert ponder("promote").exit_code == 0
+    result = ponder("audit", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["agrees"]) == (0, True)
     assert reply["repaired"] == {"missing_embeddings": 1, "index": 1}
