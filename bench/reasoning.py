@@ -86,10 +86,8 @@ def commit() -> str:
 def write_plots(args: argparse.Namespace, made: Mapping[str, Any]) -> None:
     """Draw the figures of the headline mix, beside the table; those that there is data for."""
     rows, path = made["variants"], args.json
-    write_tier_plot(
-        path.with_name(f"{path.stem}_tiers.svg"),
-        {name: rows[name] for name in SHOWN if name in rows},
-    )
+    if shown := {name: rows[name] for name in SHOWN if name in rows}:
+        write_tier_plot(path.with_name(f"{path.stem}_tiers.svg"), shown)
     if not made.get("theta_curve"):
         return
     levels = {
