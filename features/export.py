@@ -85,7 +85,7 @@ class Export:
         buffer = io.BytesIO()
         rows.write_parquet(buffer, compression="zstd")
         content = buffer.getvalue()
-        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        digest = _digest(content)
         first, last = rows["ts"].min(), rows["ts"].max()
         assert isinstance(first, datetime)
         assert isinstance(last, datetime)
@@ -200,6 +200,19 @@ def _vouched(told: Mapping[str, Any]) -> dict[str, Any]:
     return {"digest": hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), **told}
 
 
+def drop_damaged(folder: Path, manifest: Mapping[str, Any]) -> int:
+    """Remove files that are not those a manifest names, so that their days are made again.
+
+    Returns:
+        Days whose file was lost or is another one.
+    """
+    parts = manifest["partitions"]
+    damaged = [part for part in parts if _digest(_content(folder, part)) != part["digest"]]
+    for part in damaged:
+        (folder / part["path"]).unlink(missing_ok=True)
+    return len(damaged)
+
+
 def data_hash(manifest: Mapping[str, Any]) -> str:
     """Return 16 hexadecimal digits that change with any row of the export."""
     digests = " ".join(part["digest"] for part in manifest["partitions"])
@@ -237,12 +250,20 @@ def _folder_of(day: date) -> Path:
 
 
 def _read_part(folder: Path, part: dict[str, Any], columns: list[str]) -> pl.DataFrame:
-    path = folder / part["path"]
-    content = path.read_bytes() if path.exists() else b""
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    if digest != part["digest"]:
+    content = _content(folder, part)
+    if (digest := _digest(content)) != part["digest"]:
         raise ValueError(
-            f"{path} must be the file its manifest names, got digest {digest} for "
+            f"{folder / part['path']} must be the file its manifest names, got digest {digest} for "
             f"{part['digest']}; it was changed or lost, so export again"
         )
     return pl.read_parquet(io.BytesIO(content), hive_partitioning=False).select(columns)
+
+
+def _content(folder: Path, part: Mapping[str, Any]) -> bytes:
+    """Return what is in the file of a day; nothing of one that is gone."""
+    path = folder / part["path"]
+    return path.read_bytes() if path.exists() else b""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

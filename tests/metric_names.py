@@ -2,6 +2,7 @@
 
 import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,7 +50,8 @@ def service_families():
     """Every metric of the service but those that tell how many threads are free."""
     metrics = ServingMetrics()
     encoder = SimpleNamespace(on_joined=None, num_waiting=0, num_under_way=0, stuck_s=lambda: 0.0)
-    metrics.watch(SimpleNamespace(encoder=encoder, follow_age_s=lambda: 0.0, followed="v1"))
+    live = SimpleNamespace(age_s=lambda: 0.0, followed="v1")
+    metrics.watch(SimpleNamespace(encoder=encoder, live=live))
     validation = LiveValidation(SimpleNamespace())
     validation._live = SimpleNamespace(
         version="v1", validated_at=datetime.now(UTC), problems=[], measured={}
@@ -62,6 +64,7 @@ def by_name(registry):
     return {family.name: family for family in registry.collect()}
 
 
+@cache
 def names():
     """Every name that a query may use."""
     families = batch_families() | service_families()

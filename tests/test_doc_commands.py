@@ -34,7 +34,11 @@ def of_line(line):
     except ValueError:  # a quote that goes on over lines: no command of ours
         return
     while "ponder" in words:
-        words = words[words.index("ponder") + 1 :]
+        place = words.index("ponder")
+        is_value = place > 0 and words[place - 1].startswith("--")
+        words = words[place + 1 :]
+        if is_value:
+            continue
         end = next((n for n, word in enumerate(words) if word.rstrip(";") in ENDS), len(words))
         arguments = [word.rstrip(";") for word in words[:end]]
         if arguments and not arguments[0].startswith(("...", "…", "/")):

@@ -17,6 +17,7 @@ from ponder.cli import (
     lake,
     models,
     ranker,
+    restore,
     versions,
 )
 from ponder.cli.bazaar import bazaar
@@ -50,6 +51,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(ranker.app, name="ranker")
 app.add_typer(config.app, name="config")
 app.add_typer(versions.app, name="versions")
+app.add_typer(restore.app, name="restore")
 
 COMMANDS = (
     *(bazaar, land, publish, plan, embed, encode, finetune, nano),

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 ADVICE = {
     "nothing_live": "serve a version: `ponder index`, then `ponder promote`, or let a night run",
-    "table_shrank": "look at `ponder lake history TABLE` for who did it, and bring the rows back; "
-    "if they were meant to go, `ponder lake accept TABLE --reason WHY`",
+    "table_shrank": "look at `ponder lake history TABLE` for who did it, and bring the rows back: "
+    "`ponder restore table TABLE --to COMMIT`; if they were meant to go, "
+    "`ponder lake accept TABLE --reason WHY`",
     "table_lost": "see that the lake's address is right, and bring the table's folder back; else "
     "land everything again",
     "dangling_media": "land the items again: `ponder land --data DIR`, or `ponder backfill`",

@@ -28,6 +28,7 @@ from ponder.steps.features import (
     export_features,
     plan_export,
 )
+from ponder.steps.restore import restore_features
 from ponder.wiring.stores import open_lake
 
 MORNING = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -319,3 +320,18 @@ def test_features_as_served_are_exported_and_what_differs_from_recomputed_ones_i
     assert (found.rows_only_one, found.rows_only_other) == (1, 0)
     assert found.made_otherwise == ["vectors"]
     assert found.differing == {"item_rate": 1}
+
+
+def test_damaged_days_are_made_again_to_the_byte(settings):
+    """Lost, cut off and replaced; the day that is whole is left alone."""
+    export_features(settings, version="v")
+    before = contents(settings.features_folder)
+    assert len(before) == NUM_DAYS
+    lost, cut, replaced, _ = sorted(settings.features_folder.rglob("*.parquet"))
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:-9])
+    replaced.write_bytes(b"something else")
+    done = restore_features(settings)
+    assert (done.days_made, done.is_as_before) == (3, True)
+    assert contents(settings.features_folder) == before
+    assert restore_features(settings).days_made == 0
