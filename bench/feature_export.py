@@ -30,7 +30,8 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.tables import TIME
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.context import described
 from features.histories import histories
 from features.match import match_features

@@ -3,8 +3,6 @@
 Legend: N = items, D = embedding dimension, P = pairs.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,31 +10,8 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.tables import TIME
-
-
-@dataclass(frozen=True, slots=True)
-class Centring:
-    """What centred one version's embeddings, and cuts their cosines into tiers.
-
-    Part of the features: with the same one, a service or a later table makes the same features.
-    """
-
-    model_version: str
-    """Embedder that made the vectors; those of another version must not be compared with them."""
-
-    mean: tuple[float, ...]
-    """D numbers, what is taken off; none where there were no vectors to measure, and then none are
-    compared."""
-
-    edges: tuple[float, ...]
-    """Rising inner bounds of the similarity tiers, as cosines; see `similarity_edges`."""
-
-    @property
-    def id(self) -> str:
-        """16 hexadecimal digits that change with any of it."""
-        text = json.dumps([self.model_version, self.mean, self.edges])
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
+from features.centring import Centring
+from features.clusters import cluster_centres, nearest_centres
 
 HASHED_ROWS = 8_192
 """Vectors hashed at once."""
@@ -125,15 +100,17 @@ class CentredEmbeddings:
         *,
         pairs: pl.DataFrame | None = None,
         num_tiers: int = 8,
+        num_clusters: int = 32,
         seed: int = 0,
     ) -> "CentredEmbeddings":
-        """Centre embeddings by their own mean, and measure the edges of the tiers on them.
+        """Centre embeddings by their own mean, and measure tiers' edges and clusters on them.
 
         Args:
             embeddings: as of `of`.
             pairs: two columns of item ids that belong together; see `history_pairs`.
             num_tiers: tiers to measure, >= 2.
-            seed: of the random pairs.
+            num_clusters: clusters to make at most; 0: none.
+            seed: of the random pairs, and of the centres that clusters begin with.
 
         Raises:
             ValueError: no embeddings, two model versions, or an item that is there twice.
@@ -145,7 +122,9 @@ class CentredEmbeddings:
         vectors_ND = _centred(raw_ND, mean_D)
         pairs_P2 = None if pairs is None else _pair_rows(ordered["name"], pairs)
         edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
-        centring = Centring(version, tuple(float(x) for x in mean_D), edges)
+        centres_KD = cluster_centres(vectors_ND, num_clusters, seed=seed)
+        centres = tuple(tuple(float(x) for x in centre_D) for centre_D in centres_KD)
+        centring = Centring(version, tuple(float(x) for x in mean_D), edges, centres)
         return cls(centring, ordered["name"], vectors_ND, changes)
 
     @cached_property
@@ -164,6 +143,13 @@ class CentredEmbeddings:
     def square_N(self) -> np.ndarray:
         """[N] float32 cosine of each vector with itself: 1, or 0 where it equals the mean."""
         return np.einsum("nd,nd->n", self.vectors_ND, self.vectors_ND)
+
+    @cached_property
+    def cluster_N(self) -> np.ndarray:
+        """[N] int32 number of the cluster of each vector; -1: none."""
+        if not self.centring.clusters:
+            return np.full(len(self.vectors_ND), -1, dtype=np.int32)
+        return nearest_centres(self.vectors_ND, np.array(self.centring.clusters, dtype=np.float32))
 
     def names_at(self, rows: pl.DataFrame, column: str = "item_id") -> pl.Series:
         """Return the name of the vector that each row's item had just before the row's `ts`.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from features.cooccurrence import Cooccurrence, CooccurrenceConfig, days_of
+from features.cooccurrence import Cooccurrence, CooccurrenceConfig
+from features.daily_sums import days_of
 from features.histories import Pasts
 from features.neighbours import Neighbours
 from features.relative import relative_columns
@@ -33,7 +34,7 @@ class NeighbourConfig:
     decay: float = 0.9
     """An item weighs this much of the next newer one in `co_decayed`, in (0, 1]."""
 
-    relative: tuple[str, ...] = ("co_decayed", "co_max")
+    relative: tuple[str, ...] = ("co_decayed", "co_max", "swing_decayed")
     """Features that are also given as their rank and their gap within the request."""
 
     counts: CooccurrenceConfig = field(default_factory=CooccurrenceConfig)
@@ -44,11 +45,17 @@ class NeighbourConfig:
             raise ValueError(
                 f"slots must be > 0 and decay in (0, 1], got {self.slots} and {self.decay}"
             )
-        if unknown := set(self.relative) - set(NAMES):
-            raise ValueError(f"relative must name some of {NAMES}, got {sorted(unknown)}")
+        if unknown := set(self.relative) - {*NAMES, *SWING_NAMES}:
+            raise ValueError(
+                f"relative must name some of {(*NAMES, *SWING_NAMES)}, got {sorted(unknown)}"
+            )
 
 
 NAMES = ("co_decayed", "co_mean", "co_max", "co_top3_mean", "co_last", "co_last5_max", "co_share")
+"""Of the group "collaborative"."""
+
+SWING_NAMES = ("swing_decayed", "swing_max", "swing_top3_mean", "swing_last5_max")
+"""Of the group "swing"."""
 
 
 def collaborative_features(
@@ -67,8 +74,9 @@ def collaborative_features(
         config: how they are summed up; the defaults when None.
 
     Returns:
-        One row per impression, same order, with the "collaborative" columns of `features.schema`.
-        Null where nobody has liked the candidate before the day, or nothing is to compare with.
+        One row per impression, same order, with the columns of the groups "collaborative" and
+        "swing" of `features.schema`. Null where nobody has liked the candidate before the day, or
+        nothing is to compare with.
     """
     config = config or NeighbourConfig()
     history_RS = history_slots(past, counts, config.slots + 1)
@@ -78,8 +86,8 @@ def collaborative_features(
     blocks = []
     for start in range(0, max(len(candidate_N), 1), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)
-        cosine_BS = _cosines(counts, candidate_N[part], history_RS[request_N[part]], day_N[part])
-        blocks.append(_summary(cosine_BS, config))
+        found = _found(counts, candidate_N[part], history_RS[request_N[part]], day_N[part])
+        blocks.append(_summary(*found, config))
     return pl.DataFrame(_columns(np.concatenate(blocks), request_N, config))
 
 
@@ -95,31 +103,35 @@ def collaborative_columns_now(
         item_ids: the candidates.
         past: the history of the request.
         neighbours: of all that was liked before the day.
-        day: of the request; see `features.cooccurrence.days_of`.
+        day: of the request; see `features.daily_sums.days_of`.
         config: how neighbours are summed up.
     """
     counts = neighbours.counts
     candidate_N = counts.rows_of(item_ids)
     history_1S = history_slots(past, counts, config.slots + 1)
-    cosine_NS = neighbours.cosines(candidate_N, history_1S[0], day)
+    cosine_NS, swing_NS = neighbours.cosines_and_swings(candidate_N, history_1S[0], day)
     cosine_NS[:, history_1S[0] == NO_MORE] = np.nan
     is_known_N = (candidate_N >= 0) & (
         counts.users(candidate_N, np.full(len(candidate_N), day)) > 0
     )
     cosine_NS[~is_known_N] = np.nan
-    cosine_NS = _without(candidate_N, history_1S, cosine_NS)
+    cosine_NS, swing_NS = (
+        _without(candidate_N, history_1S, value_NS) for value_NS in (cosine_NS, swing_NS)
+    )
     request_N = np.zeros(len(candidate_N), dtype=np.int64)
-    return _columns(_summary(cosine_NS, config), request_N, config)
+    return _columns(_summary(cosine_NS, swing_NS, config), request_N, config)
 
 
 def _columns(
     values: np.ndarray, request_N: np.ndarray, config: NeighbourConfig
 ) -> dict[str, pl.Series]:
-    column_of = {name: values[:, number] for number, name in enumerate(NAMES)}
-    return {
-        **{name: pl.Series(column, nan_to_null=True) for name, column in column_of.items()},
-        **relative_columns({name: column_of[name] for name in config.relative}, request_N),
-    }
+    column_of = {name: values[:, number] for number, name in enumerate((*NAMES, *SWING_NAMES))}
+    columns: dict[str, pl.Series] = {}
+    for names in (NAMES, SWING_NAMES):
+        relative = {name: column_of[name] for name in config.relative if name in names}
+        columns |= {name: pl.Series(column_of[name], nan_to_null=True) for name in names}
+        columns |= relative_columns(relative, request_N)
+    return columns
 
 
 def history_slots(past: Pasts, counts: Cooccurrence, slots: int) -> np.ndarray:
@@ -132,19 +144,23 @@ def history_slots(past: Pasts, counts: Cooccurrence, slots: int) -> np.ndarray:
     return rows
 
 
-def _cosines(
+def _found(
     counts: Cooccurrence, candidate_B: np.ndarray, history_BS: np.ndarray, day_B: np.ndarray
-) -> np.ndarray:
-    """Return [B, S] cosines, newest first without the candidate itself; NaN where there is none."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [B, S] cosines and Swing, newest first without the candidate itself.
+
+    A cosine is NaN where there is nothing to compare, and Swing is 0 then.
+    """
     history_BS = _without(candidate_B, history_BS, history_BS)
     cosine_BS = np.where(history_BS != NO_MORE, 0.0, np.nan)
+    swing_BS = np.zeros_like(cosine_BS)
     is_known_B = (candidate_B >= 0) & (counts.users(candidate_B, day_B) > 0)
     cosine_BS[~is_known_B] = np.nan
     row_M, slot_M = np.nonzero((history_BS >= 0) & is_known_B[:, None])
-    cosine_BS[row_M, slot_M] = counts.cosines(
+    cosine_BS[row_M, slot_M], swing_BS[row_M, slot_M] = counts.cosines_and_swings(
         candidate_B[row_M], history_BS[row_M, slot_M], day_B[row_M]
     )
-    return cosine_BS
+    return cosine_BS, swing_BS
 
 
 def _without(candidate_B: np.ndarray, history_BS: np.ndarray, value_BS: np.ndarray) -> np.ndarray:
@@ -160,21 +176,41 @@ def _without(candidate_B: np.ndarray, history_BS: np.ndarray, value_BS: np.ndarr
     return np.where(is_past_BS, value_BS[:, 1:], value_BS[:, :-1])
 
 
-def _summary(cosine_BS: np.ndarray, config: NeighbourConfig) -> np.ndarray:
-    """Return [B, 7] float32 the columns of `NAMES`."""
+def _summary(cosine_BS: np.ndarray, swing_BS: np.ndarray, config: NeighbourConfig) -> np.ndarray:
+    """Return [B, 11] float32 the columns of `NAMES` and `SWING_NAMES`."""
     size_B = np.isfinite(cosine_BS).sum(axis=1)
     filled_BS = np.nan_to_num(cosine_BS)
-    best_B3 = -np.sort(-filled_BS, axis=1)[:, :3]
     num_B = np.maximum(size_B, 1)
+    decayed_B, max_B, top3_B, last5_B = _sums(filled_BS, num_B, config)
     columns = [
-        (filled_BS * config.decay ** np.arange(cosine_BS.shape[1])).sum(axis=1),
+        decayed_B,
         filled_BS.sum(axis=1) / num_B,
-        best_B3[:, 0],
-        best_B3.sum(axis=1) / np.minimum(num_B, 3),
+        max_B,
+        top3_B,
         filled_BS[:, 0],
-        filled_BS[:, :5].max(axis=1),
+        last5_B,
         (filled_BS > 0).sum(axis=1) / num_B,
+        *_sums(swing_BS, num_B, config),
     ]
     table = np.stack(columns, axis=1).astype(np.float32)
     table[size_B == 0] = np.nan
     return table
+
+
+def _sums(
+    value_BS: np.ndarray, num_B: np.ndarray, config: NeighbourConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return [B] the decayed sum, the largest, the mean of 3 and the largest of the 5 newest.
+
+    Args:
+        value_BS: newest first, 0 for none.
+        num_B: how many there are, at least 1.
+        config: the decay.
+    """
+    best_B3 = -np.sort(-value_BS, axis=1)[:, :3]
+    return (
+        (value_BS * config.decay ** np.arange(value_BS.shape[1])).sum(axis=1),
+        best_B3[:, 0],
+        best_B3.sum(axis=1) / np.minimum(num_B, 3),
+        value_BS[:, :5].max(axis=1),
+    )

@@ -5,6 +5,7 @@ once. Asked for a day, the counts are of what happened strictly before it, whate
 a table of March, a table of all years and a service that counts at midnight agree.
 
 Weights are whole numbers, so a sum is the same in whatever order and however many steps it is made.
+A pair has two: how many users liked both, and Swing (`features.swing`).
 
 Legend: I = items, P = days on which a pair's weight grew, Q = days on which an item's users grew,
 L = likes, N = anything asked.
@@ -14,6 +15,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +23,15 @@ import polars as pl
 
 from catalog.atomic_file import write_atomically
 from catalog.lake.tables import EVENTS
+from features.daily_sums import DAYS, Amounts, grown, rows_before, summed, sums_at
 from features.histories import HistoryConfig, positive_events
+from features.swing import SWING_ONE, NumberedLikes, SwingConfig, swings
 
 ONE = 1 << 20
 """The whole number that stands for a weight of 1."""
 
-DAYS = 1 << 16
-"""Days that a key has room for; day 0 is half of them before 1970."""
-
 CHUNK_LIKES = 20_000
 """Likes that are paired at once: 1 M pairs, 40 MB while they are summed up."""
-
-Amounts = tuple[np.ndarray, np.ndarray]
-"""Rising int64 keys, each once, and the int64 amount of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +44,15 @@ class CooccurrenceConfig:
     history: HistoryConfig = field(default_factory=HistoryConfig)
     """Which events are positive."""
 
+    swing: SwingConfig = field(default_factory=SwingConfig)
+    """Which pairs of users Swing looks at."""
+
     def __post_init__(self) -> None:
-        if self.max_partners <= 0:
-            raise ValueError(f"max_partners must be > 0, got {self.max_partners}")
+        if self.max_partners < self.swing.max_partners:
+            raise ValueError(
+                f"max_partners must be at least that of swing, {self.swing.max_partners}, got "
+                f"{self.max_partners}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,9 @@ class Cooccurrence:
 
     weight_P: np.ndarray
     """int64, in units of 1 / `ONE`: of the pair, up to the end of that day."""
+
+    swing_P: np.ndarray
+    """int64, in units of 1 / `SWING_ONE`: Swing of the pair, up to the end of that day."""
 
     item_Q: np.ndarray
     """Rising int64: item * `DAYS` + day."""
@@ -82,26 +89,47 @@ class Cooccurrence:
         is_there_N = (self.item_ids[places_N] == item_ids).to_numpy()
         return np.where(is_there_N, places_N, -1)
 
-    def weights(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
-        """Return [N] float64 weight of each pair of item numbers before a day; 0 of none.
+    def _together(
+        self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return two of [N] float64: weight and Swing of each pair before a day; 0 of none.
 
-        Each user who liked both adds 1 / log2(1 + n), n the items they liked when the pair was
-        made: who likes everything says little of any two (inverse user frequency).
+        To the weight each user who liked both adds 1 / log2(1 + n), n the items they liked when the
+        pair was made: who likes everything says little of any two (inverse user frequency).
         """
-        pair_N = np.minimum(left_N, right_N) * len(self.item_ids) + np.maximum(left_N, right_N)
-        return _before(self.pair_P, self.weight_P, pair_N, day_N) / ONE
+        pair_N = _pair(left_N, right_N, len(self.item_ids))
+        row_N, is_there_N = rows_before(self.pair_P, pair_N, day_N)
+        return (
+            sums_at(self.weight_P, row_N, is_there_N) / ONE,
+            sums_at(self.swing_P, row_N, is_there_N) / SWING_ONE,
+        )
+
+    def pairs(self, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the two item numbers and the weight, float64, of each pair liked before a day."""
+        pair_P, day_P = np.divmod(self.pair_P, DAYS)
+        known = np.flatnonzero(day_P < day)
+        pair_M = pair_P[known]
+        is_newest_M = np.append(pair_M[1:] != pair_M[:-1], True)[: len(pair_M)]
+        one_K, other_K = np.divmod(pair_M[is_newest_M], max(len(self.item_ids), 1))
+        return one_K, other_K, self.weight_P[known[is_newest_M]] / ONE
 
     def users(self, item_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
         """Return [N] float64 how many users liked each item before a day."""
-        return _before(self.item_Q, self.users_Q, item_N, day_N)
+        return sums_at(self.users_Q, *rows_before(self.item_Q, item_N, day_N))
 
     def cosines(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
-        """Return [N] float64 `weights` / sqrt(users of one * users of the other), in [0, 1]."""
-        found_N = self.weights(left_N, right_N, day_N)
+        """Return [N] float64 weight / sqrt(users of one * users of the other), in [0, 1]."""
+        return self.cosines_and_swings(left_N, right_N, day_N)[0]
+
+    def cosines_and_swings(
+        self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return two of [N] float64: `cosines`, and Swing of each pair, which is >= 0."""
+        found_N, swing_N = self._together(left_N, right_N, day_N)
         hit_M = np.flatnonzero(found_N)
         users_M = self.users(left_N[hit_M], day_N[hit_M]) * self.users(right_N[hit_M], day_N[hit_M])
         found_N[hit_M] /= np.sqrt(users_M)
-        return found_N
+        return found_N, swing_N
 
     def save(self, path: Path) -> None:
         """Write the counts in one step."""
@@ -111,6 +139,7 @@ class Cooccurrence:
             buffer,
             pair_P=self.pair_P,
             weight_P=self.weight_P,
+            swing_P=self.swing_P,
             item_Q=self.item_Q,
             users_Q=self.users_Q,
             likes=np.frombuffer(likes.getvalue(), dtype=np.uint8),
@@ -128,7 +157,8 @@ class Cooccurrence:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 likes = pl.read_parquet(io.BytesIO(kept["likes"].tobytes()))
-                pairs, users = (kept["pair_P"], kept["weight_P"]), (kept["item_Q"], kept["users_Q"])
+                pairs = kept["pair_P"], kept["weight_P"], kept["swing_P"]
+                users = kept["item_Q"], kept["users_Q"]
         except (KeyError, OSError, ValueError, pl.exceptions.PolarsError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -166,22 +196,21 @@ def cooccurrence(
     ).sort("user_id", "ts", "item_id")
     item_ids = likes["item_id"].unique().sort()
     numbered = _numbered(likes, item_ids)
-    pair_P, weight_P = _grown(
-        _moved(earlier, item_ids), earlier.weight_P, _pairs(numbered, len(item_ids), config)
+    pair_P, amount_P2 = grown(
+        _moved(earlier, item_ids),
+        np.stack([earlier.weight_P, earlier.swing_P], axis=1),
+        _pairs(numbered, len(item_ids), config),
     )
-    item_Q, users_Q = _grown(_moved_items(earlier, item_ids), earlier.users_Q, _users(numbered))
-    return Cooccurrence(item_ids, pair_P, weight_P, item_Q, users_Q, likes.drop("is_new"))
-
-
-def days_of(moments: pl.Series) -> np.ndarray:
-    """Return [N] number of the day (UTC) of each moment, int64, as keys count them."""
-    return moments.dt.epoch("d").cast(pl.Int64).to_numpy() + DAYS // 2
+    weight_P, swing_P = np.ascontiguousarray(amount_P2.T)
+    item_Q, users_Q = grown(_moved_items(earlier, item_ids), earlier.users_Q, _users(numbered))
+    likes = likes.drop("is_new")
+    return Cooccurrence(item_ids, pair_P, weight_P, swing_P, item_Q, users_Q, likes)
 
 
 def _nothing() -> Cooccurrence:
     none = np.zeros(0, dtype=np.int64)
     likes = EVENTS.empty().select("user_id", "item_id", "ts")
-    return Cooccurrence(likes["item_id"], none, none, none, none, likes)
+    return Cooccurrence(likes["item_id"], none, none, none, none, none, likes)
 
 
 def _first_likes(positives: pl.DataFrame) -> pl.DataFrame:
@@ -198,7 +227,10 @@ def _check_order(fresh: pl.DataFrame, earlier: Cooccurrence) -> None:
 
 
 def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
-    """Return user, item, day, place among the user's, and whether it is new; users in a row."""
+    """Return user, item, day, place among the user's and among all, and whether it is new.
+
+    Users in a row.
+    """
     index = pl.DataFrame({"item_id": item_ids}).with_row_index("item")
     return (
         likes.join(index, on="item_id", how="left", maintain_order="left")
@@ -207,29 +239,33 @@ def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
             item=pl.col("item").cast(pl.Int64),
             day=pl.col("ts").dt.epoch("d").cast(pl.Int64) + DAYS // 2,
             is_new="is_new",
+            order=pl.struct("ts", "user_id", "item_id").rank("ordinal").cast(pl.Int64),
         )
         .with_columns(place=pl.int_range(pl.len()).over("user"))
     )
 
 
 def _pairs(numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig) -> Amounts:
-    """Return every pair that a new like makes, on its day."""
-    parts = [_summed(*chunk) for chunk in _chunks_of_pairs(numbered, num_items, config)]
+    """Return every pair that a new like makes, on its day, with its weight and Swing."""
+    chunks = (_chunks_of_pairs(numbered, num_items, config), _swings(numbered, num_items, config))
+    parts = [summed(*chunk) for chunk in chain(*chunks)]
     keys, amounts = zip(*parts, strict=True)
-    return _summed(np.concatenate(keys), np.concatenate(amounts))
+    return summed(np.concatenate(keys), np.concatenate(amounts))
 
 
-def _summed(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
-    """Return each key once, with the sum of its amounts; by sorting, which needs little memory."""
-    order_N = np.argsort(key_N, kind="stable")
-    key_N, amount_N = key_N[order_N], amount_N[order_N]
-    first = np.flatnonzero(_is_first(key_N))
-    return key_N[first], np.add.reduceat(amount_N, first) if len(first) else amount_N
+def _swings(
+    numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    names = ("user", "item", "place", "order", "is_new")
+    likes = NumberedLikes(*(numbered[name].to_numpy() for name in names))
+    day_L, item_L = numbered["day"].to_numpy(), likes.item_L
+    for like_M, back_M, amount_M in swings(likes, num_items, config.swing):
+        pair_M = _pair(item_L[like_M], item_L[like_M - back_M], num_items)
+        yield pair_M * DAYS + day_L[like_M], np.stack([np.zeros_like(amount_M), amount_M], axis=1)
 
 
-def _is_first(what_N: np.ndarray) -> np.ndarray:
-    """Return [N] bool, which of rising numbers are the first of their value."""
-    return np.append(True, what_N[1:] != what_N[:-1])[: len(what_N)]
+def _pair(one_N: np.ndarray, other_N: np.ndarray, num_items: int) -> np.ndarray:
+    return np.minimum(one_N, other_N) * num_items + np.maximum(one_N, other_N)
 
 
 def _chunks_of_pairs(
@@ -244,10 +280,9 @@ def _chunks_of_pairs(
         for back in range(1, config.max_partners + 1):
             later = np.arange(max(start, back), min(start + CHUNK_LIKES, len(user_L)))
             later = later[new_L[later] & (user_L[later] == user_L[later - back])]
-            one, other = item_L[later], item_L[later - back]
-            pair = np.minimum(one, other) * num_items + np.maximum(one, other)
+            pair = _pair(item_L[later], item_L[later - back], num_items)
             keys.append(pair * DAYS + day_L[later])
-            amounts.append(weight_L[later])
+            amounts.append(np.stack([weight_L[later], np.zeros_like(later)], axis=1))
         yield np.concatenate(keys), np.concatenate(amounts)
 
 
@@ -255,7 +290,7 @@ def _users(numbered: pl.DataFrame) -> Amounts:
     """Return every new like of an item, on its day."""
     key = numbered.filter("is_new").select(pl.col("item") * DAYS + pl.col("day"))
     key_N = key.to_series().to_numpy()
-    return _summed(key_N, np.ones(len(key_N), dtype=np.int64))
+    return summed(key_N, np.ones(len(key_N), dtype=np.int64))
 
 
 def _moved(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
@@ -272,29 +307,3 @@ def _moved_items(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
     number_I = np.searchsorted(item_ids.to_numpy(), earlier.item_ids.to_numpy())
     item_Q, day_Q = np.divmod(earlier.item_Q, DAYS)
     return number_I[item_Q] * DAYS + day_Q if len(number_I) else earlier.item_Q
-
-
-def _grown(
-    key_P: np.ndarray, running_P: np.ndarray, grown: Amounts
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and running sums, those of before and what was added since."""
-    before_P = np.where(_is_first(key_P // DAYS), 0, np.append(0, running_P[:-1])[: len(running_P)])
-    key_N, amount_N = _summed(
-        np.concatenate([key_P, grown[0]]), np.concatenate([running_P - before_P, grown[1]])
-    )
-    sum_N = np.cumsum(amount_N)
-    first = np.flatnonzero(_is_first(key_N // DAYS))
-    num = np.diff(np.append(first, len(key_N)))
-    return key_N, sum_N - np.repeat(sum_N[first] - amount_N[first], num)
-
-
-def _before(
-    key_P: np.ndarray, running_P: np.ndarray, what_N: np.ndarray, day_N: np.ndarray
-) -> np.ndarray:
-    """Return [N] float64 running sum of each thing at the end of the day before; 0 of none."""
-    row_N = np.searchsorted(key_P, what_N * DAYS + day_N) - 1
-    if not len(key_P):
-        return np.zeros(len(row_N))
-    return np.where((row_N >= 0) & (key_P[row_N] // DAYS == what_N), running_P[row_N], 0).astype(
-        np.float64
-    )

@@ -20,7 +20,8 @@ import msgspec
 import polars as pl
 
 from catalog.atomic_file import write_atomically
-from features.centred_embeddings import Centring
+from features.behaviour_spaces import BehaviourSpaces
+from features.centring import Centring
 from features.schema import Feature, check_values, schema_hash
 from features.table import FeatureTable
 
@@ -134,6 +135,8 @@ class Export:
         done = [each for day in sorted(days) if (each := self.written(day)) is not None]
         if not done:
             raise ValueError("an export must have rows, got none; look at the impressions it is of")
+        if self.centring.behaviour is not None:
+            self.centring.behaviour.save(self.folder)
         manifest = _vouched(self._manifest(done, about))
         text = json.dumps(manifest, indent=1, default=str)
         path = self.folder / MANIFEST
@@ -154,7 +157,7 @@ class Export:
             "num_requests": sum(each.num_requests for each in done),
             "first_ts": min(each.first_ts for each in done),
             "last_ts": max(each.last_ts for each in done),
-            "centring": asdict(self.centring),
+            "centring": self.centring.plain,
             "config": self.config,
             "partitions": [asdict(each) for each in done],
         }
@@ -237,7 +240,9 @@ def read_export(folder: Path) -> FeatureTable:
             f"{folder / MANIFEST} must hold the hash of its own features, got "
             f"{manifest['schema_hash']}; it is of another code, so export again"
         )
-    centring = msgspec.convert(manifest["centring"], Centring)
+    centring = Centring.of_plain(
+        manifest["centring"], lambda spaces_id: BehaviourSpaces.load(folder, spaces_id)
+    )
     return FeatureTable(pl.concat(parts), features, centring, manifest["config"])
 
 

@@ -6,14 +6,38 @@ S = slots.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from features.centred_embeddings import CentredEmbeddings
 from features.histories import Pasts
 
 BLOCK_ROWS = 8_192
 """Impressions whose cosines are held at once: 1.6 MB at 50 slots, so they stay in the cache."""
+
+
+class Vectors(Protocol):
+    """What candidates and histories are rows of: the embedder's vectors, or a behaviour space's."""
+
+    @property
+    def vectors_ND(self) -> np.ndarray:
+        """[N, D] float32, L2-normalised."""
+        ...
+
+    @property
+    def same_N(self) -> np.ndarray:
+        """[N] a number that exact duplicates share."""
+        ...
+
+    @property
+    def square_N(self) -> np.ndarray:
+        """[N] float32 cosine of each with itself."""
+        ...
+
+    @property
+    def cluster_N(self) -> np.ndarray:
+        """[N] int32 number of the cluster of each; -1: none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +71,12 @@ class Groups:
     category_N: np.ndarray
     """Number of the category of each candidate, in `order_N`; -1: none."""
 
+    cluster_E: np.ndarray
+    """Number of the cluster of its vector; -1: none."""
+
+    cluster_N: np.ndarray
+    """The same of each candidate, in `order_N`."""
+
     is_past_N: np.ndarray
     """Whether each candidate, in `order_N`, or an exact duplicate of it, is in its history."""
 
@@ -61,11 +91,11 @@ class Groups:
         request_N: np.ndarray,
         past: Pasts,
         row_P: np.ndarray,
-        centred: CentredEmbeddings,
+        vectors: Vectors,
         *,
         slots: int,
-        category_N: np.ndarray,
-        category_P: np.ndarray,
+        category_N: np.ndarray | None = None,
+        category_P: np.ndarray | None = None,
     ) -> "Groups":
         """Group candidates by request, and drop what has no vector from their histories.
 
@@ -74,11 +104,16 @@ class Groups:
             request_N: number of the request of each candidate, a row of `past`.
             past: the histories.
             row_P: rows in the embeddings of their items; -1: no vector.
-            centred: the embeddings.
+            vectors: the embeddings.
             slots: items compared.
-            category_N: number of the category of each candidate; -1: none.
+            category_N: number of the category of each candidate; -1: none. Nothing is known of
+                categories when None.
             category_P: the same of the items of the histories.
         """
+        if category_N is None or category_P is None:
+            category_N, category_P = (
+                np.full(len(rows), -1, np.int32) for rows in (candidate_N, row_P)
+            )
         order_N = np.argsort(request_N, kind="stable")
         first_R = np.searchsorted(request_N[order_N], np.arange(len(past.first_R)))
         has_P = row_P >= 0
@@ -95,7 +130,9 @@ class Groups:
             past.is_strong_P[has_P],
             category_P[has_P],
             category_N[order_N],
-            _is_past(candidate_N, request_N[order_N], row_E, request_E, centred),
+            vectors.cluster_N[row_E],
+            np.where(candidate_N >= 0, vectors.cluster_N[candidate_N], -1),
+            _is_past(candidate_N, request_N[order_N], row_E, request_E, vectors),
             slots,
         )
 
@@ -114,10 +151,10 @@ def _is_past(
     request_N: np.ndarray,
     row_E: np.ndarray,
     request_E: np.ndarray,
-    centred: CentredEmbeddings,
+    vectors: Vectors,
 ) -> np.ndarray:
     """Return [N] whether each candidate, or an exact duplicate, is in its request's history."""
-    same_N, num_same = centred.same_N, len(centred.same_N)
+    same_N, num_same = vectors.same_N, len(vectors.same_N)
     asked_N = request_N * num_same + same_N[candidate_N]
     past_E = request_E * num_same + same_N[row_E]
     return np.isin(asked_N, past_E) & (candidate_N >= 0)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.centred_embeddings import CentredEmbeddings
-from features.grouped_requests import Groups
+from features.grouped_requests import Groups, Vectors
 from features.history_profiles import Profiles, profile_norms
 
 
@@ -30,6 +29,9 @@ class LaidOut:
     category_RS: np.ndarray
     """-2 for none."""
 
+    cluster_RS: np.ndarray
+    """-2 for none."""
+
     @property
     def num_rows(self) -> int:
         """T + S."""
@@ -41,9 +43,7 @@ class LaidOut:
         return self.num_rows - self.age_RS.shape[1] + size if size else 0
 
 
-def laid_out(
-    groups: Groups, centred: CentredEmbeddings, begin: int, end: int, profiles: Profiles
-) -> LaidOut:
+def laid_out(groups: Groups, vectors: Vectors, begin: int, end: int, profiles: Profiles) -> LaidOut:
     """Lay out the histories of a range of requests."""
     slots, num_profiles = groups.slots, profiles.num
     first_R = groups.first_E[begin:end]
@@ -58,12 +58,15 @@ def laid_out(
 
     age_RS = by_slot(groups.age_E, np.inf, np.float32)
     is_strong_RS = by_slot(groups.is_strong_E, False, np.bool_)
-    category_RS = by_slot(groups.category_E, -1, np.int32)
-    category_RS[category_RS < 0] = -2
+    category_RS, cluster_RS = (
+        by_slot(numbers_E, -1, np.int32) for numbers_E in (groups.category_E, groups.cluster_E)
+    )
+    for number_RS in (category_RS, cluster_RS):
+        number_RS[number_RS < 0] = -2
     row_RK = np.zeros((end - begin, num_profiles + slots), dtype=np.int64)
     row_RK[:, num_profiles:] = by_slot(groups.history_E, 0, np.int64)
-    rows_RKD = centred.vectors_ND.take(row_RK, axis=0)
+    rows_RKD = vectors.vectors_ND.take(row_RK, axis=0)
     weight_RTS = profiles.weights(age_RS, is_strong_RS)
     rows_RKD[:, :num_profiles] = weight_RTS @ rows_RKD[:, num_profiles:]
     norm_RT = profile_norms(rows_RKD[:, :num_profiles], weight_RTS)
-    return LaidOut(rows_RKD, size_R, norm_RT, age_RS, is_strong_RS, category_RS)
+    return LaidOut(rows_RKD, size_R, norm_RT, age_RS, is_strong_RS, category_RS, cluster_RS)

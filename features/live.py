@@ -15,10 +15,12 @@ import polars as pl
 
 from catalog.lake.tables import TIME
 from features.activity import ActivityView
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.behaviour import behaviour_columns
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.collaborative import collaborative_columns_now
 from features.context import ContextCounts, context_columns
-from features.cooccurrence import DAYS
+from features.daily_sums import DAYS
 from features.histories import Pasts
 from features.item_states import ItemStates
 from features.match import Asked, match_columns
@@ -161,6 +163,9 @@ def live_features(
         **context_columns(_context(known, liked), config=config.context),
         **collaborative_columns_now(ids, past, known.neighbours, day, config=config.collaborative),
         **match_columns(asked, past, compared, skipped, centred, config=config.match),
+        **behaviour_columns(
+            ids, asked.request_N, np.array([day]), past, centring.behaviour, config=config.behaviour
+        ),
     }
     return FeatureTable(pl.DataFrame(columns), config.features, centring, config.plain)
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from features import similarity_sums as sums
 from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.grouped_requests import Groups
 from features.histories import Pasts
 from features.history_profiles import Profiles
@@ -145,7 +146,7 @@ def similarity_values(
         centred: as of `match_features`.
         config: which features.
     """
-    edges = centred.centring.edges
+    centring = centred.centring
     profiles = [config.liked_profiles]
     if config.feedback:
         profiles.append(Profiles(half_lives_h=(math.inf,), with_details=True))
@@ -153,7 +154,7 @@ def similarity_values(
         kinds,
         centred,
         profiles,
-        lambda block: _summed_up(block, edges, _near(edges), config),
+        lambda block: _summed_up(block, centring, config),
         num_columns=len(config.value_names()),
     )
 
@@ -198,9 +199,7 @@ def _category_numbers(asked: pl.Series, past: pl.Series) -> tuple[np.ndarray, np
     return numbers[: len(asked)], numbers[len(asked) :]
 
 
-def _summed_up(
-    kinds: Sequence[Compared], edges: Sequence[float], near: float, config: MatchConfig
-) -> np.ndarray:
+def _summed_up(kinds: Sequence[Compared], centring: Centring, config: MatchConfig) -> np.ndarray:
     """Return the columns of a block, in the order of their names in `config`."""
     liked, cosines = kinds[0], Cosines.of(kinds[0].cosine_SB)
     num_profiles = len(config.half_lives_days)
@@ -213,12 +212,13 @@ def _summed_up(
         liked.cosine_SB[0],
         last5_max_B,
         *liked.profile_TB[:num_profiles],
-        *sums.tiers(liked.cosine_SB, edges, config.num_tiers),
+        *sums.tiers(liked.cosine_SB, centring.edges, config.num_tiers),
     ]
     if config.details:
         rows += [sums.told(best_B) for best_B in best_KB[1 : config.num_nearest]]
         rows += [liked.profile_TB[num_profiles], cosines.std(mean_B), cosines.median()]
-        rows += [last5_mean_B, *_details(liked, cosines, best_KB[0], near)]
+        rows += [last5_mean_B, *_details(liked, cosines, best_KB[0], _near(centring.edges))]
+        rows += _clusters(liked, cosines, has_clusters=bool(centring.clusters))
     if config.feedback:
         rows += _feedback(liked, cosines, best_KB, kinds[1], config)
     return np.stack(rows, dtype=np.float32, casting="same_kind")
@@ -238,6 +238,16 @@ def _details(liked: Compared, cosines: Cosines, max_B: np.ndarray, near: float) 
         sums.told(in_category.filled_SB.max(axis=0)),
         in_category.mean(),
         liked.mean_B,
+    ]
+
+
+def _clusters(liked: Compared, cosines: Cosines, *, has_clusters: bool) -> list[np.ndarray]:
+    if not has_clusters:
+        return [np.full_like(liked.mean_B, np.nan)] * 2
+    share_B = sums.count(liked.is_cluster_SB) / np.maximum(cosines.num_B, 1)
+    return [
+        np.where(cosines.is_any_B, share_B, np.nan),
+        sums.newest_age(liked.age_SB, liked.is_cluster_SB),
     ]
 
 

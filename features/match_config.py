@@ -11,6 +11,7 @@ DETAILS = (
     *("history_newest_h", "history_span_h"),
     *("match_category_size", "match_category_max", "match_category_mean"),
     "match_candidates_mean",
+    *("match_cluster_share", "match_cluster_age_h"),
 )
 
 FEEDBACK = (
@@ -41,6 +42,9 @@ class MatchConfig:
 
     num_tiers: int = 8
     """Tiers of the similarity histogram, between `num_tiers - 1` edges; 0: none."""
+
+    num_clusters: int = 32
+    """Clusters of the vectors of a reference; 0: none."""
 
     num_nearest: int = 10
     """Largest similarities given one by one, from the second on; 1: none."""
@@ -79,8 +83,9 @@ class MatchConfig:
                 "session_h, temperature and outcome_half_life_days must be > 0, got "
                 f"{self.session_h}, {self.temperature} and {self.outcome_half_life_days}"
             )
-        if self.num_tiers < 2 and self.num_tiers != 0:
-            raise ValueError(f"num_tiers must be 0 or >= 2, got {self.num_tiers}")
+        for name, number in (("num_tiers", self.num_tiers), ("num_clusters", self.num_clusters)):
+            if number < 2 and number != 0:
+                raise ValueError(f"{name} must be 0 or >= 2, got {number}")
         unknown = set(self.relative) - set(self.similarity_names())
         if unknown:
             raise ValueError(

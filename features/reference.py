@@ -7,15 +7,16 @@ kept in the lake; the newest of a name is the one in use, and another one is a d
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-import msgspec
 import polars as pl
 
 from catalog.lake.lake import Lake
-from catalog.lake.tables import FEATURE_REFERENCES
-from features.centred_embeddings import Centring
+from catalog.lake.tables import BEHAVIOUR_SPACES, FEATURE_REFERENCES
+from features.behaviour_spaces import BehaviourSpaces
+from features.centring import Centring
 
 DEFAULT = "default"
 """Name of the reference that exports are made with unless another is named."""
@@ -57,18 +58,18 @@ class References:
 
     def newest(self, name: str, model_version: str) -> Reference | None:
         """Return the reference in use under a name, for an embedder version; None: none yet."""
-        found = [
-            each for each in self.all() if (each.name, _version(each)) == (name, model_version)
-        ]
-        return max(found, key=lambda each: each.number, default=None)
+        found = self._rows().filter(name=name, model_version=model_version).sort("number")
+        return self._reference(found.row(-1, named=True)) if len(found) else None
 
     def all(self) -> list[Reference]:
         """Return every reference, in order of name, version and number."""
-        rows = self._lake.read(FEATURE_REFERENCES).sort("name", "model_version", "number")
-        return [_reference(row) for row in rows.iter_rows(named=True)]
+        rows = self._rows().sort("name", "model_version", "number")
+        return [self._reference(row) for row in rows.iter_rows(named=True)]
 
     def keep(self, reference: Reference) -> Reference:
         """Keep a reference under the next number of its name and version, and return it so."""
+        if (spaces := reference.centring.behaviour) is not None:
+            self._lake.rewrite(BEHAVIOUR_SPACES, lambda _: spaces.frame)
 
         def rows(stored: pl.DataFrame) -> pl.DataFrame:
             same = stored.filter(name=reference.name, model_version=_version(reference))
@@ -77,7 +78,7 @@ class References:
                 "name": reference.name,
                 "model_version": _version(reference),
                 "number": 1 + (number if isinstance(number, int) else 0),
-                "centring": json.dumps(asdict(reference.centring)),
+                "centring": json.dumps(reference.centring.plain),
                 "first_ts": reference.first_ts,
                 "last_ts": reference.last_ts,
                 "num_items": reference.num_items,
@@ -85,17 +86,20 @@ class References:
             }
             return pl.DataFrame([row], schema=FEATURE_REFERENCES.schema)
 
-        return _reference(self._lake.rewrite(FEATURE_REFERENCES, rows).row(0, named=True))
+        return self._reference(self._lake.rewrite(FEATURE_REFERENCES, rows).row(0, named=True))
+
+    def _rows(self) -> pl.DataFrame:
+        return self._lake.read(FEATURE_REFERENCES)
+
+    def _reference(self, row: dict[str, Any]) -> Reference:
+        centring = Centring.of_plain(json.loads(row["centring"]), self._spaces)
+        told = {name: value for name, value in row.items() if name != "model_version"}
+        return Reference(**told | {"centring": centring})
+
+    def _spaces(self, spaces_id: str) -> BehaviourSpaces:
+        rows = self._lake.scan(BEHAVIOUR_SPACES).filter(pl.col("spaces") == spaces_id)
+        return BehaviourSpaces.of_frame(rows.collect())
 
 
 def _version(reference: Reference) -> str:
     return reference.centring.model_version
-
-
-def _reference(row: dict[str, object]) -> Reference:
-    centring = msgspec.json.decode(str(row.pop("centring")), type=Centring)
-    return msgspec.convert(
-        {name: value for name, value in row.items() if name != "model_version"}
-        | {"centring": centring},
-        Reference,
-    )

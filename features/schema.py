@@ -9,14 +9,23 @@ from typing import Any, Literal
 
 import polars as pl
 
+from features.behaviour import BehaviourConfig
 from features.collaborative import NeighbourConfig
-from features.match_config import SIZES, MatchConfig
+from features.match_config import MatchConfig
+from features.schema_rows import (
+    FeatureType,
+    Row,
+    behaviour_rows,
+    collaborative_rows,
+    feedback_rows,
+    match_rows,
+    swing_rows,
+    unit_and_range,
+)
 
-FeatureGroup = Literal["context", "collaborative", "match", "feedback"]
+FeatureGroup = Literal["context", "collaborative", "swing", "match", "feedback", "behaviour"]
 VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback")
-"""Groups that compare vectors: all that was liked, and by how it was said."""
-
-FeatureType = Literal["Float32", "UInt32", "Boolean"]
+"""Groups that compare the embedder's vectors: all that was liked, and by how it was said."""
 
 ROUNDING = 1e-4
 """By which a float32 may pass its range."""
@@ -29,13 +38,14 @@ class Feature:
     name: str
     dtype: FeatureType
     group: FeatureGroup
-    """ "context" and "collaborative" need no vector, `VECTOR_GROUPS` compare vectors. Experiments
-    leave groups out."""
+    """`VECTOR_GROUPS` compare the embedder's vectors, the others need none. Experiments leave some
+    out."""
 
     description: str
     source: str
     """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age; k how
-    often both were liked together, `Cooccurrence.cosines`."""
+    often both were liked together, `Cooccurrence.cosines`, w their Swing; b = the cosine of their
+    vectors in the behaviour space."""
 
     unit: str = ""
     """Of the values, empty for those that have none."""
@@ -100,13 +110,21 @@ CONTEXT_FEATURES = (
 
 
 def feature_schema(
-    match: MatchConfig | None = None, collaborative: NeighbourConfig | None = None
+    match: MatchConfig | None = None,
+    collaborative: NeighbourConfig | None = None,
+    behaviour: BehaviourConfig | None = None,
 ) -> tuple[Feature, ...]:
     """Return every feature that a table made with these has, in column order."""
+    match, collaborative = match or MatchConfig(), collaborative or NeighbourConfig()
+    decay = collaborative.decay
+    decayed = 1 / (1 - decay) if decay < 1 else None
     return (
-        CONTEXT_FEATURES
-        + _collaborative_features(collaborative or NeighbourConfig())
-        + _match_features(match or MatchConfig())
+        *CONTEXT_FEATURES,
+        *_features("collaborative", collaborative_rows(collaborative), decayed=decayed),
+        *_features("swing", swing_rows(collaborative)),
+        *_features("match", match_rows(match)),
+        *_features("feedback", feedback_rows(match)),
+        *_features("behaviour", behaviour_rows(behaviour or BehaviourConfig())),
     )
 
 
@@ -154,189 +172,10 @@ def check_values(frame: pl.DataFrame, features: Sequence[Feature]) -> None:
             )
 
 
-def _collaborative_features(config: NeighbourConfig) -> tuple[Feature, ...]:
-    decay = config.decay
-    rows: list[tuple[str, FeatureType, str, str]] = [
-        (
-            "co_decayed",
-            "Float32",
-            "liked together with the history, older items counting less",
-            f"sum {decay} ^ place * k",
-        ),
-        ("co_mean", "Float32", "liked together with the history on average", "mean k"),
-        ("co_max", "Float32", "liked together with the history item closest so", "max k"),
-        ("co_top3_mean", "Float32", "the same of the 3 closest", "mean of the 3 largest k"),
-        ("co_last", "Float32", "liked together with the newest history item", "k of the newest"),
-        ("co_last5_max", "Float32", "closest of the five newest", "max k of the five newest"),
-        ("co_share", "Float32", "share of the history liked with it at all", "count of k > 0 / n"),
-        *(row for name in config.relative for row in _relative_rows(name)),
-    ]
-    decayed = 1 / (1 - decay) if decay < 1 else None
+def _features(
+    group: FeatureGroup, rows: Iterable[Row], *, decayed: float | None = None
+) -> tuple[Feature, ...]:
     return tuple(
-        Feature(name, dtype, "collaborative", description, source, *_range(name, decayed))
+        Feature(name, dtype, group, description, source, *unit_and_range(name, decayed))
         for name, dtype, description, source in rows
     )
-
-
-def _relative_rows(name: str) -> list[tuple[str, FeatureType, str, str]]:
-    return [
-        (f"{name}_rank", "UInt32", f"rank of {name} in its request, 1 = best", "rank"),
-        (f"{name}_gap", "Float32", f"{name} above the request's", "x - median x"),
-    ]
-
-
-def _match_features(config: MatchConfig) -> tuple[Feature, ...]:
-    rows: list[tuple[str, FeatureType, str, str]] = [
-        (
-            "history_size",
-            "UInt32",
-            "items in the history, the candidate and its duplicates left out",
-            "n",
-        ),
-        ("is_repeat", "Boolean", "the candidate is in the history", "c in history"),
-        ("has_vector", "Boolean", "the candidate has a vector", "c is known"),
-        *_similarity_rows(config),
-        *_tier_rows(config),
-        *_detail_rows(config),
-    ]
-    rows += [row for name in config.relative for row in _relative_rows(name)]
-    groups: tuple[tuple[FeatureGroup, list[tuple[str, FeatureType, str, str]]], ...] = (
-        ("match", rows),
-        ("feedback", _feedback_rows(config)),
-    )
-    return tuple(
-        Feature(name, dtype, group, description, source, *_range(name, None))
-        for group, some in groups
-        for name, dtype, description, source in some
-    )
-
-
-def _range(name: str, decayed: float | None) -> tuple[str, float | None, float | None]:
-    """Return unit, least and greatest value of a feature that a history makes.
-
-    Args:
-        name: of the feature.
-        decayed: what `co_decayed` cannot reach; None: there is no such bound.
-    """
-    if name.endswith("_rank"):
-        return "place", 1, None
-    if name.endswith("_gap"):
-        bound = decayed if name.startswith("co_decayed") else 2 if name.startswith("match") else 1
-        return "", None if bound is None else -bound, bound
-    if name == "co_decayed":
-        return "", 0, decayed
-    if name.endswith("_h"):
-        return "h", 0, None
-    if name.startswith("match_over"):
-        return "cosine", -2, 2
-    if name == "match_std" or name.startswith("outcome"):
-        return "", 0, 1
-    if name.endswith("_share") or name.startswith("co_"):
-        return "", 0, 1
-    if name.endswith("_size"):
-        return "items", 0, None
-    if name.endswith("_log1p"):
-        return "log items", 0, None
-    return ("", None, None) if name in ("is_repeat", "has_vector") else ("cosine", -1, 1)
-
-
-def _similarity_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
-    formulas = {
-        "match_max": ("nearest history item", "max s"),
-        "match_mean": ("mean over the history", "mean s"),
-        "match_last": ("newest history item", "s of the newest"),
-        "match_last5_max": ("nearest of the five newest", "max s of the five newest"),
-    }
-    formulas |= {
-        f"match_top{k}_mean": (f"mean of the {k} nearest", f"mean of the {k} largest s")
-        for k in config.top_k
-    }
-    formulas |= {
-        f"match_profile_{days}d": (
-            f"profile with a half-life of {days} days",
-            f"c . normalise(sum 2^(-a / {days} d) h)",
-        )
-        for days in config.half_lives_days
-    }
-    return [
-        (name, "Float32", f"cosine with the history: {formulas[name][0]}", formulas[name][1])
-        for name in config.similarity_names()
-    ]
-
-
-def _tier_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
-    """SimTier (arXiv 2407.19467): the histogram of s, between the edges of the centring."""
-    shares: list[tuple[str, FeatureType, str, str]] = [
-        (f"match_tier{t}_share", "Float32", f"share of the history in tier {t}", "count / n")
-        for t in range(config.num_tiers)
-    ]
-    counts: list[tuple[str, FeatureType, str, str]] = [
-        (f"match_tier{t}_log1p", "Float32", f"history items in tier {t}", "log(1 + count)")
-        for t in range(config.num_tiers)
-    ]
-    return shares + counts
-
-
-def _detail_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
-    told = {
-        "match_profile": ("profile in which all weigh the same", "c . normalise(sum h)"),
-        "match_std": ("spread of the cosines", "sqrt(mean (s - mean s)^2)"),
-        "match_median": ("median cosine", "median s"),
-        "match_last5_mean": ("mean cosine of the five newest", "mean s of the five newest"),
-        "match_max_age_h": ("age of the nearest item, of equal ones the newest", "a of max s"),
-        "match_near_share": ("share of the history that is near", "count of s >= near / n"),
-        "match_near_age_h": ("age of the newest item that is near", "min a of s >= near"),
-        "history_newest_h": ("age of the newest item compared", "min a"),
-        "history_span_h": ("from the oldest to the newest item compared", "max a - min a"),
-        "match_category_size": (
-            "items compared that were of the candidate's category",
-            "count of same category",
-        ),
-        "match_category_max": ("nearest of these", "max s of same category"),
-        "match_category_mean": ("mean of these", "mean s of same category"),
-        "match_candidates_mean": (
-            "mean cosine with the other candidates of the request",
-            "mean c . other candidate",
-        ),
-    }
-    for n in range(2, config.num_nearest + 1):
-        told[f"match_nearest{n}"] = (f"cosine of the nearest item but {n - 1}", f"{n}. largest s")
-    return [(name, _dtype(name), *told[name]) for name in config.detail_names()]
-
-
-def _feedback_rows(config: MatchConfig) -> list[tuple[str, FeatureType, str, str]]:
-    hours, days = config.session_h, config.outcome_half_life_days
-    weight = f"exp(s / {config.temperature})"
-    told = {
-        "strong_size": ("items compared that were liked strongly", "count of strong"),
-        "strong_max": ("nearest of these", "max s of strong"),
-        "strong_top3_mean": ("mean of the 3 nearest of these", "mean of the 3 largest s of strong"),
-        "strong_last": ("newest of these", "s of the newest strong"),
-        "strong_profile": ("profile of these", "c . normalise(sum h of strong)"),
-        "session_size": (f"items compared that were liked within {hours:g} h", f"a <= {hours:g} h"),
-        "session_max": ("nearest of these", "max s of session"),
-        "session_mean": ("mean of these", "mean s of session"),
-        "skip_size": (f"newest items skipped, {config.skip_slots} at most", "n of skipped"),
-        "skip_max": ("nearest of these", "max s of skipped"),
-        "skip_top3_mean": ("mean of the 3 nearest of these", "mean of the 3 largest s of skipped"),
-        "skip_last": ("newest of these", "s of the newest skipped"),
-        "skip_profile": ("profile of these", "c . normalise(sum h of skipped)"),
-        "match_over_skip_max": ("nearest liked above nearest skipped", "match_max - skip_max"),
-        "match_over_skip_top3": (
-            "the same of the 3 nearest",
-            "match_top3_mean - skip_top3_mean",
-        ),
-        "outcome_near": (
-            "share of liked ones among what was liked or skipped, near ones weighing more",
-            f"sum w of liked / sum w, w = {weight}",
-        ),
-        "outcome_recent": (
-            "the same, old ones weighing less",
-            f"sum w of liked / sum w, w = {weight} * 2^(-a / {days:g} d)",
-        ),
-    }
-    return [(name, _dtype(name), *told[name]) for name in config.feedback_names()]
-
-
-def _dtype(name: str) -> FeatureType:
-    return "UInt32" if name in SIZES else "Float32"

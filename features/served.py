@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from catalog.atomic_file import write_atomically
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.table import FeatureTable
 
 MAX_ROWS = 50_000

@@ -21,8 +21,7 @@ from functools import cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from features.centred_embeddings import CentredEmbeddings
-from features.grouped_requests import Groups
+from features.grouped_requests import Groups, Vectors
 from features.history_profiles import Profiles, profile_norms
 from features.laid_out_histories import LaidOut, laid_out
 
@@ -47,13 +46,16 @@ class Compared:
     is_category_SB: np.ndarray
     """Whether the category of the item was the one that the candidate has."""
 
+    is_cluster_SB: np.ndarray
+    """Whether the vector of the item is in the cluster of the candidate's."""
+
     mean_B: np.ndarray
     """Mean cosine with the other candidates; NaN where there is none."""
 
 
 def in_blocks(
     groups: Sequence[Groups],
-    centred: CentredEmbeddings,
+    vectors: Vectors,
     profiles: Sequence[Profiles],
     summed_up: Callable[[Sequence[Compared]], np.ndarray],
     *,
@@ -63,7 +65,7 @@ def in_blocks(
 
     Args:
         groups: the same candidates with one or several kinds of history.
-        centred: the embeddings.
+        vectors: the embeddings.
         profiles: of each kind.
         summed_up: from a block of each kind to its [`num_columns`, B] float32.
         num_columns: how many there are.
@@ -77,7 +79,7 @@ def in_blocks(
     def fill(block: tuple[int, int]) -> None:
         begin, end = block
         rows = first.order_N[first.first_R[begin] : first.first_R[end]]
-        table_CN[:, _as_slice(rows)] = summed_up(_block(kinds, centred, begin, end))
+        table_CN[:, _as_slice(rows)] = summed_up(_block(kinds, vectors, begin, end))
 
     blocks = list(first.blocks())
     threads = min(len(blocks), os.cpu_count() or 1, MAX_THREADS)
@@ -105,7 +107,7 @@ def _blas() -> ThreadpoolController:
 
 
 def _block(
-    kinds: Sequence[tuple[Groups, Profiles]], centred: CentredEmbeddings, begin: int, end: int
+    kinds: Sequence[tuple[Groups, Profiles]], vectors: Vectors, begin: int, end: int
 ) -> list[Compared]:
     """Compare the candidates of a range of requests with each kind of history.
 
@@ -115,18 +117,18 @@ def _block(
     groups, with_others = kinds[0][0], any(profiles.with_others for _, profiles in kinds)
     first_R = groups.first_R[begin : end + 1] - groups.first_R[begin]
     candidate_B = groups.candidate_N[groups.first_R[begin] : groups.first_R[end]]
-    pasts = [laid_out(kind, centred, begin, end, profiles) for kind, profiles in kinds]
+    pasts = [laid_out(kind, vectors, begin, end, profiles) for kind, profiles in kinds]
     products = [np.full((each.num_rows, len(candidate_B)), np.nan, np.float32) for each in pasts]
     mean_B = np.full(len(candidate_B), np.nan, dtype=np.float32)
     most = int(np.diff(first_R).max())
-    vectors = np.empty((most, centred.vectors_ND.shape[1]), dtype=np.float32)
+    room_mD = np.empty((most, vectors.vectors_ND.shape[1]), dtype=np.float32)
     is_all_known = bool((candidate_B >= 0).all())
     for number, (first, last) in enumerate(itertools.pairwise(first_R.tolist())):
         if first == last:
             continue
-        candidate_mD, row_m = vectors[: last - first], candidate_B[first:last]
+        candidate_mD, row_m = room_mD[: last - first], candidate_B[first:last]
         # Row -1, of no vector, is clipped to the first; what comes of it is taken out below.
-        centred.vectors_ND.take(row_m, axis=0, out=candidate_mD, mode="clip")
+        vectors.vectors_ND.take(row_m, axis=0, out=candidate_mD, mode="clip")
         for past, product in zip(pasts, products, strict=True):
             if rows := past.rows_of(number):
                 np.matmul(
@@ -135,11 +137,11 @@ def _block(
         if with_others:
             if not is_all_known:
                 candidate_mD[row_m < 0] = 0
-            mean_B[first:last] = _mean_with_others(candidate_mD, row_m, centred)
+            mean_B[first:last] = _mean_with_others(candidate_mD, row_m, vectors)
     found = []
     for (kind, profiles), past, product in zip(kinds, pasts, products, strict=True):
         compared = _compared(kind, profiles, past, product, candidate_B, mean_B, begin, end)
-        _compare_repeats(kind, centred, begin, end, profiles, out=compared)
+        _compare_repeats(kind, vectors, begin, end, profiles, out=compared)
         found.append(compared)
     return found
 
@@ -160,15 +162,16 @@ def _compared(
     profile_TB /= np.repeat(past.norm_RT, sizes, axis=0).T
     product[:, candidate_B < 0] = np.nan
     if not profiles.with_details:
-        return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, mean_B)
-    category_B = groups.category_N[groups.first_R[begin] : groups.first_R[end]]
-    # No category is -1 of a candidate, and -2 of what it is compared with.
+        return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, _NONE, mean_B)
+    own = slice(groups.first_R[begin], groups.first_R[end])
+    # No category and no cluster is -1 of a candidate, and -2 of what it is compared with.
     return Compared(
         cosine_SB,
         profile_TB,
         np.repeat(past.age_RS.T, sizes, axis=1),
         np.repeat(past.is_strong_RS.T, sizes, axis=1),
-        np.repeat(past.category_RS.T, sizes, axis=1) == category_B,
+        np.repeat(past.category_RS.T, sizes, axis=1) == groups.category_N[own],
+        np.repeat(past.cluster_RS.T, sizes, axis=1) == groups.cluster_N[own],
         mean_B,
     )
 
@@ -176,27 +179,25 @@ def _compared(
 _NONE = np.empty((0, 0), dtype=np.float32)
 
 
-def _mean_with_others(
-    candidate_mD: np.ndarray, row_m: np.ndarray, centred: CentredEmbeddings
-) -> np.ndarray:
+def _mean_with_others(candidate_mD: np.ndarray, row_m: np.ndarray, vectors: Vectors) -> np.ndarray:
     """Return [m] mean cosine of each candidate with the others that have a vector.
 
     Args:
         candidate_mD: vectors; zeros for none.
         row_m: rows in the embeddings; -1: no vector.
-        centred: the embeddings.
+        vectors: the embeddings.
     """
     num_known = int(np.count_nonzero(row_m >= 0))
     if num_known < 2:
         return np.full(len(row_m), np.nan, dtype=np.float32)
     sum_D = np.ones(len(row_m), dtype=np.float32) @ candidate_mD
-    mean_m = (candidate_mD @ sum_D - centred.square_N[row_m]) / np.float32(num_known - 1)
+    mean_m = (candidate_mD @ sum_D - vectors.square_N[row_m]) / np.float32(num_known - 1)
     return np.where(row_m >= 0, mean_m, np.float32(np.nan))
 
 
 def _compare_repeats(
     groups: Groups,
-    centred: CentredEmbeddings,
+    vectors: Vectors,
     begin: int,
     end: int,
     profiles: Profiles,
@@ -204,7 +205,7 @@ def _compare_repeats(
     out: Compared,
 ) -> None:
     """Compare candidates that are in their history again, with what is left without them."""
-    start, same_N = groups.first_R[begin], centred.same_N
+    start, same_N = groups.first_R[begin], vectors.same_N
     for row in np.flatnonzero(groups.is_past_N[start : groups.first_R[end]]):
         candidate = groups.candidate_N[start + row]
         request = int(np.searchsorted(groups.first_R, start + row, side="right")) - 1
@@ -215,8 +216,8 @@ def _compare_repeats(
         age_n, is_strong_n = groups.age_E[own][kept], groups.is_strong_E[own][kept]
         if len(kept):
             vector_D, history_nD = (
-                centred.vectors_ND[candidate],
-                centred.vectors_ND[history_n[kept]],
+                vectors.vectors_ND[candidate],
+                vectors.vectors_ND[history_n[kept]],
             )
             weight_Tn = profiles.weights(age_n[None], is_strong_n[None])[0]
             profile_TD = weight_Tn @ history_nD
@@ -226,10 +227,13 @@ def _compare_repeats(
         if profiles.with_details:
             category = groups.category_N[start + row]
             is_category_n = (groups.category_E[own][kept] == category) & (category >= 0)
+            cluster = groups.cluster_N[start + row]
+            is_cluster_n = (groups.cluster_E[own][kept] == cluster) & (cluster >= 0)
             for matrix_SB, value_n, none in (
                 (out.age_SB, age_n, np.inf),
                 (out.is_strong_SB, is_strong_n, False),
                 (out.is_category_SB, is_category_n, False),
+                (out.is_cluster_SB, is_cluster_n, False),
             ):
                 matrix_SB[:, row] = none
                 matrix_SB[: len(kept), row] = value_n

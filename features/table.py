@@ -6,10 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
+from features.behaviour import BehaviourConfig, behaviour_columns
+from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.centring import Centring
 from features.collaborative import NeighbourConfig, collaborative_features
 from features.context import ContextConfig, EarlierCounts, context_features, described
 from features.cooccurrence import Cooccurrence, cooccurrence
+from features.daily_sums import days_of
 from features.histories import (
     HistoryConfig,
     Pasts,
@@ -42,6 +45,7 @@ class FeatureConfig:
     context: ContextConfig = field(default_factory=ContextConfig)
     collaborative: NeighbourConfig = field(default_factory=NeighbourConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
 
     edge_seed: int = 0
     """Of the pairs on which the edges of the similarity tiers are measured."""
@@ -65,7 +69,7 @@ class FeatureConfig:
 # A live request asks for them twice, and they take as long as its similarities.
 @cache
 def _features(config: FeatureConfig) -> tuple[Feature, ...]:
-    return feature_schema(config.match, config.collaborative)
+    return feature_schema(config.match, config.collaborative, config.behaviour)
 
 
 @cache
@@ -161,6 +165,7 @@ def build_features(
             embeddings,
             pairs=history_pairs(histories(requests, own, config=config.history)),
             num_tiers=config.match.num_tiers,
+            num_clusters=config.match.num_clusters,
             seed=config.edge_seed,
         )
     if counts is None:
@@ -183,7 +188,15 @@ def build_features(
     )
     context = context_features(impressions, events, items, config=config.context, earlier=earlier)
     collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
-    match = pl.DataFrame(columns)
+    behaviour = behaviour_columns(
+        impressions["item_id"],
+        request_N,
+        days_of(requests["ts"]),
+        past,
+        centred.centring.behaviour,
+        config=config.behaviour,
+    )
+    match = pl.DataFrame(columns | behaviour)
     features = config.features
     given = [*KEY_COLUMNS, *(name for name in GIVEN if name in impressions.columns)]
     frame = pl.concat([impressions.select(given), context, collaborative, match], how="horizontal")

@@ -5,7 +5,7 @@ Shape legend: S = seeds, N = rows.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -40,9 +40,12 @@ class Variant:
 ITEM_SLICINGS = ("item_age", "item_popularity")
 """What items are sliced by; the other slicings are of requests."""
 
+GROUPS: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
+WITHOUT_VECTORS = tuple(group for group in GROUPS if group not in VECTOR_GROUPS)
+
 VARIANTS: Mapping[str, Variant] = {
-    "without match": Variant(groups=("context", "collaborative")),
-    "with match": Variant(groups=("context", "collaborative", *VECTOR_GROUPS)),
+    "without match": Variant(groups=WITHOUT_VECTORS),
+    "with match": Variant(groups=GROUPS),
 }
 
 

@@ -17,7 +17,7 @@ import polars as pl
 from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
-from features.cooccurrence import days_of
+from features.daily_sums import days_of
 from features.table import FeatureTable
 from ranker.config import RankerConfig
 from ranker.experiment import VARIANTS, Variant, mean_importances

@@ -12,7 +12,7 @@ import lightgbm
 import numpy as np
 import polars as pl
 
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.table import FeatureTable
 from ranker.config import RankerConfig
 

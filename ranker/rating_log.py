@@ -18,7 +18,8 @@ from typing import Literal
 import polars as pl
 
 from evaluation.leave_last_out import leave_last_out, newest_liked
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
 from features.histories import HistoryConfig
 from features.log import Log

@@ -13,7 +13,8 @@ import lightgbm
 import msgspec
 
 from catalog.atomic_file import write_atomically
-from features.centred_embeddings import Centring
+from features.behaviour_spaces import BehaviourSpaces
+from features.centring import Centring
 from ranker.config import RankerConfig
 from ranker.model import Ranker, TrainedOn
 
@@ -57,12 +58,14 @@ def save_ranker(ranker: Ranker, folder: Path) -> str:
         name = f"model-{member}.txt"
         write_atomically(folder / name, text)
         models[name] = _digest(text)
+    if ranker.centring.behaviour is not None:
+        ranker.centring.behaviour.save(folder)
     told = {
         "models": models,
         "feature_names": list(ranker.feature_names),
         "schema_hash": ranker.schema_hash,
         "reference": ranker.centring.id,
-        "centring": asdict(ranker.centring),
+        "centring": ranker.centring.plain,
         "config": asdict(ranker.config),
         "trained_on": msgspec.to_builtins(ranker.trained_on),
         "num_trees": ranker.num_trees,
@@ -89,7 +92,9 @@ def load_ranker(folder: Path) -> Ranker:
         tuple(_booster(folder / name, digest) for name, digest in manifest["models"].items()),
         tuple(manifest["feature_names"]),
         manifest["schema_hash"],
-        msgspec.convert(manifest["centring"], Centring),
+        Centring.of_plain(
+            manifest["centring"], lambda spaces_id: BehaviourSpaces.load(folder, spaces_id)
+        ),
         RankerConfig(**manifest["config"]),
         msgspec.convert(manifest["trained_on"], TrainedOn),
     )

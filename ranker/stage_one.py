@@ -14,7 +14,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from features.cooccurrence import Cooccurrence, days_of
+from features.cooccurrence import Cooccurrence
+from features.daily_sums import days_of
 from features.histories import HistoryConfig, histories, positive_events
 from features.neighbours import Neighbours
 from features.profile import ProfileConfig, profile_vector

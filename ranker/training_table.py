@@ -5,15 +5,18 @@ without (ratings) shows only what was chosen; a request is then a choice among w
 have offered, and every user's last liked item is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
+from features.behaviour_spaces import BehaviourSpaces
+from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.centring import Centring
 from features.cooccurrence import Cooccurrence, cooccurrence
+from features.daily_sums import days_of
 from features.histories import histories
 from features.log import Log
 from features.pages import LogDates, PageCounts, PageEvidence, Pages, num_shared, pages_of
@@ -112,20 +115,33 @@ def _not_empty(requests: pl.DataFrame) -> pl.DataFrame:
 
 
 def measured_centring(
-    vectors: pl.DataFrame, pairs: pl.DataFrame, *, version: str, seed: int = 0
+    vectors: pl.DataFrame,
+    pairs: pl.DataFrame,
+    counts: Cooccurrence,
+    *,
+    until: datetime,
+    version: str,
+    seed: int = 0,
 ) -> Centring:
-    """Centre vectors by their mean, and bound the tiers by what users liked together.
+    """Measure what features are compared with: mean, tiers, clusters and behaviour spaces.
+
+    Vectors are centred by their mean, and tiers bounded by what users liked together.
 
     Args:
         vectors: item_id, vector, model_version; none where the catalogue has none.
         pairs: what users liked one after the other, by the histories of requests that no ranker is
             tested on; see `features.centred_embeddings.history_pairs`.
+        counts: what was liked together, for the behaviour spaces.
+        until: the moment before whose day their likes are.
         version: model version of the vectors, or of what would embed the items.
-        seed: of the pairs that are drawn.
+        seed: of the pairs that are drawn, of clusters and of spaces.
     """
+    day = int(days_of(pl.Series([until]))[0])
+    spaces = BehaviourSpaces.measured(counts, until=day, seed=seed)
     if vectors.is_empty():
-        return Centring(version, (), ())
-    return CentredEmbeddings.measured(vectors, pairs=pairs, seed=seed).centring
+        return Centring(version, (), (), behaviour=spaces)
+    measured = CentredEmbeddings.measured(vectors, pairs=pairs, seed=seed).centring
+    return replace(measured, behaviour=spaces)
 
 
 def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
@@ -136,10 +152,13 @@ def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
     """
     requests = rated.training()
     rows = _not_empty(requests.rows)
-    past = rows.filter(pl.col("ts") < newest(rows, TEST_SHARE))
+    until = newest(rows, TEST_SHARE)
+    past = rows.filter(pl.col("ts") < until)
     pairs = history_pairs(histories(requests_of(past), rated.events))
     log = rated.log
-    centring = measured_centring(log.vectors, pairs, version=log.model_version, seed=seed)
+    centring = measured_centring(
+        log.vectors, pairs, requests.counts, until=until, version=log.model_version, seed=seed
+    )
     return rated.table(requests, centring)
 
 

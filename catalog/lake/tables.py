@@ -212,11 +212,23 @@ FEATURE_REFERENCES = Table(
         "name": pl.String,
         "model_version": pl.String,
         "number": pl.Int64,  # from 1; the largest is in use
-        "centring": pl.String,  # JSON object: model_version, mean, edges
+        "centring": pl.String,  # JSON object: model_version, mean, edges, clusters, behaviour
         "first_ts": TIME,
         "last_ts": TIME,
         "num_items": pl.Int64,
         "made_at": TIME,
+    },
+)
+
+BEHAVIOUR_SPACES = Table(
+    name="behaviour_spaces",
+    key=("spaces", "number"),
+    columns={
+        "spaces": pl.String,  # id of `features.behaviour_spaces.BehaviourSpaces`, of a reference
+        "number": pl.Int64,  # from 1, in order of time
+        "since": TIME,  # midnight from which on requests are compared in it
+        "item_ids": pl.List(pl.String),
+        "vectors": pl.List(pl.Float32),  # of these, one after another; each L2-normalised
     },
 )
 
@@ -234,5 +246,6 @@ TABLES = {
         EMBEDDINGS,
         INDEX_VERSIONS,
         FEATURE_REFERENCES,
+        BEHAVIOUR_SPACES,
     )
 }

@@ -77,7 +77,9 @@ def _measured(
     return Reference(
         name=name,
         number=0,
-        centring=measured_centring(log.vectors, pairs, version=log.version, seed=seed),
+        centring=measured_centring(
+            log.vectors, pairs, asked.counts, until=before, version=log.version, seed=seed
+        ),
         first_ts=window[0],
         last_ts=window[1],
         num_items=log.vectors["item_id"].n_unique(),

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 
 from catalog.lake.item_versions import DESCRIBED
 from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, LANDED_AT
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.cooccurrence import cooccurrence
 from features.landings import Landings, item_histories
 from features.pages import pages_of

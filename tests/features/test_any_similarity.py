@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.lake.tables import EVENTS, TIME
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features import behaviour
+from features.behaviour import BehaviourConfig
+from features.behaviour_spaces import BehaviourSpaces
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
+from features.daily_sums import days_of
 from features.histories import HistoryConfig
 from features.match_config import MatchConfig
 from features.schema import VECTOR_GROUPS
@@ -20,11 +25,12 @@ from features.table import SPARE_ITEMS, FeatureConfig, build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 EDGES = (-0.35, 0.05, 0.55)
-CENTRING = Centring("v", (0.0, 0.0, 0.0), EDGES)
-SLOTS, SKIP_SLOTS = 4, 3
+CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
+SLOTS, SKIP_SLOTS, SPACE_SLOTS = 4, 3, 3
 CONFIG = FeatureConfig(
     history=HistoryConfig(max_items=SLOTS),
     match=MatchConfig(slots=SLOTS, skip_slots=SKIP_SLOTS, num_tiers=4, num_nearest=3),
+    behaviour=BehaviourConfig(slots=SPACE_SLOTS, relative=("behaviour_max",)),
 )
 ITEMS = "abcdefgh"  # g and h have no vector, d is the duplicate of c, and h has no category
 LIKED, STRONG = ("click", "view", "like", "purchase"), ("like", "purchase")
@@ -56,6 +62,29 @@ def vectors():
 
 
 VECTORS = vectors()
+
+
+def spaces():
+    """By the first hour that is compared in it: where behaviour puts items; not all of them."""
+    rng = np.random.default_rng(6)
+    drawn = rng.normal(size=(2, len(ITEMS), 2)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    told = zip((24, 48), ("ach", "abcefh"), drawn, strict=True)
+    return {hour: {item: rows[ITEMS.index(item)] for item in items} for hour, items, rows in told}
+
+
+SPACES = spaces()
+
+
+def kept_spaces():
+    items = sorted({item for space in SPACES.values() for item in space})
+    nothing = np.zeros(2, dtype=np.float32)
+    vectors = np.array([[space.get(item, nothing) for item in items] for space in SPACES.values()])
+    days = days_of(pl.Series([START + timedelta(hours=hour) for hour in SPACES]))
+    return BehaviourSpaces(days, pl.Series(items), vectors)
+
+
+CENTRING = Centring("v", (0.0, 0.0, 0.0), EDGES, CENTRES, kept_spaces())
 
 
 def category(item, hour):
@@ -121,12 +150,18 @@ def alike(one, other):
     return one == other or (both and np.array_equal(VECTORS[one], VECTORS[other]))
 
 
-def all_liked(log, user, hour):
-    """What a user liked, with or without a vector, as many as are looked at."""
+def newest_like(log, user, hour):
+    """By item when it was liked last, strongly or not."""
     last = {}
     for who, acted, action, value, at in log:
         if who == user and at < hour and says(action, value) in ("liked", "strong"):
             last[acted] = max(last.get(acted, -1), at)
+    return last
+
+
+def all_liked(log, user, hour):
+    """What a user liked, with or without a vector, as many as are looked at."""
+    last = newest_like(log, user, hour)
     return sorted(last, key=lambda acted: (last[acted], acted), reverse=True)[: SLOTS + SPARE_ITEMS]
 
 
@@ -155,6 +190,32 @@ def outcome(own, liked, skipped, half_life_h):
     return sums[0] / sum(sums) if ages else None
 
 
+def cluster(vector):
+    return int(np.argmax(np.array(CENTRES) @ vector))
+
+
+def behaviour_row(log, user, hour, item):
+    """How near a candidate lies to what was liked, in the newest space of before the day."""
+    known = [space for since, space in SPACES.items() if since <= hour]
+    space = known[-1] if known else {}
+    past = [acted for acted in all_liked(log, user, hour) if acted != item and acted in space]
+    past = past[:SPACE_SLOTS]
+    if item not in space or not past:
+        return dict.fromkeys(behaviour.NAMES)
+    b = [float(space[item].astype(float) @ space[acted]) for acted in past]
+    ages = [hour - at for at in map(newest_like(log, user, hour).get, past)]
+    lying = [(space[acted].astype(float), age) for acted, age in zip(past, ages, strict=True)]
+    return {
+        "behaviour_max": max(b),
+        "behaviour_top3_mean": mean_of_largest(b, 3),
+        "behaviour_mean": statistics.mean(b),
+        "behaviour_last": b[0],
+        "behaviour_profile": profile(
+            space[item].astype(float), lying, lambda age: 0.5 ** (age / 24 / 7)
+        ),
+    }
+
+
 def slow_row(log, user, hour, item, asked):
     liked = newest(log, user, hour, ("liked", "strong"), item, SLOTS)
     skipped = newest(log, user, hour, ("skipped",), item, SKIP_SLOTS)
@@ -171,6 +232,7 @@ def slow_row(log, user, hour, item, asked):
         "strong_size": len(strong),
         "session_size": len(session),
         "skip_size": len(skipped),
+        **behaviour_row(log, user, hour, item),
         "history_newest_h": min(ages, default=None),
         "history_span_h": max(ages) - min(ages) if ages else None,
     }
@@ -181,6 +243,7 @@ def slow_row(log, user, hour, item, asked):
     in_strong, in_same = [own @ one[0] for one in strong], [own @ one[0] for one in same]
     in_session = [own @ one[0] for one in session]
     others = [own @ VECTORS[other] for other in asked if other != item and other in VECTORS]
+    in_cluster = [age for vector, age, *_ in liked if cluster(vector) == cluster(own)]
     near = [age for age, cosine in zip(ages, s, strict=True) if cosine >= EDGES[1]]
     nearest = [age for age, cosine in zip(ages, s, strict=True) if cosine >= max(s) - 1e-6]
     best = sorted(s, reverse=True)
@@ -200,6 +263,8 @@ def slow_row(log, user, hour, item, asked):
         "match_near_age_h": min(near, default=None),
         "match_category_max": max(in_same, default=None),
         "match_category_mean": statistics.mean(in_same) if same else None,
+        "match_cluster_share": len(in_cluster) / len(liked) if liked else None,
+        "match_cluster_age_h": min(in_cluster, default=None),
         "match_candidates_mean": statistics.mean(others) if others else None,
         "strong_max": max(in_strong, default=None),
         "strong_top3_mean": mean_of_largest(in_strong, 3),
@@ -253,7 +318,7 @@ def test_the_oracle_knows_every_feature_that_it_does_not_leave_to_the_other_one(
     log = [("u", item, "like", None, 3) for item in "abc"]
     table = made(log, [("u", 9, ["e"])])
     known = slow_row(log, "u", 9, "e", ["e"]).keys()
-    names = {f.name for f in table.features if f.group in VECTOR_GROUPS}
+    names = {f.name for f in table.features if f.group in (*VECTOR_GROUPS, "behaviour")}
     left = {name for name in names - known if not name.endswith(("_rank", "_gap"))}
     elsewhere = {*CONFIG.match.similarity_names(), *CONFIG.match.tier_names()}  # test_match.py
     assert left <= elsewhere

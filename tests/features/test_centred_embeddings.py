@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs, similarity_edges
+from features.centred_embeddings import CentredEmbeddings, history_pairs, similarity_edges
+from features.centring import Centring
 
 
 def embeddings(vectors, version="v1"):

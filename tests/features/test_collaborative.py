@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 
 from catalog.lake.tables import EVENTS, TIME
 from features import collaborative
-from features.collaborative import NAMES, NeighbourConfig, collaborative_features
+from features.collaborative import (
+    NAMES,
+    SWING_NAMES,
+    NeighbourConfig,
+    collaborative_features,
+)
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
 from features.histories import Pasts, histories
+from features.swing import SwingConfig
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-CONFIG = CooccurrenceConfig(max_partners=3)
+SWING = SwingConfig(max_partners=2, max_fellows=2)
+CONFIG = CooccurrenceConfig(max_partners=3, swing=SWING)
 SUMS = NeighbourConfig(slots=4, counts=CONFIG)
 
 LIKES = st.lists(
@@ -61,6 +68,25 @@ def slow_cosine(likes, one, other, day):
     return weight / math.sqrt(users[one] * users[other]) if weight else 0.0
 
 
+def slow_swing(likes, one, other, day):
+    """Pairs of users who liked both before a day, each when the last of four likes was there."""
+    order = sorted((hour, user, item) for user in "uvwx" for item, hour in first_likes(likes, user))
+    swing = 0.0
+    for now, (hour, user, item) in enumerate(order):
+        if hour >= 24 * day:
+            break
+        liked = {who: [it for _, own, it in order[:now] if own == who] for who in "uvwx"}
+        partners = liked[user][-SWING.max_partners :]
+        earlier = [at for at, (_, _, it) in enumerate(order[:now]) if it == item]
+        for at in earlier[-SWING.max_fellows :]:
+            fellow = order[at][1]
+            common = [it for it in partners if it in liked[fellow]]
+            items = [len(liked[user]) + 1, 1 + sum(own == fellow for _, own, _ in order[:at])]
+            if {one, other} - {item} <= set(common) and item in (one, other):
+                swing += 1 / math.sqrt(math.prod(items)) / (SWING.alpha + 1 + len(common))
+    return swing
+
+
 def slow_row(likes, user, item, hour):
     """The columns of one candidate, from the definitions."""
     newest = {}
@@ -72,7 +98,9 @@ def slow_row(likes, user, item, hour):
     day = hour // 24
     known = any(it == item and at < 24 * day for _, it, at in likes)
     if not past or not known:
-        return dict.fromkeys(NAMES)
+        return dict.fromkeys([*NAMES, *SWING_NAMES])
+    w = [slow_swing(likes, item, liked, day) for liked in past]
+    strongest = sorted(w, reverse=True)[:3]
     k = [slow_cosine(likes, item, liked, day) for liked in past]
     best = sorted(k, reverse=True)[:3]
     return {
@@ -83,6 +111,10 @@ def slow_row(likes, user, item, hour):
         "co_last": k[0],
         "co_last5_max": max(k[:5]),
         "co_share": sum(value > 0 for value in k) / len(k),
+        "swing_decayed": sum(0.9**place * value for place, value in enumerate(w)),
+        "swing_max": strongest[0],
+        "swing_top3_mean": sum(strongest) / len(strongest),
+        "swing_last5_max": max(w[:5]),
     }
 
 
@@ -128,7 +160,7 @@ def test_counts_grown_in_steps_are_those_made_at_once(likes, hour):
     )
     whole = cooccurrence(events_of(likes), config=CONFIG)
     assert grown.item_ids.equals(whole.item_ids)
-    for name in ("pair_P", "weight_P", "item_Q", "users_Q"):
+    for name in ("pair_P", "weight_P", "swing_P", "item_Q", "users_Q"):
         assert (getattr(grown, name) == getattr(whole, name)).all(), name
 
 
@@ -147,7 +179,7 @@ def test_counts_are_read_back_as_they_were(tmp_path):
     counts.save(tmp_path / "counts")
     read = Cooccurrence.load(tmp_path / "counts")
     assert read.likes.equals(counts.likes)
-    for name in ("pair_P", "weight_P", "item_Q", "users_Q"):
+    for name in ("pair_P", "weight_P", "swing_P", "item_Q", "users_Q"):
         assert (getattr(read, name) == getattr(counts, name)).all(), name
     (tmp_path / "counts").write_bytes(b"something else")
     with pytest.raises(ValueError, match="must hold co-occurrence counts"):

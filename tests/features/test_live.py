@@ -4,6 +4,7 @@ What is kept in memory is grown in steps: some events at first, some later, some
 order; and asked while part of it is fresh and part merged.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,8 +17,11 @@ from polars.testing import assert_frame_equal
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, TIME
 from features.activity import Activity, ActivityConfig, ActivityStore, ActivityView
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.behaviour_spaces import BehaviourSpaces
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.cooccurrence import cooccurrence
+from features.daily_sums import days_of
 from features.item_states import ItemStates
 from features.live import LiveRequest, given_acts, known_now, live_features
 from features.neighbours import Neighbours
@@ -25,9 +29,16 @@ from features.table import build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=60, minutes=1)
-CENTRING = Centring("v", (0.1, 0.0, -0.1), (-0.2, 0.1, 0.5))
 CONFIG = ActivityConfig()
 ITEMS = [f"i{n}" for n in range(9)]  # the last two have no vector, and the last no state
+
+SPACES = BehaviourSpaces(
+    days_of(pl.Series([START + timedelta(days=1), START + timedelta(days=2)])),
+    pl.Series(ITEMS[2:]),
+    np.array([[(math.cos(n), math.sin(n)) for n in range(7)] for _ in range(2)], dtype=np.float32),
+)
+CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
+CENTRING = Centring("v", (0.1, 0.0, -0.1), (-0.2, 0.1, 0.5), CENTRES, SPACES)
 
 rows = st.tuples(
     st.sampled_from("uvw"),

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.centred_embeddings import CentredEmbeddings, Centring
+from features.centred_embeddings import CentredEmbeddings
+from features.centring import Centring
 from features.match import match_features
 from features.match_config import MatchConfig
 from features.schema import VECTOR_GROUPS, feature_schema

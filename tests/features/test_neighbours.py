@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS
-from features.cooccurrence import cooccurrence, days_of
+from features.cooccurrence import cooccurrence
+from features.daily_sums import days_of
 from features.neighbours import Neighbours, NeighboursNow
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, LANDED_AT, TIME
-from features.centred_embeddings import CentredEmbeddings, Centring, history_pairs
+from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.centring import Centring
 from features.cooccurrence import cooccurrence
 from features.histories import histories
 from features.pages import LogDates, PageCounts, PageEvidence, num_shared, pages_of

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from catalog.lake.tables import TIME
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.schema import Feature
 from features.served import ServedFeatures, as_served, folder_of
 from features.table import FeatureTable

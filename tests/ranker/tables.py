@@ -17,13 +17,13 @@ def training_table(log, version="v"):
     with tempfile.TemporaryDirectory() as folder:
         events = log.events.lazy().with_columns(pl.lit(None, TIME).alias(LANDED_AT))
         asked = training_requests_of(events, log.items, log.vectors, Path(folder))
-        pairs = asked.store.pairs(None, asked.test_begins())
+        until = asked.test_begins()
+        pairs = asked.store.pairs(None, until)
         days = list(asked.store.num_rows())
         requests = asked.store.requests_between(days[0], days[-1])
         known = asked.store.reader().known_before(requests)
-    centred = CentredEmbeddings.of(
-        log.vectors, measured_centring(log.vectors, pairs, version=version)
-    )
+    centring = measured_centring(log.vectors, pairs, asked.counts, until=until, version=version)
+    centred = CentredEmbeddings.of(log.vectors, centring)
     table = build_features(
         requests,
         known.events,

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS, ITEMS
-from features.cooccurrence import days_of
+from features.daily_sums import days_of
 from features.log import Log
+from features.schema import VECTOR_GROUPS
 from ranker.config import RankerConfig
+from ranker.experiment import Variant
 from ranker.left_out import evaluate_left_out, held_out_ranks
 from ranker.rating_log import RatingLog, RatingRules
 from ranker.stage_one import StageOneConfig
@@ -78,12 +80,18 @@ def log():
     return Log(ratings(100, 60, 8), items(60), vectors(60))
 
 
+VARIANTS = {  # who liked what together tells the halves apart as well
+    "without match": Variant(groups=("context",)),
+    "with match": Variant(groups=("context", *VECTOR_GROUPS)),
+}
+
+
 @pytest.fixture(scope="module")
 def reports(log):
     """The report under each rule."""
     rated = {known: RatingLog(log, RatingRules(known=known)) for known in ("as_of", "all")}
     return {
-        known: evaluate_left_out(one, rating_table(one), config=TREES)
+        known: evaluate_left_out(one, rating_table(one), variants=VARIANTS, config=TREES)
         for known, one in rated.items()
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.metrics import ndcg
 from evaluation.rankings import Rankings
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.schema import Feature
 from features.table import FeatureTable
 from ranker.config import RankerConfig, read_config

@@ -8,7 +8,7 @@ import polars as pl
 
 from catalog.lake.tables import EVENTS, TIME
 from features.activity import ActivityView
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.cooccurrence import cooccurrence
 from features.item_states import ItemStates
 from features.live import known_now

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.bootstrap import Interval
 from evaluation.time_split import TimeSplit
-from features.centred_embeddings import Centring
+from features.centring import Centring
 from features.schema import Feature
 from features.table import FeatureTable
 from ponder.reports.ranking.page import write_experiment, write_ratings_experiment
