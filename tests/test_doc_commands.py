@@ -90,6 +90,16 @@ def test_what_is_no_command_is_found():
         check(arguments, is_whole=True)
 
 
+def test_every_make_target_that_is_named_is_one():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set()
+    for page in PAGES:
+        text = page.read_text()
+        code = "\n".join([*BLOCK.findall(text), *re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))])
+        named |= set(re.findall(r"^make ([a-z-]+)", code, re.MULTILINE))
+    assert {"demo", "test", "lint", "docs"} <= named <= targets
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_command_of_a_page_is_one(page):
     for arguments, is_whole in commands(page.read_text()):

@@ -67,6 +67,11 @@ class Embedded:
     seconds: float = field(default=0.0, compare=False)
     """Spent on encoding and writing, without loading the model; of several processes the sum."""
 
+    @property
+    def items_per_s(self) -> float:
+        """Items embedded in a second of one process; 0 when none were."""
+        return self.embedded / self.seconds if self.seconds else 0.0
+
     def __add__(self, other: "Embedded") -> "Embedded":
         return Embedded(
             embedded=self.embedded + other.embedded,

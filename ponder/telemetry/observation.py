@@ -104,18 +104,19 @@ def observe(
 
 
 def _log(step: str, outcome: str, seconds: float, result: Any) -> None:
-    counts = {"seconds": round(seconds, 3)} | _numbers(result)
+    counts = _numbers(result) | {"elapsed_s": round(seconds, 3)}
     told = " ".join(f"{name}={value}" for name, value in counts.items())
     logger.info("%s %s: %s", step, outcome, told, extra={COUNTS: counts | {"outcome": outcome}})
 
 
 def _numbers(result: Any) -> dict[str, Any]:
-    """Return the numbers and short texts of a result."""
+    """Return the numbers and short texts of a result, and its rates, which may be properties."""
     if not is_dataclass(result):
         return {}
-    told = {field.name: getattr(result, field.name) for field in fields(result)}
+    rates = [name for name in dir(type(result)) if name.endswith("_per_s")]
+    told = {name: getattr(result, name) for name in [each.name for each in fields(result)] + rates}
     return {
-        name: value
+        name: round(value, 6) if isinstance(value, float) else value
         for name, value in told.items()
         if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= MAX_CHARS)
     }

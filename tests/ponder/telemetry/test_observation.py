@@ -22,6 +22,10 @@ class Made:
     version: str
     names: tuple[str, ...] = ()
 
+    @property
+    def items_per_s(self):
+        return self.items / 2
+
 
 class Nothing(ValueError):
     """There was nothing to do."""
@@ -106,6 +110,8 @@ def test_json_lines_carry_run_step_shard_and_version_and_the_counts(settings, ca
     for line in lines[1:]:
         assert (line["version"], line["shard"]) == ("v1", "a..c")
     assert lines[-1]["counts"]["items"] == 3
+    assert lines[-1]["counts"]["items_per_s"] == 1.5
+    assert lines[-1]["counts"]["elapsed_s"] >= 0
     assert lines[-1]["counts"]["outcome"] == "done"
     assert "names" not in lines[-1]["counts"]
 
