@@ -19,13 +19,13 @@ from evaluation.exact_ranking import SCORE_DECIMALS
 from recall.block_filter import matching
 from recall.blocks import Block, OpenState
 from recall.filters import Filter
+from recall.tops import Tops
 from recall.vector_search import KEYS, RANKED
 
 CHUNK_SCORES = 2**18  # scores of a chunk, Q x C: 1 MB, which a core keeps at hand
-MIN_CHUNK, MAX_CHUNK = 4_096, 65_536
+MIN_CHUNK = 4_096
 FEW = 0.1  # of the rows: so few are gathered instead of masked
 FEW_IDS = 16  # so few are looked up one by one: polars hands each of its calls to other threads
-MARGIN = 4e-6  # what rounding to 6 decimals and float32 sums may move a score, together
 
 
 class Snapshot:
@@ -65,7 +65,7 @@ class Snapshot:
         end = len(self) if ids.end is None else self._sorted_ids.search_sorted(ids.end)
         rows = self._sorted_rows[self._sorted_ids.search_sorted(ids.begin) : end]
         found = [KEYS.to_frame()]
-        for block, _, here in self._by_block(rows):
+        for block, _, here in self._by_block(np.sort(rows)):
             told = pl.concat([block.rows, block.hashes()], how="horizontal").select(KEYS.names())
             found.append(told[here])
         return pl.concat(found).sort("item_id")
@@ -77,7 +77,7 @@ class Snapshot:
     def vectors(self, item_ids: Sequence[str], filter: Filter) -> dict[str, np.ndarray]:
         """Return the unit vectors of those items that are there and match."""
         rows = self._rows_of(item_ids)
-        rows = rows[self._allowed_N(filter)[rows]]
+        rows = np.sort(rows[self._allowed_N(filter)[rows]])
         return dict(zip(self._ids[rows].to_list(), self._gathered(rows), strict=True))
 
     def search(self, query_vectors_QD: np.ndarray, *, limit: int, filter: Filter) -> pl.DataFrame:
@@ -97,25 +97,33 @@ class Snapshot:
         num_queries, num_allowed = len(query_vectors_QD), np.count_nonzero(allowed_N)
         if num_allowed <= limit:
             return [np.flatnonzero(allowed_N)] * num_queries
-        tops = _Tops(num_queries, limit)
+        tops = Tops(num_queries, limit)
         if num_allowed <= FEW * len(allowed_N):
             allowed = np.flatnonzero(allowed_N)
-            tops.take(self._gathered(allowed) @ query_vectors_QD.T, allowed)
-            return tops.rows()
-        chunk = int(np.clip(CHUNK_SCORES // num_queries, MIN_CHUNK, MAX_CHUNK))
-        for start, vectors_CD in self._chunks(chunk):
-            score_CQ = vectors_CD @ query_vectors_QD.T
-            rows = np.arange(start, start + len(vectors_CD))
-            allowed_C = allowed_N[start : start + len(vectors_CD)]
+            tops.take(self._gathered(allowed) @ query_vectors_QD.T, 0)
+            return [allowed[rows] for rows in tops.rows()]
+        num_rows = max(MIN_CHUNK, CHUNK_SCORES // num_queries)
+        # One array for all chunks: a new one would be new pages, each of them cleared first.
+        score_CQ = np.empty((min(num_rows, len(allowed_N)), num_queries), dtype=np.float32)
+        for start in range(0, len(allowed_N), num_rows):
+            allowed_C = allowed_N[start : start + num_rows]
+            score_CQ = score_CQ[: len(allowed_C)]
+            self._score(query_vectors_QD, start, score_CQ)
             if not allowed_C.all():
                 score_CQ[~allowed_C] = -np.inf
-            tops.take(score_CQ, rows)
+            tops.take(score_CQ, start)
         return tops.rows()
 
-    def _chunks(self, num_rows: int) -> Iterator[tuple[int, np.ndarray]]:
-        for block, start in zip(self._blocks, self._starts, strict=False):
-            for begin in range(0, len(block.rows), num_rows):
-                yield int(start) + begin, block.vectors_ND[begin : begin + num_rows]
+    def _score(self, query_vectors_QD: np.ndarray, start: int, score_CQ: np.ndarray) -> None:
+        """Fill in the cosines of the rows from `start` on, which may lie in several blocks."""
+        begin, end = start, start + len(score_CQ)
+        number = int(np.searchsorted(self._starts, start, side="right")) - 1
+        while begin < end:
+            block_start, block_end = self._starts[number : number + 2]
+            until = min(end, block_end)
+            vectors_CD = self._blocks[number].vectors_ND[begin - block_start : until - block_start]
+            np.matmul(vectors_CD, query_vectors_QD.T, out=score_CQ[begin - start : until - start])
+            begin, number = until, number + 1
 
     def _ranked(
         self, query_QD: np.ndarray, pools: Sequence[np.ndarray], *, limit: int
@@ -128,19 +136,17 @@ class Snapshot:
             rows.append(pool[best])
             scores.append(score[best])
         lengths = [len(each) for each in rows]
-        return pl.DataFrame(
-            {
-                "query_index": np.repeat(np.arange(len(rows), dtype=np.uint32), lengths),
-                "item_id": self._ids[np.concatenate(rows)],
-                "recall_score": np.concatenate(scores).astype(np.float32),
-                "recall_rank": np.concatenate(
-                    [np.arange(1, length + 1, dtype=np.uint32) for length in lengths]
-                ),
-            },
-            schema=RANKED,
-        )
+        ranks = [np.arange(1, length + 1, dtype=np.uint32) for length in lengths]
+        columns = [
+            pl.Series("query_index", np.repeat(np.arange(len(rows), dtype=np.uint32), lengths)),
+            self._ids[np.concatenate(rows)],
+            pl.Series("recall_score", np.concatenate(scores).astype(np.float32)),
+            pl.Series("recall_rank", np.concatenate(ranks)),
+        ]
+        return pl.DataFrame(columns)
 
     def _gathered(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of rows, which ascend."""
         if len(self._blocks) == 1:
             return self._blocks[0].vectors_ND[rows]
         gathered = np.empty((len(rows), self.state.dim), dtype=np.float32)
@@ -148,12 +154,13 @@ class Snapshot:
             gathered[places] = block.vectors_ND[here]
         return gathered
 
-    def _by_block(self, rows: np.ndarray) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
-        """Yield each block with some of the rows, their places in `rows`, and their rows there."""
-        block_of = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(block_of):
-            places = np.flatnonzero(block_of == number)
-            yield self._blocks[number], places, rows[places] - self._starts[number]
+    def _by_block(self, rows: np.ndarray) -> Iterator[tuple[Block, slice, np.ndarray]]:
+        """Yield each block with some of the rows, which ascend: which of them, and where there."""
+        edges = np.searchsorted(rows, self._starts)
+        ends = zip(self._blocks, self._starts, edges, edges[1:], strict=False)
+        for block, start, begin, end in ends:
+            if begin < end:
+                yield block, slice(begin, end), rows[begin:end] - start
 
     def _allowed_N(self, filter: Filter) -> np.ndarray:
         """Return which rows count and match."""
@@ -185,58 +192,3 @@ class Snapshot:
         if len(wanted) <= FEW_IDS:
             return np.array([bisect_left(self._sorted_ids, item_id) for item_id in wanted])
         return self._sorted_ids.search_sorted(pl.Series(wanted), side="left").to_numpy()
-
-
-class _Tops:
-    """The rows that may be among the best of each query, while chunks of scores come by."""
-
-    def __init__(self, num_queries: int, limit: int) -> None:
-        self._limit = limit
-        # Below it a row has no chance any more.
-        self._least_Q = np.full(num_queries, -np.inf, dtype=np.float32)
-        self._kept = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-        self._room = 2 * limit * num_queries
-
-    def take(self, score_CQ: np.ndarray, rows_C: np.ndarray) -> None:
-        """Look at the scores of these rows."""
-        if np.isinf(self._least_Q[0]) and len(score_CQ) > self._limit:
-            self._raise(score_CQ)
-        # Much faster than nonzero of two dimensions.
-        row, query = np.divmod(np.flatnonzero(score_CQ > self._least_Q), len(self._least_Q))
-        self._kept.append((rows_C[row], query, score_CQ[row, query]))
-        self._room -= len(row)
-        if self._room < 0:
-            self._shrink()
-
-    def _raise(self, score_CQ: np.ndarray) -> None:
-        edge = len(score_CQ) - self._limit
-        edge_Q = np.partition(score_CQ, edge, axis=0)[edge]
-        self._least_Q = np.maximum(self._least_Q, edge_Q - np.float32(MARGIN))
-
-    def _shrink(self) -> None:
-        kept = [self._best(query, *found) for query, found in enumerate(self._by_query())]
-        self._kept = [
-            (rows, np.full(len(rows), query), scores) for query, (rows, scores) in enumerate(kept)
-        ]
-        self._room = 2 * self._limit * len(kept) - sum(len(rows) for rows, _ in kept)
-
-    def _best(
-        self, query: int, rows: np.ndarray, scores: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if len(rows) > self._limit:
-            edge = len(scores) - self._limit
-            self._least_Q[query] = np.partition(scores, edge)[edge] - np.float32(MARGIN)
-        is_kept = scores > self._least_Q[query]
-        return rows[is_kept], scores[is_kept]
-
-    def _by_query(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        rows, queries, scores = (np.concatenate(each) for each in zip(*self._kept, strict=True))
-        order = np.argsort(queries, kind="stable")
-        edges = np.searchsorted(queries[order], np.arange(1, len(self._least_Q)))
-        split_rows, split_scores = (np.split(each[order], edges) for each in (rows, scores))
-        return list(zip(split_rows, split_scores, strict=True))
-
-    def rows(self) -> list[np.ndarray]:
-        """Return the rows of each query."""
-        self._shrink()
-        return [rows for rows, _ in self._by_query()]

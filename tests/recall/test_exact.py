@@ -210,7 +210,7 @@ def test_a_vector_of_another_dim_makes_no_block_and_leaves_what_is_searched(lake
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """3,000 items in clusters, a tenth of them with a vector that others have too."""
+    """3,000 items in five blocks, a tenth of them with a vector that others have too."""
     rng = np.random.default_rng(0)
     vectors_ND = rng.normal(size=(3_000, 8)).astype(np.float32)
     vectors_ND[rng.choice(3_000, 300)] = vectors_ND[:3].repeat(100, axis=0)
@@ -219,7 +219,12 @@ def many(tmp_path_factory):
     names = [f"i{n:04d}" for n in rng.permutation(3_000)]
     lake = Lake(str(folder / "lake"))
     land(lake, **dict(zip(names, vectors_ND.tolist(), strict=True)))
-    return opened(lake, folder), names, vectors_ND
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("recall.lake_vectors.ROWS_AT_ONCE", 350)
+        patched.setattr("recall.blocks.BLOCK_ROWS", 700)
+        index = opened(lake, folder)
+        assert len(index._snapshot("v1").state.blocks) == 5
+    return index, names, vectors_ND
 
 
 def brute_force(names, vectors_ND, query_D, *, limit, allowed=None):
@@ -237,7 +242,7 @@ def brute_force(names, vectors_ND, query_D, *, limit, allowed=None):
 @pytest.mark.parametrize("limit", [1, 10, 250, 4_000])
 def test_search_equals_brute_force(many, monkeypatch, num_queries, limit):
     monkeypatch.setattr("recall.snapshot.MIN_CHUNK", 128)
-    monkeypatch.setattr("recall.snapshot.MAX_CHUNK", 512)
+    monkeypatch.setattr("recall.snapshot.CHUNK_SCORES", 512)
     index, names, vectors_ND = many
     queries = np.concatenate(
         [vectors_ND[:1], np.random.default_rng(1).normal(size=(num_queries, 8))]
