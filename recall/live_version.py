@@ -81,6 +81,11 @@ class LiveVersion:
         self._followed_at = time.monotonic()
         return has_changed
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether queries can be read at once: it is followed, and its encoder is there."""
+        return self.followed is not None and self._encoder.is_loaded(self.followed)
+
     def age_s(self) -> float:
         """Return the seconds since `follow` last succeeded; infinite when it never did."""
         return time.monotonic() - self._followed_at

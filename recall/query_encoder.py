@@ -131,6 +131,10 @@ class QueryEncoder:
             return math.inf
         return 0.0 if since is None else time.monotonic() - since
 
+    def is_loaded(self, version: str) -> bool:
+        """Whether a version's encoder is there."""
+        return version in self._open
+
     def load(self, version: str) -> Encoder:
         """Return a version's encoder, loaded on the calling thread if it is not there yet.
 

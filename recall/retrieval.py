@@ -4,7 +4,9 @@ Shape legend: Q = query vectors, N = candidates, D = embedding dimension.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import polars as pl
@@ -97,7 +99,8 @@ class Retrieval:
             Unavailable: hybrid search is wanted, and the words have not been read yet.
         """
         if len(seeds) == 1 and not options.hybrid and not options.diversifies:
-            return self._plain(seeds[0], version, options, filter=filter, stages=stages)
+            [found] = self.plain(seeds, version, options, filter=filter, stages=[stages])
+            return found
         depth = _pool_size(options)
         while True:  # near-duplicates may leave too few of the first pool
             pool = self._merged(seeds, version, depth=depth, filter=filter, stages=stages)
@@ -110,21 +113,35 @@ class Retrieval:
                 return candidate_frame(pool[: options.top_k])
             depth = min(4 * depth, MAX_POOL)
 
-    def _plain(
-        self, seed: Seed, version: str, options: RecallOptions, *, filter: Filter, stages: Stages
-    ) -> pl.DataFrame:
-        with stages.time("search"):
-            ranked = self._index.search(
-                seed.vector_D[None], version, limit=options.top_k, filter=filter
-            )
-        constant = {"channels": [seed.channel], "fused_score": None, "interest": seed.interest}
-        return pl.DataFrame(
-            [ranked["item_id"], ranked["recall_score"], ranked["recall_rank"]]
-            + [
-                pl.Series(name, [value], CANDIDATES[name]).new_from_index(0, len(ranked))
-                for name, value in constant.items()
-            ]
-        )
+    def plain(
+        self,
+        seeds: Sequence[Seed],
+        version: str,
+        options: RecallOptions,
+        *,
+        filter: Filter,
+        stages: Sequence[Stages],
+    ) -> list[pl.DataFrame]:
+        """Return the candidates near each seed by itself, all of them searched for in one call.
+
+        Args:
+            seeds: at least one, of as many queries.
+            version: model version of the vectors.
+            options: of them, `top_k`.
+            filter: what an item must meet.
+            stages: of each query; told how long it took.
+        """
+        with ExitStack() as timed:
+            for each in stages:
+                timed.enter_context(each.time("search"))
+            vectors_QD = np.stack([seed.vector_D for seed in seeds])
+            ranked = self._index.search(vectors_QD, version, limit=options.top_k, filter=filter)
+        lengths = np.bincount(ranked["query_index"].to_numpy(), minlength=len(seeds)).tolist()
+        starts = accumulate(lengths, initial=0)
+        return [
+            _one_channel(ranked.slice(start, length), seed)
+            for start, length, seed in zip(starts, lengths, seeds, strict=False)
+        ]
 
     def _merged(
         self,
@@ -225,6 +242,18 @@ class Retrieval:
         """
         found = self._index.vectors(item_ids, version, filter=filter)
         return {item_id: vector / np.linalg.norm(vector) for item_id, vector in found.items()}
+
+
+def _one_channel(ranked: pl.DataFrame, seed: Seed) -> pl.DataFrame:
+    """Return what a search found for one seed, as candidates."""
+    constant = {"channels": [seed.channel], "fused_score": None, "interest": seed.interest}
+    return pl.DataFrame(
+        [ranked["item_id"], ranked["recall_score"], ranked["recall_rank"]]
+        + [
+            pl.Series(name, [value], CANDIDATES[name]).new_from_index(0, len(ranked))
+            for name, value in constant.items()
+        ]
+    )
 
 
 def candidate_frame(found: Sequence[Found], *, has_scores: bool = True) -> pl.DataFrame:

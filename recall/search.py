@@ -7,9 +7,8 @@ promoted meanwhile (https://github.com/milvus-io/milvus/issues/15378).
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,12 +21,13 @@ from features.neighbours import NeighboursNow
 from features.profile import ProfileConfig
 from recall.candidates import Candidates, RecallOptions
 from recall.catalogue_store import CatalogueStore
+from recall.content_query import EncodedQuery, SubmittedQuery
 from recall.errors import InvalidQuery, NotFound
 from recall.history_seeds import history_seeds, newest_known, seen_items
 from recall.live_version import LiveVersion
 from recall.living_items import LivingItems
 from recall.popular import Known, first_known, popular_and_fresh
-from recall.query_encoder import Encoded, QueryEncoder, QueryEncoderConfig
+from recall.query_encoder import QueryEncoder, QueryEncoderConfig
 from recall.retrieval import Found, ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
 from recall.vector_search import VectorSearch
@@ -38,18 +38,6 @@ MIN_SEARCH_SHARE, MAX_SEARCH_SHARE = 0.1, 0.5
 """Of a deadline, kept for what follows the reading: twice what that takes now, within these."""
 
 SMOOTHING = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class SubmittedQuery:
-    """A text or image that waits for its encoding."""
-
-    text: str
-
-    version: str
-    """Model version that answers it, from start to end."""
-
-    answer: "Future[Encoded]"
 
 
 class Recall:
@@ -117,10 +105,11 @@ class Recall:
         """
         stages = stages or Stages()
         query = self.submit(content, options, stages)
-        return self.by_encoding(query, query.answer.result(), options, stages)
+        [found] = self.by_encodings([EncodedQuery(query, query.answer.result(), options, stages)])
+        return found
 
     def submit(self, content: Content, options: RecallOptions, stages: Stages) -> SubmittedQuery:
-        """Put a text or an image into the queue for its encoder; `by_encoding` goes on from there.
+        """Put a text or an image into the queue for its encoder; `by_encodings` goes on from there.
 
         Raises:
             Busy: too much waits, or so much that the deadline would pass.
@@ -142,29 +131,50 @@ class Recall:
         )
         return SubmittedQuery(content.text, version, answer)
 
-    def by_encoding(
-        self, query: SubmittedQuery, encoded: Encoded, options: RecallOptions, stages: Stages
-    ) -> Candidates:
-        """Find items for a text or an image that was put into the queue, and is encoded now."""
-        stages.add("prepare", encoded.prepared_ms)
-        stages.add("queue", encoded.waited_ms)
-        stages.add("encode", encoded.took_ms)
-        encoding = encoded.encoding
-        found = self._found(
-            [Seed(encoding.vector, "content")],
-            query.version,
-            options,
-            stages,
-            text=query.text,
+    def by_encodings(self, queries: Sequence[EncodedQuery]) -> list[Candidates]:
+        """Find items for texts and images that were put into the queue, and are encoded now.
+
+        Args:
+            queries: several must be `alike`, and are searched for in one call.
+        """
+        for query in queries:
+            query.stages.add("prepare", query.encoded.prepared_ms)
+            query.stages.add("queue", query.encoded.waited_ms)
+            query.stages.add("encode", query.encoded.took_ms)
+        seeds = [Seed(query.encoded.encoding.vector, "content") for query in queries]
+        first, version = queries[0], queries[0].submitted.version
+        with self.in_time():
+            if len(queries) > 1:
+                all_stages = [query.stages for query in queries]
+                frames = self._retrieval.plain(
+                    seeds, version, first.options, filter=first.options.filter, stages=all_stages
+                )
+            else:
+                frames = [
+                    self._retrieval.candidates(
+                        seeds,
+                        version,
+                        first.options,
+                        filter=first.options.filter,
+                        text=first.submitted.text,
+                        stages=first.stages,
+                    )
+                ]
+        after_s = time.monotonic() - first.encoded.ended_at
+        self._search_s += SMOOTHING * (after_s - self._search_s)
+        return [self._of_content(query, f) for query, f in zip(queries, frames, strict=True)]
+
+    def _of_content(self, query: EncodedQuery, frame: pl.DataFrame) -> Candidates:
+        encoding = query.encoded.encoding
+        return Candidates(
+            frame=frame,
             action=encoding.action,
             gate_probability=encoding.gate_probability,
             rationale=encoding.rationale,
             direct_because=encoding.fallback,
             is_cut_short=encoding.out_of_time,
+            **self._told(query.submitted.version, query.options, query.stages),
         )
-        after_s = time.monotonic() - encoded.ended_at
-        self._search_s += SMOOTHING * (after_s - self._search_s)
-        return found
 
     def _reading_s(self, deadline_s: float) -> float:
         """Return the seconds of a deadline that a text or an image may be read for."""
@@ -356,7 +366,6 @@ class Recall:
         stages: Stages,
         *,
         excluded: Sequence[str] = (),
-        text: str = "",
         **details: Any,
     ) -> Candidates:
         with self.in_time():
@@ -365,7 +374,7 @@ class Recall:
                 version,
                 options,
                 filter=options.filter.excluding(excluded),
-                text=text,
+                text="",
                 stages=stages,
             )
         return Candidates(frame=frame, **self._told(version, options, stages), **details)

@@ -14,9 +14,10 @@ from recall.errors import OutOfTime
 from recall.query_encoder import Encoded
 from recall.stages import Stages
 from serving.metrics import ServingMetrics, counted
-from serving.recall import RecallService
+from serving.recall import EncodedRequest, RecallService
 from serving.replies import RecallReply
 from serving.requests import RecallRequest
+from serving.together import Together
 from serving.workers import DEADLINE_PASSED, Workers
 
 T = TypeVar("T")
@@ -28,15 +29,26 @@ ENCODE_TIMEOUT_S = 120.0
 class Answering:
     """Answers requests for candidates on the event loop, and counts them."""
 
-    def __init__(self, service: RecallService, workers: Workers, metrics: ServingMetrics) -> None:
+    def __init__(
+        self, service: RecallService, workers: Workers, metrics: ServingMetrics, *, wait_s: float
+    ) -> None:
         """Answer by a service.
 
         Args:
             service: knows how.
             workers: threads for what blocks.
             metrics: told of every answer.
+            wait_s: seconds that work waits for a thread at most.
         """
         self._service, self._workers, self._metrics = service, workers, metrics
+        self._reading = Together(workers, service.submit_all, wait_s=wait_s)
+        self._searching = Together(workers, service.by_encodings, wait_s=wait_s)
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for a thread."""
+        together = self._reading.num_waiting + self._searching.num_waiting
+        return self._workers.num_waiting + together
 
     async def answer(self, request: RecallRequest) -> RecallReply:
         """Return the reply to a request, before its deadline.
@@ -60,16 +72,26 @@ class Answering:
 
         if request.kind != "content":
             return await on_thread(lambda: service.answer(request, stages))
-        query = await on_thread(lambda: service.submit(request, stages))
+        if service.is_quickly_read(request):
+            query = await self._reading.run(
+                (request, stages), alike=None, deadline=deadline, stages=stages
+            )
+        else:
+            query = await on_thread(lambda: service.submit(request, stages))
         encoded = await _in_time(query.answer, deadline)
-        return await on_thread(lambda: service.by_encoding(request, query, encoded, stages))
+        piece = EncodedRequest.of(request, query, encoded, stages)
+        return await self._searching.run(
+            piece, alike=piece.query.alike or piece, deadline=deadline, stages=stages
+        )
 
 
 async def _in_time(answer: "Future[Encoded]", deadline: float | None) -> Encoded:
     timeout_s = ENCODE_TIMEOUT_S if deadline is None else max(0.0, deadline - time.monotonic())
-    waited_for = asyncio.wrap_future(answer)
-    done, _ = await asyncio.wait([waited_for], timeout=timeout_s)
-    if not done:
-        waited_for.cancel()  # a query that still waits in the queue is not encoded any more
-        raise OutOfTime(DEADLINE_PASSED)
-    return waited_for.result()
+    try:
+        async with asyncio.timeout(timeout_s):
+            # Given up, a query that still waits in the queue is not encoded any more.
+            return await asyncio.wrap_future(answer)
+    except OutOfTime:  # the encoder's own
+        raise
+    except TimeoutError:
+        raise OutOfTime(DEADLINE_PASSED) from None

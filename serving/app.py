@@ -102,7 +102,7 @@ def create_app(
     metrics = ServingMetrics()
     queries = Workers(QUERY_THREADS, wait_s=wait_s)
     service = RecallService(recall, items=items, fetch_image=fetch_image)
-    answering = Answering(service, queries, metrics)
+    answering = Answering(service, queries, metrics, wait_s=wait_s)
     _add_recall(app, answering)
     add_batches(app, answering)
     if recommender is not None:
@@ -118,7 +118,7 @@ def create_app(
         add_item_changes(app, writer, wait_s=wait_s)
     add_reference(app)
     add_health(app, recall, metrics, is_draining=lambda: drain.has_begun, wait_s=wait_s)
-    metrics.gauge("requests_waiting", "Wait for a thread.", lambda: queries.num_waiting)
+    metrics.gauge("requests_waiting", "Wait for a thread.", lambda: answering.num_waiting)
     metrics.gauge("requests_running", "Have a thread.", lambda: queries.num_running)
     if is_followed:
         metrics.watch(recall)

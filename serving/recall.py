@@ -1,22 +1,46 @@
 """A request for candidates, put to recall, and made into the reply."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 from catalog.lake.item_lookup import ItemLookup
 from embedder.content import Content
 from recall.candidates import Candidates
+from recall.content_query import EncodedQuery, SubmittedQuery
 from recall.errors import InvalidQuery
 from recall.query_encoder import Encoded
-from recall.search import Recall, SubmittedQuery
+from recall.search import Recall
 from recall.stages import Stages
 from serving.deadlines import until
 from serving.images import decode_image
 from serving.replies import RecallReply
 from serving.requests import RecallRequest
 
+T = TypeVar("T")
+
 FetchImage = Callable[[str], bytes]
 """The image behind an address; InvalidQuery when it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedRequest:
+    """A request whose text or image is encoded."""
+
+    request: RecallRequest
+    query: EncodedQuery
+
+    @classmethod
+    def of(
+        cls, request: RecallRequest, query: SubmittedQuery, encoded: Encoded, stages: Stages
+    ) -> Self:
+        """Put together what has become of a request so far."""
+        return cls(request, EncodedQuery(query, encoded, request.options(), stages))
+
+    @property
+    def deadline(self) -> float | None:
+        """A moment of `time.monotonic`; None: it has no end."""
+        return self.query.stages.deadline(self.request.deadline_ms)
 
 
 class RecallService:
@@ -51,7 +75,11 @@ class RecallService:
         stages = stages or Stages()
         if request.kind == "content":
             query = self.submit(request, stages)
-            return self.by_encoding(request, query, query.answer.result(), stages)
+            encoded = query.answer.result()
+            [reply] = self.by_encodings([EncodedRequest.of(request, query, encoded, stages)])
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
         self._check(request)
         options, recall = request.options(), self._recall
         with until(stages.deadline(request.deadline_ms)):
@@ -64,7 +92,7 @@ class RecallService:
         return self._reply(request, found, stages)
 
     def submit(self, request: RecallRequest, stages: Stages) -> SubmittedQuery:
-        """Put a text or an image into the encoder's queue; `by_encoding` goes on from there.
+        """Put a text or an image into the encoder's queue; `by_encodings` goes on from there.
 
         Raises:
             Busy, InvalidQuery, Unavailable: as `recall.search.Recall.submit` says.
@@ -75,13 +103,29 @@ class RecallService:
         with until(stages.deadline(request.deadline_ms)):
             return self._recall.submit(content, request.options(), stages)
 
-    def by_encoding(
-        self, request: RecallRequest, query: SubmittedQuery, encoded: Encoded, stages: Stages
-    ) -> RecallReply:
-        """Return the reply to a request whose text or image is encoded now."""
-        with until(stages.deadline(request.deadline_ms)):
-            found = self._recall.by_encoding(query, encoded, request.options(), stages)
-        return self._reply(request, found, stages)
+    def is_quickly_read(self, request: RecallRequest) -> bool:
+        """Whether `submit` of a request waits for nothing: no image, no index and no model."""
+        return request.is_words and self._recall.live.is_loaded
+
+    def submit_all(
+        self, asked: Sequence[tuple[RecallRequest, Stages]]
+    ) -> list[SubmittedQuery | Exception]:
+        """Put several into the queue; each has a place in it or an error of its own."""
+        return [_made_or_error(self.submit, *each) for each in asked]
+
+    def by_encodings(self, asked: Sequence[EncodedRequest]) -> list[RecallReply | Exception]:
+        """Return the replies to requests whose texts and images are encoded now.
+
+        Args:
+            asked: several must be alike. They are searched for in one call, which ends before the
+                last of their deadlines.
+        """
+        with until(_last([each.deadline for each in asked])):
+            found = self._recall.by_encodings([each.query for each in asked])
+        return [
+            _made_or_error(self._reply, each.request, one, each.query.stages)
+            for each, one in zip(asked, found, strict=True)
+        ]
 
     def _check(self, request: RecallRequest) -> None:
         if request.details and self._items is None:
@@ -104,3 +148,16 @@ class RecallService:
                 raise InvalidQuery("image_url must be left out: this service fetches no images")
             image = self._fetch_image(request.image_url)
         return Content(text=request.text or "", image=image)
+
+
+def _last(deadlines: Sequence[float | None]) -> float | None:
+    """Return the last of some deadlines; None where one of them is none."""
+    ends = [deadline for deadline in deadlines if deadline is not None]
+    return max(ends) if len(ends) == len(deadlines) else None
+
+
+def _made_or_error(make: Callable[..., T], *given: Any) -> T | Exception:
+    try:
+        return make(*given)
+    except Exception as error:  # of whatever kind: it is told to the one who asked
+        return error

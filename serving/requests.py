@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from embedder.content import Policy
-from recall.candidates import MAX_INTERESTS, MAX_TOP_K, RecallOptions, Seen
+from recall.candidates import MAX_INTERESTS, MAX_TOP_K, NO_FILTER, RecallOptions, Seen
 from recall.filters import Filter
 from serving.images import MAX_BASE64_CHARS
 from serving.rank import Asker
@@ -70,7 +70,7 @@ class RecallRequest(BaseModel):
     top_k: int = Field(default=100, ge=1, le=MAX_TOP_K)
     """Candidates wanted; fewer come only when fewer items match."""
 
-    filter: Filter = Filter()
+    filter: Filter = Field(default_factory=lambda: NO_FILTER)
     """What a candidate must meet."""
 
     exclude_seen: Seen = "acted"
@@ -149,6 +149,12 @@ class RecallRequest(BaseModel):
     def kind(self) -> Kind:
         """What the query is about."""
         return self._kinds()[0]
+
+    @property
+    def is_words(self) -> bool:
+        """Whether it is a text without an image, for the live version."""
+        has_image = self.image_base64 is not None or self.image_url is not None
+        return self.text is not None and not has_image and self.version is None
 
     def options(self) -> RecallOptions:
         """Return how recall is to answer."""
@@ -233,7 +239,7 @@ class RecommendRequest(AskerRequest):
     top_k: int = Field(default=20, ge=1, le=MAX_TOP_K)
     """Items wanted; fewer come only when fewer match."""
 
-    filter: Filter = Filter()
+    filter: Filter = Field(default_factory=lambda: NO_FILTER)
     """What an item must meet."""
 
     strict: bool = False

@@ -122,5 +122,7 @@ def encoder() -> FakeEncoder:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ItemIndex]:
     folder: Path = tmp_path_factory.mktemp("milvus")
-    with ItemIndex.open(IndexConfig(uri=str(folder / "items.db"))) as opened:
+    # A busy machine takes longer than people wait for an answer.
+    config = IndexConfig(uri=str(folder / "items.db"), search_timeout_s=60)
+    with ItemIndex.open(config) as opened:
         yield opened

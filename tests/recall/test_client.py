@@ -91,7 +91,7 @@ QUERIES = [{"text": "red"}, {"item_id": "a"}, {"user_id": "ann"}, {"history": ["
 
 def test_queries_and_health_are_unavailable_in_time_and_metrics_go_on(frozen, encoder):
     recall = Recall(frozen, lambda version: encoder, KnownHistories({"ann": ["a"]}))
-    with TestClient(create_app(recall, wait_s=TIMEOUT_S)) as client:
+    with TestClient(create_app(recall, wait_s=4 * TIMEOUT_S)) as client:
         with ThreadPoolExecutor(60) as many:
             started = time.monotonic()
             asked = [many.submit(client.post, "/v1/recall", json=QUERIES[n % 4]) for n in range(60)]

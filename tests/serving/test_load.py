@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
+from recall.errors import IndexFailed
 from recall.query_encoder import QueryEncoderConfig
 from recall.search import Recall
 from serving.access_log import VERSION_HEADER
@@ -76,6 +77,62 @@ def test_queries_of_many_clients_are_read_together_and_answered_as_if_alone(inde
         expected = alone[number % len(WORDS)]
         assert [c["item_id"] for c in candidates] == [c["item_id"] for c in expected]
         assert [c["score"] for c in candidates] == pytest.approx([c["score"] for c in expected])
+
+
+class Counting:
+    """An index that records how many queries each search has."""
+
+    def __init__(self, index):
+        self._index, self.searches = index, []
+
+    def __getattr__(self, name):
+        return getattr(self._index, name)
+
+    def search(self, query_vectors_QD, version, **options):
+        self.searches.append(len(query_vectors_QD))
+        return self._index.search(query_vectors_QD, version, **options)
+
+
+def test_what_is_encoded_together_is_searched_for_in_few_calls_and_answered_as_if_alone(index):
+    model, counting = HeldUp(), Counting(index)
+    recall, client = service(counting, model)
+    wants = (
+        {},
+        {"filter": {"exclude_ids": ["rose"]}},
+        {"top_k": 1, "explain": True},
+        {"deadline_ms": 60_000},
+        {"version": "v2"},
+        {"mmr_lambda": 0.5},
+    )
+    queries = [{"text": word, "top_k": 3} | want for want in wants for word in WORDS]
+    with client, ThreadPoolExecutor(len(queries)) as many:
+        asked = [many.submit(client.post, "/v1/recall", json=query) for query in queries]
+        until(lambda: recall.encoder.num_waiting + recall.encoder.num_under_way == len(queries))
+        model.go.set()
+        together = [each.result().json() for each in asked]
+        num_searches = len(counting.searches)
+        alone = [client.post("/v1/recall", json=query).json() for query in queries]
+    assert sum(counting.searches[:num_searches]) == len(queries)
+    assert num_searches <= 0.75 * len(queries)
+    assert counting.searches[num_searches:] == [1] * len(queries)
+    for each, other in zip(together, alone, strict=True):
+        for reply in (each, other):
+            del reply["timings"], reply["took_ms"]
+        assert each == other
+
+
+def test_a_search_that_fails_fails_for_all_that_it_was_made_for(index):
+    class Failing(Counting):
+        def search(self, query_vectors_QD, version, **options):
+            raise IndexFailed(message="no answer")
+
+    model = HeldUp()
+    recall, client = service(Failing(index), model)
+    with client, ThreadPoolExecutor(10) as many:
+        asked = [many.submit(client.post, "/v1/recall", json={"text": "red"}) for _ in range(10)]
+        until(lambda: recall.encoder.num_waiting + recall.encoder.num_under_way == 10)
+        model.go.set()
+        assert {each.result().status_code for each in asked} == {503}
 
 
 def test_a_deadline_holds_while_the_encoder_is_busy_and_items_are_answered_meanwhile(index):
