@@ -32,6 +32,7 @@ def batch_families():
     metrics.landing.count_write("items", LandingReport(), elapsed_s=1.0)
     metrics.landing.set_lags([lag])
     metrics.planning.tell(items=0, failed=0)
+    metrics.auditing.tell({"any": 0})
     metrics.embedding.count(
         direct=1, reasoned=0, fallbacks=0, failed=0, rationale_tokens=0, seconds=0, memory_bytes=0
     )

@@ -31,6 +31,7 @@ from ponder.finetuning.results import (
     WrittenRationales,
 )
 from ponder.finetuning.run import Progress, Run
+from ponder.telemetry.observation import observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,12 @@ def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) ->
         progress: told how much more is done, in units of the stage.
     """
     stage = STAGES[name]
-    if not run.is_done(name) and (run.is_first or stage.is_shared):
-        found = stage.function(run, progress)
+    if not run.is_done(name):
         if run.is_first:
-            run.finish(name, found)
+            with observe(run.settings, f"finetune_{name}") as seen:
+                found = seen.result = stage.function(run, progress)
+                run.finish(name, found)
+        elif stage.is_shared:
+            stage.function(run, progress)
     run.wait()
     return run.result(name, stage.result)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -19,6 +20,8 @@ from catalog.lake.tables import EMBEDDINGS, TABLES
 from ponder.settings import Settings
 from ponder.steps.embed import embed, plan
 from ponder.steps.index import remove_deleted, sync_collection
+from ponder.telemetry.observation import observed
+from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import kafka_config, open_index, open_lake, open_search
 from ponder.wiring.vectors import deleted_items, index_parts
@@ -61,6 +64,15 @@ class Audit:
         return [each for each in self.findings if each.count and not each.is_fault]
 
 
+def _count(metrics: StepMetrics, audit: Audit) -> None:
+    faults: Counter[str] = Counter()
+    for each in audit.findings:
+        if each.is_fault:
+            faults[each.name] += each.count
+    metrics.auditing.tell(faults)
+
+
+@observed("audit", count=_count)
 def audit(settings: Settings) -> Audit:
     """Compare the topics (where brokers are set), the lake and the index.
 

@@ -3,6 +3,7 @@
 `LandingMetrics` of `catalog.kafka.metrics` are the landing's, whether it ends or follows.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -49,6 +50,11 @@ class StepMetrics:
         return LandingMetrics(self.registry)
 
     @cached_property
+    def auditing(self) -> "AuditMetrics":
+        """Of an audit."""
+        return AuditMetrics(self.registry)
+
+    @cached_property
     def planning(self) -> "PlanningMetrics":
         """Of what is left to embed."""
         return PlanningMetrics(self.registry)
@@ -67,6 +73,21 @@ class StepMetrics:
     def features(self) -> "FeatureMetrics":
         """Of the export of match features."""
         return FeatureMetrics(self.registry)
+
+
+class AuditMetrics:
+    """Where two places differ that should agree."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._faults = Gauge(
+            "ponder_audit_faults", "Rows, items or tables that the last audit found, by fault.",
+            ["fault"], registry=registry,
+        )  # fmt: skip
+
+    def tell(self, faults: Mapping[str, int]) -> None:
+        """Tell what an audit found, also that a fault is gone."""
+        for name, number in faults.items():
+            self._faults.labels(name).set(number)
 
 
 class PlanningMetrics:

@@ -462,3 +462,15 @@ def test_a_version_that_failed_is_promoted_by_force_alone(finished, refused, set
     assert settings.registry.champion() == name
     assert ponder("promote", refused, "--force").exit_code == 0
     assert settings.registry.champion() == refused
+
+
+def test_a_stage_tells_how_it_went_as_a_step_does(tmp_path, monkeypatch):
+    def fail(run, progress):
+        raise OSError("no space")
+
+    monkeypatch.setitem(STAGES, "pairs", replace(STAGES["pairs"], function=fail))
+    settings = Settings(home=tmp_path / "home", metrics_folder=str(tmp_path))
+    with pytest.raises(OSError, match="no space"):
+        run_stage(Run(settings, None, tmp_path / "run"), "pairs")
+    told = (tmp_path / "ponder_finetune_pairs.prom").read_text()
+    assert 'ponder_step_runs_total{outcome="failed",step="finetune_pairs"} 1.0' in told

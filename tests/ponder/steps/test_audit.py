@@ -71,8 +71,11 @@ def test_items_that_no_version_serves_are_found(sound):
     lake = open_lake(sound)
     num_items = lake.read(ITEMS).filter(~pl.col("deleted")).height
     lake.delete(INDEX_VERSIONS, lake.read(INDEX_VERSIONS, ["version"]))
-    result = audit(sound)
+    result = audit(sound.replace(metrics_folder=str(sound.home / "metrics")))
     assert {each.name: each.count for each in result.faults} == {"nothing_live": num_items}
+    told = (sound.home / "metrics" / "ponder_audit.prom").read_text()
+    assert f'ponder_audit_faults{{fault="nothing_live"}} {num_items}.0' in told
+    assert 'ponder_audit_faults{fault="index_missing"} 0.0' in told
     assert "`ponder promote`" in advice(result)[0]
 
 
