@@ -1,6 +1,5 @@
 """The state of a deployment as its lake tells it: versions, freshness, drift."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +19,9 @@ ROW_OPERATIONS = ("WRITE", "MERGE", "DELETE", "UPDATE")
 
 RECENT = timedelta(days=7)
 """Before the newest item: whose catalogue stands still has recent items all the same."""
+
+UNTOLD = ("centroid_D", "digest", "problems")
+"""Of a validation: what only the next one reads, and what is told by itself."""
 
 NUM_COMMITS = 20  # looked back through for one that changed rows
 MAX_AGE_S = 10.0
@@ -124,10 +126,17 @@ class State:
 
 def _index_state(known: IndexVersion | None) -> dict[str, Any]:
     if known is None:
-        return {"state": None, "live_at": None, "validated_at": None, "validation": {}}
+        return {
+            "state": None,
+            "live_at": None,
+            "validated_at": None,
+            "validation": {},
+            "problems": [],
+        }
     return {
         "state": known.state,
         "live_at": known.live_at,
         "validated_at": known.validated_at,
-        "validation": json.loads(known.validation or "{}"),
+        "validation": {k: v for k, v in known.measured.items() if k not in UNTOLD},
+        "problems": known.problems,
     }

@@ -33,6 +33,9 @@ class VersionState(BaseModel):
     validation: dict[str, Any]
     """What that measured, by name; empty before the first."""
 
+    problems: list[str]
+    """What that found against it, in words: of the live version an alarm."""
+
     num_items: int
     """Items whose present content it has embedded."""
 

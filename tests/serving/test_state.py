@@ -1,5 +1,6 @@
 """Tests for serving/state.py, on a lake written by hand."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -30,10 +31,12 @@ def test_a_version_tells_what_the_lake_knows_of_its_index(tmp_path):
     index = IndexVersions(lake)
     index.switch_to("v2")
     index.switch_to("v1")
-    index.record("v1", state="validated", validation='{"recall@10": 0.5}', validated_at=START)
+    measured = {"recall@10": 0.5, "problems": ["too few"], "centroid_D": [0.1] * 128, "digest": "d"}
+    index.record("v1", state="validated", validation=json.dumps(measured), validated_at=START)
     v1, v2 = State(lake, index.live).read().versions
     assert (v1.version, v1.is_live, v1.is_previous, v1.state) == ("v1", True, False, "validated")
     assert (v1.validation, v1.validated_at) == ({"recall@10": 0.5}, START)
+    assert (v1.problems, v2.problems) == (["too few"], [])
     assert v1.live_at is not None
     assert (v2.version, v2.is_live, v2.is_previous, v2.validation) == ("v2", False, True, {})
 

@@ -31,7 +31,9 @@ async function showLive() {
   const live = byId("live");
   try {
     const state = await getJson("/v1/state");
-    live.replaceChildren(...(state.live ? [el("span", { class: "dot good" }), el("code", {}, state.live)] : [el("span", { class: "dot bad" }), "no version is live"]));
+    const hasAlarm = state.versions.some((version) => version.is_live && version.problems.length);
+    const named = state.live ? [el("code", {}, state.live), ...(hasAlarm ? [el("span", { class: "badge bad" }, "alarm")] : [])] : ["no version is live"];
+    live.replaceChildren(el("span", { class: `dot ${state.live && !hasAlarm ? "good" : "bad"}` }), ...named);
     knowVersions(state);
   } catch {
     live.replaceChildren(el("span", { class: "dot bad" }), "state unknown");

@@ -68,15 +68,33 @@ function told(values, before = "") {
   });
 }
 
+/** What was found against the live version: it goes on answering, so somebody has to look. */
+function alarm(state) {
+  const live = state.versions.find((version) => version.is_live);
+  if (!live?.problems.length) return null;
+  const canGoBack = state.versions.some((version) => version.is_previous);
+  return el(
+    "section",
+    { class: "failure", role: "alert" },
+    el("b", {}, "Alarm: the live version failed its last validation, ", ago(live.validated_at)),
+    el("ul", {}, live.problems.map((problem) => el("li", { dir: "auto" }, problem))),
+    el("p", { class: "quiet" }, "It goes on answering until another one is promoted. ", el("code", {}, "ponder validate"), " measures again", ...(canGoBack ? ["; ", el("code", {}, "ponder rollback"), " leads back to the version before"] : []), "."),
+  );
+}
+
 /** What the last validation of each version measured. */
 function validations(state) {
-  return state.versions.filter((version) => version.validated_at).map((version) =>
-    el(
+  return state.versions.filter((version) => version.validated_at).map((version) => {
+    const ended = version.problems.length ? el("span", { class: "badge bad" }, "failed") : el("span", { class: "badge" }, "passed");
+    const measured = told(version.validation).map(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]);
+    return el(
       "details",
       { class: "more validation" },
-      el("summary", {}, "Validated ", ago(version.validated_at), ": ", el("code", {}, version.version)),
-      el("dl", { class: "facts-list" }, told(version.validation).map(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)])),
-    ));
+      el("summary", {}, "Validated ", ago(version.validated_at), ": ", el("code", {}, version.version), ended),
+      el("ul", {}, version.problems.map((problem) => el("li", { dir: "auto" }, problem))),
+      el("dl", { class: "facts-list" }, measured),
+    );
+  });
 }
 
 const tables = (state) =>
@@ -95,7 +113,7 @@ async function refresh() {
     if (view.hidden) return;
     view.replaceChildren(
       el("h1", {}, "State"),
-      healthy,
+      ...[alarm(state), healthy].filter(Boolean),
       tiles(state),
       el("h2", {}, "Versions"),
       el("p", { class: "quiet" }, "Each version has vectors of its own; one of them is live. The gate’s mean over the items that changed in the last week, far from its mean over all of them, says that the catalogue drifts."),

@@ -2,9 +2,11 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from catalog.lake.index_versions import IndexVersions
 from recall.search import Recall
 from serving.app import create_app
 from serving.catalogue import Catalogue
@@ -29,6 +31,13 @@ def app(index, rows, encoder, tmp_path_factory):  # noqa: F811
     index.sync("v1", rows(**VECTORS), dim=4)
     index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
+    known = IndexVersions(lake)
+    known.switch_to("v2")
+    known.switch_to("v1")
+    problems = ["canary_cosine must be >= 0.98, got 0.412", HOSTILE]
+    known.record(
+        "v1", validation=json.dumps({"problems": problems}), validated_at=datetime.now(UTC)
+    )
     recall = Recall(index, lambda version: encoder, KnownHistories({"ann": ["rose"]}))
     return create_app(recall, catalogue=Catalogue(lake), state=State(lake, recall.live.get))
 
@@ -223,7 +232,7 @@ def test_ways_to_search_are_asked_for_and_counted(page):
 
 def test_two_versions_stand_side_by_side(page):
     offered = "[...document.getElementById('compare').options].map((option) => option.value)"
-    assert "version:v2" in page.until(f"{offered}.length > 3 && {offered}")
+    page.until(f"{offered}.includes('version:v2')")
     ask(page, "mode=item&item=rose&compare=version:v2", "sky,leaf,leaf,sky")
     moved = "[...document.querySelectorAll('.moved')].map((each) => each.classList[1]).join()"
     assert page.js(moved) == "up,down,up,down"
@@ -245,6 +254,21 @@ def test_the_state_tells_versions_and_freshness(page):
     for version in ("v1", "v2"):
         assert version in told
     assert "1 wait to be embedded" in told
+
+
+def test_an_alarm_is_told_first_as_text_and_beside_the_name_of_the_live_version(page):
+    page.js("void (location.hash = '#/state')")
+    page.until("document.querySelector('#state-view table') !== null")
+    alarm = page.js("document.querySelector('#state-view [role=alert]').innerText")
+    assert "the live version failed its last validation" in alarm
+    assert "canary_cosine must be >= 0.98, got 0.412" in alarm
+    assert HOSTILE in alarm
+    assert "ponder rollback" in alarm
+    place = "Node.DOCUMENT_POSITION_FOLLOWING"
+    tiles = "document.querySelector('#state-view .tiles')"
+    first = f"document.querySelector('#state-view [role=alert]').compareDocumentPosition({tiles})"
+    assert page.js(f"({first} & {place}) > 0")
+    assert page.js("document.getElementById('live').innerText").split() == ["v1", "alarm"]
 
 
 def test_the_reference_of_the_api_is_where_the_page_says(page):
