@@ -1,10 +1,11 @@
 """What an export takes in memory, by the length of the log.
 
-    python -m bench.export_memory [--impressions 300000 1000000 3000000]
+    python -m bench.export_memory [--impressions 300000 1000000 3000000] [--ratings 100000 300000]
 
 For each length a lake is made: 20,000 items of 64 dimensions, pages of ten on sixty days, a tenth
 of what was shown liked, a user for every 150 impressions, landed in ten parts. `ponder features
 export` then runs in a process of its own, whose peak is what the system says of it (`ru_maxrss`).
+Of a log of ratings, which is read whole, 200 users share the ratings, half of which are likes.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
 
 NUM_ITEMS, DIM, PAGE, DAYS, LANDINGS = 20_000, 64, 10, 60, 10
-PER_USER = 150
+PER_USER, NUM_RATERS = 150, 200
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LIKED_SHARE = 0.1
 
@@ -89,13 +91,35 @@ def write_events(lake: Lake, num_impressions: int) -> None:
         lake.upsert_events(_filled(events, EVENTS.schema), landed_at=landed_at)
 
 
-def measured(num_impressions: int) -> dict[str, object]:
-    """Return what the export of a log took."""
+def write_ratings(lake: Lake, num_ratings: int) -> None:
+    """Write ratings, no item twice of a user."""
+    rng = np.random.default_rng(2)
+    each = num_ratings // NUM_RATERS
+    items = [rng.choice(NUM_ITEMS, each, replace=False) for _ in range(NUM_RATERS)]
+    ratings = pl.DataFrame(
+        {
+            "user_id": np.repeat([f"user-{n}" for n in range(NUM_RATERS)], each),
+            "item_id": [f"item-{n:05d}" for n in np.concatenate(items)],
+            "value": rng.choice([2.0, 4.0], num_ratings // NUM_RATERS * NUM_RATERS),
+        }
+    )
+    minutes = rng.integers(0, DAYS * 1440, len(ratings))
+    events = ratings.with_columns(
+        pl.format("e-{}", pl.int_range(pl.len())).alias("event_id"),
+        pl.lit("rating").alias("action"),
+        (pl.lit(START, TIME) + pl.duration(minutes=pl.Series(minutes))).alias("ts"),
+    )
+    landed_at = START + timedelta(days=DAYS + 1)
+    lake.upsert_events(_filled(events, EVENTS.schema), landed_at=landed_at)
+
+
+def measured(num: int, write: Callable[[Lake, int], None], what: str) -> dict[str, object]:
+    """Return what the export of a log took, of so many of what is written."""
     with tempfile.TemporaryDirectory() as name:
         settings = Settings(home=Path(name))
         lake = open_lake(settings)
         write_items(lake, configured_version(settings))
-        write_events(lake, num_impressions)
+        write(lake, num)
         command = [sys.executable, "-m", "ponder", "--home", name, "features", "export", "--json"]
         started = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -103,7 +127,7 @@ def measured(num_impressions: int) -> dict[str, object]:
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
         return {
-            "impressions": num_impressions,
+            what: num,
             "rows": told["num_rows"],
             "peak_mib": round(usage.ru_maxrss / 1024),
             "seconds": round(time.perf_counter() - started, 1),
@@ -124,10 +148,14 @@ def main() -> None:
     """Measure each length, and print one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--impressions", type=int, nargs="+", default=[300_000, 1_000_000, 3_000_000]
+        "--impressions", type=int, nargs="*", default=[300_000, 1_000_000, 3_000_000]
     )
-    for num_impressions in parser.parse_args().impressions:
-        print(json.dumps(measured(num_impressions) | {"load": os.getloadavg()[0]}), flush=True)
+    parser.add_argument("--ratings", type=int, nargs="*", default=[])
+    options = parser.parse_args()
+    asked = [(num, write_events, "impressions") for num in options.impressions]
+    asked += [(num, write_ratings, "ratings") for num in options.ratings]
+    for num, write, what in asked:
+        print(json.dumps(measured(num, write, what) | {"load": os.getloadavg()[0]}), flush=True)
 
 
 if __name__ == "__main__":

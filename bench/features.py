@@ -3,15 +3,16 @@
     python -m bench.features [--users 2000] [--rounds 3]
 
 Ours is `features.match.similarity_values` without details and feedback: 26 features of cosines with
-what was liked. `all` are the 65 with both, so also with what was skipped; `basic` the five basic
+what was liked. `all` are the 67 with both, so also with what was skipped; `basic` the five basic
 ones (max, mean, mean of the nearest three, last, max of the last five); `columns` is
-`features.match.match_columns`, all from ids, with ranks and gaps. The rivals compute four features
-(max, mean, last, mean of the nearest three), so they have less to do: numpy, one impression at a
-time, and DuckDB (extra `bench`), a join of impressions, histories and vectors. All get the same
-vectors, histories and candidates in memory; common features must agree to 1e-4 before a time is
-reported. The limit is the matrix product alone: a request's candidates times its history. Times
-are of the clock; `cpu` tells the same of the processor's time, which other work does not lengthen
-much.
+`features.match.match_columns`, all from ids, with ranks and gaps; `behaviour` is
+`features.behaviour.behaviour_columns`, the same of a behaviour space of 32 numbers. The rivals
+compute four features (max, mean, last, mean of the nearest three), so they have less to do: numpy,
+one impression at a time, and DuckDB (extra `bench`), a join of impressions, histories and vectors.
+All get the same vectors, histories and candidates in memory; common features must agree to 1e-4
+before a time is reported. The limit is the matrix product alone: a request's candidates times its
+history. Times are of the clock; `cpu` tells the same of the processor's time, which other work does
+not lengthen much.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from features.behaviour import BehaviourConfig, behaviour_columns
+from features.behaviour_spaces import BehaviourSpaces
 from features.centred_embeddings import CentredEmbeddings
 from features.grouped_requests import Groups
 from features.histories import Pasts
@@ -89,6 +92,30 @@ def columns_of(
     """Return the same by way of the whole columns; what was liked stands for what was skipped."""
     made = match_columns(asked, past, past, past, centred, config=config)
     return np.stack([made[name].to_numpy() for name in BASIC], axis=1)
+
+
+def behaviour_of(asked: Asked, past: Pasts, spaces: BehaviourSpaces) -> np.ndarray:
+    """Return the nearest and the mean cosine in a behaviour space, beside all its columns."""
+    day_R = np.ones(len(past.first_R) - 1, dtype=np.int64)
+    made = behaviour_columns(
+        asked.item_ids, asked.request_N, day_R, past, spaces, config=BehaviourConfig()
+    )
+    return np.stack([made[f"behaviour_{name}"].to_numpy() for name in ("max", "mean")], axis=1)
+
+
+def space_of(item_ids: pl.Series) -> BehaviourSpaces:
+    """Return a behaviour space in which every item lies somewhere."""
+    vectors_ND = np.random.default_rng(4).normal(size=(len(item_ids), 32)).astype(np.float32)
+    vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    return BehaviourSpaces(np.array([0]), item_ids, vectors_ND[None])
+
+
+def in_space(spaces: BehaviourSpaces, impressions: pl.DataFrame, past: Pasts) -> np.ndarray:
+    """Return the nearest and the mean cosine of the first hundred impressions, one at a time."""
+    vectors_ID, number = spaces.vectors_TID[0], {id_: n for n, id_ in enumerate(spaces.item_ids)}
+    liked = [number[item_id] for item_id in past.item_ids[: past.first_R[1]]]
+    cosines = [vectors_ID[liked] @ vectors_ID[number[id_]] for id_ in impressions["item_id"][:100]]
+    return np.array([(cosine.max(), cosine.mean()) for cosine in cosines])
 
 
 def categories(num: int, seed: int) -> pl.Series:
@@ -184,11 +211,13 @@ def main() -> None:
     row_N, row_P = centred.rows_of(candidates.item_ids), centred.rows_of(past.item_ids)
     liked = grouped(candidates, row_N, past, row_P, centred, config.slots)
     skipped = grouped(candidates, row_N, past, row_P, centred, config.skip_slots)
+    spaces = space_of(centred.item_ids)
     works = {
         "ours": partial(values_of, [liked], centred, core),
         "all": partial(values_of, [liked, skipped], centred, config),
         "basic": partial(values_of, [liked], centred, basic),
         "columns": lambda: columns_of(candidates, past, centred, config),
+        "behaviour": lambda: behaviour_of(candidates, past, spaces),
         "row_loop": lambda: row_loop(liked, centred.vectors_ND, num_rows),
         "duckdb": in_duckdb(impressions, histories, centred),
         "limit": lambda: products(liked, centred.vectors_ND),
@@ -196,6 +225,9 @@ def main() -> None:
     best, busy, results = best_times(works, asked.rounds)
     for name in ("all", "basic", "columns", "row_loop", "duckdb"):
         np.testing.assert_allclose(results["ours"], results[name], atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(
+        results["behaviour"][:100], in_space(spaces, impressions, past), atol=1e-4
+    )
     report = {
         "unit": "impressions/s",
         **{name: round(num_rows / seconds) for name, seconds in best.items()},

@@ -1,13 +1,14 @@
-"""What recommending 500 items costs over the recall and the prediction in it, in this process.
+"""What recommending and ranking 500 items cost over the recall and the prediction in it.
 
     python -m bench.recommend [--users 2000] [--items 20000] [--asked 60]
 
 A lake with events, items and vectors is made in a temporary folder, a ranker is trained on some of
 its pages, and users are recommended 500 items each by what `ponder serve` opens: histories and
 exact vectors in memory, and the log that features are made from. The rival is what cannot be left
-out: recall, and the prediction of features that lie ready. The last line is JSON: milliseconds
-(p50) of ours and of the rival by the clock, and by the processor's time, which other work does not
-lengthen much; and each stage.
+out: recall, and the prediction of features that lie ready. `rank` is the same of 500 given items,
+which no recall has to find, so its rival is the prediction alone. All is in this process. The last
+line is JSON: milliseconds (p50) of ours and of the rival by the clock, and by the processor's time,
+which other work does not lengthen much; and each stage.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,7 +43,7 @@ from recall.living_items import LivingItems
 from recall.search import Recall
 from recall.stages import Stages
 from serving.rank import Asker, Ranking
-from serving.recommend import Recommender
+from serving.recommend import Recommendations, Recommender
 
 DIM, TOP_K, LIKED, SHOWN, PER_PAGE = 256, 500, 60, 100, 20
 VERSION = "v"
@@ -217,27 +218,45 @@ def _no_encoder(version: str) -> Any:
     raise AssertionError("no text is asked for")
 
 
+Ask = Callable[[int, Stages], Recommendations]
+"""Asks for the user of a number, with a stopwatch."""
+
+
+def recommending(recommender: Recommender, num_users: int) -> Ask:
+    """Return what recommends 500 items."""
+
+    def ask(number: int, stages: Stages) -> Recommendations:
+        asker = Asker(user_id=f"u{number % num_users}")
+        found = recommender.recommend(asker, top_k=TOP_K, stages=stages)
+        assert not found.fallback
+        assert len(found.frame) >= TOP_K - LIKED
+        return found
+
+    return ask
+
+
+def ranking_given(recommender: Recommender, num_users: int, num_items: int) -> Ask:
+    """Return what ranks 500 items, others for every request."""
+    rng = np.random.default_rng(3)
+
+    def ask(number: int, stages: Stages) -> Recommendations:
+        given = [f"i{n:06d}" for n in rng.choice(num_items, TOP_K, replace=False)]
+        found = recommender.rank(Asker(user_id=f"u{number % num_users}"), given, stages=stages)
+        assert len(found.frame) == TOP_K
+        return found
+
+    return ask
+
+
 def measured(
-    recommender: Recommender,
-    recall: TimedRecall,
-    ranker: Timed,
-    num_users: int,
-    num: int,
-    *,
-    cpu: bool,
+    ask: Ask, recall: TimedRecall, ranker: Timed, num: int, *, cpu: bool
 ) -> dict[str, Any]:
     """Return medians of requests of different users, by the clock or the processor."""
     recall.clock = ranker.clock = time.process_time if cpu else time.perf_counter
     whole, bare, stages = list[float](), list[float](), dict[str, list[float]]()
     for number in range(-10, num):  # the first ones warm
         recall.took_ms = 0.0
-        found = recommender.recommend(
-            Asker(user_id=f"u{number % num_users}"),
-            top_k=TOP_K,
-            stages=CpuStages() if cpu else Stages(),
-        )
-        assert not found.fallback
-        assert len(found.frame) >= TOP_K - LIKED
+        found = ask(number, CpuStages() if cpu else Stages())
         if number < 0:
             continue
         whole.append(found.took_ms - ranker.took_ms)
@@ -267,13 +286,20 @@ def main() -> None:
         write_lake(lake, num_users=options.users, num_items=options.items, seed=0)
         ranker = Timed(trained(lake))
         recommender, recall = opened(folder, lake, ranker)
+        recommend = recommending(recommender, options.users)
+        rank = ranking_given(recommender, options.users, options.items)
         times = {
-            name: measured(
-                recommender, recall, ranker, options.users, options.asked, cpu=name == "cpu"
-            )
-            for name in ("cpu", "clock")
+            (what, clock): measured(ask, recall, ranker, options.asked, cpu=clock == "cpu")
+            for what, ask in (("recommend", recommend), ("rank", rank))
+            for clock in ("cpu", "clock")
         }
-    report = {"unit": "ms (p50)", **times["clock"], "limit": GOAL, "cpu": times["cpu"]}
+    report = {
+        "unit": "ms (p50)",
+        **times["recommend", "clock"],
+        "limit": GOAL,
+        "cpu": times["recommend", "cpu"],
+        "rank": times["rank", "clock"] | {"cpu": times["rank", "cpu"]},
+    }
     print(json.dumps(report | {"load": os.getloadavg()[0]}))
 
 

@@ -244,11 +244,8 @@ def _details(liked: Compared, cosines: Cosines, max_B: np.ndarray, near: float) 
 def _clusters(liked: Compared, cosines: Cosines, *, has_clusters: bool) -> list[np.ndarray]:
     if not has_clusters:
         return [np.full_like(liked.mean_B, np.nan)] * 2
-    share_B = sums.count(liked.is_cluster_SB) / np.maximum(cosines.num_B, 1)
-    return [
-        np.where(cosines.is_any_B, share_B, np.nan),
-        sums.newest_age(liked.age_SB, liked.is_cluster_SB),
-    ]
+    share_B = liked.in_cluster_B / np.maximum(cosines.num_B, 1)
+    return [np.where(cosines.is_any_B, share_B, np.nan), liked.cluster_age_B]
 
 
 def _feedback(

@@ -46,8 +46,11 @@ class Compared:
     is_category_SB: np.ndarray
     """Whether the category of the item was the one that the candidate has."""
 
-    is_cluster_SB: np.ndarray
-    """Whether the vector of the item is in the cluster of the candidate's."""
+    in_cluster_B: np.ndarray
+    """How many items have a vector in the cluster of the candidate's, int64."""
+
+    cluster_age_B: np.ndarray
+    """Hours of the newest of them; NaN for none."""
 
     mean_B: np.ndarray
     """Mean cosine with the other candidates; NaN where there is none."""
@@ -162,7 +165,7 @@ def _compared(
     profile_TB /= np.repeat(past.norm_RT, sizes, axis=0).T
     product[:, candidate_B < 0] = np.nan
     if not profiles.with_details:
-        return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, _NONE, mean_B)
+        return Compared(cosine_SB, profile_TB, *[_NONE] * 5, mean_B)
     own = slice(groups.first_R[begin], groups.first_R[end])
     # No category and no cluster is -1 of a candidate, and -2 of what it is compared with.
     return Compared(
@@ -171,9 +174,28 @@ def _compared(
         np.repeat(past.age_RS.T, sizes, axis=1),
         np.repeat(past.is_strong_RS.T, sizes, axis=1),
         np.repeat(past.category_RS.T, sizes, axis=1) == groups.category_N[own],
-        np.repeat(past.cluster_RS.T, sizes, axis=1) == groups.cluster_N[own],
+        *_by_cluster(past, np.repeat(np.arange(len(sizes)), sizes), groups.cluster_N[own]),
         mean_B,
     )
+
+
+def _by_cluster(
+    past: LaidOut, request_B: np.ndarray, cluster_B: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [B] how much of a history is in each candidate's cluster, and the newest age there.
+
+    Counted once for a request and looked up for its candidates.
+    """
+    known_RS = past.cluster_RS >= 0
+    num = 1 + max(past.cluster_RS.max(initial=0), cluster_B.max(initial=0))
+    request_M, _ = np.nonzero(known_RS)
+    place_M = request_M * num + past.cluster_RS[known_RS]
+    counts = np.bincount(place_M, minlength=len(known_RS) * num)
+    ages = np.full(len(counts), np.nan, dtype=np.float32)
+    ages[place_M[::-1]] = past.age_RS[known_RS][::-1]  # the newest comes first, and so stays
+    asked_B = request_B * num + np.maximum(cluster_B, 0)
+    is_told_B = cluster_B >= 0
+    return np.where(is_told_B, counts[asked_B], 0), np.where(is_told_B, ages[asked_B], np.nan)
 
 
 _NONE = np.empty((0, 0), dtype=np.float32)
@@ -228,12 +250,13 @@ def _compare_repeats(
             category = groups.category_N[start + row]
             is_category_n = (groups.category_E[own][kept] == category) & (category >= 0)
             cluster = groups.cluster_N[start + row]
-            is_cluster_n = (groups.cluster_E[own][kept] == cluster) & (cluster >= 0)
+            ages = age_n[(groups.cluster_E[own][kept] == cluster) & (cluster >= 0)]
+            out.in_cluster_B[row] = len(ages)
+            out.cluster_age_B[row] = ages[0] if len(ages) else np.nan
             for matrix_SB, value_n, none in (
                 (out.age_SB, age_n, np.inf),
                 (out.is_strong_SB, is_strong_n, False),
                 (out.is_category_SB, is_category_n, False),
-                (out.is_cluster_SB, is_cluster_n, False),
             ):
                 matrix_SB[:, row] = none
                 matrix_SB[: len(kept), row] = value_n
