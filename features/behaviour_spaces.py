@@ -24,6 +24,10 @@ from catalog.lake.tables import BEHAVIOUR_SPACES
 from features.cooccurrence import Cooccurrence
 from features.daily_sums import DAYS, days_of
 
+SUFFIX = ".spaces"
+"""Of a file of spaces, which is Parquet: whoever reads all Parquet files of an export is not to
+meet it among them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BehaviourSpaceConfig:
@@ -203,7 +207,7 @@ class SpaceRows:
 
 
 def _name(spaces_id: str) -> str:
-    return f"behaviour-{spaces_id}.parquet"
+    return f"behaviour-{spaces_id}{SUFFIX}"
 
 
 def _days(counts: Cooccurrence, until: int, num_spaces: int) -> list[int]:

@@ -20,7 +20,7 @@ import msgspec
 import polars as pl
 
 from catalog.atomic_file import write_atomically
-from features.behaviour_spaces import BehaviourSpaces
+from features.behaviour_spaces import SUFFIX, BehaviourSpaces
 from features.centring import Centring
 from features.schema import Feature, check_values, schema_hash
 from features.table import FeatureTable
@@ -142,6 +142,7 @@ class Export:
         path = self.folder / MANIFEST
         if not path.exists() or path.read_text() != text:
             write_atomically(path, text)
+        self._remove_other_spaces()
         self._remove_strays({each.path for each in done} | {self._name_of_note(d) for d in days})
         return manifest
 
@@ -167,6 +168,12 @@ class Export:
 
     def _note(self, day: date) -> Path:
         return self.folder / self._name_of_note(day)
+
+    def _remove_other_spaces(self) -> None:
+        spaces = self.centring.behaviour
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            if spaces is None or spaces.id not in path.name:
+                path.unlink(missing_ok=True)
 
     def _remove_strays(self, kept: set[str]) -> None:
         """Remove days and parts that the manifest does not name."""

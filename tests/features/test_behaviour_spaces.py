@@ -99,7 +99,7 @@ def test_spaces_are_read_back_as_they_were_and_an_edited_file_is_refused(tmp_pat
     assert BehaviourSpaces.load(tmp_path, spaces.id) == spaces
     replace(spaces, vectors_TID=-spaces.vectors_TID).save(tmp_path)
     [path] = [each for each in tmp_path.iterdir() if spaces.id not in each.name]
-    path.rename(tmp_path / f"behaviour-{spaces.id}.parquet")
+    path.rename(tmp_path / f"behaviour-{spaces.id}.spaces")
     with pytest.raises(ValueError, match="must be the behaviour spaces that the manifest names"):
         BehaviourSpaces.load(tmp_path, spaces.id)
     with pytest.raises(ValueError, match="got others or none"):

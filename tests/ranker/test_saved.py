@@ -1,10 +1,13 @@
 """Tests for ranker/saved.py."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
+from features.behaviour_spaces import BehaviourSpaces
 from ranker.config import RankerConfig
 from ranker.saved import SavedRanker, load_ranker, save_ranker
 from ranker.training import train
@@ -25,6 +28,17 @@ def test_saved_ranker_scores_the_same(preference_table, ranker, tmp_path):
     assert loaded.trained_on == ranker.trained_on
     names = ["manifest.json", "model-0.txt", "model-1.txt"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_behaviour_spaces_lie_beside_the_trees_and_are_missed(ranker, tmp_path):
+    spaces = BehaviourSpaces(np.array([7]), pl.Series(["a"]), np.ones((1, 1, 1), dtype=np.float32))
+    save_ranker(
+        replace(ranker, centring=replace(ranker.centring, behaviour=spaces)), tmp_path / "one"
+    )
+    assert load_ranker(tmp_path / "one").centring.behaviour == spaces
+    (tmp_path / "one" / f"behaviour-{spaces.id}.spaces").unlink()
+    with pytest.raises(ValueError, match="must be the behaviour spaces that the manifest names"):
+        load_ranker(tmp_path / "one")
 
 
 def test_a_manifest_says_what_the_ranker_needs_and_comes_from(preference_table, tmp_path):

@@ -1,6 +1,7 @@
 """Tests for ponder/steps/features.py: exports by day that stay as they are."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -13,8 +14,11 @@ from polars.testing import assert_frame_equal
 from catalog.ingest.rows import item_frame
 from catalog.lake.tables import EMBEDDINGS, EVENTS
 from catalog.records import Item
+from features.behaviour_spaces import BehaviourSpaces
+from features.centred_embeddings import CentredEmbeddings
+from features.daily_sums import days_of
 from features.export import read_export, read_manifest
-from features.reference import References
+from features.reference import Reference, References
 from features.schema import VECTOR_GROUPS, feature_schema
 from features.served import ServedFeatures
 from ponder.settings import Settings
@@ -140,6 +144,49 @@ def test_export_made_again_after_deletions_edits_and_late_events_is_the_same_to_
     assert contents(tmp_path / "june") == contents(tmp_path / "march")
     found = diff_exports(tmp_path / "march", tmp_path / "june")
     assert (found.rows, found.differing, found.made_otherwise) == (60, {}, [])
+
+
+def with_spaces(settings):
+    """A reference in use that has clusters, and a behaviour space from the second day on."""
+    log = steps.scan_log(settings, "v")
+    centring = CentredEmbeddings.measured(log.vectors).centring
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1, NUM_ITEMS, 2)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    ids = pl.Series(sorted(f"i{n}" for n in range(NUM_ITEMS)))
+    spaces = BehaviourSpaces(days_of(pl.Series([MORNING + timedelta(days=1)])), ids, vectors)
+    clusters = ((1.0, *[0.0] * 7), (0.0, 1.0, *[0.0] * 6))
+    return References(open_lake(settings)).keep(
+        Reference(
+            name="default",
+            number=0,
+            centring=replace(centring, clusters=clusters, behaviour=spaces),
+            first_ts=MORNING,
+            last_ts=MORNING,
+            num_items=NUM_ITEMS,
+            made_at=MORNING,
+        )
+    )
+
+
+def test_an_export_compares_in_the_spaces_and_clusters_of_its_reference_whatever_came_since(
+    settings, tmp_path
+):
+    kept = with_spaces(settings)
+    assert export(settings, tmp_path / "march").reference == "default/1"
+    change_the_present(open_lake(settings))
+    export(settings, tmp_path / "june")
+    assert contents(tmp_path / "june") == contents(tmp_path / "march")
+    assert len(contents(tmp_path / "june")) == NUM_DAYS  # the spaces are no part of the rows
+    table = read_export(tmp_path / "june")
+    assert table.centring == kept.centring
+    told = table.frame.group_by(pl.col("ts").dt.date() > MORNING.date()).agg(
+        pl.col("behaviour_max", "match_cluster_share").count()
+    )
+    by_later = {later: counts for later, *counts in told.iter_rows()}
+    assert by_later[False][0] == 0  # the space begins with the second day
+    assert by_later[True][0] > 0
+    assert by_later[True][1] > 0
 
 
 def test_what_changed_tells_on_the_requests_that_come_after_it(settings, tmp_path):
