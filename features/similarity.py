@@ -165,7 +165,7 @@ def _compared(
     profile_TB /= np.repeat(past.norm_RT, sizes, axis=0).T
     product[:, candidate_B < 0] = np.nan
     if not profiles.with_details:
-        return Compared(cosine_SB, profile_TB, *[_NONE] * 5, mean_B)
+        return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, _NONE, _NONE, mean_B)
     own = slice(groups.first_R[begin], groups.first_R[end])
     # No category and no cluster is -1 of a candidate, and -2 of what it is compared with.
     return Compared(
