@@ -6,15 +6,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= .ponder/demo
+AIRFLOW_PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format docs clean
+.PHONY: help demo airflow test test-all lint format docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: $(VENV)/.ponder ## the whole pipeline on a generated catalogue; ends with a report to look at
 	$(BIN)/ponder --home $(DEMO_HOME) demo
+
+airflow: $(VENV)/.dev ## an Airflow on this machine with our DAGs, its pools and a demo home; Ctrl-C ends it
+	sh deploy/airflow-here.sh $(BIN) $(DEMO_HOME)-airflow $(AIRFLOW_PORT)
 
 test: $(VENV)/.dev ## the fast tests, doctests included
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from retry_rules import OUTAGES_ALONE
+from task_rules import task_rules
 
 MATCH_FEATURES = Asset("match_features")
 
@@ -24,12 +24,7 @@ MATCH_FEATURES = Asset("match_features")
     schedule=None,  # the night exports by itself
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 2,
-        "retry_policy": OUTAGES_ALONE,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=2),
-    },
+    default_args=task_rules(timeout=timedelta(hours=2)),
     params={
         "first": Param(None, type=["null", "string"], format="date", title="First day; all"),
         "last": Param(None, type=["null", "string"], format="date", title="Last day; all"),
@@ -41,6 +36,7 @@ MATCH_FEATURES = Asset("match_features")
 def export_features():
     @task
     def plan(params=None) -> list[list[str]]:
+        """Find the days that are to be made, in parts."""
         from ponder.settings_sources import load_settings
         from ponder.steps import features
 
@@ -51,7 +47,10 @@ def export_features():
             raise AirflowSkipException(str(nothing)) from nothing
         return [[str(part.first), str(part.last)] for part in parts]
 
-    @task
+    @task(
+        map_index_template="{{ task.op_kwargs['part'] | join(' to ') }}",
+        doc_md="Write the features of some days.",
+    )
     def export_days(part: list[str], params=None) -> int:
         from ponder.settings_sources import load_settings
         from ponder.steps import features
@@ -61,6 +60,7 @@ def export_features():
 
     @task(outlets=[MATCH_FEATURES], trigger_rule="none_failed")  # no day may be due
     def export(params=None):
+        """Put the manifest of all days in place."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps import features

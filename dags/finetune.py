@@ -6,18 +6,20 @@ version to start from, which is the champion unless the parameter `base` names a
 **Writes** a folder of the run below `finetune` in the home, the registry of versions, and the
 champion when the rules of promotion are for it. Every stage is skipped when it is done and goes on
 where it was killed, so a retry loses little. With `PONDER_MODEL=registry:champion` the new champion
-is embedded and served by the run of `reembed` that is then triggered.
+is embedded and served by `reembed`, which waits for the asset `champion`.
 
 **Logic** `ponder.finetuning.stages`, one stage per task.
 """
 
 import re
+from contextlib import contextmanager
 from datetime import timedelta
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Param, chain, dag, task
+from airflow.sdk import Asset, Param, chain, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from retry_rules import OUTAGES_ALONE
+from task_rules import on_gpu, task_rules
+
+CHAMPION = Asset("champion")
 
 STAGES = (
     *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
@@ -48,32 +50,32 @@ def param(kind, title, minimum):
     return Param(None, type=["null", kind], title=title, **limits)
 
 
-def open_run(params, run_id):
+@contextmanager
+def opened_run(params, run_id):
+    """Open the run of a DAG run, and share what changes in it."""
     from ponder.finetuning.options import assigned
     from ponder.finetuning.run import Run
+    from ponder.finetuning.sharing import shared_run
     from ponder.finetuning.short_options import short_changes
     from ponder.settings_sources import load_settings
 
     settings = load_settings()
-    return Run.start(
-        settings,
-        settings.home / "finetune" / re.sub(r"\W+", "-", run_id),
-        recipe=params["recipe"] or "",
-        base=params["base"] or None,
-        changes=short_changes(params) | assigned(params["set"]),
-    )
+    folder = settings.finetunes_folder / re.sub(r"\W+", "-", run_id)
+    with shared_run(settings, folder):
+        yield Run.start(
+            settings,
+            folder,
+            recipe=params["recipe"] or "",
+            base=params["base"] or None,
+            changes=short_changes(params) | assigned(params["set"]),
+        )
 
 
 @dag(
     schedule=None,  # started by hand, or by whoever knows that there is enough to learn
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 2,
-        "retry_policy": OUTAGES_ALONE,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=24),
-    },
+    default_args=task_rules(timeout=timedelta(hours=24)),
     params={
         "base": Param(None, type=["null", "string"], title="Start from; empty: the champion"),
         "recipe": Param(
@@ -87,30 +89,33 @@ def open_run(params, run_id):
 )
 def finetune():
     def stage(name):
-        @task(task_id=name, pool="gpu")
+        @task(task_id=name, doc_md=f"The stage `{name}`; see docs/finetuning.md.", **on_gpu())
         def run(params=None, run_id=None):
             from ponder.finetuning.stages import run_stage
             from ponder.json_form import json_form
 
             # What a stage has to say, the verdict of `evaluate` above all, is seen with the task.
-            return json_form(run_stage(open_run(params, run_id), name))
+            with opened_run(params, run_id) as opened:
+                return json_form(run_stage(opened, name))
 
         return run()
 
     @task
     def promote(params=None, run_id=None):
+        """Make the version the champion when the rules of promotion are for it."""
         from ponder.finetuning.outcome import PromotionRefused
         from ponder.finetuning.outcome import promote as promoted
 
-        run = open_run(params, run_id)
-        try:
-            chosen = promoted(run)
-        except PromotionRefused as refusal:
-            raise AirflowSkipException(str(refusal)) from refusal
-        return {"champion": chosen, "model": run.settings.model}
+        with opened_run(params, run_id) as run:
+            try:
+                chosen = promoted(run)
+            except PromotionRefused as refusal:
+                raise AirflowSkipException(str(refusal)) from refusal
+            return {"champion": chosen, "model": run.settings.model}
 
-    @task
+    @task(outlets=[CHAMPION])
     def follows_champion(promoted):
+        """Say so, for what is embedded to follow."""
         if promoted["model"] != "registry:champion":
             raise AirflowSkipException(
                 f"{promoted['champion']} is the champion, but PONDER_MODEL is "
@@ -118,8 +123,7 @@ def finetune():
             )
 
     promoted = promote()
-    embed_anew = TriggerDagRunOperator(task_id="embed_anew", trigger_dag_id="reembed")
-    chain(*map(stage, STAGES), promoted, follows_champion(promoted), embed_anew)
+    chain(*map(stage, STAGES), promoted, follows_champion(promoted))
 
 
 finetune()

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from retry_rules import OUTAGES_ALONE
+from task_rules import task_rules
 
 ITEMS = Asset("items")
 EVENTS = Asset("events")
@@ -30,18 +30,17 @@ READ_S = 240.0
     ),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 2,
-        "retry_policy": OUTAGES_ALONE,
-        "retry_delay": timedelta(seconds=30),
-        "execution_timeout": timedelta(minutes=20),  # the last batch is written after READ_S
-    },
+    default_args=task_rules(
+        timeout=timedelta(minutes=20),  # the last batch is written after READ_S
+        retry_delay=timedelta(seconds=30),
+    ),
     tags=["ponder"],
     doc_md=__doc__,
 )
 def land():
     @task(pool="kafka")
     def read():
+        """Land what waits, for some minutes."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.land import land_kafka
@@ -53,11 +52,13 @@ def land():
 
     @task(outlets=[ITEMS])
     def items(landed):
+        """Say that items changed."""
         if not any(landed["items"][kind] for kind in ("inserted", "updated", "deleted")):
             raise AirflowSkipException("no item changed")
 
     @task(outlets=[EVENTS])
     def events(landed):
+        """Say that events came."""
         if not landed["events"]:
             raise AirflowSkipException("no event came")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from retry_rules import OUTAGES_ALONE
+from task_rules import SHARD_LABEL, deadline, on_gpu, task_rules
 
 ITEM_INDEX = Asset("item_index")
 
@@ -29,12 +29,8 @@ ITEM_INDEX = Asset("item_index")
     ),
     catchup=False,
     max_active_runs=1,  # an index has one writer at a time
-    default_args={
-        "retries": 2,
-        "retry_policy": OUTAGES_ALONE,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=2),
-    },
+    default_args=task_rules(timeout=timedelta(hours=2)),
+    deadline=deadline("nightly", hours=6),
     params={"data": Param(None, type=["null", "string"], title="Folder to land, not Kafka")},
     tags=["ponder"],
     doc_md=__doc__,
@@ -42,6 +38,7 @@ ITEM_INDEX = Asset("item_index")
 def nightly():
     @task(pool="kafka")
     def land(params=None):
+        """Land what waits in Kafka, or a folder."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.land import land_folder, land_kafka
@@ -58,23 +55,25 @@ def nightly():
         return json_form(land_folder(settings, Path(folder)))
 
     @task
-    def plan() -> list[list[str]]:
+    def plan() -> list[list]:
+        """Find what the configured version has not embedded, in shards."""
         from ponder.settings_sources import load_settings
         from ponder.steps.embed import plan
 
-        return [list(shard) for shard in plan(load_settings()).shards]
+        return [list(shard) for shard in plan(load_settings()).sized_shards()]
 
-    @task(pool="gpu")
-    def embed(shard: list[str]):
+    @task(**on_gpu(), map_index_template=SHARD_LABEL, doc_md="Embed what is left of a range.")
+    def embed(shard: list):
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.embed import embed
 
-        first, last = shard
+        first, last, _ = shard
         return json_form(embed(load_settings(), (first, last)))
 
     @task(trigger_rule="none_failed")  # nothing new to embed skips `embed`, not the night
     def index():
+        """Bring the collections of all versions in line with the lake."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.index import index
@@ -83,6 +82,7 @@ def nightly():
 
     @task
     def validate():
+        """Measure whether the configured version may go live."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.validation import validate
@@ -91,6 +91,7 @@ def nightly():
 
     @task
     def promote():
+        """Serve the configured version from now on."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.versions import promote
@@ -99,12 +100,14 @@ def nightly():
 
     @task(outlets=[ITEM_INDEX])
     def index_changed(indexed, promoted):
+        """Say that what is served changed."""
         is_new = promoted["live"] != promoted["before"]
         if not (is_new or indexed["upserted"] or indexed["deleted"]):
             raise AirflowSkipException("the index is as it was")
 
     @task
     def features():
+        """Export the match features of the days that are new."""
         from ponder.json_form import json_form
         from ponder.settings_sources import load_settings
         from ponder.steps.features import NothingToLearn, export_features
@@ -116,6 +119,7 @@ def nightly():
 
     @task
     def ranker():
+        """Train a ranker, and promote it when it is as good as the champion."""
         from ponder.settings_sources import load_settings
         from ponder.steps.rank import NothingToLearn, train_ranker
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from retry_rules import OUTAGES_ALONE
+from task_rules import task_rules
 
 MATCH_FEATURES = Asset("match_features")
 RANKER = Asset("ranker")
@@ -23,18 +23,14 @@ RANKER = Asset("ranker")
     schedule=[MATCH_FEATURES],
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "retries": 2,
-        "retry_policy": OUTAGES_ALONE,
-        "retry_delay": timedelta(minutes=5),
-        "execution_timeout": timedelta(hours=2),
-    },
+    default_args=task_rules(timeout=timedelta(hours=2)),
     tags=["ponder"],
     doc_md=__doc__,
 )
 def train_ranker():
     @task
     def train():
+        """Train a ranker and hold it against the champion."""
         from ponder.settings_sources import load_settings
         from ponder.steps import rank
 
@@ -46,6 +42,7 @@ def train_ranker():
 
     @task(outlets=[RANKER])
     def promoted(trained):
+        """Say that another ranker serves."""
         if not trained["promoted"]:
             raise AirflowSkipException(f"{trained['name']} is not promoted; the champion stays")
 

@@ -4,18 +4,13 @@ Values come from a file, from the environment and from the command line; see
 `ponder.settings_sources`. Here is what each one means and what it may be.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
     Secret,
@@ -24,63 +19,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from catalog.images.addresses import Network, parse_networks
-from embedder.reasoning_budget import parse_budget
+from catalog.images.addresses import Network
 from ponder.finetuning.promotion import PromotionConfig
+from ponder.places import Places
 from ponder.ranking.promotion import RankerPromotionConfig
-from ponder.registry import REGISTRY, RankerRegistry, Registry
+from ponder.registry import REGISTRY
+from ponder.setting_values import ApiKeySetting, budget, masked, names, networks
 from recall.index_kinds import IndexType
 from recall.validation_config import ValidationConfig
 
-MASK = "******"
-"""In place of a secret."""
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-
-
-def without_password(address: str) -> str:
-    """Return an address as it may be shown: what stands before an @ in it is masked.
-
-    Example:
-        >>> without_password("https://root:milvus@host:19530")
-        'https://******@host:19530'
-    """
-    return _USERINFO.sub(MASK, address)
-
-
-def _networks(value: Any) -> Any:
-    """Networks of a list, or of text with commas between them."""
-    if isinstance(value, str):
-        return parse_networks(value)
-    if isinstance(value, list):
-        return parse_networks(",".join(map(str, value)))
-    return value
-
-
-def _names(value: Any) -> Any:
-    """Names of a list, or of text with commas between them."""
-    if not isinstance(value, str):
-        return value
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def _budget(value: str) -> str:
-    """A budget that can be read, or none."""
-    if value:
-        parse_budget(value)
-    return value
-
-
-class ApiKeySetting(BaseModel):
-    """What is kept of an API key, and what it allows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    scopes: tuple[Literal["recall", "recommend", "write", "admin"], ...] = Field(min_length=1)
-
-
-class Settings(BaseSettings):
+class Settings(Places, BaseSettings):
     """One deployment. Without any setting, everything is embedded and lies in `./.ponder`.
 
     Made from arguments alone; `ponder.settings_sources.load_settings` also reads the file and the
@@ -97,13 +46,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
     )
 
-    home: Path = Path(".ponder")
-    """Folder of whatever is not given an address of its own: lake, Milvus Lite, vectors for exact
-    search, features, rankers, reports, fine-tunes, registered versions, evaluation sets."""
-
-    lake: str = ""
-    """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
-
     lake_options: dict[str, Secret[str]] = {}
     """Storage options of an object store as deltalake names them: keys, endpoint, region. Secret.
     In a variable a JSON object."""
@@ -112,10 +54,6 @@ class Settings(BaseSettings):
     """Whatever landed before this moment is one landing to the features, known from when it
     happened on. Set it when a log of the past was imported in several parts; one import, and what
     lands from day to day, needs none."""
-
-    milvus: str = ""
-    """Milvus address, e.g. `http://milvus:19530`; empty: Milvus Lite in `milvus.db` in the home.
-    With Milvus Lite queries are answered by exact search over the lake's vectors."""
 
     milvus_token: SecretStr = SecretStr("")
     """`user:password` or an API key of the Milvus server. Secret."""
@@ -184,11 +122,11 @@ class Settings(BaseSettings):
     event_decoder: str = ""
     """The same for the event topic."""
 
-    media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(networks)] = ()
     """Networks that images may be fetched from although they are not of the public internet, e.g.
     `10.0.0.0/8,fd00::/8`."""
 
-    media_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    media_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)] = ()
     """Buckets that `s3:` images may be fetched from, with the keys of `lake_options`, e.g.
     `shop-images,press`."""
 
@@ -206,12 +144,12 @@ class Settings(BaseSettings):
     policy: Literal["auto", "always", "never"] = "auto"
     """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
 
-    query_budget: Annotated[str, AfterValidator(_budget)] = ""
+    query_budget: Annotated[str, AfterValidator(budget)] = ""
     """What reasoning about queries may cost: a share of them, `30%`, or a mean time, `5ms`; the
     gate's theta is read off what `ponder embedder report` measured. Empty: the version's own
     theta. Only policy `auto` looks at it."""
 
-    item_budget: Annotated[str, AfterValidator(_budget)] = ""
+    item_budget: Annotated[str, AfterValidator(budget)] = ""
     """The same of items. The theta that it gives is part of the vectors' version."""
 
     reasoner: str = "self"
@@ -251,6 +189,30 @@ class Settings(BaseSettings):
     keep_served_features: bool = False
     """Whether the service keeps the features of what it recommends, as it computed them, for
     `ponder features export --as-served`: some 500 bytes an item."""
+
+    keep_runs_days: int = Field(default=90, ge=1)
+    """Days after which the DAG `maintenance` removes the folder of a fine-tune that nobody has
+    written to. What it registered stays."""
+
+    owner: str = "ponder"
+    """Whom Airflow names as the owner of the DAGs' tasks. Like the two of the GPU below, the DAGs
+    read it from the environment alone."""
+
+    gpu_queue: str = ""
+    """Queue that tasks of the embedder are put into, for Celery workers that have a GPU; empty:
+    that of all tasks. Read from the environment alone."""
+
+    gpu_executor_config: dict[str, JsonValue] = {}
+    """What Airflow's executor is told of tasks of the embedder, e.g. `{"pod_template_file":
+    "/opt/gpu-pod.yaml"}` for Kubernetes. Read from the environment alone, as a JSON object."""
+
+    alert_webhook: SecretStr = SecretStr("")
+    """Address that is told of failed tasks and late runs: `{"text": ...}` by POST, as Slack's
+    incoming webhooks take it; empty: nobody is told. Secret."""
+
+    airflow_database: SecretStr = SecretStr("")
+    """Address of Airflow's own database, for the DAG `maintenance` to keep it small; empty: that of
+    Airflow's configuration file. Secret."""
 
     api_keys: dict[str, ApiKeySetting] = {}
     """Who may ask the service, by names that its log shows; `ponder key` makes one. Empty: whoever
@@ -301,6 +263,13 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @model_validator(mode="after")
+    def _check_webhook(self) -> Self:
+        address = self.alert_webhook.get_secret_value()
+        if address and not address.startswith(("http://", "https://")):
+            raise ValueError("alert_webhook must be an http or https address")
+        return self
+
+    @model_validator(mode="after")
     def _check_reasoner(self) -> Self:
         kind = self.reasoner.partition(":")[0]
         if kind not in ("self", "model", "openai") or (kind == "self") != (self.reasoner == "self"):
@@ -327,39 +296,10 @@ class Settings(BaseSettings):
 
     def shown(self) -> dict[str, Any]:
         """Return every setting as it may be shown, secrets masked."""
-        return {name: _masked(getattr(self, name)) for name in SETTINGS}
+        return {name: masked(getattr(self, name)) for name in SETTINGS}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         yield from self.shown().items()
-
-    @property
-    def features_folder(self) -> Path:
-        """Where match features are exported to."""
-        return self.home / "features"
-
-    @property
-    def served_folder(self) -> Path:
-        """Return where features are kept as they were served."""
-        return self.home / "served"
-
-    def rankers(self, version: str) -> RankerRegistry:
-        """Return the trained rankers that read features of an embedder version."""
-        return RankerRegistry(self.home / "rankers" / quote(version, safe=""))
-
-    @property
-    def reports_folder(self) -> Path:
-        """Where evaluations and the HTML report are written."""
-        return self.home / "reports"
-
-    @property
-    def registry(self) -> Registry:
-        """The fine-tuned versions."""
-        return Registry(self.home / "models")
-
-    @property
-    def gates_folder(self) -> Path:
-        """Where it is kept what gates said about the deployment's own queries and items."""
-        return self.home / "gates"
 
     @property
     def finetune_base(self) -> str:
@@ -367,39 +307,12 @@ class Settings(BaseSettings):
         champion = self.registry.champion()
         return self.model if champion is None else f"{REGISTRY}{champion}"
 
-    @property
-    def lake_uri(self) -> str:
-        """Where the lake is."""
-        return self.lake or str(self.home / "lake")
-
-    @property
-    def milvus_uri(self) -> str:
-        """Where the index is."""
-        return self.milvus or str(self.home / "milvus.db")
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the index is a Milvus Lite folder, which one process at a time may open."""
-        return self.milvus_uri.endswith(".db")
-
-    @property
-    def vectors_folder(self) -> Path:
-        """Where exact search keeps the lake's vectors."""
-        return self.home / "vectors"
-
 
 SETTINGS = tuple(Settings.model_fields)
 """Their names, in order."""
 
-SECRETS = ("lake_options", "milvus_token", "kafka_security", "reasoner_key")
+SECRETS = (
+    *("lake_options", "milvus_token", "kafka_security", "reasoner_key"),
+    *("alert_webhook", "airflow_database"),
+)
 """The names of those that are never shown."""
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_password(value)
-    if isinstance(value, Secret | SecretStr):
-        return MASK if value.get_secret_value() else ""
-    if isinstance(value, Mapping):
-        return dict.fromkeys(value, MASK)
-    return value

@@ -20,7 +20,8 @@ from pydantic_settings import EnvSettingsSource
 
 from ponder.finetuning.promotion import PromotionConfig
 from ponder.ranking.promotion import RankerPromotionConfig
-from ponder.settings import SECRETS, SETTINGS, Settings, without_password
+from ponder.setting_values import without_password
+from ponder.settings import SECRETS, SETTINGS, Settings
 
 FILE = "ponder.toml"
 CONFIG_VARIABLE = "PONDER_CONFIG"

@@ -310,7 +310,8 @@ def _compared(frame: pl.DataFrame, here: pl.Series) -> pl.DataFrame:
     groups = {"its liked": here & is_liked | ~is_liked, "others liked": here ^ is_liked}
     rows = frame.with_row_index("row").with_columns(is_here=here, is_liked=is_liked)
     parts = [
-        rows.filter(chosen).with_columns(pl.format("{} {}", "request_id", pl.lit(name)))
+        # Not `pl.format`, at which Polars 2.1 panics where filtering has emptied a chunk.
+        rows.filter(chosen).with_columns(pl.col("request_id") + f" {name}")
         for name, chosen in groups.items()
     ]
     telling = pl.col("is_liked").any() & ~pl.col("is_liked").all()

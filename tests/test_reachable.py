@@ -32,6 +32,7 @@ CALLED_FROM_OUTSIDE = {
     "app",  # the entry point that pyproject.toml names
     "main",  # of a module that is a command
     *("Client", "AsyncClient"),  # of serving.client
+    "tell_late",  # that Airflow's triggerer imports
 }
 
 

@@ -97,27 +97,29 @@ def finetune(
     from embedder.finetune.training.distributed import Processes
     from ponder.finetuning.outcome import promote as promoted
     from ponder.finetuning.run import Run
+    from ponder.finetuning.sharing import shared_run
     from ponder.finetuning.stages import STAGES, run_stage
 
     with failures():
         settings = context.obj
-        folder = out or settings.home / "finetune" / (short["name"] or TUNED)
-        run = Run.start(
-            settings,
-            folder,
-            recipe=recipe,
-            base=base,
-            changes=short_changes(short) | assigned(changes or []),
-            processes=Processes.joined(),
-        )
-        totals = {"joint": run.config.joint.num_steps}
-        if run.config.gate is not None:
-            totals["gate"] = run.config.gate.num_steps
-        results: dict[str, Any] = {}
-        for stage in STAGES:
-            with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
-                results[stage] = run_stage(run, stage, progress=progress)
-        Processes.leave()
+        folder = out or settings.finetunes_folder / (short["name"] or TUNED)
+        with shared_run(settings, folder):
+            run = Run.start(
+                settings,
+                folder,
+                recipe=recipe,
+                base=base,
+                changes=short_changes(short) | assigned(changes or []),
+                processes=Processes.joined(),
+            )
+            totals = {"joint": run.config.joint.num_steps}
+            if run.config.gate is not None:
+                totals["gate"] = run.config.gate.num_steps
+            results: dict[str, Any] = {}
+            for stage in STAGES:
+                with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
+                    results[stage] = run_stage(run, stage, progress=progress)
+            Processes.leave()
     if not run.is_first:
         return
     if as_json:
@@ -127,7 +129,7 @@ def finetune(
         for text in _findings(results["evaluate"], metric=settings.promotion.metric):
             line(printable(text))
     if promote:
-        with failures():
+        with failures(), shared_run(settings, folder):
             promoted(run)
 
 

@@ -6,6 +6,7 @@ import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import failures, line, show
+from ponder.wiring.artifacts import shared
 
 app = typer.Typer(help="Look at fine-tuned versions and choose the champion.", no_args_is_help=True)
 
@@ -15,7 +16,7 @@ NameArgument = Annotated[str, typer.Argument(help="A registered version, or cham
 @app.command(name="list")
 def list_versions(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the registered versions, their base, and what their evaluation said."""
-    with failures():
+    with failures(), shared(context.obj, "models"):
         registry = context.obj.registry
         champion = registry.champion()
         lineages = {name: registry.manifest(name)["lineage"] for name in registry.names()}
@@ -41,7 +42,7 @@ def list_versions(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command(name="show")
 def show_version(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a version's manifest: how it is used, and its lineage."""
-    with failures():
+    with failures(), shared(context.obj, "models"):
         show(context.obj.registry.manifest(name), as_json)
 
 
@@ -55,7 +56,7 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a version the champion, which PONDER_MODEL=registry:champion follows."""
-    with failures():
+    with failures(), shared(context.obj, "models"):
         registry = context.obj.registry
         evaluation = registry.manifest(name)["lineage"]["evaluation"]
         if not evaluation["promoted"] and not force:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show what the lake and the index hold."""
+    """Show what the lake and the index hold, what waits, the last night, and the free disk."""
     with failures():
         show(steps.status(context.obj), as_json)
 

@@ -5,14 +5,12 @@ Airflow is asked by its own command, so nothing of it is imported.
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from ponder.doctor.problem import Problem, said
 from ponder.settings import Settings
+from ponder.steps.airflow_database import airflow_command
 
 POOLS = {"gpu": 1, "kafka": 1}
 """Pools that tasks name, and how many slots each must have at least."""
@@ -25,15 +23,13 @@ def check_airflow(
 ) -> Iterator[Problem]:
     """Yield pools that are missing or of a wrong size, and a home that depends on the directory.
 
-    Without an Airflow (its command beside Python's or on the path, and its home) there is nothing
-    to look at.
+    Without an Airflow (a variable that names its home or its database) there is nothing to look at.
 
     Args:
         settings: the deployment.
         run: runs a command and returns its output; None: as a process.
     """
-    command = airflow_command()
-    if run is None and (command is None or not has_airflow()):
+    if run is None and not has_airflow():
         return
     if not settings.home.is_absolute():
         yield Problem(
@@ -43,7 +39,7 @@ def check_airflow(
             remedy=f"set PONDER_HOME={settings.home.absolute()} for all parts of Airflow",
         )
     try:
-        told = (run or _run)([command or "airflow", "pools", "list", "--output", "json"])
+        told = (run or _run)([airflow_command(), "pools", "list", "--output", "json"])
         slots = {row["pool"]: int(row["slots"]) for row in json.loads(told)}
     except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
         yield Problem(
@@ -71,12 +67,6 @@ def _wrong_pools(slots: dict[str, int]) -> Iterator[Problem]:
             "share the partitions",
             remedy='`airflow pools set kafka 1 ""`',
         )
-
-
-def airflow_command() -> str | None:
-    """Return the path of Airflow's command; None when there is none."""
-    beside = Path(sys.executable).with_name("airflow")
-    return str(beside) if beside.exists() else shutil.which("airflow")
 
 
 def has_airflow() -> bool:

@@ -1,14 +1,13 @@
 """Whether the folders of a deployment can be written to, and have room."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from catalog.lake.migration import local_path
 from ponder.doctor.problem import Problem, said
 from ponder.settings import Settings
+from ponder.wiring.folders import existing_part, free_bytes, local_folders
 
 FULL_BYTES = 64 << 20
 LOW_BYTES = 2 << 30
@@ -30,11 +29,6 @@ def check_folders(settings: Settings) -> Iterator[Problem]:
             )
 
 
-def free_bytes(folder: Path) -> int:
-    """Return what the file system of a folder has free."""
-    return shutil.disk_usage(folder).free
-
-
 def check_disk(
     settings: Settings, free_bytes: Callable[[Path], int] = free_bytes
 ) -> Iterator[Problem]:
@@ -53,15 +47,3 @@ def check_disk(
                 remedy="free some room, `ponder lake vacuum`, or move it to another disk",
                 is_fault=free < FULL_BYTES,
             )
-
-
-def local_folders(settings: Settings) -> dict[str, Path]:
-    """Return the folders that are on this machine, by the setting that names them."""
-    lake = local_path(settings.lake) if settings.lake else None  # else it is in the home
-    return {"home": settings.home, **({} if lake is None else {"lake": lake})}
-
-
-def existing_part(path: Path) -> Path:
-    """Return a path, or the nearest folder above it that exists."""
-    absolute = path.absolute()
-    return next(each for each in (absolute, *absolute.parents) if each.exists())

@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ponder.doctor.problem import Problem, said
-from ponder.settings import Settings, without_password
+from ponder.setting_values import without_password
+from ponder.settings import Settings
 from ponder.wiring.encoder import SENTENCE, budgeted_theta, configured_version
 
 CONNECT_S = 5.0

@@ -147,14 +147,15 @@ class Run:
     @property
     def sets_folder(self) -> Path:
         """Where the deployment's frozen evaluation sets are."""
-        return self.settings.home / "evaluation"
+        return self.settings.evaluation_folder
 
     @property
     def data_settings(self) -> Settings:
         """The deployment whose lake holds the data: the run's own for a folder."""
         if self.config.data == LAKE:
             return self.settings
-        return self.settings.replace(home=self.folder / "data", lake="", lake_options={})
+        own = self.folder / "data"
+        return self.settings.replace(home=own, artifacts="", lake="", lake_options={})
 
     @property
     def lake(self) -> Lake:

@@ -71,7 +71,7 @@ def make_nano(
         config: what to make.
         progress: told how much more is done, in units of the stages.
     """
-    own = settings.replace(home=folder, lake="", lake_options={})
+    own = settings.replace(home=folder, artifacts="", lake="", lake_options={})
     base = config.start
     if base == SCRATCH:
         base = str(_base(own, config, progress))

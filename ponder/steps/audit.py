@@ -129,6 +129,23 @@ def repair(settings: Settings, audit: Audit, *, max_delete_share: float = 0.1) -
     return done
 
 
+class Disagreement(ValueError):
+    """An audit found faults; the text has a line for each, and what to do."""
+
+
+def audit_or_fail(settings: Settings) -> Audit:
+    """Audit, for whoever is only to go on where nothing is wrong.
+
+    Raises:
+        Disagreement: there are faults.
+    """
+    result = audit(settings)
+    if result.faults:
+        found = [f"{each.name} {each.where} {each.count}" for each in result.faults]
+        raise Disagreement("\n".join([*found, *advice(result)]))
+    return result
+
+
 def advice(audit: Audit) -> list[str]:
     """Return what a person can do about the faults that are left."""
     return [ADVICE[name] for name in dict.fromkeys(f.name for f in audit.faults) if name in ADVICE]

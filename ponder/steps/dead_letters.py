@@ -111,6 +111,13 @@ def _shown(name: str, stored: bytes | None) -> dict[str, Any]:
     }
 
 
+def replay_media_letters(settings: Settings) -> Replayed:
+    """Land those again whose images could not be had: their servers may be back."""
+    from catalog.ingest.dead_letters import LetterFilter
+
+    return replay_letters(settings, LetterFilter(stage="media"))
+
+
 def replay_letters(
     settings: Settings,
     letter_filter: "LetterFilter",
@@ -134,6 +141,8 @@ def replay_letters(
         open_lake(settings),
         letter_filter,
         base_dir=data,
+        item_topic=settings.kafka_item_topic,
+        event_topic=settings.kafka_event_topic,
         image_config=image_config(settings),
         decoders=message_decoders(settings),
         progress=progress,

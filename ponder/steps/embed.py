@@ -98,6 +98,15 @@ class Plan:
     """First and last item_id of each shard. A shard names a range and not its content, so that a
     retry finds only what is left of it."""
 
+    shard_size: int
+    """Items of each shard; the last may have fewer."""
+
+    def sized_shards(self) -> list[tuple[str, str, int]]:
+        """Return the shards with how many items each had to embed when this was planned."""
+        starts = range(0, self.num_items, self.shard_size)
+        sizes = [min(self.shard_size, self.num_items - start) for start in starts]
+        return [(*shard, size) for shard, size in zip(self.shards, sizes, strict=True)]
+
 
 def _count_planned(metrics: StepMetrics, planned: Plan) -> None:
     metrics.planning.tell(items=planned.num_items, failed=planned.num_failed)
@@ -124,6 +133,7 @@ def plan(settings: Settings) -> Plan:
         num_items=len(todo),
         num_failed=len(missing) - len(todo),
         shards=ranges,
+        shard_size=shard_size,
     )
 
 

@@ -31,6 +31,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.telemetry.observation import observed
 from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.allocator import share_one_arena
+from ponder.wiring.artifacts import follow, sharing
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.feature_log import ScannedLog, scan_log
 from ponder.wiring.requests import opened_requests
@@ -91,6 +92,7 @@ def _count(metrics: StepMetrics, done: ExportedFeatures) -> None:
     metrics.features.count(rows=done.num_rows, days=done.num_days, made=done.made)
 
 
+@sharing("features", "served")
 @observed("features", count=_count, skips=(NothingToLearn,))
 def export_features(
     settings: Settings,
@@ -158,6 +160,7 @@ def export_features(
     )
 
 
+@sharing("features")
 def export_days(settings: Settings, days: Days, *, again: bool = False) -> int:
     """Write days of the export and leave its manifest as it is; return how many were written.
 
@@ -171,6 +174,7 @@ def export_days(settings: Settings, days: Days, *, again: bool = False) -> int:
         return _write_days(prepared, days, again=again, progress=ignore_progress)
 
 
+@sharing("features")
 def plan_export(settings: Settings, days: Days = ALL_DAYS, *, again: bool = False) -> list[Days]:
     """Return the days that are to be made, in parts of `ROWS_AT_ONCE` rows, for `export_days`.
 
@@ -190,6 +194,7 @@ def describe_export(settings: Settings, folder: Path | None = None) -> list[Feat
     Raises:
         ValueError: there is no export.
     """
+    follow(settings, "features")
     return values_of(folder or settings.features_folder)
 
 

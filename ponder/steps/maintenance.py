@@ -66,7 +66,14 @@ def vacuum(
     now = datetime.now(UTC)
     dropped_remains = dropped_media = None
     if deleted:
-        dropped_remains = drop_rows_of_deleted(lake, retention, now=now, dry_run=dry_run)
+        dropped_remains = drop_rows_of_deleted(
+            lake,
+            retention,
+            now=now,
+            item_topic=settings.kafka_item_topic,
+            event_topic=settings.kafka_event_topic,
+            dry_run=dry_run,
+        )
     if media:
         dropped_media = drop_unreferenced_media(lake, retention, now=now, dry_run=dry_run)
     return Vacuumed(

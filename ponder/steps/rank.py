@@ -20,6 +20,7 @@ from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.telemetry.observation import observed
+from ponder.wiring.artifacts import sharing
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.feature_log import read_log
 from ranker.config import RankerConfig
@@ -73,6 +74,7 @@ class TrainedRanker:
     """Without match features and with them; also in `ranking.json` of the reports folder."""
 
 
+@sharing("features", "rankers")
 @observed("ranker", skips=(NothingToLearn,))
 def train_ranker(
     settings: Settings,
@@ -156,6 +158,7 @@ class RegisteredRanker:
     """It was trained on."""
 
 
+@sharing("rankers")
 def registered_rankers(
     settings: Settings, version: str | None = None
 ) -> tuple[RegisteredRanker, ...]:
@@ -184,6 +187,7 @@ class PromotedRanker:
     champion: str
 
 
+@sharing("rankers")
 def promote_ranker(
     settings: Settings, name: str, version: str | None = None, *, force: bool = False
 ) -> PromotedRanker:

@@ -25,6 +25,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.validation import is_validated, validate_in
 from ponder.steps.versions import promote
 from ponder.telemetry.observation import observed
+from ponder.wiring.artifacts import follow
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import embedded_dim, embedded_keys, failed_keys
@@ -102,6 +103,7 @@ def settings_for(settings: Settings, to: str) -> Settings:
     """
     if not to or to == configured_version(settings):
         return settings
+    follow(settings, "models")
     if to == "champion" or to in settings.registry.names():
         return settings.replace(model=f"{REGISTRY}{to}")
     for model in settings.registry.models():

@@ -12,6 +12,7 @@ from ponder.settings import Settings
 from ponder.steps.embed import embed_shard
 from ponder.steps.progress import ignore_progress
 from ponder.telemetry.tracing import TracedRequests, trace_to
+from ponder.wiring.artifacts import follow, shared
 from ponder.wiring.encoder import open_encoder
 from ponder.wiring.service import (
     image_fetcher,
@@ -34,6 +35,9 @@ FOLLOW_S = 1.0
 
 REFRESH_S = 1.0
 """Seconds after which what the service keeps in memory is brought in step with the lake."""
+
+ARTIFACTS_S = 30.0
+"""Seconds between two looks at the store of artefacts, where there is one."""
 
 VALIDATION_S = 30.0
 """Seconds between two looks at what the live version's validation found."""
@@ -74,6 +78,13 @@ def serve(
     from serving.server import run
 
     trace_to(settings.trace_endpoint)
+
+    def artefacts() -> None:
+        follow(settings, "rankers", "features", max_age_s=0.0)
+        with shared(settings, "served"):
+            pass
+
+    artefacts()
     open_encoder(settings)
     lake, histories = open_lake(settings), open_history_store(settings)
     catalogue, items, counts = CatalogueStore(lake), ItemLookup(lake), open_counts(settings)
@@ -87,6 +98,7 @@ def serve(
     with (
         open_living_search(settings) as index,
         refreshed({"vectors": index.refresh, **refreshes}, every_s=REFRESH_S),
+        refreshed({"artefacts": artefacts}, every_s=ARTIFACTS_S),
         _followed(
             open_recall(settings, index, histories, catalogue=catalogue, items=items, counts=counts)
         ) as recall,

@@ -1,5 +1,6 @@
 """Count what a deployment holds."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,11 +8,18 @@ import polars as pl
 
 from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
+from catalog.lake.maintenance import history
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, Table
 from ponder.settings import Settings
 from ponder.steps.embed import plan
-from ponder.wiring.stores import open_index, open_lake
+from ponder.wiring.folders import existing_part, free_bytes, local_folders
+from ponder.wiring.stores import kafka_config, open_index, open_lake
 from ponder.wiring.vectors import embedded_counts
+
+LOOKED_AT = 50
+"""Commits of a table, the newest, among which the last landing is looked for."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +50,19 @@ class Status:
     validated_at: datetime | None
     """When the live version was last validated, as every night does; None: never."""
 
+    landed_at: datetime | None
+    """When items or events were last written; None: never."""
+
+    waiting: int | None
+    """Messages that the brokers hold and the lake does not, at most; None where there are no
+    brokers, or they do not answer."""
+
+    last_night: datetime | None
+    """When any version was last validated, which a night does before it ranks; None: never."""
+
+    free_bytes: dict[str, int]
+    """What the file systems of home and lake have free, of those that are on this machine."""
+
     alarms: list[str]
     """What that found against it, in words. It stays live until another one is promoted."""
 
@@ -66,6 +87,13 @@ def status(settings: Settings) -> Status:
         live=live,
         previous=known.previous(),
         validated_at=None if served is None else served.validated_at,
+        landed_at=_landed_at(lake),
+        waiting=_waiting(settings, lake),
+        last_night=max((v.validated_at for v in known.all() if v.validated_at), default=None),
+        free_bytes={
+            name: free_bytes(existing_part(folder))
+            for name, folder in local_folders(settings).items()
+        },
         alarms=[] if served is None else served.problems,
     )
 
@@ -79,3 +107,26 @@ def _indexed(settings: Settings, lake: Lake) -> dict[str, int]:
 
 def _count(lake: Lake, table: Table) -> int:
     return int(lake.scan(table).select(pl.len()).collect().item())
+
+
+def _landed_at(lake: Lake) -> datetime | None:
+    """Return when rows of items or events were last written; upkeep writes none."""
+    commits = [
+        commit.at
+        for table in (ITEMS, EVENTS)
+        for commit in history(lake, table, limit=LOOKED_AT)
+        if commit.operation in ("WRITE", "MERGE")
+    ]
+    return max(commits, default=None)
+
+
+def _waiting(settings: Settings, lake: Lake) -> int | None:
+    if not settings.kafka:
+        return None
+    from catalog.audit import audit_sources
+
+    try:
+        return sum(each.waiting for each in audit_sources(kafka_config(settings), lake))
+    except OSError as error:  # the rest is worth showing all the same
+        logger.warning("what waits is not known: %s", error)
+        return None

@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from catalog.atomic_file import write_atomically
-from ponder.settings import Settings, without_password
+from ponder.setting_values import without_password
+from ponder.settings import Settings
 
 logger = logging.getLogger(__name__)
 

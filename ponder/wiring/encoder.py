@@ -11,6 +11,7 @@ from ponder.gate_measurements import theta_for
 from ponder.rationales import LakeRationales
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
+from ponder.wiring.artifacts import follow
 from ponder.wiring.stores import revealed
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
     from embedder.mmemb_r1 import EmbedderConfig
 
     config = EmbedderConfig(
-        model=settings.registry.model(settings.model),
+        model=registered_model(settings),
         device=settings.device,
         policy=settings.policy,
         query_theta=budgeted_theta(settings, "query"),
@@ -44,6 +45,17 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
         return _load_encoder(config)
     options = tuple(sorted(revealed(settings.lake_options).items()))
     return _load_reasoned_encoder(config, reasoner, settings.lake_uri, options)
+
+
+def registered_model(settings: Settings) -> str:
+    """Return the configured model as `embedder` calls it: of a registered one the folder.
+
+    Raises:
+        LookupError: as of `ponder.registry.Versions.path`.
+    """
+    if settings.model.startswith(REGISTRY):
+        follow(settings, "models")
+    return settings.registry.model(settings.model)
 
 
 @functools.lru_cache(maxsize=2)
@@ -125,7 +137,7 @@ def configured_version(settings: Settings) -> str:
     is_registered = settings.model.startswith(REGISTRY)
     version_of = _unchanging_version if is_registered else configured_version
     version = version_of(
-        settings.registry.model(settings.model),
+        registered_model(settings),
         settings.policy,
         item_theta=budgeted_theta(settings, "item"),
     )
@@ -152,6 +164,7 @@ def budgeted_theta(settings: Settings, side: "Side") -> float | None:
     budget = settings.query_budget if side == "query" else settings.item_budget
     if not budget or settings.policy != "auto" or settings.model.startswith(SENTENCE):
         return None
+    follow(settings, "gates")
     return theta_for(settings.gates_folder, gated_version(settings), side, budget)
 
 
@@ -167,7 +180,7 @@ def configured_manifest(settings: Settings) -> "Manifest":
 
     if settings.model.startswith(SENTENCE):
         return Manifest(name=sentence_name(settings.model.removeprefix(SENTENCE)), theta=1.0)
-    return read_manifest(resolve(settings.registry.model(settings.model)))
+    return read_manifest(resolve(registered_model(settings)))
 
 
 def configured_reasoner(settings: Settings) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from features.history_store import (
 )
 from features.served import ServedFeatures
 from ponder.settings import Settings
+from ponder.wiring.artifacts import follow
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.item_writer import Embed, LakeItemWriter
@@ -128,6 +129,7 @@ def _model_of(settings: Settings, version: str) -> str:
     A new champion goes live when everything is embedded; until then the service, whose settings
     follow the champion, must answer with the version before.
     """
+    follow(settings, "models")
     for model in settings.registry.models():
         if configured_version(settings.replace(model=model)) == version:
             return model

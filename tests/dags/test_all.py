@@ -54,11 +54,6 @@ def test_the_first_night_is_run_by_a_scheduler_that_looks_a_little_late(
     ],
 )
 def test_a_mistake_is_not_tried_again_and_an_outage_is(dag_bag, failure, action):
-    policies = {
-        task.retry_policy
-        for dag in dag_bag.dags.values()
-        for task in dag.tasks
-        if task.task_type != "TriggerDagRunOperator"
-    }
+    policies = {task.retry_policy for dag in dag_bag.dags.values() for task in dag.tasks}
     decided = {policy.evaluate(failure, 1, 2).action.value for policy in policies}
     assert decided == {action}

@@ -67,13 +67,14 @@ def promote(dag):
     return dag.get_task("promote").python_callable(params=PARAMS, run_id=RUN_ID)
 
 
-def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_reembed(finetune):
-    order = [*STAGES, "promote", "follows_champion", "embed_anew"]
+def test_the_stages_run_one_by_one_on_the_gpu_pool_and_then_reembed(finetune, dag_bag):
+    order = [*STAGES, "promote", "follows_champion"]
     assert [task.task_id for task in finetune.topological_sort()] == order
     for before, after in itertools.pairwise(order):
         assert finetune.get_task(after).upstream_task_ids == {before}
     assert {finetune.get_task(stage).pool for stage in STAGES} == {"gpu"}
-    assert finetune.get_task("embed_anew").trigger_dag_id == "reembed"
+    assert [each.name for each in finetune.get_task("follows_champion").outlets] == ["champion"]
+    assert "champion" in str(dag_bag.dags["reembed"].timetable.asset_condition)
 
 
 def test_the_parameters_are_the_short_options_and_leave_the_rest_to_the_recipe(finetune):

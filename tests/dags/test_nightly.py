@@ -109,6 +109,8 @@ def by_airflow(nightly, database, model, data, tmp_path_factory):
             patch.delenv(name)
         for name, value in environ.items():
             patch.setenv(name, value)
+        # Airflow 3.3's `dag.test` looks for the alert in a table that it has not written.
+        patch.setattr(nightly, "deadline", None)
         yield settings, [nightly.test(), nightly.test()]
 
 
@@ -118,7 +120,7 @@ def test_every_file_parses(dag_bag):
 
 def test_one_dag_per_file_named_after_it(dag_bag):
     assert {dag.dag_id for dag in dag_bag.dags.values()} == {
-        path.stem for path in DAGS.glob("*.py") if path.stem != "retry_rules"
+        path.stem for path in DAGS.glob("*.py") if path.stem != "task_rules"
     }
 
 
@@ -137,6 +139,9 @@ def test_house_rules(dag_bag):
         for task in dag.tasks:
             assert task.retries >= 1, f"{dag.dag_id}.{task.task_id}: a task must be retryable"
             assert task.execution_timeout, f"{dag.dag_id}.{task.task_id}: no execution_timeout"
+            assert task.owner == "ponder", f"{dag.dag_id}.{task.task_id}: nobody owns it"
+            assert task.doc_md, f"{dag.dag_id}.{task.task_id}: say what it does"
+            assert task.on_failure_callback, f"{dag.dag_id}.{task.task_id}: nobody hears of it"
 
 
 def test_the_tasks_run_in_the_order_of_the_data(nightly):

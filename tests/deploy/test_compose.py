@@ -270,4 +270,4 @@ def test_prometheus_asks_services_that_are_there_at_ports_that_they_have():
 
 def test_the_init_script_makes_the_pool_of_the_dag():
     assert "airflow pools set gpu " in (ROOT / "deploy" / "airflow-init.sh").read_text()
-    assert 'pool="gpu"' in (ROOT / "dags" / "nightly.py").read_text()
+    assert '"pool": "gpu"' in (ROOT / "dags" / "task_rules.py").read_text()

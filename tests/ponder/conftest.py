@@ -38,6 +38,14 @@ def night():
     return run_night
 
 
+@pytest.fixture(scope="session")
+def night_home(bazaar, tmp_path_factory):
+    """The home of a deployment after one night, to be copied."""
+    home = tmp_path_factory.mktemp("night") / "home"
+    run_night(Settings(home=home, shard_size=25), bazaar)
+    return home
+
+
 @pytest.fixture
 def settings(tmp_path):
     return Settings(home=tmp_path / "home", shard_size=25)

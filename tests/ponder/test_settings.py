@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ponder.finetuning.promotion import PromotionConfig
-from ponder.settings import MASK, SECRETS, SETTINGS, Settings, without_password
+from ponder.setting_values import MASK, without_password
+from ponder.settings import SECRETS, SETTINGS, Settings
 
 SECRET = "hunter2"
 

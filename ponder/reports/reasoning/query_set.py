@@ -47,7 +47,7 @@ def _contents(
     from embedder.items import item_content
 
     with tempfile.TemporaryDirectory() as home:
-        aside = settings.replace(home=Path(home), lake="", lake_options={})
+        aside = settings.replace(home=Path(home), artifacts="", lake="", lake_options={})
         land_folder(aside, folder)
         lake = open_lake(aside)
         rows = lake.read(ITEMS).filter(~pl.col("deleted")).sort("item_id")

@@ -12,6 +12,7 @@ from ponder.json_form import to_json
 from ponder.reports.reasoning.account import Account, Sensitivity, account, sensitivity
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
+from ponder.wiring.artifacts import shared
 from ponder.wiring.encoder import configured_manifest, gated_version, open_encoder
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def embedder_report(
         "query": queries.measured_gate,
         "item": items.measured_gate,
     }
-    keep_measured_gates(settings.gates_folder, gated_version(settings), gates)
+    with shared(settings, "gates"):
+        keep_measured_gates(settings.gates_folder, gated_version(settings), gates)
     theta = configured_manifest(settings).theta
     worth = account(query_set, queries, items, theta=theta, seed=seed)
     sensitivities = _sensitivities(encoder, query_set, queries, items, seed=seed)

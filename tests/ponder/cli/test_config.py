@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ponder.cli.app import app
-from ponder.settings import MASK, SETTINGS
+from ponder.setting_values import MASK
+from ponder.settings import SETTINGS
 
 runner = CliRunner()
 

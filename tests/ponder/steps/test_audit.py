@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 from deltalake import write_deltalake
 
+from catalog.audit import PartitionProgress
+from catalog.lake.maintenance import compact, history
 from catalog.lake.tables import EMBEDDINGS, EVENTS, INDEX_VERSIONS, ITEMS, MEDIA
-from ponder.settings import Settings
 from ponder.steps.audit import RepairRefused, advice, audit, repair
 from ponder.steps.land import land_folder
 from ponder.steps.maintenance import accept
@@ -29,17 +30,9 @@ from recall.errors import Unavailable
 from recall.index import ItemIndex
 
 
-@pytest.fixture(scope="module")
-def sound_home(bazaar, night, tmp_path_factory):
-    """The folder of a deployment after one night."""
-    home = tmp_path_factory.mktemp("sound") / "home"
-    night(Settings(home=home, shard_size=25), bazaar)
-    return home
-
-
 @pytest.fixture
-def sound(settings, sound_home):
-    shutil.copytree(sound_home, settings.home)
+def sound(settings, night_home):
+    shutil.copytree(night_home, settings.home)
     return settings
 
 
@@ -89,6 +82,36 @@ def test_what_a_table_lost_is_found_until_somebody_accepts_it(sound):
     assert audit(sound).faults == []
     with pytest.raises(ValueError, match="the table must be one of"):
         accept(sound, "evnets", reason="a new season")
+
+
+def test_the_state_tells_the_last_landing_the_last_night_and_the_disk(sound):
+    lake = open_lake(sound)
+    landed = max(history(lake, table, limit=1)[0].at for table in (ITEMS, EVENTS))
+    compact(lake)
+    told = status(sound)
+    assert told.landed_at == landed
+    assert told.last_night == told.validated_at is not None
+    assert told.waiting is None
+    assert set(told.free_bytes) == {"home"}
+    assert told.free_bytes["home"] > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "waiting"), [([9, 4], 7), (ConnectionError("no brokers"), None)]
+)
+def test_the_state_tells_what_waits_and_is_told_without_brokers_too(
+    sound, monkeypatch, answer, waiting
+):
+    def audit_sources(config, lake):
+        if isinstance(answer, Exception):
+            raise answer
+        return [
+            PartitionProgress(topic="items", partition=n, landed=3, low=0, high=high)
+            for n, high in enumerate(answer)
+        ]
+
+    monkeypatch.setattr("catalog.audit.audit_sources", audit_sources)
+    assert status(sound.replace(kafka="broker:9092")).waiting == waiting
 
 
 @pytest.mark.usefixtures("served_by_milvus")
