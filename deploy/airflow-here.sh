@@ -45,5 +45,5 @@ echo "The UI comes up at $AIRFLOW__API__BASE_URL; user admin, password in" \
     "$AIRFLOW_HOME/simple_auth_manager_passwords.json.generated"
 # Standalone leaves its children behind when it is stopped: they go with a process group of their own.
 python -c 'import os; os.setsid(); os.execvp("airflow", ["airflow", "standalone"])' &
-trap 'kill -TERM -- -$! 2>/dev/null; exit 0' INT TERM
+trap 'kill -s TERM -- -$!; wait $!; exit 0' INT TERM
 wait $!
