@@ -3,6 +3,8 @@
 import base64
 import json
 
+import polars as pl
+
 from catalog.lake.tables import DEAD_LETTERS, ITEMS
 from ponder.cli.terminal import printable
 
@@ -47,6 +49,15 @@ def test_replay_tells_what_landed_and_why_the_rest_did_not(ponder, lake):
     assert (counts["landed"], counts["rejected"]) == (1, 1)
     assert list(counts["reasons"].values()) == [1]
     assert offsets(lake) == [8]
+    assert lake.read(ITEMS)["item_id"].to_list() == ["a"]
+
+
+def test_letters_of_a_renamed_topic_are_known_as_items(ponder, lake, monkeypatch):
+    letters = lake.read(DEAD_LETTERS)
+    lake.put_dead_letters(letters.filter(offset=7).with_columns(topic=pl.lit("shop.items")))
+    monkeypatch.setenv("PONDER_KAFKA_ITEM_TOPIC", "shop.items")
+    replayed = ponder("dead-letters", "replay", "--topic", "shop.items", "--json")
+    assert json.loads(replayed.stdout)["landed"] == 1
     assert lake.read(ITEMS)["item_id"].to_list() == ["a"]
 
 
