@@ -17,6 +17,7 @@ from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.rank import experiment_on_pages
 from ponder.steps.saved_reports import write_report
+from ponder.wiring.artifacts import follow
 from ponder.wiring.feature_log import read_log
 from ponder.wiring.stores import open_lake
 from ranker.config import RankerConfig
@@ -63,7 +64,7 @@ def experiment(
     Args:
         settings: the deployment, whose export is the space `content` where the log has pages.
         variants: feature groups with commas between, `SPACE:` before them for another space; the
-            baseline first. Empty: all groups but `match`, then all, in each space.
+            baseline first. Empty: the groups that need no vectors, then all, in each space.
         exports: further exports of the same requests, as `SPACE=FOLDER`.
         scores: what somebody else's ranker says of the pages, as `NAME=FILE`: a Parquet file of
             request_id, user_id, item_id and score, of every row of the export.
@@ -85,6 +86,7 @@ def experiment(
                 "liked_from and with_image are for logs of ratings, got a log of pages; leave "
                 "them out"
             )
+        follow(settings, "features")
         tables = {CONTENT: read_export(settings.features_folder)} | {
             space: read_export(folder) for space, folder in map(_export, exports)
         }

@@ -19,6 +19,7 @@ from ponder.reports.run.gate import probabilities, reasoned_items
 from ponder.reports.run.neighbours import neighbourhoods
 from ponder.reports.run.reasoning import account
 from ponder.settings import Settings
+from ponder.wiring.artifacts import sharing
 
 NUM_FOUND = 6  # images shown of what a query found
 NUM_IMPORTANCES = 20
@@ -40,6 +41,7 @@ class Measurement:
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC) if self.values else None
 
 
+@sharing("reports")
 def write_html(settings: Settings, *, now: datetime | None = None) -> Path:
     """Write `report.html` to the reports folder and return its path.
 

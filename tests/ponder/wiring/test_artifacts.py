@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from features.export import read_manifest
+from ponder.reports.run.page import write_html
 from ponder.settings import Settings
+from ponder.steps.experiment import experiment
 from ponder.steps.features import NothingToLearn, export_days, export_features, plan_export
 from ponder.steps.rank import promote_ranker, registered_rankers, train_ranker
 from ponder.wiring.artifacts import follow, shared, sharing
@@ -35,7 +37,7 @@ def landed(night_home, machine):
 
 
 @pytest.mark.usefixtures("landed")
-def test_a_night_features_and_ranker_on_three_machines_are_one_deployment(machine):
+def test_a_night_features_and_ranker_on_several_machines_are_one_deployment(machine, tmp_path):
     [part, *_] = plan_export(machine("second"))
     assert export_days(machine("third"), part) > 0
     export_features(machine("second"))
@@ -52,6 +54,10 @@ def test_a_night_features_and_ranker_on_three_machines_are_one_deployment(machin
     assert champion.model_version == configured_version(serving)
     assert read_manifest(serving.features_folder) == read_manifest(machine("third").features_folder)
     assert not (serving.home / "features").exists()
+    assert experiment(machine("sixth"), num_seeds=1).overall.num_requests > 0
+    write_html(machine("seventh"))
+    assert (machine("seventh").reports_folder / "ranking.json").exists()
+    assert (tmp_path / "store" / "reports" / "report.html").exists()
 
 
 def test_a_folder_of_artefacts_is_used_as_it_is(tmp_path):
