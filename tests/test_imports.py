@@ -43,6 +43,7 @@ FLOORS = {
     "embedder": (
         "embedder.content",
         "embedder.reasoning_budget",
+        "embedder.golden_vectors",
         "embedder.query_batch",
         "embedder.base_encoder",
         "embedder.prompting",

@@ -185,6 +185,18 @@ EMBEDDINGS = Table(
     },
 )
 
+GOLDEN_VECTORS = Table(
+    name="golden_vectors",
+    key=("model_version", "content"),
+    columns={
+        "model_version": pl.String,
+        "content": pl.String,  # one of `embedder.golden_vectors`
+        "vector": pl.List(pl.Float32),  # what the version made of it when it was first used
+        "made_with": pl.String,  # JSON object: releases of the packages that made it
+        "made_at": TIME,
+    },
+)
+
 INDEX_VERSIONS = Table(
     name="index_versions",
     key=("version",),
@@ -244,6 +256,7 @@ TABLES = {
         RATIONALES,
         GENERATED_RATIONALES,
         EMBEDDINGS,
+        GOLDEN_VECTORS,
         INDEX_VERSIONS,
         FEATURE_REFERENCES,
         BEHAVIOUR_SPACES,

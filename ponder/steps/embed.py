@@ -30,6 +30,7 @@ from ponder.telemetry.observation import observed
 from ponder.telemetry.step_metrics import StepMetrics
 from ponder.telemetry.tracing import span
 from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.golden_vectors import check_golden_vectors
 from ponder.wiring.stores import open_lake
 from ponder.wiring.vectors import embedded_keys, failed_keys
 
@@ -156,6 +157,9 @@ def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progr
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
+
+    Raises:
+        ValueError: the model loads differently from when its version was first used.
     """
     return _embed_here(settings, [shard], progress=progress)
 
@@ -166,6 +170,7 @@ def _embed_here(settings: Settings, shards: Iterable[Shard], *, progress: Progre
     lake, total = open_lake(settings), Embedded()
     with span("load the model"):
         encoder = open_encoder(settings)
+        check_golden_vectors(lake, encoder, keeps=True)
     for shard in shards:
         first, last = shard
         identify(version=encoder.version, shard=f"{first}..{last}")

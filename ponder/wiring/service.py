@@ -17,6 +17,7 @@ from ponder.settings import Settings
 from ponder.wiring.artifacts import follow
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
+from ponder.wiring.golden_vectors import check_golden_vectors
 from ponder.wiring.item_writer import Embed, LakeItemWriter
 from ponder.wiring.live_log import LiveLog
 from ponder.wiring.stores import image_config, open_lake
@@ -67,6 +68,10 @@ def open_recall(
                 f"the configured model {settings.model!r} is {encoder.version!r}; set PONDER_MODEL "
                 "to the live one, or embed, index and promote the configured one"
             )
+        try:
+            check_golden_vectors(open_lake(settings), encoder, keeps=False)
+        except ValueError as error:
+            raise LookupError(str(error)) from error
         return encoder
 
     return Recall(
