@@ -39,7 +39,7 @@ def write_items(lake: Lake, version: str) -> None:
     ids = [f"item-{n:05d}" for n in range(NUM_ITEMS)]
     items = pl.DataFrame({"item_id": ids}).with_columns(
         title=pl.col("item_id"),
-        category=pl.format("category-{}", pl.int_range(pl.len()) % 50),
+        category="category-" + (pl.int_range(pl.len()) % 50).cast(pl.String),
         price=pl.int_range(pl.len()).cast(pl.Float64) % 90,
         content_hash=pl.col("item_id"),
         attributes=pl.lit("{}"),
@@ -79,10 +79,10 @@ def write_events(lake: Lake, num_impressions: int) -> None:
         liked = shown.filter(pl.Series(rng.random(len(shown)) < LIKED_SHARE))
         liked = liked.with_columns(action=pl.lit("click"), minute=pl.col("minute") + 1)
         events = pl.concat([shown, liked]).select(
-            pl.format("e{}-{}", pl.lit(landing), pl.int_range(pl.len())).alias("event_id"),
+            (f"e{landing}-" + pl.int_range(pl.len()).cast(pl.String)).alias("event_id"),
             "request_id",
-            pl.format("user-{}", "user_id").alias("user_id"),
-            pl.format("item-{}", pl.col("item_id").cast(pl.String).str.zfill(5)).alias("item_id"),
+            ("user-" + pl.col("user_id").cast(pl.String)).alias("user_id"),
+            ("item-" + pl.col("item_id").cast(pl.String).str.zfill(5)).alias("item_id"),
             "action",
             pl.col("position").cast(pl.Int32),
             (pl.lit(begin, TIME) + pl.duration(minutes="minute")).alias("ts"),
@@ -105,7 +105,7 @@ def write_ratings(lake: Lake, num_ratings: int) -> None:
     )
     minutes = rng.integers(0, DAYS * 1440, len(ratings))
     events = ratings.with_columns(
-        pl.format("e-{}", pl.int_range(pl.len())).alias("event_id"),
+        ("e-" + pl.int_range(pl.len()).cast(pl.String)).alias("event_id"),
         pl.lit("rating").alias("action"),
         (pl.lit(START, TIME) + pl.duration(minutes=pl.Series(minutes))).alias("ts"),
     )

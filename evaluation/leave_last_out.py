@@ -75,6 +75,7 @@ def newest_liked(
         .select("user_id", "item_id", "ts")
         .with_columns(number=pl.int_range(pl.len()).over("user_id"))
         .select(
-            pl.format("{}/{}", "user_id", "number").alias("request_id"), "user_id", "item_id", "ts"
+            (pl.col("user_id") + "/" + pl.col("number").cast(pl.String)).alias("request_id"),
+            *("user_id", "item_id", "ts"),
         )
     )

@@ -268,13 +268,8 @@ def _named(embeddings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         )
     ordered = embeddings.sort("item_id", "since")
     number = pl.int_range(pl.len()).over("item_id")
-    name = (
-        pl.when(number == 0)
-        .then("item_id")
-        .otherwise(
-            pl.format("{}\0{}", "item_id", number)  # no id holds it: it sorts after its item's
-        )
-    )
+    suffix = "\0" + number.cast(pl.String)  # no id holds it: it sorts after its item's
+    name = pl.when(number == 0).then("item_id").otherwise(pl.col("item_id") + suffix)
     named = ordered.with_columns(name=name)
     changed = named.filter(pl.len().over("item_id") > 1).select(_CHANGES.names())
     return named, changed.sort("since", maintain_order=True)

@@ -310,7 +310,6 @@ def _compared(frame: pl.DataFrame, here: pl.Series) -> pl.DataFrame:
     groups = {"its liked": here & is_liked | ~is_liked, "others liked": here ^ is_liked}
     rows = frame.with_row_index("row").with_columns(is_here=here, is_liked=is_liked)
     parts = [
-        # Not `pl.format`, at which Polars 2.1 panics where filtering has emptied a chunk.
         rows.filter(chosen).with_columns(pl.col("request_id") + f" {name}")
         for name, chosen in groups.items()
     ]
@@ -329,9 +328,7 @@ def _slice_labels(frame: pl.DataFrame) -> dict[str, pl.Series]:
         .then(pl.lit("< 7 d"))
         .when(age_h >= 7 * 24)
         .then(pl.lit(">= 7 d")),
-        "item_popularity": pl.format(
-            "decile {}", decile.cast(pl.Int32).cast(pl.String).str.zfill(2)
-        ),
+        "item_popularity": "decile " + decile.cast(pl.Int32).cast(pl.String).str.zfill(2),
         "history_size": pl.when(size == 0)
         .then(pl.lit("0"))
         .when(size < 10)

@@ -69,7 +69,7 @@ def dead_letter_keys(items: pl.DataFrame, *, model_version: str) -> pl.DataFrame
         model_version: id of the version.
     """
     return items.select(
-        topic=pl.format("embed/{}/{}", pl.lit(model_version), "item_id"),
+        topic=f"embed/{model_version}/" + pl.col("item_id"),
         partition=pl.lit(0, pl.Int32),
         offset=pl.lit(0, pl.Int64),
     )
