@@ -20,7 +20,8 @@ from catalog.atomic_file import write_atomically
 from catalog.images.object_store import s3_arguments
 
 LAST = ("manifest.json", "done.json", "digest", "champion")
-"""Names of the files that say that others are there; so do hidden ones, the notes of an export."""
+"""Names of the files that say that others are there; so do hidden ones, the notes of an export, and
+the commits of a lake, one after the other."""
 
 MAX_LISTINGS = 5
 """Looks at a store that keeps changing while it is copied."""
@@ -171,10 +172,11 @@ def _stamp_here(path: Path) -> _Stamp:
     return _Stamp(known.st_size, known.st_mtime_ns)
 
 
-def _order(path: str) -> int:
+def _order(path: str) -> tuple[int, str]:
     """Return when a file is copied: what says that others are there comes after them."""
-    name = path.rpartition("/")[2]
-    return 2 if name in LAST else int(name.startswith("."))
+    folder, _, name = path.rpartition("/")
+    is_note = name.startswith(".") or folder.endswith("_delta_log")
+    return (2 if name in LAST else int(is_note)), path
 
 
 def _is_unfinished(path: str) -> bool:

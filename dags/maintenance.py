@@ -6,6 +6,7 @@
 lands dead letters of stage `media` again, for their image servers may be back; drops the
 collections of versions that nobody needs, and the folders of old fine-tunes. Airflow's own database
 loses what is older than 90 days. An audit ends it, and fails when places differ that should agree.
+A run in which any task failed is red, whatever the tasks after it did.
 
 Each task has its days: `compact`, `replay` and `audit` run every day, the others on Sundays. With
 the parameter `everything` all run at once.
@@ -101,8 +102,7 @@ def maintenance():
         due_on_sundays(params)
         return clean_airflow(load_settings())
 
-    # One after the other, so that two do not commit to one table; whatever fails, the rest goes on.
-    @task(trigger_rule="all_done")
+    @task
     def audit():
         """Compare topics, lake, embeddings and index; fail when they differ."""
         from ponder.json_form import json_form
@@ -111,11 +111,18 @@ def maintenance():
 
         return json_form(audit_or_fail(load_settings()))
 
+    # A run is as red as its last tasks are, and one that could not start here counts as red.
+    @task(trigger_rule="none_failed")
+    def all_went_well():
+        """Stand for all tasks: it cannot start when one of them failed."""
+
     upkeep = [replay(), compact(), vacuum(), retire_versions(), retire_runs(), clean_airflow()]
-    for before, after in itertools.pairwise(upkeep):
+    tasks = [*upkeep, audit()]
+    # One after the other, so that two do not commit to one table; whatever fails, the rest goes on.
+    for before, after in itertools.pairwise(tasks):
         after.operator.trigger_rule = "all_done"
         before >> after
-    upkeep[-1] >> audit()
+    tasks >> all_went_well()
 
 
 maintenance()

@@ -1,11 +1,13 @@
 """Where a deployment keeps what it keeps: home, artefacts, lake, index."""
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from ponder.registry import RankerRegistry, Registry
+from ponder.setting_values import keyless
 
 
 class Places(BaseModel):
@@ -17,13 +19,13 @@ class Places(BaseModel):
     """Folder of whatever is not given an address of its own: lake, artefacts, Milvus Lite; and of
     what only this machine needs, such as vectors for exact search."""
 
-    artifacts: str = ""
+    artifacts: Annotated[str, AfterValidator(keyless)] = ""
     """Folder or `s3://bucket/prefix` of what tasks on several machines share besides the lake:
     match features, rankers, registered versions, evaluation sets, gates' measurements, reports,
     runs of fine-tunes; empty: the home. Of a store each machine keeps a copy in its home; see
     [deploy.md](deploy.md#several-machines)."""
 
-    lake: str = ""
+    lake: Annotated[str, AfterValidator(keyless)] = ""
     """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
 
     milvus: str = ""

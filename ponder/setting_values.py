@@ -25,6 +25,34 @@ def without_password(address: str) -> str:
     return _USERINFO.sub(MASK, address)
 
 
+def keyless(address: str) -> str:
+    """Return an address of a store that carries no password: clients tell it in their errors.
+
+    Raises:
+        ValueError: it carries one; the text does not tell it.
+    """
+    if _USERINFO.search(address):
+        raise ValueError(
+            "the address of a store must carry no user name or password; put them into "
+            "lake_options, e.g. as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return address
+
+
+def brokers(value: str) -> str:
+    """Return brokers that carry no password: clients tell them in their errors.
+
+    Raises:
+        ValueError: they carry one; the text does not tell it.
+    """
+    if "@" in value:
+        raise ValueError(
+            "brokers must be host:port with commas between them, got an @; put a user name and "
+            "password into kafka_security, e.g. as sasl_plain_username and sasl_plain_password"
+        )
+    return value
+
+
 def networks(value: Any) -> Any:
     """Return networks of a list, or of text with commas between them."""
     if isinstance(value, str):

@@ -24,7 +24,15 @@ from ponder.finetuning.promotion import PromotionConfig
 from ponder.places import Places
 from ponder.ranking.promotion import RankerPromotionConfig
 from ponder.registry import REGISTRY
-from ponder.setting_values import ApiKeySetting, budget, masked, names, networks
+from ponder.setting_values import (
+    ApiKeySetting,
+    brokers,
+    budget,
+    keyless,
+    masked,
+    names,
+    networks,
+)
 from recall.index_kinds import IndexType
 from recall.validation_config import ValidationConfig
 
@@ -97,9 +105,9 @@ class Settings(Places, BaseSettings):
     """A `queries.jsonl` with known answers that a validation asks; empty: that in `data`, where
     there is one."""
 
-    kafka: str = ""
-    """Brokers, e.g. `kafka-1:9092,kafka-2:9092`; empty: there is no Kafka, items come from
-    folders."""
+    kafka: Annotated[str, AfterValidator(brokers)] = ""
+    """Brokers, e.g. `kafka-1:9092,kafka-2:9092`, without passwords; empty: there is no Kafka, items
+    come from folders."""
 
     kafka_item_topic: str = Field(default="items", min_length=1)
     """Topic of the items' messages."""
@@ -179,8 +187,8 @@ class Settings(Places, BaseSettings):
     its `max_map_length` (1,024), and thousands of mapped tasks slow a scheduler down."""
 
     commit_every_s: float = Field(default=120.0, gt=0)
-    """Seconds of embedding after which a task writes what it has done; a killed one loses no more
-    than that."""
+    """Seconds after which a task that embeds writes what it has done, and one that trains brings
+    its state to `artifacts`; a killed one loses no more than that."""
 
     history_items: int = Field(default=1_000, ge=1)
     """Items of a user that the service remembers: the newest that were liked, as many that were
@@ -261,6 +269,13 @@ class Settings(Places, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the arguments alone: what is made in code does not depend on who runs it."""
         return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_endpoint(self) -> Self:
+        for name, option in self.lake_options.items():
+            if "endpoint" in name.lower():
+                keyless(option.get_secret_value())
+        return self
 
     @model_validator(mode="after")
     def _check_webhook(self) -> Self:

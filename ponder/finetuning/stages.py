@@ -1,7 +1,7 @@
 """A fine-tune as stages in their order; what the command line and the DAG call.
 
 Every stage is a function of a run. It is skipped when it is done, and a killed one goes on where it
-stopped.
+stopped, on another machine where the last state that was brought to the store stands.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,6 +31,7 @@ from ponder.finetuning.results import (
     WrittenRationales,
 )
 from ponder.finetuning.run import Progress, Run
+from ponder.finetuning.sharing import bringing_back
 from ponder.telemetry.observation import observe
 
 
@@ -75,7 +76,7 @@ def run_stage(run: Run, name: str, *, progress: Progress = lambda done: None) ->
     if not run.is_done(name):
         if run.is_first:
             with observe(run.settings, f"finetune_{name}") as seen:
-                found = seen.result = stage.function(run, progress)
+                found = seen.result = stage.function(run, bringing_back(run, progress))
                 run.finish(name, found)
         elif stage.is_shared:
             stage.function(run, progress)

@@ -99,6 +99,21 @@ def test_what_says_that_others_are_there_is_written_last_on_both_sides(machines,
         assert set(order[3:]) == {"manifest.json", "champion"}
 
 
+def test_a_lake_among_the_artefacts_gets_its_files_before_their_commits(machines, monkeypatch):
+    [(one, here), _], _ = machines
+    commits = [f"data/items/_delta_log/{number:020}.json" for number in range(3)]
+    files = [f"data/items/part-{letter}.parquet" for letter in "abc"]
+    for name in [*commits, *files]:
+        path = here / "kept" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    pushed = []
+    monkeypatch.setattr(one, "_write_there", lambda path, content: pushed.append(path))
+    with pytest.raises(KeyError):  # nothing is there afterwards: the double keeps no file
+        one.push("kept")
+    assert pushed == [f"kept/{name}" for name in files + commits]
+
+
 def test_what_is_under_way_is_not_shared(machines):
     [(one, here), _], place = machines
     write(here, a_txt="1")

@@ -47,3 +47,14 @@ def dag_bag(airflow_home):
     before = sys.path[:]
     yield BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
     sys.path[:] = before
+
+
+@pytest.fixture(scope="session")
+def database(airflow_home):
+    """A migrated database with the pools that tasks wait for."""
+    from airflow.models.pool import Pool
+    from airflow.utils.db import initdb
+
+    initdb()
+    for name in ("gpu", "kafka"):
+        Pool.create_or_update_pool(name, slots=1, description="", include_deferred=False)

@@ -40,17 +40,6 @@ def nightly(dag_bag):
 
 
 @pytest.fixture(scope="module")
-def database(airflow_home):
-    """A migrated database with the pools that tasks wait for."""
-    from airflow.models.pool import Pool
-    from airflow.utils.db import initdb
-
-    initdb()
-    for name in ("gpu", "kafka"):
-        Pool.create_or_update_pool(name, slots=1, description="", include_deferred=False)
-
-
-@pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model version with random weights, wide enough that items differ."""
     tokenizer = architecture.build_tokenizer(0)

@@ -62,6 +62,12 @@ def test_the_secrets_are_those_whose_type_says_so():
         {"kafka_security": [SECRET]},
         {"lake_options": {"a": SECRET}, "shard_size": 0},
         {"lake_options": {"a": SECRET}, "reasoner": "nobody"},
+        {"kafka": f"me:{SECRET}@host:9092"},
+        {"kafka": f"host:9092,SASL_SSL://me:{SECRET}@host:9092"},
+        {"lake": f"s3://me:{SECRET}@bucket/lake"},
+        {"artifacts": f"s3://me:{SECRET}@bucket/artifacts"},
+        {"lake_options": {"AWS_ENDPOINT_URL": f"http://me:{SECRET}@store:9000"}},
+        {"alert_webhook": f"ftp://me:{SECRET}@host/"},
     ],
 )
 def test_no_secret_is_in_an_error(wrong):
@@ -74,6 +80,12 @@ def test_an_address_is_shown_without_what_stands_before_its_host():
     assert without_password("kafka:9092") == "kafka:9092"
     assert without_password("http://a/b@c") == "http://a/b@c"
     assert without_password("s3://key:secret@bucket/lake") == f"s3://{MASK}@bucket/lake"
+
+
+def test_an_at_sign_in_a_path_is_no_password():
+    assert Settings(lake="/data/me@home/lake").lake_uri == "/data/me@home/lake"
+    proxy = {"proxy_url": "http://me:pw@proxy"}
+    assert Settings(lake_options=proxy).lake_options["proxy_url"].get_secret_value()
 
 
 def test_networks_and_names_are_lists_or_text_with_commas():

@@ -25,7 +25,7 @@ def rows(table, **columns):
     )
 
 
-def fill(lake):
+def fill(lake, *, item_topic="items", event_topic="events"):
     """One item deleted for long, one only lately, one that lives, with all that is made of them."""
     records = [
         item("gone", 31, deleted=True),
@@ -39,9 +39,9 @@ def fill(lake):
     lake.insert_new(
         RATIONALES, rows(RATIONALES, **made, reasoner=["r"] * 3, prompt_version=["p"] * 3)
     )
-    letters = [("items", 0, "media", b"gone"), ("items", 1, "media", b"lately")]
-    letters += [("items", 2, "decode", None), ("items", 3, "decode", b"\xff")]
-    letters += [("embed/v/gone", 0, "embed", b"gone"), ("events", 0, "validate", b"gone")]
+    letters = [(item_topic, 0, "media", b"gone"), (item_topic, 1, "media", b"lately")]
+    letters += [(item_topic, 2, "decode", None), (item_topic, 3, "decode", b"\xff")]
+    letters += [("embed/v/gone", 0, "embed", b"gone"), (event_topic, 0, "validate", b"gone")]
     topics, offsets, stages, keys = zip(*letters, strict=True)
     lake.put_dead_letters(
         rows(

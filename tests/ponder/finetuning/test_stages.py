@@ -27,98 +27,16 @@ from ponder.cli.app import app
 from ponder.finetuning.behaviour import objectives
 from ponder.finetuning.frozen_set import freeze
 from ponder.finetuning.negatives import hardened
-from ponder.finetuning.options import built, flattened, merged
 from ponder.finetuning.outcome import PromotionRefused, lineage, promote
-from ponder.finetuning.promotion import Check, PromotionConfig
-from ponder.finetuning.recipes import configured
-from ponder.finetuning.results import Evaluation, FinishedTraining, RegisteredVersion
+from ponder.finetuning.promotion import Check
+from ponder.finetuning.results import Evaluation, FinishedTraining
 from ponder.finetuning.run import Run
-from ponder.finetuning.short_options import short_changes
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.json_form import json_form
 from ponder.settings import Settings
 from ponder.steps.recall import recall
 from ponder.wiring.encoder import configured_version, open_encoder
-
-BEFORE = "2026-03-09T00:00:00+00:00"
-GIVEN = {
-    "before": BEFORE,
-    "max_pairs": 24,
-    "steps": 4,
-    "gate_steps": 1,
-    "batch_size": 8,
-    "gate_batch_size": 8,
-    "learning_rate": 1e-3,
-}
-CHANGES = {
-    "behaviour.objective.batch_size": 2,
-    "joint.warmup_steps": 1,
-    "joint.average_decay": 0.0,
-}
-ANYTHING = PromotionConfig(min_gain=-1, max_loss=1.1, max_literal_loss=1, min_sensitivity=0)
-REFUSED = {
-    "base": "nano",
-    "created_at": "2026-03-01",
-    "evaluation": {"promoted": False, "checks": []},
-}
-
-
-def changed(config, changes):
-    """The configuration with other values."""
-    return built(merged(flattened(config), changes), recipe=config.recipe)
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-def killed_after(number):
-    """A progress that ends the process once so much more is done."""
-    calls = []
-
-    def progress(done):
-        calls.append(done)
-        if sum(calls) >= number:
-            raise Killed
-
-    return progress
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    return Settings(home=tmp_path_factory.mktemp("home"), shard_size=60, promotion=ANYTHING)
-
-
-@pytest.fixture(scope="module")
-def config(bazaar):
-    return configured(short_changes(GIVEN | {"data": str(bazaar)}) | CHANGES, recipe="gentle")
-
-
-@pytest.fixture(scope="module")
-def finished(settings, config):
-    """A run that was killed within three stages, and went on each time in another process."""
-    folder = settings.home / "finetune" / "killed"
-    for stage in STAGES:
-        if stage in ("rationales", "joint", "evaluate"):
-            with pytest.raises(Killed):
-                run_stage(Run.open(settings, config, folder), stage, progress=killed_after(2))
-            assert not Run.open(settings, config, folder).is_done(stage)
-        if stage == "joint":
-            shutil.copytree(folder, settings.home / "finetune" / "before_joint")
-        run_stage(Run.open(settings, config, folder), stage)
-    return Run.open(settings, config, folder)
-
-
-def registered(run):
-    return run.result("register", RegisteredVersion)
-
-
-@pytest.fixture(scope="module")
-def refused(settings, tmp_path_factory):
-    """A registered version whose evaluation was against it."""
-    folder = tmp_path_factory.mktemp("refused") / "nano"
-    shutil.copytree(SHIPPED["nano"], folder)
-    return settings.registry.add(folder, lineage=REFUSED)
+from tests.ponder.finetuning.tiny_run import BEFORE, changed, killed_after, options_of, registered
 
 
 def test_a_killed_training_ends_as_one_that_was_not(finished, settings, config):
@@ -389,17 +307,6 @@ def test_who_was_compared_with_another_champion_is_not_promoted(
     with pytest.raises(PromotionRefused, match=f"the present champion, {refused}, and was with"):
         promote(run)
     assert run.registry.champion() == refused
-
-
-def options_of(config, folder):
-    """The command line of a run."""
-    options = ["finetune", "--data", config.data, "--out", str(folder), "--base", config.base]
-    options += ["--recipe", "gentle"]
-    for name, value in GIVEN.items():
-        options += [f"--{name.replace('_', '-')}", str(value)]
-    for name, value in CHANGES.items():
-        options += ["--set", f"{name}={value}"]
-    return options
 
 
 def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings):

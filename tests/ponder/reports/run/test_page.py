@@ -1,220 +1,31 @@
 """Tests for page.py: pages of a lake made by hand, read again with an HTML parser."""
 
-import io
-import json
 import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import polars as pl
-import pytest
-from PIL import Image
 
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, RATIONALES
+from catalog.lake.tables import EVENTS, ITEMS
 from ponder.reports.run.page import write_html
-from ponder.settings import Settings
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
+from tests.ponder.reports.run.pages import (
+    DASH,
+    NOW,
+    RANKING,
+    Page,
+    example,
+    page_of,
+    put_items,
+    put_letter,
+    put_rationale,
+    put_report,
+    queries,
+)
 
-DASH = "\N{EN DASH}"
-NOW = datetime(2026, 5, 4, 3, 2, tzinfo=UTC)
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script></style>{{ 7 * 7 }} $\\frac$'
-
-
-class Page(HTMLParser):
-    """The elements of a page, the words of each section, and the cells of each table row."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements = []  # (tag, attributes)
-        self.sections = {}  # id -> words, with one space between any two
-        self.rows = []
-        self._section, self._is_style, self._is_cell = None, False, False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.elements.append((tag, attributes))
-        self._is_style = tag == "style"
-        if tag in ("section", "header"):
-            self._section = attributes["id"]
-            self.sections[self._section] = ""
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self._is_cell = True
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        self._is_style = False
-        self._is_cell = self._is_cell and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        if self._is_style or self._section is None:
-            return
-        words = " ".join(data.split())
-        self.sections[self._section] = f"{self.sections[self._section]} {words}".strip()
-        if self._is_cell:
-            self.rows[-1][-1] = f"{self.rows[-1][-1]} {words}".strip()
-
-    def values(self, attribute):
-        return [a[attribute] for _, a in self.elements if attribute in a]
-
-
-def page_of(settings):
-    return Page(write_html(settings, now=NOW).read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def settings(tmp_path):
-    """A deployment whose model is a name and an identity: the report loads no weights."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "manifest.json").write_text('{"name": "tiny", "theta": 0.25}')
-    (model / "model.safetensors").write_bytes(b"never read as weights")
-    return Settings(home=tmp_path / "home", model=str(model))
-
-
-def png(colour):
-    buffer = io.BytesIO()
-    Image.new("RGB", (300, 150), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def put_items(settings, vectors, *, titles=None, reasoned=(), with_image=True):
-    """Lands and embeds items: id -> vector; the ids in `reasoned` were reasoned about."""
-    lake = open_lake(settings)
-    rows = pl.DataFrame(
-        {
-            "item_id": list(vectors),
-            "title": [(titles or {}).get(item_id, f"title of {item_id}") for item_id in vectors],
-            "tags": [[] for _ in vectors],
-            "attributes": ["{}" for _ in vectors],
-            "image_hash": [f"hash-{item_id}" if with_image else None for item_id in vectors],
-            "created_at": [NOW for _ in vectors],
-            "updated_at": [NOW for _ in vectors],
-            "deleted": [False for _ in vectors],
-            "content_hash": [f"content-{item_id}" for item_id in vectors],
-        },
-        schema_overrides=ITEMS.schema,
-    )
-    lake.upsert_items(pl.concat([ITEMS.empty(), rows], how="diagonal"))
-    media = [{"hash": f"hash-{item_id}", "bytes": png("red")} for item_id in vectors]
-    lake.insert_new(MEDIA, pl.DataFrame(media, schema=MEDIA.schema))
-    embeddings = [
-        {
-            "item_id": item_id,
-            "content_hash": f"content-{item_id}",
-            "model_version": configured_version(settings),
-            "vector": vector,
-            "action": "reason" if item_id in reasoned else "direct",
-            "gate_probability": 0.75 if item_id in reasoned else 0.125,
-            "rationale_tokens": 0,
-        }
-        for item_id, vector in vectors.items()
-    ]
-    lake.insert_new(EMBEDDINGS, pl.DataFrame(embeddings, schema=EMBEDDINGS.schema))
-
-
-def put_rationale(settings, item_id, rationale, *, reasoner=None, summary=""):
-    row = {
-        "item_id": item_id,
-        "content_hash": f"content-{item_id}",
-        "reasoner": reasoner or configured_version(settings),
-        "prompt_version": "1",
-        "rationale": rationale,
-        "summary": summary,
-        "tokens": 3,
-    }
-    open_lake(settings).insert_new(RATIONALES, pl.DataFrame([row], schema=RATIONALES.schema))
-
-
-def put_letter(settings, offset, *, stage, reason):
-    row = dict.fromkeys(DEAD_LETTERS.columns) | {
-        "topic": "items",
-        "partition": 0,
-        "offset": offset,
-        "stage": stage,
-        "reason": reason,
-        "failed_at": NOW,
-    }
-    open_lake(settings).put_dead_letters(pl.DataFrame([row], schema=DEAD_LETTERS.schema))
-
-
-def put_report(settings, name, values):
-    settings.reports_folder.mkdir(parents=True, exist_ok=True)
-    values = {"model_version": configured_version(settings)} | values
-    (settings.reports_folder / f"{name}.json").write_text(json.dumps(values))
-
-
-def example(query_id, found, relevant, **fields):
-    return {
-        "query_id": query_id,
-        "text": f"text of {query_id}",
-        "tier": "literal",
-        "held_out": False,
-        "action": "direct",
-        "gate_probability": 0.125,
-        "rationale": "",
-        "summary": "",
-        "found": found,
-        "found_direct": found,
-        "relevant": relevant,
-    } | fields
-
-
-def queries(examples, *, slices=("all", "held_out", "literal")):
-    """A report in which every metric is another number: 0.<policy><slice><metric>."""
-    return {
-        "num_queries": 20,
-        "num_items": 1000,
-        "chance": 0.002,
-        "policies": {
-            policy: {
-                "reason_rate": p / 2,
-                "seconds": p + 1.0,
-                "slices": {
-                    name: {
-                        "num_queries": 20,
-                        "hit@1": (100 * p + 10 * s + 1) / 1000,
-                        "hit@10": (100 * p + 10 * s + 2) / 1000,
-                        "ndcg@10": (100 * p + 10 * s + 3) / 1000,
-                    }
-                    for s, name in enumerate(slices)
-                },
-            }
-            for p, policy in enumerate(("never", "auto", "always"))
-        },
-        "prefixes": {},
-        "examples": examples,
-    }
-
-
-def intervals(mean, low, high):
-    names = ("auc", "gauc", "ndcg@10", "hit@10")
-    return {name: {"mean": mean, "low": low, "high": high} for name in names}
-
-
-EVALUATION = {
-    "num_rows": 30,
-    "num_requests": 10,
-    "num_users": 5,
-    "metrics": {
-        "without match": intervals(0.5, 0.4, 0.6),
-        "with match": intervals(0.75, 0.7, 0.8),
-    },
-    "differences": {"with match": intervals(0.25, 0.2, 0.3)},
-}
-UNDEFINED = EVALUATION | {"differences": {"with match": intervals(None, None, None)}}
-RANKING = {
-    "protocol": "impressions",
-    "num_train_requests": 40,
-    "overall": EVALUATION,
-    "slices": {"item_age": {"< 24 h": UNDEFINED}},
-    "importances": {"match_max": 0.6, "item_rate": 0.4},
-}
 
 
 def test_every_section_says_so_when_there_is_nothing_to_show(settings):
@@ -350,54 +161,6 @@ def test_what_the_gate_decided_is_shown_by_the_versions_own_reasoner(settings):
     assert "somebody else" not in section
     assert "1 of 2" in section  # of the items, in the figure
     assert "p ≥ 0.25" in section
-
-
-def test_ranking_shows_both_rankers_the_difference_and_a_dash_for_what_is_not_defined(settings):
-    put_report(settings, "ranking", RANKING)
-    page = page_of(settings)
-    assert [
-        "auc",
-        "0.500 0.400 … 0.600",
-        "0.750 0.700 … 0.800",
-        "+0.250 0.200 … 0.300",
-    ] in page.rows
-    assert ["< 24 h", "10", f"{DASH} {DASH}", f"{DASH} {DASH}"] in page.rows
-    features = [row for row in page.rows if row[0] in RANKING["importances"]]
-    assert [row[:2] for row in features] == [["match_max", "match"], ["item_rate", "context"]]
-    assert features[0][3] == "cosine with the history: nearest history item"
-
-
-@pytest.mark.parametrize(
-    ("ends", "css_class"),
-    [
-        ((0.1, 0.3), "sure up"),
-        ((-0.3, -0.1), "sure down"),
-        ((-0.1, 0.3), ""),
-        ((0.2, 0.2), ""),  # one request: every draw is the same, which proves nothing
-        ((None, None), ""),
-    ],
-)
-def test_a_difference_is_called_sure_only_when_its_interval_excludes_zero(
-    settings, ends, css_class
-):
-    evaluation = EVALUATION | {"differences": {"with match": intervals(0.2, *ends)}}
-    put_report(settings, "ranking", RANKING | {"overall": evaluation, "slices": {}})
-    spans = [a.get("class") for tag, a in page_of(settings).elements if tag == "span"]
-    assert spans.count(css_class) == 4
-    assert {"sure up", "sure down", ""} & set(spans) == {css_class}
-
-
-def test_a_log_without_impressions_has_its_metrics_at_the_top(settings):
-    evaluation = {name: EVALUATION[name] for name in ("metrics", "differences")}
-    top = {"protocol": "leave_last_out", "num_users": 610, "num_candidates": 4321}
-    put_report(
-        settings,
-        "ranking",
-        top | evaluation | {"num_train_requests": 9, "importances": {"item_rate": 1.0}},
-    )
-    page = page_of(settings)
-    assert "610 users among 4,321" in page.sections["ranking"]
-    assert "auc" in [row[0] for row in page.rows]
 
 
 def test_users_next_items_are_compared_with_a_blind_guess(settings):
