@@ -1,6 +1,7 @@
 """Fixtures of the DAGs' tests: an Airflow and the DAGs it finds."""
 
 import logging
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,8 @@ def quiet_afterwards(airflow_home):
     """What Airflow sets while a module's tests run ends with them."""
     with logging_as_before():
         yield
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_CTX_")]:
+        del os.environ[name]  # which task this is, to whoever asks
 
 
 @pytest.fixture(scope="session")
