@@ -15,6 +15,7 @@ from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine
 from embedder.engine.gating import Decoder, Gate, Task
 from embedder.model.checkpoint import Checkpoint, load
+from embedder.precision import AskedDtype
 from embedder.prompting.images import open_image
 from embedder.prompting.template import TEMPLATE_VERSION
 from embedder.version import version_id
@@ -35,6 +36,9 @@ class EmbedderConfig:
 
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1..."""
+
+    dtype: AskedDtype = "auto"
+    """What the weights are loaded as: `auto` is float32 on a CPU and bfloat16 elsewhere."""
 
     policy: Policy = "auto"
     """`auto` lets the gate decide, `always` reasons about every input, `never` about none."""
@@ -98,14 +102,18 @@ class MMEmbR1(BaseEncoder):
         self._decoder = decoder or _self_decoder(checkpoint, config)
         self._engine = _engine(checkpoint, config, self._decoder)
         self.version = version_id(
-            checkpoint.folder, checkpoint.manifest, config.policy, item_theta=config.item_theta
+            checkpoint.folder,
+            checkpoint.manifest,
+            config.policy,
+            item_theta=config.item_theta,
+            dtype=checkpoint.dtype,
         )
         self.dim: int = checkpoint.hidden_size
 
     @classmethod
     def open(cls, config: EmbedderConfig) -> "MMEmbR1":
         """Loads the configured model version."""
-        checkpoint = load(config.model, device=config.device)
+        checkpoint = load(config.model, device=config.device, dtype=config.dtype)
         num_threads = config.num_threads
         if num_threads is None and checkpoint.hidden_size < SHARED_HIDDEN_SIZE:
             num_threads = 1

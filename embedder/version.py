@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedder.content import Policy, Side
+from embedder.precision import Dtype
 from embedder.prompting.template import TEMPLATE_VERSION
 
 SHIPPED = {
@@ -172,14 +173,21 @@ def _is_text_pair(value: Any) -> bool:
     return False
 
 
-def configured_version(model: str, policy: Policy, *, item_theta: float | None = None) -> str:
+def configured_version(
+    model: str, policy: Policy, *, item_theta: float | None = None, dtype: Dtype = "float32"
+) -> str:
     """Return the identity of a model under a policy, without loading its weights."""
     folder = resolve(model)
-    return version_id(folder, read_manifest(folder), policy, item_theta=item_theta)
+    return version_id(folder, read_manifest(folder), policy, item_theta=item_theta, dtype=dtype)
 
 
 def version_id(
-    folder: Path, manifest: Manifest, policy: Policy, *, item_theta: float | None = None
+    folder: Path,
+    manifest: Manifest,
+    policy: Policy,
+    *,
+    item_theta: float | None = None,
+    dtype: Dtype = "float32",
 ) -> str:
     """Return name and digest of everything that decides a vector, e.g. `nano-3f2a9c1b04d7`.
 
@@ -188,6 +196,7 @@ def version_id(
         manifest: how it is used.
         policy: who reasons.
         item_theta: of the gate where items are embedded, if that is not the manifest's own.
+        dtype: what its weights are loaded as; a registered version is called by its float32 id.
     """
     digest = hashlib.blake2b(digest_size=6)
     code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
@@ -197,6 +206,8 @@ def version_id(
         del settings["readout"]
     if item_theta is not None:
         settings["item_theta"] = item_theta
+    if dtype != "float32":
+        settings["dtype"] = dtype
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for path in _content_files(folder):
         digest.update(path.name.encode())

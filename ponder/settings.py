@@ -149,6 +149,11 @@ class Settings(Places, BaseSettings):
     device: str = "cpu"
     """Torch device of the embedder: `cpu`, `cuda`, `cuda:1`..."""
 
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the embedder's weights are loaded as: `float32`, `bfloat16`, or `auto`, the first on a
+    CPU and the second elsewhere. Vectors of the two are of two versions, so machines that serve one
+    catalogue from unlike devices must be told the same."""
+
     policy: Literal["auto", "always", "never"] = "auto"
     """Whether the embedder reasons: `auto` (the gate decides), `always` or `never`."""
 

@@ -20,6 +20,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from embedder.model.backbone import Backbone
+from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.template import PONDER_TOKENS, TURN_START
 from embedder.version import Manifest, read_manifest, resolve
@@ -44,28 +45,33 @@ class Checkpoint:
         """Numbers of a hidden state, and of a full vector."""
         return int(self.backbone.model.config.get_text_config().hidden_size)
 
+    @property
+    def dtype(self) -> Dtype:
+        """What its weights are."""
+        return "bfloat16" if self.backbone.model.dtype == torch.bfloat16 else "float32"
+
     def read_as(self, manifest: Manifest) -> "Checkpoint":
         """Return the same model, used as another manifest says."""
         backbone = Backbone(self.backbone.model, readout=manifest.readout)
         return replace(self, manifest=manifest, backbone=backbone)
 
 
-def load(model: str, *, device: str = "cpu") -> Checkpoint:
-    """Load a checkpoint, ready to encode: float32 on a CPU, bfloat16 on a GPU.
+def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Checkpoint:
+    """Load a checkpoint, ready to encode.
 
     Args:
         model: `nano`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`.
         device: a torch device, e.g. "cpu", "cuda", "cuda:1".
+        dtype: what its weights become; see `embedder.precision`.
     """
     folder = resolve(model)
-    dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # A checkpoint may not bring its own code: the class comes from transformers by model_type.
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     network = AutoModelForImageTextToText.from_pretrained(
         folder,
         config=config,
-        dtype=dtype,
+        dtype=getattr(torch, dtype_on(device, dtype)),
         trust_remote_code=False,
         use_safetensors=True,
         attn_implementation="sdpa",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from embedder.precision import AskedDtype, dtype_on
 from embedder.reasoners.prompt import PROMPT_VERSION
 from embedder.version import read_manifest, resolve, version_id
 
@@ -15,6 +16,9 @@ class LocalConfig:
 
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1..."""
+
+    dtype: AskedDtype = "auto"
+    """What its weights are loaded as: `auto` is float32 on a CPU and bfloat16 elsewhere."""
 
     max_tokens: int = 512
     """A longer answer is cut; part of the prompt's version."""
@@ -41,7 +45,8 @@ class LocalConfig:
     def name(self) -> str:
         """Who writes: equal folders have equal names, wherever they are."""
         folder = resolve(self.model)
-        return f"model:{version_id(folder, read_manifest(folder), 'always')}"
+        dtype = dtype_on(self.device, self.dtype)
+        return f"model:{version_id(folder, read_manifest(folder), 'always', dtype=dtype)}"
 
     @property
     def prompt_version(self) -> str:

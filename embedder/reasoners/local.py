@@ -41,7 +41,7 @@ class LocalReasoner:
     @classmethod
     def open(cls, config: LocalConfig) -> "LocalReasoner":
         """Loads the configured model."""
-        return cls(load(config.model, device=config.device), config)
+        return cls(load(config.model, device=config.device, dtype=config.dtype), config)
 
     def reason(self, contents: Sequence[Content], side: Side) -> list[Rationale | NoRationale]:
         """Return what the model wrote about each content, in order."""

@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
+from embedder.precision import AskedDtype, dtype_on
 from embedder.prompting.image_processor import register
 from embedder.prompting.images import open_image
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
@@ -48,7 +49,9 @@ class SentenceEncoder(BaseEncoder):
         self._fuses = model.supports(("image", "text"))
 
     @classmethod
-    def open(cls, model: str, *, device: str = "cpu") -> "SentenceEncoder":
+    def open(
+        cls, model: str, *, device: str = "cpu", dtype: AskedDtype = "auto"
+    ) -> "SentenceEncoder":
         """Loads a folder or hub id: safetensors only, no code of its own.
 
         Raises:
@@ -57,15 +60,15 @@ class SentenceEncoder(BaseEncoder):
         """
         register()
         folder = sentence_folder(model)
-        dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
+        chosen = dtype_on(device, dtype)
         loaded = SentenceTransformer(
             str(folder),
             device=device,
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"dtype": dtype, "use_safetensors": True},
+            model_kwargs={"dtype": getattr(torch, chosen), "use_safetensors": True},
         )
-        return cls(loaded, name=sentence_name(model), version=sentence_version(model))
+        return cls(loaded, name=sentence_name(model), version=sentence_version(model, dtype=chosen))
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from embedder.precision import Dtype
 from embedder.version import READ_PATTERNS, fetched_folder, plain_name, read_manifest
 
 CODE_VERSION = 1
@@ -35,8 +36,13 @@ def sentence_name(model: str) -> str:
     return plain_name(Path(model).name or folder.resolve().name)
 
 
-def sentence_version(model: str) -> str:
-    """Return name and digest of every file that decides a vector, in all module folders."""
+def sentence_version(model: str, *, dtype: Dtype = "float32") -> str:
+    """Return name and digest of every file that decides a vector, in all module folders.
+
+    Args:
+        model: folder or hub id.
+        dtype: what its weights are loaded as.
+    """
     folder = sentence_folder(model)
     digest = hashlib.blake2b(f"sentence-transformers/{CODE_VERSION}".encode(), digest_size=6)
     found = {path for pattern in READ_PATTERNS for path in folder.rglob(pattern)}
@@ -44,4 +50,6 @@ def sentence_version(model: str) -> str:
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
+    if dtype != "float32":
+        digest.update(dtype.encode())
     return f"{sentence_name(model)}-{digest.hexdigest()}"

@@ -53,7 +53,14 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
     settings, registry = run.settings, run.registry
     champion = str(registry.path("champion")) if registry.champion() else run.given_base
     candidate, served = (
-        MMEmbR1.open(EmbedderConfig(model=model, device=settings.device, policy=settings.policy))
+        MMEmbR1.open(
+            EmbedderConfig(
+                model=model,
+                device=settings.device,
+                dtype=settings.dtype,
+                policy=settings.policy,
+            )
+        )
         for model in (str(run.version(trained(run))), champion)
     )
     report = {

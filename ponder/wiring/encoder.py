@@ -17,6 +17,7 @@ from ponder.wiring.stores import revealed
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder, Policy, Side
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+    from embedder.precision import AskedDtype, Dtype
     from embedder.reasoners.config import EndpointConfig, LocalConfig
     from embedder.reasoners.encoder import ReasonedEncoder
     from embedder.reasoners.reasoner import Reasoner
@@ -30,12 +31,14 @@ SENTENCE = "st:"
 def open_encoder(settings: Settings) -> "CatalogueEncoder":
     """Open the configured embedder, with its reasoner; loaded once in a process."""
     if settings.model.startswith(SENTENCE):
-        return _load_sentence_encoder(settings.model.removeprefix(SENTENCE), settings.device)
+        model = settings.model.removeprefix(SENTENCE)
+        return _load_sentence_encoder(model, settings.device, settings.dtype)
     from embedder.mmemb_r1 import EmbedderConfig
 
     config = EmbedderConfig(
         model=registered_model(settings),
         device=settings.device,
+        dtype=settings.dtype,
         policy=settings.policy,
         query_theta=budgeted_theta(settings, "query"),
         item_theta=budgeted_theta(settings, "item"),
@@ -66,10 +69,10 @@ def _load_encoder(config: "EmbedderConfig") -> "MMEmbR1":
 
 
 @functools.lru_cache(maxsize=2)
-def _load_sentence_encoder(model: str, device: str) -> "SentenceEncoder":
+def _load_sentence_encoder(model: str, device: str, dtype: "AskedDtype") -> "SentenceEncoder":
     from embedder.sentence.encoder import SentenceEncoder
 
-    return SentenceEncoder.open(model, device=device)
+    return SentenceEncoder.open(model, device=device, dtype=dtype)
 
 
 @functools.lru_cache(maxsize=2)
@@ -90,7 +93,8 @@ def _load_reasoned_encoder(
         prompt_version=writer.prompt_version,
     )
     cached = CachedReasoner(writer, queries=MemoryStore(), items=kept)
-    return ReasonedEncoder(load(config.model, device=config.device), config, cached)
+    checkpoint = load(config.model, device=config.device, dtype=config.dtype)
+    return ReasonedEncoder(checkpoint, config, cached)
 
 
 def _open_reasoner(config: "EndpointConfig | LocalConfig") -> "Reasoner":
@@ -121,25 +125,31 @@ def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
         )
     if kind == "model":
         return LocalConfig(
-            model=model, device=settings.device, max_tokens=settings.reasoner_max_tokens
+            model=model,
+            device=settings.device,
+            dtype=settings.dtype,
+            max_tokens=settings.reasoner_max_tokens,
         )
     return None
 
 
 def configured_version(settings: Settings) -> str:
     """Return the id of the configured embedder and its reasoner, without loading them."""
+    from embedder.precision import dtype_on
     from embedder.reasoners.reasoner import reasoned_version
     from embedder.sentence.version import sentence_version
     from embedder.version import configured_version
 
+    dtype = dtype_on(settings.device, settings.dtype)
     if settings.model.startswith(SENTENCE):
-        return sentence_version(settings.model.removeprefix(SENTENCE))
+        return sentence_version(settings.model.removeprefix(SENTENCE), dtype=dtype)
     is_registered = settings.model.startswith(REGISTRY)
     version_of = _unchanging_version if is_registered else configured_version
     version = version_of(
         registered_model(settings),
         settings.policy,
         item_theta=budgeted_theta(settings, "item"),
+        dtype=dtype,
     )
     reasoner = other_reasoner(settings)
     if reasoner is None:
@@ -148,11 +158,13 @@ def configured_version(settings: Settings) -> str:
 
 
 @functools.lru_cache
-def _unchanging_version(folder: str, policy: "Policy", *, item_theta: float | None = None) -> str:
+def _unchanging_version(
+    folder: str, policy: "Policy", *, item_theta: float | None, dtype: "Dtype"
+) -> str:
     """Id of a registered version, hashed once: no file of it ever changes."""
     from embedder.version import configured_version
 
-    return configured_version(folder, policy, item_theta=item_theta)
+    return configured_version(folder, policy, item_theta=item_theta, dtype=dtype)
 
 
 def budgeted_theta(settings: Settings, side: "Side") -> float | None:

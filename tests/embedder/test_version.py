@@ -51,6 +51,16 @@ def test_whatever_could_change_a_vector_changes_the_id(folder, copy, file, old, 
     assert configured_version(str(folder), "auto") != configured_version(str(copy), "auto")
 
 
+def test_a_version_of_other_numbers_is_told_from_that_of_float32(folder):
+    half = MMEmbR1.open(EmbedderConfig(model=str(folder), dtype="bfloat16"))
+    assert half.version == configured_version(str(folder), "auto", dtype="bfloat16")
+    whole = MMEmbR1.open(EmbedderConfig(model=str(folder)))
+    assert whole.version == configured_version(str(folder), "auto") != half.version
+    one, other = (model.encode_query([Content("kites")])[0].vector for model in (half, whole))
+    assert np.abs(one - other).max() > 1e-5  # what the id is for
+    assert one @ other > 0.99
+
+
 def test_code_that_gives_other_vectors_changes_the_id(folder, monkeypatch):
     before = configured_version(str(folder), "auto")
     monkeypatch.setattr("embedder.version.ENGINE_VERSION", 0)

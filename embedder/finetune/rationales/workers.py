@@ -18,14 +18,14 @@ def open_workers(configs: Sequence[WorkerConfig]) -> list[Reasoner]:
 
     Endpoints are asked about queries as patiently as about items: nobody waits.
     """
-    loaded: dict[tuple[str, str], Checkpoint] = {}
+    loaded: dict[tuple[str, str, str], Checkpoint] = {}
     workers: list[Reasoner] = []
     for config in configs:
         if isinstance(config, EndpointConfig):
             workers.append(EndpointReasoner(replace(config, repeat_queries=True)))
             continue
-        place = (config.model, config.device)
+        place = (config.model, config.device, config.dtype)
         if place not in loaded:
-            loaded[place] = load(config.model, device=config.device)
+            loaded[place] = load(config.model, device=config.device, dtype=config.dtype)
         workers.append(LocalReasoner(loaded[place], config))
     return workers

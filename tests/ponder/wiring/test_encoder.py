@@ -43,6 +43,16 @@ def test_its_version_is_known_without_loading_it(tmp_path, sentence_model):
     assert encoder.version == configured_version(settings)
     assert encoder.version.startswith("nano-")
     assert open_encoder(settings) is encoder  # loaded once
+    half = settings.replace(dtype="bfloat16")
+    assert open_encoder(half).version == configured_version(half) != encoder.version
+
+
+def test_the_version_of_a_gpu_is_not_that_of_a_cpu_unless_both_are_told_what_to_load(tmp_path):
+    on_cpu, on_gpu = Settings(home=tmp_path), Settings(home=tmp_path, device="cuda")
+    assert configured_version(on_gpu) != configured_version(on_cpu)
+    assert configured_version(on_gpu.replace(dtype="float32")) == configured_version(on_cpu)
+    half = on_cpu.replace(dtype="bfloat16")
+    assert configured_version(on_gpu) == configured_version(half) == open_encoder(half).version
 
 
 def test_it_cannot_be_asked_for_an_account_of_its_reasoning(tmp_path, sentence_model, bazaar):

@@ -72,7 +72,9 @@ class YesNoJudge:
         self._config = config
         self._answers = [_token(checkpoint, word) for word in (config.yes, config.no)]
         self._neutralise = neutraliser(checkpoint.inputs.tokenizer.get_added_vocab())
-        version = version_id(checkpoint.folder, checkpoint.manifest, "never")
+        version = version_id(
+            checkpoint.folder, checkpoint.manifest, "never", dtype=checkpoint.dtype
+        )
         self.name = f"yes-no:{version}/{PROMPT_VERSION}"
 
     @torch.inference_mode()
