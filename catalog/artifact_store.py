@@ -9,7 +9,8 @@ finds one before what it names. A file that both sides changed is the store's.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ the commits of a lake, one after the other."""
 
 MAX_LISTINGS = 5
 """Looks at a store that keeps changing while it is copied."""
+
+MAX_COPIES = 16
+"""Small files that are copied side by side: each waits for the store, and sets have thousands."""
+
+LARGE_BYTES = 64 * 2**20
+"""Files above this are copied one by one, for each is held in memory."""
 
 RECORD = ".synced.json"
 
@@ -59,6 +66,7 @@ class ArtifactStore:
             folder: the copy; comes into being with the first file.
         """
         self._files = open_files(uri, options)
+        self._needs_folders = not uri.startswith("s3://")
         self._folder = folder
 
     def pull(self, name: str) -> int:
@@ -83,8 +91,11 @@ class ArtifactStore:
         changed = [
             path for path, stamp in here.items() if path not in record or record[path].here != stamp
         ]
-        for path in sorted(changed, key=_order):
+
+        def copy(path: str) -> None:
             self._write_there(f"{name}/{path}", (self._folder / name / path).read_bytes())
+
+        _copy_in_order({path: here[path].size for path in changed}, copy)
         gone = [path for path in record if path not in here]
         listed = self._listed(name) if changed or gone else {}
         for path in gone:
@@ -104,11 +115,14 @@ class ArtifactStore:
             for path, stamp in listed.items()
             if path not in record or record[path].there != stamp or path not in here
         ]
-        for path in sorted(wanted, key=_order):
+
+        def copy(path: str) -> None:
             target = self._folder / name / path
             with self._files.open_input_stream(f"{name}/{path}") as source:
                 write_atomically(target, source.read())
             record[path] = _Synced(there=listed[path], here=_stamp_here(target))
+
+        _copy_in_order({path: listed[path].size for path in wanted}, copy)
         gone = [path for path in record if path not in listed]
         for path in gone:
             if here.get(path) == record[path].here:
@@ -135,7 +149,7 @@ class ArtifactStore:
         }
 
     def _write_there(self, path: str, content: bytes) -> None:
-        if "/" in path:  # a store needs no folders, a file system does
+        if self._needs_folders and "/" in path:
             self._files.create_dir(path.rpartition("/")[0], recursive=True)
         with self._files.open_output_stream(path) as target:
             target.write(content)
@@ -161,7 +175,8 @@ class ArtifactStore:
 def open_files(uri: str, options: Mapping[str, str]) -> FileSystem:
     """Return the file system below an address, whose paths begin there."""
     if uri.startswith("s3://"):
-        store: FileSystem = S3FileSystem(**s3_arguments(options))
+        # A small file is one request then, and not three.
+        store: FileSystem = S3FileSystem(**s3_arguments(options), allow_delayed_open=True)
         return SubTreeFileSystem(uri.removeprefix("s3://").rstrip("/"), store)
     store, path = FileSystem.from_uri(uri)
     return SubTreeFileSystem(path, store)
@@ -170,6 +185,25 @@ def open_files(uri: str, options: Mapping[str, str]) -> FileSystem:
 def _stamp_here(path: Path) -> _Stamp:
     known = path.stat()
     return _Stamp(known.st_size, known.st_mtime_ns)
+
+
+def _copy_in_order(sizes: Mapping[str, int], copy: Callable[[str], None]) -> None:
+    """Copy files, and after them those that say that they are there, one by one.
+
+    Args:
+        sizes: bytes of each file, by its path.
+        copy: copies one.
+    """
+    small = [path for path, size in sizes.items() if size <= LARGE_BYTES and not _order(path)[0]]
+    with ThreadPoolExecutor(MAX_COPIES) as copies:
+        started = [copies.submit(copy, path) for path in small]
+        try:
+            for each in started:
+                each.result()
+        finally:  # one that failed ends it all
+            copies.shutdown(cancel_futures=True)
+    for path in sorted(sizes.keys() - set(small), key=_order):
+        copy(path)
 
 
 def _order(path: str) -> tuple[int, str]:

@@ -1,5 +1,7 @@
 """Tests for catalog/artifact_store.py: two machines with folders of their own and one store."""
 
+import threading
+
 import pytest
 
 from catalog import artifact_store
@@ -111,7 +113,49 @@ def test_a_lake_among_the_artefacts_gets_its_files_before_their_commits(machines
     monkeypatch.setattr(one, "_write_there", lambda path, content: pushed.append(path))
     with pytest.raises(KeyError):  # nothing is there afterwards: the double keeps no file
         one.push("kept")
-    assert pushed == [f"kept/{name}" for name in files + commits]
+    assert sorted(pushed[:3]) == [f"kept/{name}" for name in files]
+    assert pushed[3:] == [f"kept/{name}" for name in commits]
+
+
+def test_many_files_are_copied_side_by_side_and_large_ones_one_by_one(machines, monkeypatch):
+    [(one, here), (two, there)], _ = machines
+    monkeypatch.setattr(artifact_store, "LARGE_BYTES", 1)
+    write(here, **{f"small{number}_txt": "1" for number in range(4)})
+    write(here, large1_txt="11", large2_txt="22")
+    together, write_there = threading.Barrier(4, timeout=10), ArtifactStore._write_there
+    under_way = []
+
+    def waits_for_the_others(path, content):
+        if content == b"1":
+            together.wait()
+        under_way.append(path)
+        assert len(content) == 1 or len(under_way) > 4
+        write_there(one, path, content)
+
+    monkeypatch.setattr(one, "_write_there", waits_for_the_others)
+    assert one.push("kept") == two.pull("kept") == 6
+    assert held(there) == held(here)
+
+
+def test_a_copy_that_fails_ends_a_push_and_the_next_brings_all(machines, monkeypatch):
+    [(one, here), (two, there)], _ = machines
+    write(here, a_txt="1", b_txt="1", manifest_json="{}")
+    write_there, failing = ArtifactStore._write_there, ["kept/a.txt"]
+
+    def fails_once(path, content):
+        if path in failing:
+            failing.remove(path)
+            raise OSError("the store is away")
+        write_there(one, path, content)
+
+    monkeypatch.setattr(one, "_write_there", fails_once)
+    with pytest.raises(OSError, match="away"):
+        one.push("kept")
+    two.pull("kept")
+    assert "manifest.json" not in held(there)
+    one.push("kept")
+    two.pull("kept")
+    assert held(there) == held(here)
 
 
 def test_what_is_under_way_is_not_shared(machines):
