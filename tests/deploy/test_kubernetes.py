@@ -165,6 +165,25 @@ def test_only_the_gpu_template_asks_for_a_gpu():
     assert "nvidia.com/gpu" not in json.dumps(cpu)
 
 
+def test_a_task_s_pod_is_told_by_the_chart_s_configuration_where_to_report():
+    values = yaml.safe_load((FOLDER / "airflow-values.yaml").read_text())
+    assert values["config"]["core"]["execution_api_server_url"].startswith("http://airflow-api-")
+    for pod in objects("Pod"):
+        [volume] = [each for each in pod["spec"]["volumes"] if "configMap" in each]
+        assert volume["configMap"]["name"] == "airflow-config"
+        [container] = pod["spec"]["containers"]
+        [mount] = [each for each in container["volumeMounts"] if each["name"] == volume["name"]]
+        assert mount["mountPath"] == f"{values['airflowHome']}/airflow.cfg"
+        assert mount["subPath"] == "airflow.cfg"
+
+
+def test_nothing_wants_the_logins_of_a_package_that_the_image_lacks():
+    values = yaml.safe_load((FOLDER / "airflow-values.yaml").read_text())
+    assert values["createUserJob"] == {"enabled": False}  # `airflow users` is that package's
+    module, _, name = values["config"]["core"]["auth_manager"].rpartition(".")
+    assert hasattr(pytest.importorskip(module), name)
+
+
 def test_airflow_finds_the_templates_where_its_values_mount_them():
     values = yaml.safe_load((FOLDER / "airflow-values.yaml").read_text())
     [volume], [mount] = (values["scheduler"][f"extraVolume{name}"] for name in ("s", "Mounts"))
