@@ -19,7 +19,7 @@ from embedder.content import CatalogueEncoder, Content
 
 MIN_COSINE = 0.9995
 """Of a golden vector and what is made anew. Measured with nano: bfloat16 in place of float32 leaves
-.99996, LANCZOS in place of BICUBIC .9985 of a image, one lost norm far less."""
+.99996, LANCZOS in place of BICUBIC .9985 of an image, one lost norm far less."""
 
 TEXT = 'A red enamel mug with 3 white dots, 350 ml. "Dishwasher-safe" & light: 12,50 €'
 
