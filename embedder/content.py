@@ -66,6 +66,10 @@ class Failure:
     """Why a content has no encoding."""
 
     error: Exception
+    """Without where it came up and what led to it: tracebacks hold on to tensors."""
+
+    def __post_init__(self) -> None:
+        self.error.__traceback__ = self.error.__context__ = self.error.__cause__ = None
 
     @property
     def reason(self) -> str:

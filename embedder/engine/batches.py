@@ -2,18 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from embedder.engine.memory import ShrinkingLimit
 from embedder.prompting.sample import Sample
-
-
-class TokenBudget:
-    """Most tokens of a batch, padding included; shrinks when memory proves to be smaller."""
-
-    def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
-
-    def halve(self, samples: Sequence[Sample]) -> None:
-        """Remembers that these samples were too much for one batch."""
-        self.tokens = max(1, padded_tokens(samples) // 2)
 
 
 def padded_tokens(samples: Sequence[Sample]) -> int:
@@ -21,8 +11,8 @@ def padded_tokens(samples: Sequence[Sample]) -> int:
     return max(len(sample) for sample in samples) * len(samples)
 
 
-def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iterator[list[int]]:
-    """Yield rows of the samples in batches within the budget as it is when each is drawn.
+def token_budget_batches(samples: Sequence[Sample], budget: ShrinkingLimit) -> Iterator[list[int]]:
+    """Yield rows of the samples in batches of so many tokens, as the budget is when each is drawn.
 
     Prompts with an image and without do not mix, and the longest of either come first, so that a
     budget that does not fit into memory shows at once. Within a batch, images of one shape stand
@@ -34,7 +24,7 @@ def token_budget_batches(samples: Sequence[Sample], budget: TokenBudget) -> Iter
     )
     batch: list[int] = []
     for row in order:
-        if batch and not _fits(samples[row], samples[batch[0]], len(batch) + 1, budget.tokens):
+        if batch and not _fits(samples[row], samples[batch[0]], len(batch) + 1, budget.value):
             yield _by_shape(batch, samples)
             batch = []
         batch.append(row)

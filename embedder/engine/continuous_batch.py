@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from embedder.engine.memory import is_out_of_memory
+from embedder.engine.memory import ShrinkingLimit, is_out_of_memory, release_memory
 from embedder.engine.sampling import Chooser
 from embedder.model.backbone import Backbone
 from embedder.model.kv_cache import SlotCache
@@ -86,13 +86,14 @@ class ContinuousBatch:
             choose: the next token of each rationale.
             max_new_tokens: the embedding token closes a rationale by force as its token of this
                 number.
-            num_slots: rationales that are decoded at once; fewer where memory runs out.
+            num_slots: rationales that are decoded at once; fewer where memory runs out, for as long
+                as it does.
             reads_end: whether the model also reads the embedding token, for the vector.
         """
         self._backbone, self._inputs, self._choose = backbone, inputs, choose
-        self._max_new_tokens, self._num_slots = max_new_tokens, num_slots
-        self._reads_end = reads_end
-        self._cache = self._empty_cache()
+        self._max_new_tokens, self._reads_end = max_new_tokens, reads_end
+        self._slots = ShrinkingLimit(num_slots)
+        self._cache = SlotCache(num_slots, dtype=backbone.model.dtype, device=backbone.device)
         self._waiting: deque[ActiveRationale] = deque()
         self._active: list[ActiveRationale] = []
 
@@ -100,6 +101,11 @@ class ContinuousBatch:
     def num_waiting(self) -> int:
         """Rationales that wait for a slot."""
         return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Keys and values of those, in bytes."""
+        return sum(one.past_Y2KLD.nbytes for one in self._waiting if one.past_Y2KLD is not None)
 
     @property
     def is_busy(self) -> bool:
@@ -115,8 +121,14 @@ class ContinuousBatch:
         left = [rationale.number for rationale in (*self._active, *self._waiting)]
         self._active.clear()
         self._waiting.clear()
-        self._cache = self._empty_cache()
+        self._cache.clear()
         return left
+
+    def release(self) -> None:
+        """Gives memory back that nobody uses, for others to take."""
+        if not self._active:
+            self._cache.clear()
+        release_memory()
 
     @torch.inference_mode()  # as the tensors are that it moves
     def give_up(self, numbers: Collection[int]) -> None:
@@ -137,30 +149,42 @@ class ContinuousBatch:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            return self._make_room(error)
-        return self._finish(states_RH)
-
-    def _empty_cache(self) -> SlotCache:
-        backbone = self._backbone
-        return SlotCache(self._num_slots, dtype=backbone.model.dtype, device=backbone.device)
+            without = error.with_traceback(None)  # which holds on to tensors
+        else:
+            if len(self._active) == self._slots.value:
+                self._slots.held()
+            return self._finish(states_RH)
+        return self._make_room(without)
 
     def _join(self) -> FinishedRationale | None:
         """Moves waiting rationales into free slots; returns one that fits into no memory."""
-        while self._waiting and len(self._active) < self._num_slots:
+        while self._waiting and len(self._active) < self._slots.value:
             rationale = self._waiting[0]
-            try:
-                assert rationale.past_Y2KLD is not None
-                self._cache.join(rationale.past_Y2KLD, room=self._room(rationale))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self._active:  # they finish first
-                    self._num_slots = len(self._active)
-                    return None
-                self._waiting.popleft()
+            error = self._place(rationale, has_spare=True)
+            if error is not None and self._active:  # they finish first
+                self._slots.lower(len(self._active))
+                return None
+            if error is not None:
+                self._slots.lower(1)
+                self.release()
+                error = self._place(rationale, has_spare=False)
+            self._waiting.popleft()
+            if error is not None:
                 return FinishedRationale(rationale.number, rationale.tokens, error=error)
-            rationale.past_Y2KLD = None
-            self._active.append(self._waiting.popleft())
+            self._active.append(rationale)
+        return None
+
+    def _place(self, rationale: ActiveRationale, *, has_spare: bool) -> Exception | None:
+        """Put what a rationale has read into a slot; return why there is none."""
+        assert rationale.past_Y2KLD is not None
+        room = self._room(rationale)
+        try:
+            self._cache.join(rationale.past_Y2KLD, room=room, has_spare=has_spare)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return error.with_traceback(None)
+        rationale.past_Y2KLD = None
         return None
 
     def _room(self, rationale: ActiveRationale) -> int:
@@ -219,13 +243,15 @@ class ContinuousBatch:
         if len(self._active) == 1:
             rationale = self._active[0]
             self._leave(0)
+            self.release()
             return [FinishedRationale(rationale.number, rationale.tokens, error=error)]
-        self._num_slots = len(self._active) // 2
-        logger.warning("out of memory while reasoning: slots=%d from now on", self._num_slots)
-        while len(self._active) > self._num_slots:
+        self._slots.lower(len(self._active) // 2)
+        logger.warning("out of memory while reasoning: slots=%d for now", self._slots.value)
+        while len(self._active) > self._slots.value:
             slot = len(self._active) - 1
             rationale = self._active[slot]
-            rationale.past_Y2KLD = self._cache.take(slot).cpu()
+            rationale.past_Y2KLD = self._cache.take(slot)
             self._waiting.appendleft(rationale)
             self._leave(slot)
+        release_memory()
         return []

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from embedder.content import Answer, Content, Encoding, Policy
-from embedder.engine.continuous_batch import ActiveRationale
+from embedder.content import Answer, Content, Encoding, Failure, Policy
 from embedder.engine.decoding import NO_TIME_LEFT, SelfDecoder
 from embedder.engine.engine import Engine, Prepared
-from embedder.engine.gating import Task
+from embedder.engine.gating import NoRoom, Task
+from embedder.engine.memory import is_out_of_memory
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
+
+NO_MEMORY_LEFT = "its rationale fits into no memory, or others had taken it"
 
 TaskOf = Callable[[Policy | None], Task]
 """What is asked of a query under a policy; ValueError where the version cannot follow it."""
@@ -67,11 +69,25 @@ class ContinuousQueries:
         """Prefill who has joined and decode one token of each; see `QueryBatch`."""
         answers = [*self._joined(), *self._out_of_time()]
         began = time.monotonic()
-        for finished in self._batch.advance():
-            direct, _ = self._reasoning.pop(finished.number)
-            answers.append((finished.number, self._decoder.answer(direct, finished)))
+        answers.extend(self._decoded())
         self._step_s = time.monotonic() - began
         return answers
+
+    def _decoded(self) -> Iterator[tuple[int, Answer]]:
+        """Yield who is done with one more token of each."""
+        for finished in self._batch.advance():
+            direct, _ = self._reasoning.pop(finished.number)
+            answer = self._decoder.answer(direct, finished)
+            if isinstance(answer, Failure) and is_out_of_memory(answer.error):
+                answer = replace(direct, fallback=NO_MEMORY_LEFT)
+            yield finished.number, answer
+
+    def _drained(self) -> Iterator[tuple[int, Answer]]:
+        """Yield whoever is decoded, until nobody is: new ones find no memory."""
+        while self._batch.is_busy:
+            yield from self._out_of_time()
+            yield from self._decoded()
+        self._batch.release()
 
     def _joined(self) -> Iterator[tuple[int, Answer]]:
         """Yield the answers of those that do not reason; the others wait for a slot."""
@@ -82,17 +98,13 @@ class ContinuousQueries:
             by_policy.setdefault(task.policy, []).append(prepared)
         for group in by_policy.values():
             for one in self._engine.behind_gate(group, tasks[group[0][0]]):
-                if not one.reasons:
+                if isinstance(one, NoRoom):
+                    yield from self._drained()
+                elif one.reasons:
+                    task = tasks[one.row]
+                    self._reasoning[one.row] = self._decoder.join(self._batch, one, task), task
+                else:
                     yield one.row, one.answer
-                    continue
-                assert isinstance(one.answer, Encoding)
-                task = tasks[one.row]
-                self._reasoning[one.row] = one.answer, task
-                self._batch.wait(
-                    ActiveRationale(
-                        one.row, one.past_Y2KLD, one.position, max_new_tokens=task.max_new_tokens
-                    )
-                )
 
     def _out_of_time(self) -> Iterator[tuple[int, Answer]]:
         # Whose deadline passes within the next token would be answered too late behind it.

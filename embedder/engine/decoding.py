@@ -12,13 +12,16 @@ import torch
 
 from embedder.content import Answer, Encoding, Failure
 from embedder.engine.continuous_batch import ActiveRationale, ContinuousBatch, FinishedRationale
-from embedder.engine.gating import Gated, Task
+from embedder.engine.gating import Gated, NoRoom, Task
+from embedder.engine.memory import free_bytes
 from embedder.engine.sampling import likeliest
 from embedder.model.backbone import Backbone
 from embedder.prompting.answers import read_rationale
 from embedder.prompting.inputs import Inputs
 
 NO_TIME_LEFT = "its rationale was not done when the deadline came"
+WAITING_SHARE = 4
+"""Prompts that wait may take this part of the memory that is free when the decoding begins."""
 
 
 class SelfDecoder:
@@ -34,6 +37,7 @@ class SelfDecoder:
         max_new_tokens: int,
         num_slots: int = 64,
         max_waiting: int = 256,
+        max_waiting_bytes: int | None = None,
     ) -> None:
         """A decoder of one model version.
 
@@ -44,30 +48,47 @@ class SelfDecoder:
             num_slots: rationales that are decoded at once.
             max_waiting: prefilled prompts that wait for a slot, at most, before no more are
                 prefilled. Direct answers behind them wait as well, so it should be generous.
+            max_waiting_bytes: of their keys and values, likewise; None: a quarter of the memory
+                that is free when the decoding begins.
         """
         self._backbone, self._inputs = backbone, inputs
         self._max_new_tokens, self._num_slots = max_new_tokens, num_slots
-        self._max_waiting = max_waiting
+        self._max_waiting, self._max_waiting_bytes = max_waiting, max_waiting_bytes
 
-    def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
+    def decode(self, gated: Iterable[Gated | NoRoom], task: Task) -> Iterator[tuple[int, Answer]]:
         """See `embedder.engine.gating.Decoder`; direct answers leave as they come."""
         batch = self.empty_batch()
         direct: dict[int, Encoding] = {}
+        most_bytes = self._waiting_bytes()
         for one in gated:
+            if isinstance(one, NoRoom):
+                while batch.is_busy:
+                    yield from self._advance(batch, direct, task.deadline)
+                batch.release()
+                continue
             if not one.reasons:
                 yield one.row, one.answer
                 continue
-            assert isinstance(one.answer, Encoding)
-            direct[one.row] = one.answer
-            batch.wait(
-                ActiveRationale(
-                    one.row, one.past_Y2KLD, one.position, max_new_tokens=task.max_new_tokens
-                )
-            )
-            while batch.num_waiting > self._max_waiting:
+            direct[one.row] = self.join(batch, one, task)
+            del one  # its keys and values are the batch's now
+            while batch.num_waiting > self._max_waiting or batch.waiting_bytes > most_bytes:
                 yield from self._advance(batch, direct, task.deadline)
         while batch.is_busy:
             yield from self._advance(batch, direct, task.deadline)
+
+    def join(self, batch: ContinuousBatch, gated: Gated, task: Task) -> Encoding:
+        """Let a content that reasons wait in a batch; return its direct encoding."""
+        assert isinstance(gated.answer, Encoding)
+        rationale = ActiveRationale(
+            gated.row, gated.past_Y2KLD, gated.position, max_new_tokens=task.max_new_tokens
+        )
+        batch.wait(rationale)
+        return gated.answer
+
+    def _waiting_bytes(self) -> int:
+        if self._max_waiting_bytes is not None:
+            return self._max_waiting_bytes
+        return free_bytes(self._backbone.device) // WAITING_SHARE
 
     def empty_batch(self) -> ContinuousBatch:
         """Return a batch that nothing is in yet."""

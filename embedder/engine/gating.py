@@ -43,6 +43,13 @@ class Gated:
     """Rotary position of the token after the prompt."""
 
 
+class NoRoom:
+    """Comes in place of a content when memory ran out: a decoder ends what it holds, then goes on.
+
+    The content comes behind it; what the decoder held may have been in its way.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is asked of all contents of a call."""
@@ -73,11 +80,12 @@ class Decoder(Protocol):
         """Whether it goes on from the prompt's keys and values, which are then kept for it."""
         ...
 
-    def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
+    def decode(self, gated: Iterable[Gated | NoRoom], task: Task) -> Iterator[tuple[int, Answer]]:
         """Yield row and answer of every content, each as soon as it is there.
 
         A content that does not reason is handed on at once. Drawing the next one from `gated` makes
-        the model prefill, so a decoder with enough to do draws none.
+        the model prefill, so a decoder with enough to do draws none. At `NoRoom` it ends all that
+        it holds before it draws again.
         """
         ...
 

@@ -22,7 +22,7 @@ class SlotCache:
         """An empty cache; memory is taken when sequences join."""
         self.num_slots = num_slots
         self.lengths_S = torch.zeros(num_slots, dtype=torch.long, device=device)
-        self._dtype = dtype
+        self._dtype, self._device = dtype, device
         self._kv_Y2SKCD: torch.Tensor | None = None
         self._lengths: list[int] = []
 
@@ -30,16 +30,18 @@ class SlotCache:
         """R, the number of busy slots."""
         return len(self._lengths)
 
-    def join(self, past_Y2KLD: torch.Tensor, *, room: int) -> None:
+    def join(self, past_Y2KLD: torch.Tensor, *, room: int, has_spare: bool = True) -> None:
         """Takes the next free slot for a sequence.
 
         Args:
-            past_Y2KLD: keys ([:, 0]) and values ([:, 1]) of its prompt.
+            past_Y2KLD: keys ([:, 0]) and values ([:, 1]) of its prompt, on any device.
             room: tokens that it may still grow by.
+            has_spare: whether memory is taken for further sequences too where it must be taken.
         """
         length = past_Y2KLD.shape[3]
         slot = len(self._lengths)
-        kv = self._fitting(past_Y2KLD, slots=slot + 1, columns=length + room)
+        slots = (slot + 1) * (SLOT_FACTOR if has_spare else 1)
+        kv = self._fitting(past_Y2KLD, slot + 1, slots=slots, columns=length + room)
         kv[:, :, slot, :, :length] = past_Y2KLD
         self.lengths_S[slot] = length
         self._lengths.append(length)
@@ -56,9 +58,14 @@ class SlotCache:
         self._lengths.pop()
 
     def take(self, slot: int) -> torch.Tensor:
-        """Return [Y, 2, K, L, D] a copy of what a slot holds, to join again later."""
+        """Return [Y, 2, K, L, D] what a slot holds, in the host's memory, to join again later."""
         assert self._kv_Y2SKCD is not None
-        return self._kv_Y2SKCD[:, :, slot, :, : self._lengths[slot]].clone()
+        return self._kv_Y2SKCD[:, :, slot, :, : self._lengths[slot]].to("cpu", copy=True)
+
+    def clear(self) -> None:
+        """Drops all sequences, and gives the memory back."""
+        self._kv_Y2SKCD = None
+        self._lengths = []
 
     def grow(self) -> None:
         """Makes a column for one more token in every busy slot; `write` fills it."""
@@ -89,21 +96,25 @@ class SlotCache:
         columns = torch.arange(max(self._lengths), device=self.lengths_S.device)
         return (columns < self.lengths_S[: len(self), None])[:, None, None]
 
-    def _fitting(self, past_Y2KLD: torch.Tensor, *, slots: int, columns: int) -> torch.Tensor:
-        """Return the cache, grown where it has fewer slots or columns."""
+    def _fitting(
+        self, past_Y2KLD: torch.Tensor, needed: int, *, slots: int, columns: int
+    ) -> torch.Tensor:
+        """Return the cache, grown to `slots` or columns where it has fewer than are needed."""
         old = self._kv_Y2SKCD
         layers, _, heads, _, size = past_Y2KLD.shape
         num_slots, num_columns = (0, 0) if old is None else (old.shape[2], old.shape[4])
-        if old is not None and slots <= num_slots and columns <= num_columns:
+        if old is not None and needed <= num_slots and columns <= num_columns:
             return old
-        if slots > num_slots:
-            num_slots = min(self.num_slots, SLOT_FACTOR * slots)
+        if needed > num_slots:
+            num_slots = min(self.num_slots, slots)
         num_columns = max(num_columns, -(-columns // COLUMN_STEP) * COLUMN_STEP)
+        if not self._lengths:  # nothing to copy, so the two need not be there at once
+            old = self._kv_Y2SKCD = None
         # Zeros, for a masked column still enters the sums, and 0 times garbage may be NaN.
         new = torch.zeros(
             (layers, 2, num_slots, heads, num_columns, size),
             dtype=self._dtype,
-            device=past_Y2KLD.device,
+            device=self._device,
         )
         if old is not None:
             new[:, :, : old.shape[2], :, : old.shape[4]] = old

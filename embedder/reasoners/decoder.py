@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from embedder.content import Answer, Encoding
-from embedder.engine.gating import Gated, Task
+from embedder.engine.gating import Gated, NoRoom, Task
 from embedder.model.checkpoint import Checkpoint
 from embedder.reasoners.given_rationales import encode_with_rationales
 from embedder.reasoners.reasoner import NoRationale, Rationale, Reasoner, ReasonerOutage
@@ -39,7 +39,7 @@ class ReasonerDecoder:
         self._checkpoint, self._reasoner = checkpoint, reasoner
         self._waiters = ThreadPoolExecutor(MAX_WAITERS, thread_name_prefix="reasoner")
 
-    def decode(self, gated: Iterable[Gated], task: Task) -> Iterator[tuple[int, Answer]]:
+    def decode(self, gated: Iterable[Gated | NoRoom], task: Task) -> Iterator[tuple[int, Answer]]:
         """See `embedder.engine.gating.Decoder`.
 
         Raises:
@@ -48,6 +48,8 @@ class ReasonerDecoder:
         """
         window: list[Gated] = []
         for one in gated:
+            if isinstance(one, NoRoom):  # nothing here takes the model's memory
+                continue
             if not one.reasons:
                 yield one.row, one.answer
                 continue

@@ -73,3 +73,20 @@ def test_memory_is_taken_for_the_sequences_that_are_there_and_not_for_all_slots(
         cache.join(columns(5, 0), room=1)
     # 4 slots of 32 columns, of the thousand that may come
     assert max(taken) == LAYERS * 2 * 4 * HEADS * 32 * SIZE
+
+
+def test_what_comes_back_from_the_host_is_kept_on_the_cache_s_own_device():
+    cache = SlotCache(4, dtype=torch.float32, device=torch.device("meta"))
+    cache.join(torch.zeros(2, 2, 1, 5, 8), room=3)  # of a prompt that waited on the host
+    keys, _ = cache.write(0, torch.zeros(1, 1, 8, device="meta"), torch.zeros(1, 1, 8))
+    assert keys.device.type == "meta"
+
+
+def test_no_more_slots_are_taken_than_are_asked_for_without_any_to_spare():
+    past = torch.zeros(1, 2, 1, 5, 8)
+    taken = []
+    for has_spare in (True, False):
+        cache = SlotCache(100, dtype=torch.float32, device=CPU)
+        cache.join(past, room=3, has_spare=has_spare)
+        taken.append(cache._kv_Y2SKCD.shape[2])
+    assert taken == [4, 1]
