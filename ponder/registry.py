@@ -109,9 +109,9 @@ class Registry(Versions):
 
     def add(self, version: Path, *, lineage: Mapping[str, Any]) -> str:
         """Copy a version folder into the registry and return its name; see `keep`."""
-        from embedder.version import configured_version
+        from embedder.identity import model_version
 
-        return self.keep(version, configured_version(str(version), "auto"), lineage=lineage)
+        return self.keep(version, model_version(str(version), "auto"), lineage=lineage)
 
     def model(self, name: str) -> str:
         """Return what `embedder` calls a model: the folder of a registered one, others as they are.

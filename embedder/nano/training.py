@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from embedder.finetune.training.adapters import TrainedBackbone
 from embedder.finetune.training.config import TrainingConfig
 from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.loop import Trainer
@@ -128,26 +129,32 @@ def nano_config(*, num_steps: int, learning_rate: float, seed: int) -> TrainingC
     )
 
 
-def nano_trainer(config: TrainingConfig, *, batch_size: int) -> Trainer:
+def nano_trainer(config: TrainingConfig, *, batch_size: int) -> Trainer[Backbone]:
     """Return the training of a new nano; configuration and curriculum have one seed."""
-    tokenizer = architecture.build_tokenizer(config.seed)
-    inputs = Inputs(tokenizer, architecture.build_image_processor(), max_text_tokens=96)
-    backbone = Backbone(architecture.build_model(tokenizer, config.seed))
+    inputs = nano_inputs(config.seed)
+    backbone = Backbone(architecture.build_model(inputs.tokenizer, config.seed))
     objective = CurriculumObjective(backbone, inputs, batch_size=batch_size, seed=config.seed)
-    return Trainer(backbone, inputs, config, objective)
+    return Trainer(TrainedBackbone(backbone, inputs, config), config, objective)
 
 
-def train(trainer: Trainer, folder: Path, *, eval_every: int) -> None:
+def nano_inputs(seed: int) -> Inputs:
+    """Return how a new nano reads contents."""
+    tokenizer = architecture.build_tokenizer(seed)
+    return Inputs(tokenizer, architecture.build_image_processor(), max_text_tokens=96)
+
+
+def train(trainer: Trainer[Backbone], folder: Path, *, eval_every: int) -> None:
     """Run or continue a training; leave `log.jsonl`, the state and the checkpoint in a folder."""
+    inputs = nano_inputs(trainer.config.seed)
     backbone = trainer.train(
         folder,
         save_every=eval_every,
         evaluate=lambda backbone: heldout_hits(
-            backbone, trainer.inputs, num_products=300, seed=trainer.config.seed
+            backbone, inputs, num_products=300, seed=trainer.config.seed
         ),
         stage="nano",
     )
-    save_checkpoint(backbone.model, trainer.inputs, folder / "checkpoint")
+    save_checkpoint(backbone.model, inputs, folder / "checkpoint")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 
 from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
@@ -69,6 +70,13 @@ class SentenceEncoder(BaseEncoder):
             model_kwargs={"dtype": getattr(torch, chosen), "use_safetensors": True},
         )
         return cls(loaded, name=sentence_name(model), version=sentence_version(model, dtype=chosen))
+
+    @property
+    def reads_sides_alike(self) -> bool:
+        """Whether a text has one vector as a query and as an item: no prompt tells them apart."""
+        return not any(self._model.prompts.values()) and not any(
+            isinstance(module, Router) for module in self._model
+        )
 
     @property
     def dims(self) -> tuple[int, ...]:

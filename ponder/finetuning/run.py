@@ -19,7 +19,7 @@ import polars as pl
 from catalog.atomic_file import write_atomically
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
-from embedder.version import resolve
+from embedder.pair.version import IMAGE, PAIR, TEXT, is_pair, pair_models
 from ponder.finetuning.config import LAKE, FinetuneConfig
 from ponder.finetuning.judges import endpoint_of
 from ponder.finetuning.recipes import configured, recipe_of
@@ -92,17 +92,24 @@ class Run:
             processes: those that run it together; None: this one alone.
 
         Raises:
-            ValueError: an option, value or recipe is none, or the run was started with others.
+            ValueError: an option, value or recipe is none, the run was started with others, or the
+                recipe is for another kind of base.
         """
         earlier = read_config(folder)
         start = base or (earlier.base if earlier else settings.finetune_base)
         if not recipe and earlier:
             recipe = earlier.recipe
         if not recipe:
-            recipe = recipe_of(resolve(settings.registry.model(start)))
+            recipe = recipe_of(settings.registry.model(start))
         config = configured({"base": start, **changes}, recipe=recipe)
         if config.judging.kind == "endpoint":
             endpoint_of(settings, config.judging)  # refused now and not after hours of writing
+        if (config.heads is None) != (cls(settings, config, folder).frozen_models is None):
+            raise ValueError(
+                "heads are trained over frozen encoders and over nothing else, got base "
+                f"{config.base!r} and recipe {config.recipe!r}; use the recipe `pair` with a base "
+                f"{PAIR}TEXT,IMAGE or one that it has made, and another recipe with other bases"
+            )
         return cls.open(settings, config, folder, processes=processes)
 
     @property
@@ -204,6 +211,17 @@ class Run:
     def given_base(self) -> str:
         """The model that the run was given to start from, as `embedder` calls it."""
         return self.registry.model(self.config.base)
+
+    @property
+    def frozen_models(self) -> tuple[str, str] | None:
+        """The text encoder and the image encoder that heads are trained over; None: there are none.
+
+        A version that a run has left holds them, and heads to go on from.
+        """
+        if self.config.base.startswith(PAIR):
+            return pair_models(self.config.base)
+        folder = Path(self.given_base)
+        return (str(folder / TEXT), str(folder / IMAGE)) if is_pair(folder) else None
 
     @property
     def data_folder(self) -> Path:

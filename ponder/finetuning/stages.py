@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ponder.finetuning import (
     behaviour,
     gathering,
+    heads,
     negatives,
     outcome,
     rationales,
@@ -18,6 +19,7 @@ from ponder.finetuning import (
     vocabulary,
 )
 from ponder.finetuning.results import (
+    ComputedFeatures,
     Evaluation,
     FinishedTraining,
     GatheredLikes,
@@ -56,6 +58,7 @@ STAGES: Mapping[str, Stage] = {
     "rationales": Stage(rationales.write, WrittenRationales),
     "judging": Stage(selection.judge, JudgedRationales),
     "selection": Stage(selection.select, SelectedRationales),
+    "features": Stage(heads.compute_features, ComputedFeatures),
     "joint": Stage(training.train_joint, FinishedTraining, is_shared=True),
     "fresh_negatives": Stage(negatives.mine_again, MinedNegatives),
     "gate": Stage(training.train_gate, FinishedTraining),

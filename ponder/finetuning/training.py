@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ponder.finetuning import heads
 from ponder.finetuning.behaviour import is_learnt, objectives, offering
 from ponder.finetuning.negatives import hardened
 from ponder.finetuning.results import FinishedTraining
@@ -15,15 +16,19 @@ if TYPE_CHECKING:
     from embedder.finetune.training.config import TrainingConfig
     from embedder.finetune.training.image_features import ImageFeatureCache
     from embedder.finetune.training.loop import Trainer
+    from embedder.model.backbone import Backbone
     from embedder.model.checkpoint import Checkpoint
-
-MAX_STEPS_LOST = 100
-"""A kill costs at most so many steps."""
 
 
 def train_joint(run: Run, progress: Progress) -> FinishedTraining:
-    """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`."""
+    """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`.
+
+    Over frozen encoders it trains heads instead.
+    """
     from embedder.finetune.training.joint import joint_trainer
+
+    if run.config.heads is not None:
+        return heads.train_heads(run, progress)
 
     base, config = run.load(run.base), run.config
     manifest = offering(run, base.manifest) if is_learnt(run) else base.manifest
@@ -65,6 +70,13 @@ def train_gate(run: Run, progress: Progress) -> FinishedTraining:
     return FinishedTraining(steps=trainer.num_steps)
 
 
+def num_steps(run: Run, stage: str) -> int | None:
+    """Return the steps of a stage that trains, whose pairs are there; None of any other stage."""
+    if stage == "joint":
+        return run.config.joint.num_steps if run.config.heads is None else heads.num_steps(run)
+    return run.config.gate.num_steps if stage == "gate" and run.config.gate else None
+
+
 def trained(run: Run) -> str:
     """Return the last stage that leaves a version."""
     return "joint" if run.config.gate is None else "gate"
@@ -95,15 +107,14 @@ def _image_features(
 
 
 def _train(
-    run: Run, stage: str, trainer: "Trainer", start: "Checkpoint", progress: Progress
+    run: Run, stage: str, trainer: "Trainer[Backbone]", start: "Checkpoint", progress: Progress
 ) -> None:
     """Train to the end, or from where it was killed, and write version and curves."""
     from embedder.finetune.training.version_folder import write_version
     from ponder.reports.training.curves import write_training_curves
 
-    save_every = min(MAX_STEPS_LOST, max(1, trainer.num_steps // 10))
     folder = run.folder / stage
-    backbone = trainer.train(folder, save_every=save_every, stage=stage, progress=progress)
+    backbone = trainer.train(folder, save_every=trainer.save_every, stage=stage, progress=progress)
     if run.is_first:
         manifest = replace(start.manifest, name=run.config.name)
         write_version(

@@ -4,6 +4,7 @@ Heavy packages are imported when they are first needed.
 """
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.lake.lake import Lake
@@ -16,23 +17,20 @@ from ponder.wiring.stores import revealed
 
 if TYPE_CHECKING:
     from embedder.content import CatalogueEncoder, Policy, Side
-    from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
-    from embedder.precision import AskedDtype, Dtype
+    from embedder.mmemb_r1 import EmbedderConfig
+    from embedder.precision import Dtype
     from embedder.reasoners.config import EndpointConfig, LocalConfig
     from embedder.reasoners.encoder import ReasonedEncoder
     from embedder.reasoners.reasoner import Reasoner
-    from embedder.sentence.encoder import SentenceEncoder
     from embedder.version import Manifest
-
-SENTENCE = "st:"
-"""Before the name of a sentence-transformers model."""
 
 
 def open_encoder(settings: Settings) -> "CatalogueEncoder":
-    """Open the configured embedder, with its reasoner; loaded once in a process."""
-    if settings.model.startswith(SENTENCE):
-        model = settings.model.removeprefix(SENTENCE)
-        return _load_sentence_encoder(model, settings.device, settings.dtype)
+    """Open the configured embedder, with its reasoner; loaded once in a process.
+
+    Raises:
+        ValueError: there is a reasoner, and the embedder reads no rationales.
+    """
     from embedder.mmemb_r1 import EmbedderConfig
 
     config = EmbedderConfig(
@@ -46,8 +44,40 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
     reasoner = other_reasoner(settings)
     if reasoner is None:
         return _load_encoder(config)
+    if not reasons(settings):
+        raise ValueError(
+            f"the model {settings.model!r} reads no rationales, got reasoner "
+            f"{settings.reasoner!r}; unset PONDER_REASONER"
+        )
     options = tuple(sorted(revealed(settings.lake_options).items()))
     return _load_reasoned_encoder(config, reasoner, settings.lake_uri, options)
+
+
+def open_model(config: "EmbedderConfig") -> "CatalogueEncoder":
+    """Open a model of any kind, which is its own reasoner.
+
+    Args:
+        config: of one that never reasons, model and device count.
+    """
+    from embedder.identity import SENTENCE, kind_of
+
+    match kind_of(config.model):
+        case "sentence":
+            from embedder.sentence.encoder import SentenceEncoder
+
+            name = config.model.removeprefix(SENTENCE)
+            return SentenceEncoder.open(name, device=config.device, dtype=config.dtype)
+        case "pair":
+            from embedder.pair.encoder import PairEncoder
+
+            return PairEncoder.open(Path(config.model), device=config.device)
+        case "reasoning":
+            from embedder.mmemb_r1 import MMEmbR1
+
+            return MMEmbR1.open(config)
+
+
+_load_encoder = functools.lru_cache(maxsize=2)(open_model)
 
 
 def registered_model(settings: Settings) -> str:
@@ -59,20 +89,6 @@ def registered_model(settings: Settings) -> str:
     if settings.model.startswith(REGISTRY):
         follow(settings, "models")
     return settings.registry.model(settings.model)
-
-
-@functools.lru_cache(maxsize=2)
-def _load_encoder(config: "EmbedderConfig") -> "MMEmbR1":
-    from embedder.mmemb_r1 import MMEmbR1
-
-    return MMEmbR1.open(config)
-
-
-@functools.lru_cache(maxsize=2)
-def _load_sentence_encoder(model: str, device: str, dtype: "AskedDtype") -> "SentenceEncoder":
-    from embedder.sentence.encoder import SentenceEncoder
-
-    return SentenceEncoder.open(model, device=device, dtype=dtype)
 
 
 @functools.lru_cache(maxsize=2)
@@ -135,21 +151,17 @@ def other_reasoner(settings: Settings) -> "EndpointConfig | LocalConfig | None":
 
 def configured_version(settings: Settings) -> str:
     """Return the id of the configured embedder and its reasoner, without loading them."""
+    from embedder.identity import model_version
     from embedder.precision import dtype_on
     from embedder.reasoners.reasoner import reasoned_version
-    from embedder.sentence.version import sentence_version
-    from embedder.version import configured_version
 
-    dtype = dtype_on(settings.device, settings.dtype)
-    if settings.model.startswith(SENTENCE):
-        return sentence_version(settings.model.removeprefix(SENTENCE), dtype=dtype)
     is_registered = settings.model.startswith(REGISTRY)
-    version_of = _unchanging_version if is_registered else configured_version
+    version_of = _unchanging_version if is_registered else model_version
     version = version_of(
         registered_model(settings),
         settings.policy,
         item_theta=budgeted_theta(settings, "item"),
-        dtype=dtype,
+        dtype=dtype_on(settings.device, settings.dtype),
     )
     reasoner = other_reasoner(settings)
     if reasoner is None:
@@ -162,9 +174,9 @@ def _unchanging_version(
     folder: str, policy: "Policy", *, item_theta: float | None, dtype: "Dtype"
 ) -> str:
     """Id of a registered version, hashed once: no file of it ever changes."""
-    from embedder.version import configured_version
+    from embedder.identity import model_version
 
-    return configured_version(folder, policy, item_theta=item_theta, dtype=dtype)
+    return model_version(folder, policy, item_theta=item_theta, dtype=dtype)
 
 
 def budgeted_theta(settings: Settings, side: "Side") -> float | None:
@@ -174,10 +186,17 @@ def budgeted_theta(settings: Settings, side: "Side") -> float | None:
         LookupError: the configured model's gate has not been measured here.
     """
     budget = settings.query_budget if side == "query" else settings.item_budget
-    if not budget or settings.policy != "auto" or settings.model.startswith(SENTENCE):
+    if not budget or settings.policy != "auto" or not reasons(settings):
         return None
     follow(settings, "gates")
     return theta_for(settings.gates_folder, gated_version(settings), side, budget)
+
+
+def reasons(settings: Settings) -> bool:
+    """Return whether the configured model is one that may reason."""
+    from embedder.identity import kind_of
+
+    return kind_of(registered_model(settings)) == "reasoning"
 
 
 def gated_version(settings: Settings) -> str:
@@ -186,13 +205,10 @@ def gated_version(settings: Settings) -> str:
 
 
 def configured_manifest(settings: Settings) -> "Manifest":
-    """Return how the configured embedder is used; a sentence-transformers model never reasons."""
-    from embedder.sentence.version import sentence_name
-    from embedder.version import Manifest, read_manifest, resolve
+    """Return how the configured embedder is used; one that never reasons has a theta of 1."""
+    from embedder.identity import model_manifest
 
-    if settings.model.startswith(SENTENCE):
-        return Manifest(name=sentence_name(settings.model.removeprefix(SENTENCE)), theta=1.0)
-    return read_manifest(resolve(registered_model(settings)))
+    return model_manifest(registered_model(settings))
 
 
 def configured_reasoner(settings: Settings) -> tuple[str, str]:

@@ -47,8 +47,21 @@ class Pair:
 
 
 def false_negatives(batch: Sequence[Pair]) -> torch.Tensor:
-    """Return [B, B], True where the target of a column answers the query of a row; symmetric."""
-    return torch.tensor([[agree(one, other) for other in batch] for one in batch])
+    """Return [B, B], True where two pairs `agree`; symmetric.
+
+    Looked up by key: large batches of short vectors would wait for a comparison of each with each.
+    """
+    asking: dict[str, list[int]] = {}
+    showing: dict[str, list[int]] = {}
+    for number, pair in enumerate(batch):
+        asking.setdefault(pair.query_key, []).append(number)
+        showing.setdefault(pair.target_key, []).append(number)
+    flags = torch.zeros(len(batch), len(batch), dtype=torch.bool)
+    for number, pair in enumerate(batch):
+        flags[number, asking[pair.query_key]] = True
+        for key in {pair.target_key, *pair.answers} & showing.keys():
+            flags[number, showing[key]] = True
+    return flags | flags.T
 
 
 def agree(one: Pair, other: Pair) -> bool:

@@ -32,6 +32,7 @@ from embedder.finetune.gate.policy_loss import (
 from embedder.finetune.gate.rollouts import GateRollouts, RolloutSampler
 from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.records import TrainingExample
+from embedder.finetune.training.adapters import TrainedBackbone
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.joint_loss import JointLoss, drawn
@@ -179,7 +180,7 @@ def gate_trainer(
     config: GateConfig,
     *,
     image_features: ImageFeatureCache | None = None,
-) -> Trainer:
+) -> Trainer[Backbone]:
     """Return the gate's training of a checkpoint, whose weights it changes in place.
 
     Args:
@@ -194,7 +195,8 @@ def gate_trainer(
             sources, or features are given for an encoder that is to be trained.
     """
     objective = GateObjective(checkpoint, examples, config, image_features=image_features)
-    return Trainer(checkpoint.backbone, checkpoint.inputs, config, objective)
+    model = TrainedBackbone(checkpoint.backbone, checkpoint.inputs, config)
+    return Trainer(model, config, objective)
 
 
 def _named(group: str, values: Mapping[str, float]) -> dict[str, float]:

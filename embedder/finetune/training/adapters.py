@@ -6,16 +6,46 @@ stock backbone, are trained beside it.
 """
 
 import copy
+from collections.abc import Iterator
 
 import torch
 from peft import LoraConfig, LoraModel
 
-from embedder.finetune.training.config import Lora
+from embedder.finetune.training.config import Lora, TrainingConfig
 from embedder.finetune.training.optimizer import AveragedAdamW
 from embedder.model.backbone import Backbone
 from embedder.prompting.inputs import Inputs
 
 TEXT_PROJECTIONS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+
+
+class TrainedBackbone:
+    """A backbone that is being trained, as its configuration wants it; a `loop.Trainable`."""
+
+    def __init__(self, backbone: Backbone, inputs: Inputs, config: TrainingConfig) -> None:
+        """Mark what is trained, in place.
+
+        Args:
+            backbone: the model.
+            inputs: knows its control tokens.
+            config: which weights are trained.
+        """
+        self.backbone = backbone
+        self._adapted = make_trainable(
+            backbone,
+            inputs,
+            lora=config.lora,
+            train_vision_encoder=config.train_vision_encoder,
+            seed=config.seed,
+        )
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Yield all weights; those that are trained require a gradient."""
+        return self.backbone.parameters()
+
+    def averaged(self, optimizer: AveragedAdamW) -> Backbone:
+        """Return a copy with the averaged weights, adapters merged, ready to encode."""
+        return averaged(self.backbone, optimizer, self._adapted)
 
 
 def make_trainable(

@@ -14,6 +14,7 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.records import TrainingExample, WeightedRationale
+from embedder.finetune.training.adapters import TrainedBackbone
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.distributed import Processes
@@ -21,6 +22,7 @@ from embedder.finetune.training.image_features import ImageFeatureCache, require
 from embedder.finetune.training.item_objectives import ItemObjective, backward
 from embedder.finetune.training.joint_loss import JointLoss, SampledExample, drawn
 from embedder.finetune.training.loop import Trainer
+from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 
 Augment = Callable[[Content, random.Random], Content]
@@ -109,7 +111,7 @@ def joint_trainer(
     augment: Augment | None = None,
     image_features: ImageFeatureCache | None = None,
     processes: Processes | None = None,
-) -> Trainer:
+) -> Trainer[Backbone]:
     """Return the joint training of a checkpoint, whose weights it changes in place.
 
     Args:
@@ -135,7 +137,8 @@ def joint_trainer(
         image_features=image_features,
         processes=processes,
     )
-    return Trainer(checkpoint.backbone, checkpoint.inputs, config, objective, processes=processes)
+    model = TrainedBackbone(checkpoint.backbone, checkpoint.inputs, config)
+    return Trainer(model, config, objective, processes=processes)
 
 
 def _with_the_heaviest(example: TrainingExample) -> SampledExample:

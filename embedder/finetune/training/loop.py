@@ -1,27 +1,30 @@
 """One training loop for every objective: a step, its optimiser, and a state to go on from.
 
-What is minimised is an `Objective`: joint training, the gate's training and nano's own are three.
-All else is here and in `TrainingConfig`: which weights are trained, AdamW, the schedule of its
-rate, the moving average, gradients summed over processes, the log, and the state that a killed
-training goes on from. (Not `accelerate`: it averages the gradients of processes that each have a
-batch of their own; here they share one, exchange its vectors, and their gradients are summed.)
+What is minimised is an `Objective`: joint training, the gate's, nano's own and that of the heads
+over frozen encoders are four. What is trained is a `Trainable`. All else is here and in
+`TrainingConfig`: AdamW, the schedule of its rate, the moving average, gradients summed over
+processes, the log, and the state that a killed training goes on from. (Not `accelerate`: it
+averages the gradients of processes that each have a batch of their own; here they share one,
+exchange its vectors, and their gradients are summed.)
 """
 
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
 
 from catalog.atomic_file import write_atomically
-from embedder.finetune.training.adapters import averaged, make_trainable
 from embedder.finetune.training.config import TrainingConfig
 from embedder.finetune.training.distributed import Processes
 from embedder.finetune.training.optimizer import AveragedAdamW, cosine_rate
 from embedder.finetune.training.state import load_state, save_state
-from embedder.model.backbone import Backbone
-from embedder.prompting.inputs import Inputs
+
+MAX_STEPS_LOST = 100
+"""A kill costs at most so many steps of a training that saves as it is advised to."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,23 @@ class Objective(Protocol):
         ...
 
 
-class Trainer:
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
+
+
+class Trainable(Protocol[M_co]):
+    """A model that is being trained, and what comes of it."""
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        """Return its weights; those that are trained require a gradient."""
+        ...
+
+    def averaged(self, optimizer: AveragedAdamW) -> M_co:
+        """Return a copy of the model with the optimiser's averaged weights, ready to encode."""
+        ...
+
+
+class Trainer(Generic[M]):
     """A model that learns an objective.
 
     A step depends on the state and its number alone, so a training that goes on from a saved state
@@ -53,8 +72,7 @@ class Trainer:
 
     def __init__(
         self,
-        backbone: Backbone,
-        inputs: Inputs,
+        model: Trainable[M],
         config: TrainingConfig,
         objective: Objective,
         *,
@@ -63,25 +81,16 @@ class Trainer:
         """Take the model's weights over: they are changed in place.
 
         Args:
-            backbone: the model.
-            inputs: knows its control tokens.
+            model: what is trained.
             config: how to train.
             objective: what to minimise, on this model.
             processes: those that share the objective's batches, whose gradients are summed and of
                 which the first writes; None: this one alone.
         """
-        self.backbone, self.inputs = backbone, inputs
-        self.config, self.objective = config, objective
+        self.model, self.config, self.objective = model, config, objective
         self._processes = processes or Processes()
-        self._adapted = make_trainable(
-            backbone,
-            inputs,
-            lora=config.lora,
-            train_vision_encoder=config.train_vision_encoder,
-            seed=config.seed,
-        )
         self.optimizer = AveragedAdamW(
-            backbone.parameters(),
+            model.parameters(),
             weight_decay=config.weight_decay,
             average_decay=config.average_decay,
             max_gradient_norm=config.max_gradient_norm,
@@ -91,6 +100,11 @@ class Trainer:
     def num_steps(self) -> int:
         """Steps of the whole training."""
         return self.config.num_steps
+
+    @property
+    def save_every(self) -> int:
+        """Steps between two saves that cost little and lose little: a tenth of all, 100 at most."""
+        return min(MAX_STEPS_LOST, max(1, self.num_steps // 10))
 
     def step(self, step: int) -> dict[str, float]:
         """Learn one batch and return what there is to log, by name."""
@@ -111,19 +125,19 @@ class Trainer:
             floor=self.config.final_rate,
         )
 
-    def averaged(self) -> Backbone:
+    def averaged(self) -> M:
         """Return a copy of the model with the averaged weights, ready to encode."""
-        return averaged(self.backbone, self.optimizer, self._adapted)
+        return self.model.averaged(self.optimizer)
 
     def train(
         self,
         folder: Path,
         *,
         save_every: int,
-        evaluate: Callable[[Backbone], dict[str, float]] = lambda backbone: {},
+        evaluate: Callable[[M], dict[str, float]] = lambda model: {},
         stage: str = "finetune",
         progress: Callable[[int], None] = lambda done: None,
-    ) -> Backbone:
+    ) -> M:
         """Make all steps and return the model with the averaged weights, ready to encode.
 
         `folder` gets `state.safetensors` and `log.jsonl`: a line for every `save_every` steps with

@@ -11,9 +11,6 @@ from PIL import Image
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.content import Content
@@ -21,34 +18,13 @@ from embedder.items import embed_items
 from embedder.sentence.encoder import SentenceEncoder
 from embedder.sentence.export import export
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
-
-WORDS = ("red", "blue", "mugs", "kites", "boats", "find", "describe", ":", "3", "[UNK]")
+from tests.tiny_encoders import write_text_model
 
 
 @pytest.fixture(scope="module")
 def text_model(tmp_path_factory):
-    """A BERT of two layers with random weights, a query prompt and a document prompt."""
-    folder = tmp_path_factory.mktemp("bert")
-    vocabulary = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.5,
-    )
-    BertModel(config).save_pretrained(folder / "bert")
-    tokenizer.save_pretrained(folder / "bert")
-    modules = [Transformer(str(folder / "bert")), Pooling(32), Normalize()]
-    model = SentenceTransformer(
-        modules=modules, prompts={"query": "find: ", "document": "describe: "}, device="cpu"
-    )
-    model.save(str(folder / "saved"), create_model_card=False)
-    return folder / "saved"
+    """A BERT with random weights, a query prompt and a document prompt."""
+    return write_text_model(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +68,11 @@ def test_a_vector_does_not_depend_on_its_batch(text_encoder, image_encoder, imag
         for content, expected in zip(contents, together, strict=True):
             alone = encoder.encode_items([content])[0]
             np.testing.assert_allclose(alone.vector, expected.vector, atol=1e-5)
+
+
+def test_sides_are_alike_where_no_prompt_tells_them_apart(text_encoder, tmp_path):
+    plain = SentenceEncoder.open(str(write_text_model(tmp_path, prompts={})))
+    assert (plain.reads_sides_alike, text_encoder.reads_sides_alike) == (True, False)
 
 
 def test_a_shortened_model_gives_short_unit_vectors(text_model, tmp_path):

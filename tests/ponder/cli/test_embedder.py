@@ -17,7 +17,7 @@ runner = CliRunner()
 CLIP_PATH = re.compile(r"\bp[0-9a-f]{10}\b")
 
 
-@pytest.mark.parametrize("command", ["report", "export"])
+@pytest.mark.parametrize("command", ["report", "export", "unpack"])
 def test_every_command_explains_itself(command):
     result = runner.invoke(app, ["embedder", command, "--help"])
     assert result.exit_code == 0

@@ -1,11 +1,18 @@
 """Tests for embedder/finetune/data/pairs.py."""
 
+import random
 from dataclasses import replace
 
 import torch
 
 from embedder.content import Content
-from embedder.finetune.data.pairs import Negative, Pair, false_negatives, foreign_negatives
+from embedder.finetune.data.pairs import (
+    Negative,
+    Pair,
+    agree,
+    false_negatives,
+    foreign_negatives,
+)
 
 
 def pair(query_key, target_key):
@@ -31,6 +38,19 @@ def test_a_known_answer_of_either_query_is_no_negative_of_the_other():
     ]
     expected = [[True, False, True], [False, True, False], [True, False, True]]
     assert torch.equal(false_negatives(batch), torch.tensor(expected))
+
+
+def test_pairs_are_found_to_agree_as_each_with_each_would_be():
+    rng = random.Random(0)
+
+    def drawn():
+        query, target, *answers = (str(rng.randrange(6)) for _ in range(rng.choice([2, 2, 4])))
+        return replace(pair(query, target), answers=frozenset(answers))
+
+    for _ in range(20):
+        batch = [drawn() for _ in range(9)]
+        expected = torch.tensor([[agree(one, other) for other in batch] for one in batch])
+        assert torch.equal(false_negatives(batch), expected)
 
 
 def test_a_hard_negative_speaks_against_the_queries_it_was_mined_for():

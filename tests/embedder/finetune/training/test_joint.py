@@ -149,7 +149,7 @@ def test_lora_moves_adapters_and_control_tokens_and_is_merged_in_the_end(fresh, 
         )
     ]
     with torch.no_grad():
-        wrapped, plain = forward(trainer.backbone, ids, asked), forward(merged, ids, asked)
+        wrapped, plain = forward(trainer.model.backbone, ids, asked), forward(merged, ids, asked)
     torch.testing.assert_close(wrapped.vectors_NH, plain.vectors_NH, atol=1e-5, rtol=0)
 
 
