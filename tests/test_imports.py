@@ -100,7 +100,7 @@ OWNER = {
     "transformers": {"embedder", "bench"},
     "tokenizers": {"embedder", "bench"},
     "safetensors": {"embedder", "bench"},
-    "sentence_transformers": {"embedder.sentence", "bench"},
+    "sentence_transformers": {"embedder.sentence", "embedder.pair.export", "bench"},
     "httpx2": {"embedder.reasoners", "serving.client"},
     "peft": {"embedder.finetune.training"},
     "pymilvus": {"recall", "bench"},

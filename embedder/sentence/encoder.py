@@ -19,7 +19,7 @@ from sentence_transformers.base.modules import Router
 from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
-from embedder.precision import AskedDtype, dtype_on
+from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.image_processor import register
 from embedder.prompting.images import open_image
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
@@ -59,16 +59,8 @@ class SentenceEncoder(BaseEncoder):
             FileNotFoundError: it holds no safetensors weights.
             ValueError: one of its modules is code that it brings along.
         """
-        register()
-        folder = sentence_folder(model)
         chosen = dtype_on(device, dtype)
-        loaded = SentenceTransformer(
-            str(folder),
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"dtype": getattr(torch, chosen), "use_safetensors": True},
-        )
+        loaded = load_sentence_model(model, device=device, dtype=chosen)
         return cls(loaded, name=sentence_name(model), version=sentence_version(model, dtype=chosen))
 
     @property
@@ -161,3 +153,22 @@ class SentenceEncoder(BaseEncoder):
             inputs, batch_size=BATCH_SIZE, show_progress_bar=False, convert_to_tensor=True
         )
         return F.normalize(vectors_ND.float().cpu(), dim=-1)
+
+
+def load_sentence_model(
+    model: str, *, device: str = "cpu", dtype: Dtype = "float32"
+) -> SentenceTransformer:
+    """Load a folder or hub id.
+
+    Raises:
+        FileNotFoundError: it holds no safetensors weights.
+        ValueError: one of its modules is code that it brings along.
+    """
+    register()
+    return SentenceTransformer(
+        str(sentence_folder(model)),
+        device=device,
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+    )

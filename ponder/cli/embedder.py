@@ -66,11 +66,22 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write; must be empty or not exist.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the model version as a folder that sentence-transformers loads, for direct mode."""
-    with failures():
-        from embedder.sentence.export import export
+    """Write the model version as a folder that sentence-transformers loads, for direct mode.
 
-        export(context.obj.registry.model(context.obj.model), to)
+    Of frozen encoders with heads the text side is written.
+    """
+    from embedder.identity import kind_of
+
+    with failures():
+        model = context.obj.registry.model(context.obj.model)
+        if kind_of(model) == "pair":
+            from embedder.pair.export import export_texts
+
+            export_texts(Path(model), to)
+        else:
+            from embedder.sentence.export import export
+
+            export(model, to)
         show({"path": str(to)}, as_json)
 
 

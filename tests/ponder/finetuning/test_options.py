@@ -30,7 +30,7 @@ def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     leaves = {name for name in names if not any(o.startswith(f"{name}.") for o in options())}
     assert leaves <= options().keys()
     assert sections == {
-        *("behaviour.places", "joint.lora", "augmentation", "gate", "gate.lora"),
+        *("behaviour.places", "joint.lora", "augmentation", "gate", "gate.lora", "heads"),
     }
 
 
@@ -180,7 +180,8 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_one():
 )
 def test_a_base_as_small_as_was_measured_gets_the_measured_recipe(described, recipe, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(described))
-    assert recipe_of(tmp_path) == recipe
+    (tmp_path / "model.safetensors").touch()
+    assert recipe_of(str(tmp_path)) == recipe
 
 
 def test_another_configuration_is_refused_by_the_names_that_differ(tmp_path):
