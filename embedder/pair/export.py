@@ -32,7 +32,7 @@ def export_texts(version: Path, folder: Path) -> None:
     text = load_sentence_model(str(version / TEXT), device="cpu")
     exported = SentenceTransformer(
         modules=[*text, Normalize(), *_layers(load_heads(version).text), Normalize()],
-        prompts=text.prompts,
+        prompts={name: prompt for name, prompt in text.prompts.items() if prompt},
         default_prompt_name=text.default_prompt_name,
         similarity_fn_name="cosine",
         device="cpu",
