@@ -29,7 +29,7 @@ def export_texts(version: Path, folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} must be empty or not exist; choose another folder")
-    text = load_sentence_model(str(version / TEXT), device="cpu")
+    text = load_sentence_model(str(version / TEXT))
     exported = SentenceTransformer(
         modules=[*text, Normalize(), *_layers(load_heads(version).text), Normalize()],
         prompts={name: prompt for name, prompt in text.prompts.items() if prompt},
