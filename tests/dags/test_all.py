@@ -43,6 +43,13 @@ def test_the_first_night_is_run_by_a_scheduler_that_looks_a_little_late(
     assert info.run_after == first
 
 
+def test_a_change_of_the_model_lands_nothing(dag_bag):
+    # Where folders are landed by parameter, a landing without one is refused.
+    reembed = dag_bag.dags["reembed"]
+    assert {task.task_id for task in reembed.tasks} == {"plan", "embed", "switch", "index_changed"}
+    assert set(reembed.params.dump()) == {"to"}
+
+
 @pytest.mark.parametrize(
     ("failure", "action"),
     [
