@@ -25,6 +25,7 @@ from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from catalog.bazaar.shoppers import Shopper
 from catalog.bazaar.world import Product
 from features.export import read_export
+from features.groups import in_order
 from ponder.cli.embed import embed_all
 from ponder.json_form import to_json
 from ponder.settings import Settings
@@ -53,7 +54,7 @@ def world(
         write_bazaar(folder / "bazaar", config)
         land_folder(settings, folder / "bazaar")
         embed_all(settings)
-        export_features(settings)
+        export_features(settings, groups=in_order(",".join(variants).split(",")) or None)
         true_scores(folder / "bazaar", settings.features_folder).write_parquet(truth)
     if not path.exists():
         given = [f"{TRUTH}={truth}"]

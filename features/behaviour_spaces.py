@@ -179,7 +179,7 @@ class BehaviourSpaces:
 
 @dataclass(frozen=True, eq=False)
 class SpaceRows:
-    """Vectors to be compared; none is another's duplicate, and none is in a cluster."""
+    """Vectors to be compared; none is another's duplicate."""
 
     vectors_ND: np.ndarray
     """[T * I, D]."""
@@ -199,11 +199,6 @@ class SpaceRows:
     def square_N(self) -> np.ndarray:
         """[T * I] float32 cosine of each with itself."""
         return np.einsum("nd,nd->n", self.vectors_ND, self.vectors_ND)
-
-    @cached_property
-    def cluster_N(self) -> np.ndarray:
-        """[T * I] -1: none."""
-        return np.full(len(self.vectors_ND), -1, dtype=np.int32)
 
 
 def _name(spaces_id: str) -> str:

@@ -6,6 +6,7 @@ Legend: N = impressions, R = requests, B = impressions of one block, S = history
 P = items of all histories.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,6 +58,10 @@ NAMES = ("co_decayed", "co_mean", "co_max", "co_top3_mean", "co_last", "co_last5
 SWING_NAMES = ("swing_decayed", "swing_max", "swing_top3_mean", "swing_last5_max")
 """Of the group "swing"."""
 
+Found = dict[tuple[str, ...], np.ndarray]
+"""By the names that are made of it: [B, S] cosines or Swing, newest first without the candidate
+itself; NaN where there is nothing to compare with."""
+
 
 def collaborative_features(
     impressions: pl.DataFrame,
@@ -64,6 +69,7 @@ def collaborative_features(
     counts: Cooccurrence,
     *,
     config: NeighbourConfig | None = None,
+    with_swing: bool = False,
 ) -> pl.DataFrame:
     """Compute how often a candidate was liked together with the history of its request.
 
@@ -72,11 +78,12 @@ def collaborative_features(
         past: the histories, request by request.
         counts: of all that was liked before the day of the newest request, at least.
         config: how they are summed up; the defaults when None.
+        with_swing: whether Swing is told of, which must have been counted.
 
     Returns:
-        One row per impression, same order, with the columns of the groups "collaborative" and
-        "swing" of `features.schema`. Null where nobody has liked the candidate before the day, or
-        nothing is to compare with.
+        One row per impression, same order, with the columns of the group "collaborative" of
+        `features.schema`, and of "swing". Null where nobody has liked the candidate before the day,
+        or nothing is to compare with.
     """
     config = config or NeighbourConfig()
     history_RS = history_slots(past, counts, config.slots + 1)
@@ -86,13 +93,21 @@ def collaborative_features(
     blocks = []
     for start in range(0, max(len(candidate_N), 1), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)
-        found = _found(counts, candidate_N[part], history_RS[request_N[part]], day_N[part])
-        blocks.append(_summary(*found, config))
-    return pl.DataFrame(_columns(np.concatenate(blocks), request_N, config))
+        history_BS = history_RS[request_N[part]]
+        found = _found(counts, candidate_N[part], history_BS, day_N[part], with_swing=with_swing)
+        blocks.append(_summary(found, config))
+    names = (*NAMES, *SWING_NAMES) if with_swing else NAMES
+    return pl.DataFrame(_columns(names, np.concatenate(blocks), request_N, config))
 
 
 def collaborative_columns_now(
-    item_ids: pl.Series, past: Pasts, neighbours: Neighbours, day: int, *, config: NeighbourConfig
+    item_ids: pl.Series,
+    past: Pasts,
+    neighbours: Neighbours,
+    day: int,
+    *,
+    config: NeighbourConfig,
+    with_swing: bool = False,
 ) -> dict[str, pl.Series]:
     """Return the columns of `collaborative_features` for the candidates of one request.
 
@@ -105,33 +120,35 @@ def collaborative_columns_now(
         neighbours: of all that was liked before the day.
         day: of the request; see `features.daily_sums.days_of`.
         config: how neighbours are summed up.
+        with_swing: as of `collaborative_features`.
     """
     counts = neighbours.counts
     candidate_N = counts.rows_of(item_ids)
     history_1S = history_slots(past, counts, config.slots + 1)
-    cosine_NS, swing_NS = neighbours.cosines_and_swings(candidate_N, history_1S[0], day)
-    cosine_NS[:, history_1S[0] == NO_MORE] = np.nan
+    found: Found = {NAMES: neighbours.cosines(candidate_N, history_1S[0], day)}
+    if with_swing:
+        found[SWING_NAMES] = neighbours.swings(candidate_N, history_1S[0], day)
     is_known_N = (candidate_N >= 0) & (
         counts.users(candidate_N, np.full(len(candidate_N), day)) > 0
     )
-    cosine_NS[~is_known_N] = np.nan
-    cosine_NS, swing_NS = (
-        _without(candidate_N, history_1S, value_NS) for value_NS in (cosine_NS, swing_NS)
-    )
+    for names, value_NS in found.items():
+        value_NS[:, history_1S[0] == NO_MORE] = np.nan
+        value_NS[~is_known_N] = np.nan
+        found[names] = _without(candidate_N, history_1S, value_NS)
+    names = tuple(name for group in found for name in group)
     request_N = np.zeros(len(candidate_N), dtype=np.int64)
-    return _columns(_summary(cosine_NS, swing_NS, config), request_N, config)
+    return _columns(names, _summary(found, config), request_N, config)
 
 
 def _columns(
-    values: np.ndarray, request_N: np.ndarray, config: NeighbourConfig
+    names: Sequence[str], values: np.ndarray, request_N: np.ndarray, config: NeighbourConfig
 ) -> dict[str, pl.Series]:
-    column_of = {name: values[:, number] for number, name in enumerate((*NAMES, *SWING_NAMES))}
-    columns: dict[str, pl.Series] = {}
-    for names in (NAMES, SWING_NAMES):
-        relative = {name: column_of[name] for name in config.relative if name in names}
-        columns |= {name: pl.Series(column_of[name], nan_to_null=True) for name in names}
-        columns |= relative_columns(relative, request_N)
-    return columns
+    column_of = {name: values[:, number] for number, name in enumerate(names)}
+    relative = {name: column_of[name] for name in config.relative if name in column_of}
+    return {
+        **{name: pl.Series(column, nan_to_null=True) for name, column in column_of.items()},
+        **relative_columns(relative, request_N),
+    }
 
 
 def history_slots(past: Pasts, counts: Cooccurrence, slots: int) -> np.ndarray:
@@ -145,22 +162,25 @@ def history_slots(past: Pasts, counts: Cooccurrence, slots: int) -> np.ndarray:
 
 
 def _found(
-    counts: Cooccurrence, candidate_B: np.ndarray, history_BS: np.ndarray, day_B: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return [B, S] cosines and Swing, newest first without the candidate itself.
-
-    A cosine is NaN where there is nothing to compare, and Swing is 0 then.
-    """
+    counts: Cooccurrence,
+    candidate_B: np.ndarray,
+    history_BS: np.ndarray,
+    day_B: np.ndarray,
+    *,
+    with_swing: bool,
+) -> Found:
+    """Look up every candidate with every item of its history."""
     history_BS = _without(candidate_B, history_BS, history_BS)
-    cosine_BS = np.where(history_BS != NO_MORE, 0.0, np.nan)
-    swing_BS = np.zeros_like(cosine_BS)
     is_known_B = (candidate_B >= 0) & (counts.users(candidate_B, day_B) > 0)
-    cosine_BS[~is_known_B] = np.nan
+    is_compared_BS = (history_BS != NO_MORE) & is_known_B[:, None]
     row_M, slot_M = np.nonzero((history_BS >= 0) & is_known_B[:, None])
-    cosine_BS[row_M, slot_M], swing_BS[row_M, slot_M] = counts.cosines_and_swings(
-        candidate_B[row_M], history_BS[row_M, slot_M], day_B[row_M]
-    )
-    return cosine_BS, swing_BS
+    pairs = candidate_B[row_M], history_BS[row_M, slot_M], day_B[row_M]
+    found: Found = {NAMES: np.where(is_compared_BS, 0.0, np.nan)}
+    found[NAMES][row_M, slot_M] = counts.cosines(*pairs)
+    if with_swing:
+        found[SWING_NAMES] = np.where(is_compared_BS, 0.0, np.nan)
+        found[SWING_NAMES][row_M, slot_M] = counts.swings(*pairs)
+    return found
 
 
 def _without(candidate_B: np.ndarray, history_BS: np.ndarray, value_BS: np.ndarray) -> np.ndarray:
@@ -176,8 +196,9 @@ def _without(candidate_B: np.ndarray, history_BS: np.ndarray, value_BS: np.ndarr
     return np.where(is_past_BS, value_BS[:, 1:], value_BS[:, :-1])
 
 
-def _summary(cosine_BS: np.ndarray, swing_BS: np.ndarray, config: NeighbourConfig) -> np.ndarray:
-    """Return [B, 11] float32 the columns of `NAMES` and `SWING_NAMES`."""
+def _summary(found: Found, config: NeighbourConfig) -> np.ndarray:
+    """Return [B, 7] float32 the columns of `NAMES`, or [B, 11] with those of `SWING_NAMES`."""
+    cosine_BS = found[NAMES]
     size_B = np.isfinite(cosine_BS).sum(axis=1)
     filled_BS = np.nan_to_num(cosine_BS)
     num_B = np.maximum(size_B, 1)
@@ -190,8 +211,9 @@ def _summary(cosine_BS: np.ndarray, swing_BS: np.ndarray, config: NeighbourConfi
         filled_BS[:, 0],
         last5_B,
         (filled_BS > 0).sum(axis=1) / num_B,
-        *_sums(swing_BS, num_B, config),
     ]
+    if SWING_NAMES in found:
+        columns += _sums(np.nan_to_num(found[SWING_NAMES]), num_B, config)
     table = np.stack(columns, axis=1).astype(np.float32)
     table[size_B == 0] = np.nan
     return table

@@ -5,10 +5,11 @@ once. Asked for a day, the counts are of what happened strictly before it, whate
 a table of March, a table of all years and a service that counts at midnight agree.
 
 Weights are whole numbers, so a sum is the same in whatever order and however many steps it is made.
-A pair has two: how many users liked both, and Swing (`features.swing`).
+A pair has one that tells how many users liked both; and another one, Swing (`features.swing`),
+where that is asked for.
 
 Legend: I = items, P = days on which a pair's weight grew, Q = days on which an item's users grew,
-L = likes, N = anything asked.
+L = likes, N = anything asked, A = 1, or 2 with Swing.
 """
 
 import io
@@ -17,13 +18,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from catalog.atomic_file import write_atomically
 from catalog.lake.tables import EVENTS
-from features.daily_sums import DAYS, Amounts, grown, rows_before, summed, sums_at
+from features.daily_sums import DAYS, Amounts, grown, rows_before, summed, summed_in_parts, sums_at
 from features.histories import HistoryConfig, positive_events
 from features.swing import SWING_ONE, NumberedLikes, SwingConfig, swings
 
@@ -68,8 +70,9 @@ class Cooccurrence:
     weight_P: np.ndarray
     """int64, in units of 1 / `ONE`: of the pair, up to the end of that day."""
 
-    swing_P: np.ndarray
-    """int64, in units of 1 / `SWING_ONE`: Swing of the pair, up to the end of that day."""
+    swing_P: np.ndarray | None
+    """int64, in units of 1 / `SWING_ONE`: Swing of the pair, up to the end of that day. None: it
+    was not counted."""
 
     item_Q: np.ndarray
     """Rising int64: item * `DAYS` + day."""
@@ -89,20 +92,12 @@ class Cooccurrence:
         is_there_N = (self.item_ids[places_N] == item_ids).to_numpy()
         return np.where(is_there_N, places_N, -1)
 
-    def _together(
-        self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return two of [N] float64: weight and Swing of each pair before a day; 0 of none.
-
-        To the weight each user who liked both adds 1 / log2(1 + n), n the items they liked when the
-        pair was made: who likes everything says little of any two (inverse user frequency).
-        """
+    def _before(
+        self, amount_P: np.ndarray, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray
+    ) -> np.ndarray:
+        """Return [N] float64 the amount of each pair before a day; 0 of none."""
         pair_N = _pair(left_N, right_N, len(self.item_ids))
-        row_N, is_there_N = rows_before(self.pair_P, pair_N, day_N)
-        return (
-            sums_at(self.weight_P, row_N, is_there_N) / ONE,
-            sums_at(self.swing_P, row_N, is_there_N) / SWING_ONE,
-        )
+        return sums_at(amount_P, *rows_before(self.pair_P, pair_N, day_N))
 
     def pairs(self, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the two item numbers and the weight, float64, of each pair liked before a day."""
@@ -118,32 +113,39 @@ class Cooccurrence:
         return sums_at(self.users_Q, *rows_before(self.item_Q, item_N, day_N))
 
     def cosines(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
-        """Return [N] float64 weight / sqrt(users of one * users of the other), in [0, 1]."""
-        return self.cosines_and_swings(left_N, right_N, day_N)[0]
+        """Return [N] float64 weight / sqrt(users of one * users of the other), in [0, 1].
 
-    def cosines_and_swings(
-        self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return two of [N] float64: `cosines`, and Swing of each pair, which is >= 0."""
-        found_N, swing_N = self._together(left_N, right_N, day_N)
+        To the weight each user who liked both adds 1 / log2(1 + n), n the items they liked when the
+        pair was made: who likes everything says little of any two (inverse user frequency).
+        """
+        found_N = self._before(self.weight_P, left_N, right_N, day_N) / ONE
         hit_M = np.flatnonzero(found_N)
         users_M = self.users(left_N[hit_M], day_N[hit_M]) * self.users(right_N[hit_M], day_N[hit_M])
         found_N[hit_M] /= np.sqrt(users_M)
-        return found_N, swing_N
+        return found_N
+
+    def swings(self, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray) -> np.ndarray:
+        """Return [N] float64 Swing of each pair before a day, >= 0.
+
+        Raises:
+            ValueError: it was not counted.
+        """
+        return self._before(swings_of(self.swing_P), left_N, right_N, day_N) / SWING_ONE
 
     def save(self, path: Path) -> None:
         """Write the counts in one step."""
         buffer, likes = io.BytesIO(), io.BytesIO()
         self.likes.write_parquet(likes, compression="zstd")
-        np.savez(
-            buffer,
-            pair_P=self.pair_P,
-            weight_P=self.weight_P,
-            swing_P=self.swing_P,
-            item_Q=self.item_Q,
-            users_Q=self.users_Q,
-            likes=np.frombuffer(likes.getvalue(), dtype=np.uint8),
-        )
+        columns: dict[str, Any] = {
+            "pair_P": self.pair_P,
+            "weight_P": self.weight_P,
+            "item_Q": self.item_Q,
+            "users_Q": self.users_Q,
+            "likes": np.frombuffer(likes.getvalue(), dtype=np.uint8),
+        }
+        if self.swing_P is not None:
+            columns["swing_P"] = self.swing_P
+        np.savez(buffer, **columns)
         write_atomically(path, buffer.getvalue())
 
     @classmethod
@@ -157,7 +159,7 @@ class Cooccurrence:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 likes = pl.read_parquet(io.BytesIO(kept["likes"].tobytes()))
-                pairs = kept["pair_P"], kept["weight_P"], kept["swing_P"]
+                pairs = kept["pair_P"], kept["weight_P"], kept.get("swing_P")
                 users = kept["item_Q"], kept["users_Q"]
         except (KeyError, OSError, ValueError, pl.exceptions.PolarsError) as error:
             if isinstance(error, FileNotFoundError):
@@ -166,11 +168,25 @@ class Cooccurrence:
         return cls(likes["item_id"].unique().sort(), *pairs, *users, likes)
 
 
+def swings_of(swing_P: np.ndarray | None) -> np.ndarray:
+    """Return what was counted of Swing.
+
+    Raises:
+        ValueError: nothing was.
+    """
+    if swing_P is None:
+        raise ValueError(
+            "Swing must have been counted to be asked for, got counts without it; count it"
+        )
+    return swing_P
+
+
 def cooccurrence(
     events: pl.DataFrame,
     *,
     config: CooccurrenceConfig | None = None,
     earlier: Cooccurrence | None = None,
+    with_swing: bool = False,
 ) -> Cooccurrence:
     """Count what was liked together.
 
@@ -178,12 +194,14 @@ def cooccurrence(
         events: columns of `catalog.lake.tables.EVENTS`, any order.
         config: which likes make a pair; the defaults when None. That of `earlier`.
         earlier: counts of all events before the first of these, which they are added to.
+        with_swing: whether Swing is counted as well; takes a third more memory, and with `earlier`
+            it is as there.
 
     Raises:
         ValueError: an event is older than what was counted earlier.
     """
     config = config or CooccurrenceConfig()
-    earlier = earlier or _nothing()
+    earlier = earlier or _nothing(with_swing=with_swing)
     positives = positive_events(events, config=config.history)
     fresh = _first_likes(positives).join(
         earlier.likes, on=["user_id", "item_id"], how="anti", maintain_order="left"
@@ -196,21 +214,22 @@ def cooccurrence(
     ).sort("user_id", "ts", "item_id")
     item_ids = likes["item_id"].unique().sort()
     numbered = _numbered(likes, item_ids)
-    pair_P, amount_P2 = grown(
-        _moved(earlier, item_ids),
-        np.stack([earlier.weight_P, earlier.swing_P], axis=1),
-        _pairs(numbered, len(item_ids), config),
-    )
-    weight_P, swing_P = np.ascontiguousarray(amount_P2.T)
+    known = [each for each in (earlier.weight_P, earlier.swing_P) if each is not None]
+    more = _pairs(numbered, len(item_ids), config, with_swing=len(known) > 1)
+    pair_P, amount_PA = grown(_moved(earlier, item_ids), np.stack(known, axis=1), more)
+    weight_P, swing_P = np.ascontiguousarray(amount_PA[:, 0]), None
+    if len(known) > 1:
+        swing_P = np.ascontiguousarray(amount_PA[:, 1])
     item_Q, users_Q = grown(_moved_items(earlier, item_ids), earlier.users_Q, _users(numbered))
     likes = likes.drop("is_new")
     return Cooccurrence(item_ids, pair_P, weight_P, swing_P, item_Q, users_Q, likes)
 
 
-def _nothing() -> Cooccurrence:
+def _nothing(*, with_swing: bool) -> Cooccurrence:
     none = np.zeros(0, dtype=np.int64)
     likes = EVENTS.empty().select("user_id", "item_id", "ts")
-    return Cooccurrence(likes["item_id"], none, none, none, none, none, likes)
+    swing_P = none if with_swing else None
+    return Cooccurrence(likes["item_id"], none, none, swing_P, none, none, likes)
 
 
 def _first_likes(positives: pl.DataFrame) -> pl.DataFrame:
@@ -245,12 +264,19 @@ def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
     )
 
 
-def _pairs(numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig) -> Amounts:
-    """Return every pair that a new like makes, on its day, with its weight and Swing."""
-    chunks = (_chunks_of_pairs(numbered, num_items, config), _swings(numbered, num_items, config))
-    parts = [summed(*chunk) for chunk in chain(*chunks)]
-    keys, amounts = zip(*parts, strict=True)
-    return summed(np.concatenate(keys), np.concatenate(amounts))
+def _pairs(
+    numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig, *, with_swing: bool
+) -> Amounts:
+    """Return every pair that a new like makes, on its day, with its weight, and Swing: [P, A]."""
+    chunks = _chunks_of_pairs(numbered, num_items, config)
+    if not with_swing:
+        return summed_in_parts((keys, weights[:, None]) for keys, weights in chunks)
+    weighed = ((keys, np.stack([w, np.zeros_like(w)], axis=1)) for keys, w in chunks)
+    swung = (
+        (keys, np.stack([np.zeros_like(s), s], axis=1))
+        for keys, s in _swings(numbered, num_items, config)
+    )
+    return summed_in_parts(chain(weighed, swung))
 
 
 def _swings(
@@ -261,7 +287,7 @@ def _swings(
     day_L, item_L = numbered["day"].to_numpy(), likes.item_L
     for like_M, back_M, amount_M in swings(likes, num_items, config.swing):
         pair_M = _pair(item_L[like_M], item_L[like_M - back_M], num_items)
-        yield pair_M * DAYS + day_L[like_M], np.stack([np.zeros_like(amount_M), amount_M], axis=1)
+        yield pair_M * DAYS + day_L[like_M], amount_M
 
 
 def _pair(one_N: np.ndarray, other_N: np.ndarray, num_items: int) -> np.ndarray:
@@ -282,7 +308,7 @@ def _chunks_of_pairs(
             later = later[new_L[later] & (user_L[later] == user_L[later - back])]
             pair = _pair(item_L[later], item_L[later - back], num_items)
             keys.append(pair * DAYS + day_L[later])
-            amounts.append(np.stack([weight_L[later], np.zeros_like(later)], axis=1))
+            amounts.append(weight_L[later])
         yield np.concatenate(keys), np.concatenate(amounts)
 
 

@@ -3,6 +3,8 @@
 Legend: P = days on which a sum grew, of whatever things; N = anything asked.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 
@@ -26,6 +28,26 @@ def summed(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
     return key_N[first], np.add.reduceat(amount_N, first, axis=0) if len(first) else amount_N
 
 
+def summed_in_parts(parts: Iterable[Amounts]) -> Amounts:
+    """Return the sum of parts, at least one: keys in any order, and their amounts.
+
+    Sums of about equal length are added to each other, so that at most what is returned and as much
+    again lies beside it, and each amount is moved a few times and not with every part.
+    """
+    sums: list[Amounts] = []
+    for keys, amounts in parts:
+        sums.append(summed(keys, amounts))
+        while len(sums) > 1 and 2 * len(sums[-1][0]) >= len(sums[-2][0]):
+            sums[-2:] = [_together(*sums[-2:])]
+    while len(sums) > 1:
+        sums[-2:] = [_together(*sums[-2:])]
+    return sums[0]
+
+
+def _together(one: Amounts, other: Amounts) -> Amounts:
+    return summed(*(np.concatenate(both) for both in zip(one, other, strict=True)))
+
+
 def _is_first(what_N: np.ndarray) -> np.ndarray:
     """Return [N] bool, which of rising numbers are the first of their value."""
     return np.append(True, what_N[1:] != what_N[:-1])[: len(what_N)]
@@ -33,10 +55,15 @@ def _is_first(what_N: np.ndarray) -> np.ndarray:
 
 def grown(key_P: np.ndarray, running_P: np.ndarray, more: Amounts) -> tuple[np.ndarray, np.ndarray]:
     """Return keys and running sums, those of before and what was added since."""
+    if not len(key_P):
+        return _running(*more)
     earlier_P = np.diff(running_P, axis=0, prepend=0)
     first = np.flatnonzero(_is_first(key_P // DAYS))
     earlier_P[first] = running_P[first]
-    key_N, amount_N = summed(np.concatenate([key_P, more[0]]), np.concatenate([earlier_P, more[1]]))
+    return _running(*_together((key_P, earlier_P), more))
+
+
+def _running(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
     sum_N = np.cumsum(amount_N, axis=0)
     first = np.flatnonzero(_is_first(key_N // DAYS))
     num = np.diff(np.append(first, len(key_N)))

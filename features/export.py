@@ -47,7 +47,7 @@ class WrittenDay:
     """Whether its requests and their answers stay as they are."""
 
     num_with_vector: int
-    """Rows whose candidate has a vector."""
+    """Rows whose candidate has a vector; 0 where no feature says so."""
 
     nulls: dict[str, int]
     """Rows without a value, by feature; those of none are left out."""
@@ -102,7 +102,7 @@ class Export:
             first_ts=first,
             last_ts=last,
             settled=settled,
-            num_with_vector=int(table.frame["has_vector"].sum()),
+            num_with_vector=int(rows["has_vector"].sum()) if "has_vector" in names else 0,
             nulls={name: rows[name].null_count() for name in names if rows[name].null_count()},
         )
         write_atomically(self._note(done.day), msgspec.json.encode(done))

@@ -34,11 +34,6 @@ class Vectors(Protocol):
         """[N] float32 cosine of each with itself."""
         ...
 
-    @property
-    def cluster_N(self) -> np.ndarray:
-        """[N] int32 number of the cluster of each; -1: none."""
-        ...
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
@@ -96,6 +91,7 @@ class Groups:
         slots: int,
         category_N: np.ndarray | None = None,
         category_P: np.ndarray | None = None,
+        cluster_V: np.ndarray | None = None,
     ) -> "Groups":
         """Group candidates by request, and drop what has no vector from their histories.
 
@@ -109,6 +105,7 @@ class Groups:
             category_N: number of the category of each candidate; -1: none. Nothing is known of
                 categories when None.
             category_P: the same of the items of the histories.
+            cluster_V: number of the cluster of each of `vectors`; likewise.
         """
         if category_N is None or category_P is None:
             category_N, category_P = (
@@ -120,6 +117,10 @@ class Groups:
         request_E, row_E = past.request_P[has_P], row_P[has_P]
         first_E = np.searchsorted(request_E, np.arange(len(past.first_R)))
         candidate_N = candidate_N[order_N]
+        cluster_E, cluster_N = (np.full(len(rows), -1, np.int32) for rows in (row_E, candidate_N))
+        if cluster_V is not None:
+            cluster_E = cluster_V[row_E]
+            cluster_N = np.where(candidate_N >= 0, cluster_V[candidate_N], -1)
         return cls(
             order_N,
             candidate_N,
@@ -130,8 +131,8 @@ class Groups:
             past.is_strong_P[has_P],
             category_P[has_P],
             category_N[order_N],
-            vectors.cluster_N[row_E],
-            np.where(candidate_N >= 0, vectors.cluster_N[candidate_N], -1),
+            cluster_E,
+            cluster_N,
             _is_past(candidate_N, request_N[order_N], row_E, request_E, vectors),
             slots,
         )

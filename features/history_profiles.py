@@ -25,6 +25,9 @@ class Profiles:
     with_details: bool = False
     """Whether ages, strength and categories are wanted."""
 
+    with_clusters: bool = False
+    """Whether the clusters of the vectors are wanted, with the details."""
+
     with_others: bool = False
     """Whether the other candidates are wanted."""
 

@@ -52,6 +52,9 @@ class LiveRequest:
     acts: pl.DataFrame | None = None
     """Instead of those of the user, as of `given_acts`."""
 
+    with_swing: bool = False
+    """Whether the neighbours must tell of Swing."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KnownNow:
@@ -133,7 +136,7 @@ def known_now(
 def live_features(
     known: KnownNow, centring: Centring, *, config: FeatureConfig | None = None
 ) -> FeatureTable:
-    """Compute every feature of the candidates of one request.
+    """Compute the features of the candidates of one request, and nothing for other groups.
 
     Equal to what `features.table.build_features` makes of the whole log: counts and ranks exactly,
     others to 1e-5 of 1 or of the value, whichever is more.
@@ -141,7 +144,7 @@ def live_features(
     Args:
         known: what is known at its moment.
         centring: of the ranker that is to read them.
-        config: the defaults when None.
+        config: which and how; the defaults when None.
 
     Returns:
         One row per candidate, in order of item_id.
@@ -152,7 +155,6 @@ def live_features(
     liked = known.acts.filter("is_liked")
     longest = config.history.max_items + SPARE_ITEMS
     past, compared = _pasts(liked, known.now, centred, longest)
-    _, skipped = _pasts(known.acts.filter("is_skipped"), known.now, centred, longest)
     asked = Asked(ids, np.zeros(len(ids), dtype=np.int64), known.items["category"])
     day = _microseconds(known.now) // DAY_US + DAYS // 2
     columns = {
@@ -160,14 +162,26 @@ def live_features(
         "user_id": pl.repeat(known.user_id, len(ids), eager=True),
         "item_id": ids,
         "ts": pl.repeat(known.now, len(ids), dtype=TIME, eager=True),
-        **context_columns(_context(known, liked), config=config.context),
-        **collaborative_columns_now(ids, past, known.neighbours, day, config=config.collaborative),
-        **match_columns(asked, past, compared, skipped, centred, config=config.match),
-        **behaviour_columns(
-            ids, asked.request_N, np.array([day]), past, centring.behaviour, config=config.behaviour
-        ),
     }
-    return FeatureTable(pl.DataFrame(columns), config.features, centring, config.plain)
+    keys = list(columns)
+    if "context" in config.groups:
+        columns |= context_columns(_context(known, liked), config=config.context)
+    if config.with_collaborative:
+        columns |= collaborative_columns_now(
+            *(ids, past, known.neighbours, day),
+            config=config.collaborative,
+            with_swing=config.with_swing,
+        )
+    if config.with_vectors:
+        _, skipped = _pasts(known.acts.filter("is_skipped"), known.now, centred, longest)
+        columns |= match_columns(asked, past, compared, skipped, centred, config=config.compared)
+    if "behaviour" in config.groups:
+        columns |= behaviour_columns(
+            *(ids, asked.request_N, np.array([day]), past, centring.behaviour),
+            config=config.behaviour,
+        )
+    frame = pl.DataFrame(columns).select(keys + [feature.name for feature in config.features])
+    return FeatureTable(frame, config.features, centring, config.plain)
 
 
 def acts_of(request: LiveRequest, activity: ActivityView) -> tuple[int, pl.DataFrame]:

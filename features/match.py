@@ -21,7 +21,7 @@ from features.grouped_requests import Groups
 from features.histories import Pasts
 from features.history_profiles import Profiles
 from features.history_sizes import history_sizes
-from features.match_config import FEEDBACK, SIZES, MatchConfig
+from features.match_config import SIZES, MatchConfig
 from features.relative import relative_columns
 from features.similarity import Compared, in_blocks
 from features.similarity_sums import Cosines
@@ -108,7 +108,12 @@ def match_columns(
     compared_P = row_P if compared is past else centred.rows_of(compared.item_ids)
     names = config.value_names()
     if len(centred.item_ids):
-        kinds = [grouped(asked, row_N, compared, compared_P, centred, config.slots)]
+        kinds = [
+            grouped(
+                *(asked, row_N, compared, compared_P, centred, config.slots),
+                with_clusters=config.clusters,
+            )
+        ]
         if config.feedback:
             skipped_P = centred.rows_of(skipped.item_ids)
             kinds.append(grouped(asked, row_N, skipped, skipped_P, centred, config.skip_slots))
@@ -124,9 +129,8 @@ def match_columns(
         "history_size": pl.Series(np.minimum(size_N, config.slots), dtype=pl.UInt32),
         "is_repeat": pl.Series(is_repeat_N),
         "has_vector": pl.Series(row_N >= 0),
-        **{name: _column(name, column_of[name]) for name in names if name not in FEEDBACK},
+        **{name: _column(name, column_of[name]) for name in names},
         **relative_columns({name: column_of[name] for name in config.relative}, asked.request_N),
-        **{name: _column(name, column_of[name]) for name in config.feedback_names()},
     }
 
 
@@ -175,6 +179,8 @@ def grouped(
     row_P: np.ndarray,
     centred: CentredEmbeddings,
     slots: int,
+    *,
+    with_clusters: bool = False,
 ) -> Groups:
     """Return candidates and histories by request; see `Groups.of`."""
     category_N, category_P = _category_numbers(asked.categories, past.categories)
@@ -187,6 +193,7 @@ def grouped(
         slots=slots,
         category_N=category_N,
         category_P=category_P,
+        cluster_V=centred.cluster_N if with_clusters else None,
     )
 
 
@@ -218,9 +225,10 @@ def _summed_up(kinds: Sequence[Compared], centring: Centring, config: MatchConfi
         rows += [sums.told(best_B) for best_B in best_KB[1 : config.num_nearest]]
         rows += [liked.profile_TB[num_profiles], cosines.std(mean_B), cosines.median()]
         rows += [last5_mean_B, *_details(liked, cosines, best_KB[0], _near(centring.edges))]
-        rows += _clusters(liked, cosines, has_clusters=bool(centring.clusters))
     if config.feedback:
         rows += _feedback(liked, cosines, best_KB, kinds[1], config)
+    if config.clusters:
+        rows += _clusters(liked, cosines, has_clusters=bool(centring.clusters))
     return np.stack(rows, dtype=np.float32, casting="same_kind")
 
 

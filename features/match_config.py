@@ -11,8 +11,9 @@ DETAILS = (
     *("history_newest_h", "history_span_h"),
     *("match_category_size", "match_category_max", "match_category_mean"),
     "match_candidates_mean",
-    *("match_cluster_share", "match_cluster_age_h"),
 )
+
+CLUSTERS = ("match_cluster_share", "match_cluster_age_h")
 
 FEEDBACK = (
     *("strong_size", "strong_max", "strong_top3_mean", "strong_last", "strong_profile"),
@@ -54,6 +55,9 @@ class MatchConfig:
 
     feedback: bool = True
     """Whether what was liked strongly, in this session, or skipped is told of apart."""
+
+    clusters: bool = False
+    """Whether the candidate's cluster is told of."""
 
     session_h: float = 1.0
     """What was liked so long before the request belongs to its session."""
@@ -100,7 +104,8 @@ class MatchConfig:
         return Profiles(
             half_lives_h=(*halves, *([math.inf] if self.details else [])),
             with_strong=self.feedback,
-            with_details=self.details or self.feedback,
+            with_details=self.details or self.feedback or self.clusters,
+            with_clusters=self.clusters,
             with_others=self.details,
         )
 
@@ -128,8 +133,12 @@ class MatchConfig:
     def value_names(self) -> list[str]:
         """Return the names of all that cosines are summed up to, in the order they are made."""
         own = [*self.similarity_names(), *self.tier_names(), *self.detail_names()]
-        return own + self.feedback_names()
+        return own + self.feedback_names() + self.cluster_names()
 
     def feedback_names(self) -> list[str]:
         """Return the names of the features of the group "feedback"."""
         return list(FEEDBACK) if self.feedback else []
+
+    def cluster_names(self) -> list[str]:
+        """Return the names of the features of the group "clusters"."""
+        return list(CLUSTERS) if self.clusters else []

@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from features.cooccurrence import ONE, Cooccurrence
+from features.cooccurrence import ONE, Cooccurrence, swings_of
 from features.daily_sums import DAYS, days_of
 from features.swing import SWING_ONE
 
@@ -34,8 +34,9 @@ class Neighbours:
     weight_P: np.ndarray
     """Of the pair, up to the end of that day; in units of 1 / `ONE`."""
 
-    swing_P: np.ndarray
-    """Swing of the pair, up to the end of that day; in units of 1 / `SWING_ONE`."""
+    swing_P: np.ndarray | None
+    """Swing of the pair, up to the end of that day; in units of 1 / `SWING_ONE`. None: it was not
+    counted."""
 
     @classmethod
     def of(cls, counts: Cooccurrence) -> "Neighbours":
@@ -49,8 +50,10 @@ class Neighbours:
         order_P = np.lexsort((key_P, one_P))
         start_I = np.searchsorted(one_P[order_P], np.arange(len(counts.item_ids) + 1))
         weight_P, swing_P = (
-            np.tile(amount_P, 2)[order_P] for amount_P in (counts.weight_P, counts.swing_P)
+            None if amount_P is None else np.tile(amount_P, 2)[order_P]
+            for amount_P in (counts.weight_P, counts.swing_P)
         )
+        assert weight_P is not None
         return cls(counts, start_I, key_P[order_P], weight_P, swing_P)
 
     def scores(self, history_H: np.ndarray, day: int, *, decay: float) -> np.ndarray:
@@ -89,25 +92,35 @@ class Neighbours:
         """Return [N, H] float64 `Cooccurrence.cosines` of each candidate with each history item.
 
         Args:
-            candidate_N: as of `cosines_and_swings`.
-            history_H: the same.
-            day: the same.
-        """
-        return self.cosines_and_swings(candidate_N, history_H, day)[0]
-
-    def cosines_and_swings(
-        self, candidate_N: np.ndarray, history_H: np.ndarray, day: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return two of [N, H] float64: cosines, and Swing, of candidates with history items.
-
-        They are those of `Cooccurrence.cosines_and_swings`.
-
-        Args:
             candidate_N: numbers of items; negative: not liked by then, which has 0.
             history_H: the same.
             day: as of `scores`.
         """
-        cosine_NH, swing_NH = np.zeros((2, len(candidate_N), len(history_H)))
+        cosine_NH = self._amounts(self.weight_P, candidate_N, history_H, day) / ONE
+        row_M, place_M = np.nonzero(cosine_NH)
+        users_M = self.counts.users(candidate_N[row_M], np.full(len(row_M), day))
+        users_M *= self.counts.users(history_H[place_M], np.full(len(row_M), day))
+        cosine_NH[row_M, place_M] /= np.sqrt(users_M)
+        return cosine_NH
+
+    def swings(self, candidate_N: np.ndarray, history_H: np.ndarray, day: int) -> np.ndarray:
+        """Return [N, H] float64 `Cooccurrence.swings` of each candidate with each history item.
+
+        Args:
+            candidate_N: as of `cosines`.
+            history_H: the same.
+            day: the same.
+
+        Raises:
+            ValueError: Swing was not counted.
+        """
+        return self._amounts(swings_of(self.swing_P), candidate_N, history_H, day) / SWING_ONE
+
+    def _amounts(
+        self, amount_P: np.ndarray, candidate_N: np.ndarray, history_H: np.ndarray, day: int
+    ) -> np.ndarray:
+        """Return [N, H] float64 the amount of each pair before a day; 0 of none."""
+        amount_NH = np.zeros((len(candidate_N), len(history_H)))
         order_N = np.argsort(candidate_N)  # a search of rising keys finds them near each other
         key_N = candidate_N[order_N] * DAYS + day
         for place, item in enumerate(history_H):
@@ -116,14 +129,8 @@ class Neighbours:
             rows = slice(self.start_I[item], self.start_I[item + 1])
             found_N = np.searchsorted(self.key_P[rows], key_N) - 1
             is_pair_N = (found_N >= 0) & (self.key_P[rows][found_N] // DAYS == key_N // DAYS)
-            pair_N, found_N = order_N[is_pair_N], found_N[is_pair_N]
-            cosine_NH[pair_N, place] = self.weight_P[rows][found_N] / ONE
-            swing_NH[pair_N, place] = self.swing_P[rows][found_N] / SWING_ONE
-        row_M, place_M = np.nonzero(cosine_NH)
-        users_M = self.counts.users(candidate_N[row_M], np.full(len(row_M), day))
-        users_M *= self.counts.users(history_H[place_M], np.full(len(row_M), day))
-        cosine_NH[row_M, place_M] /= np.sqrt(users_M)
-        return cosine_NH, swing_NH
+            amount_NH[order_N[is_pair_N], place] = amount_P[rows][found_N[is_pair_N]]
+        return amount_NH
 
 
 @dataclass(frozen=True, slots=True, eq=False)

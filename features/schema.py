@@ -5,27 +5,25 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from features.behaviour import BehaviourConfig
 from features.collaborative import NeighbourConfig
+from features.groups import FeatureGroup, in_order
 from features.match_config import MatchConfig
 from features.schema_rows import (
     FeatureType,
     Row,
     behaviour_rows,
+    cluster_rows,
     collaborative_rows,
     feedback_rows,
     match_rows,
     swing_rows,
     unit_and_range,
 )
-
-FeatureGroup = Literal["context", "collaborative", "swing", "match", "feedback", "behaviour"]
-VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback")
-"""Groups that compare the embedder's vectors: all that was liked, and by how it was said."""
 
 ROUNDING = 1e-4
 """By which a float32 may pass its range."""
@@ -38,8 +36,7 @@ class Feature:
     name: str
     dtype: FeatureType
     group: FeatureGroup
-    """`VECTOR_GROUPS` compare the embedder's vectors, the others need none. Experiments leave some
-    out."""
+    """Tables and experiments leave some out; see `features.groups`."""
 
     description: str
     source: str
@@ -114,7 +111,7 @@ def feature_schema(
     collaborative: NeighbourConfig | None = None,
     behaviour: BehaviourConfig | None = None,
 ) -> tuple[Feature, ...]:
-    """Return every feature that a table made with these has, in column order."""
+    """Return every feature of all groups, made with these, in column order."""
     match, collaborative = match or MatchConfig(), collaborative or NeighbourConfig()
     decay = collaborative.decay
     decayed = 1 / (1 - decay) if decay < 1 else None
@@ -124,6 +121,7 @@ def feature_schema(
         *_features("swing", swing_rows(collaborative)),
         *_features("match", match_rows(match)),
         *_features("feedback", feedback_rows(match)),
+        *_features("clusters", cluster_rows()),
         *_features("behaviour", behaviour_rows(behaviour or BehaviourConfig())),
     )
 
@@ -146,6 +144,11 @@ def names_of(features: Sequence[Feature], groups: Iterable[FeatureGroup]) -> lis
     """Return the names of the features of some groups, in column order."""
     chosen = set(groups)
     return [feature.name for feature in features if feature.group in chosen]
+
+
+def groups_of(features: Iterable[Feature]) -> tuple[FeatureGroup, ...]:
+    """Return the groups that features are of, in order."""
+    return in_order(feature.group for feature in features)
 
 
 def check_values(frame: pl.DataFrame, features: Sequence[Feature]) -> None:

@@ -193,15 +193,23 @@ def _detail_rows(config: MatchConfig) -> list[Row]:
             "mean cosine with the other candidates of the request",
             "mean c . other candidate",
         ),
-        "match_cluster_share": (
-            "share of the items compared that are in the candidate's cluster",
-            "count of same cluster / n",
-        ),
-        "match_cluster_age_h": ("age of the newest of these", "min a of same cluster"),
     }
     for n in range(2, config.num_nearest + 1):
         told[f"match_nearest{n}"] = (f"cosine of the nearest item but {n - 1}", f"{n}. largest s")
     return [(name, _dtype(name), *told[name]) for name in config.detail_names()]
+
+
+def cluster_rows() -> list[Row]:
+    """Return the rows of the group "clusters"."""
+    told = (
+        (
+            "match_cluster_share",
+            "share of the items compared that are in the candidate's cluster",
+            "count of same cluster / n",
+        ),
+        ("match_cluster_age_h", "age of the newest of these", "min a of same cluster"),
+    )
+    return _floats(told)
 
 
 def feedback_rows(config: MatchConfig) -> list[Row]:

@@ -167,6 +167,10 @@ def _compared(
     if not profiles.with_details:
         return Compared(cosine_SB, profile_TB, _NONE, _NONE, _NONE, _NONE, _NONE, mean_B)
     own = slice(groups.first_R[begin], groups.first_R[end])
+    in_cluster_B, cluster_age_B = _NONE, _NONE
+    if profiles.with_clusters:
+        request_B = np.repeat(np.arange(len(sizes)), sizes)
+        in_cluster_B, cluster_age_B = _by_cluster(past, request_B, groups.cluster_N[own])
     # No category and no cluster is -1 of a candidate, and -2 of what it is compared with.
     return Compared(
         cosine_SB,
@@ -174,7 +178,8 @@ def _compared(
         np.repeat(past.age_RS.T, sizes, axis=1),
         np.repeat(past.is_strong_RS.T, sizes, axis=1),
         np.repeat(past.category_RS.T, sizes, axis=1) == groups.category_N[own],
-        *_by_cluster(past, np.repeat(np.arange(len(sizes)), sizes), groups.cluster_N[own]),
+        in_cluster_B,
+        cluster_age_B,
         mean_B,
     )
 
@@ -249,10 +254,6 @@ def _compare_repeats(
         if profiles.with_details:
             category = groups.category_N[start + row]
             is_category_n = (groups.category_E[own][kept] == category) & (category >= 0)
-            cluster = groups.cluster_N[start + row]
-            ages = age_n[(groups.cluster_E[own][kept] == cluster) & (cluster >= 0)]
-            out.in_cluster_B[row] = len(ages)
-            out.cluster_age_B[row] = ages[0] if len(ages) else np.nan
             for matrix_SB, value_n, none in (
                 (out.age_SB, age_n, np.inf),
                 (out.is_strong_SB, is_strong_n, False),
@@ -260,3 +261,8 @@ def _compare_repeats(
             ):
                 matrix_SB[:, row] = none
                 matrix_SB[: len(kept), row] = value_n
+        if profiles.with_clusters:
+            cluster = groups.cluster_N[start + row]
+            ages = age_n[(groups.cluster_E[own][kept] == cluster) & (cluster >= 0)]
+            out.in_cluster_B[row] = len(ages)
+            out.cluster_age_B[row] = ages[0] if len(ages) else np.nan

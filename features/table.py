@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from features.behaviour import BehaviourConfig, behaviour_columns
@@ -13,6 +14,7 @@ from features.collaborative import NeighbourConfig, collaborative_features
 from features.context import ContextConfig, EarlierCounts, context_features, described
 from features.cooccurrence import Cooccurrence, cooccurrence
 from features.daily_sums import days_of
+from features.groups import DEFAULT_GROUPS, VECTOR_GROUPS, FeatureGroup, in_order
 from features.histories import (
     HistoryConfig,
     Pasts,
@@ -41,6 +43,9 @@ SPARE_ITEMS = 10
 class FeatureConfig:
     """Everything that decides what a feature's value is, besides the data."""
 
+    groups: tuple[FeatureGroup, ...] = DEFAULT_GROUPS
+    """Which are made; nothing is computed for the others."""
+
     history: HistoryConfig = field(default_factory=HistoryConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     collaborative: NeighbourConfig = field(default_factory=NeighbourConfig)
@@ -49,6 +54,33 @@ class FeatureConfig:
 
     edge_seed: int = 0
     """Of the pairs on which the edges of the similarity tiers are measured."""
+
+    def __post_init__(self) -> None:
+        if not self.groups or in_order(self.groups) != self.groups:
+            raise ValueError(
+                f"groups must name some of features.groups.GROUPS in their order, got {self.groups}"
+            )
+
+    @property
+    def with_swing(self) -> bool:
+        """Whether Swing is read, and so must have been counted."""
+        return "swing" in self.groups
+
+    @property
+    def with_collaborative(self) -> bool:
+        """Whether it is read what was liked together."""
+        return self.with_swing or "collaborative" in self.groups
+
+    @property
+    def with_vectors(self) -> bool:
+        """Whether the embedder's vectors are compared."""
+        return not set(VECTOR_GROUPS).isdisjoint(self.groups)
+
+    @property
+    def compared(self) -> MatchConfig:
+        """Of the features of vectors those that the groups have."""
+        feedback, clusters = (group in self.groups for group in ("feedback", "clusters"))
+        return replace(self.match, feedback=feedback, clusters=clusters)
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -69,7 +101,8 @@ class FeatureConfig:
 # A live request asks for them twice, and they take as long as its similarities.
 @cache
 def _features(config: FeatureConfig) -> tuple[Feature, ...]:
-    return feature_schema(config.match, config.collaborative, config.behaviour)
+    all_there_are = feature_schema(config.match, config.collaborative, config.behaviour)
+    return tuple(feature for feature in all_there_are if feature.group in config.groups)
 
 
 @cache
@@ -129,7 +162,7 @@ def build_features(
     counts: Cooccurrence | None = None,
     earlier: EarlierCounts | None = None,
 ) -> FeatureTable:
-    """Compute every feature of every impression, as of its request.
+    """Compute the features of every impression, as of its request.
 
     Args:
         impressions: request_id, user_id, item_id, ts and, for training, relevance (i32 >= 0) and
@@ -141,11 +174,11 @@ def build_features(
             request.
         embeddings: item_id, vector, model_version of one version; see `CentredEmbeddings.of`.
             Without effect when `centred` is given.
-        config: the defaults when None.
+        config: which and how; the defaults when None.
         centred: as those of an earlier table were, to get comparable features; by the embeddings'
             own mean when None.
         counts: of what everybody liked before the newest request's day, where `events` hold only
-            some users'; counted from `events` when None.
+            some users'; counted from `events` when None. With Swing, if that is a feature.
         earlier: of events that are none of `events`; see `features.context.context_features`.
 
     Returns:
@@ -156,55 +189,81 @@ def build_features(
     """
     config = config or FeatureConfig()
     requests = requests_of(impressions)
-    longest = config.history.max_items + SPARE_ITEMS
     own = events.filter(pl.col("user_id").is_in(requests["user_id"].unique().implode()))
-    liked, skipped = _acts(own, items, config.history)
-    past = pasts(requests, liked, max_items=longest)
     if centred is None:
-        centred = CentredEmbeddings.measured(
-            embeddings,
-            pairs=history_pairs(histories(requests, own, config=config.history)),
-            num_tiers=config.match.num_tiers,
-            num_clusters=config.match.num_clusters,
-            seed=config.edge_seed,
-        )
-    if counts is None:
-        counts = cooccurrence(events, config=config.collaborative.counts)
+        centred = _measured(embeddings, requests, own, config)
     by_request = numbered(impressions)
     request_N = by_request["request"].cast(pl.Int64).to_numpy()
-    known, spurned = centred.with_vector(liked), centred.with_vector(skipped)
-    past_named = _named(past, requests, centred)
-    compared = past_named
-    if len(known) < len(liked):
-        compared = _named(pasts(requests, known, max_items=longest), requests, centred)
-    about = described(impressions.select("item_id", "ts"), items)
-    columns = match_columns(
-        Asked(centred.names_at(impressions), request_N, about["category"]),
-        past_named,
-        compared,
-        _named(pasts(requests, spurned, max_items=longest), requests, centred),
-        centred,
-        config=config.match,
-    )
-    context = context_features(impressions, events, items, config=config.context, earlier=earlier)
-    collaborative = collaborative_features(by_request, past, counts, config=config.collaborative)
-    behaviour = behaviour_columns(
-        impressions["item_id"],
-        request_N,
-        days_of(requests["ts"]),
-        past,
-        centred.centring.behaviour,
-        config=config.behaviour,
-    )
-    match = pl.DataFrame(columns | behaviour)
-    features = config.features
+    longest = config.history.max_items + SPARE_ITEMS
+    liked, skipped = _acts(own, items, config.history)
+    past = pasts(requests, liked, max_items=longest)
     given = [*KEY_COLUMNS, *(name for name in GIVEN if name in impressions.columns)]
-    frame = pl.concat([impressions.select(given), context, collaborative, match], how="horizontal")
+    parts = [impressions.select(given)]
+    if "context" in config.groups:
+        parts.append(
+            context_features(impressions, events, items, config=config.context, earlier=earlier)
+        )
+    if config.with_collaborative:
+        how, with_swing = config.collaborative, config.with_swing
+        if counts is None:
+            counts = cooccurrence(events, config=how.counts, with_swing=with_swing)
+        parts.append(
+            collaborative_features(by_request, past, counts, config=how, with_swing=with_swing)
+        )
+    if config.with_vectors:
+        compared = past
+        if len(known := centred.with_vector(liked)) < len(liked):
+            compared = pasts(requests, known, max_items=longest)
+        spurned = pasts(requests, centred.with_vector(skipped), max_items=longest)
+        about = described(impressions.select("item_id", "ts"), items)
+        asked = Asked(centred.names_at(impressions), request_N, about["category"])
+        columns = match_columns(
+            asked,
+            _named(past, requests, centred),
+            _named(compared, requests, centred),
+            _named(spurned, requests, centred),
+            centred,
+            config=config.compared,
+        )
+        parts.append(pl.DataFrame(columns))
+    if "behaviour" in config.groups:
+        parts.append(_in_spaces(impressions, request_N, requests, past, centred, config))
+    features = config.features
+    frame = pl.concat(parts, how="horizontal")
     return FeatureTable(
         frame.select(given + [feature.name for feature in features]),
         features,
         centred.centring,
         config.plain,
+    )
+
+
+def _measured(
+    embeddings: pl.DataFrame, requests: pl.DataFrame, events: pl.DataFrame, config: FeatureConfig
+) -> CentredEmbeddings:
+    return CentredEmbeddings.measured(
+        embeddings,
+        pairs=history_pairs(histories(requests, events, config=config.history)),
+        num_tiers=config.match.num_tiers,
+        num_clusters=config.match.num_clusters if "clusters" in config.groups else 0,
+        seed=config.edge_seed,
+    )
+
+
+def _in_spaces(
+    impressions: pl.DataFrame,
+    request_N: np.ndarray,
+    requests: pl.DataFrame,
+    past: Pasts,
+    centred: CentredEmbeddings,
+    config: FeatureConfig,
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        behaviour_columns(
+            *(impressions["item_id"], request_N, days_of(requests["ts"]), past),
+            centred.centring.behaviour,
+            config=config.behaviour,
+        )
     )
 
 

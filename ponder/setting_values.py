@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr
 
 from catalog.images.addresses import parse_networks
 from embedder.reasoning_budget import parse_budget
+from features.groups import groups_named
 
 MASK = "******"
 """In place of a secret."""
@@ -67,6 +68,12 @@ def names(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def set_of_features(value: str) -> str:
+    """Return the name of a set of features that there is."""
+    groups_named(value)
+    return value
 
 
 def budget(value: str) -> str:

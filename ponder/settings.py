@@ -32,6 +32,7 @@ from ponder.setting_values import (
     masked,
     names,
     networks,
+    set_of_features,
 )
 from recall.index_kinds import IndexType
 from recall.validation_config import ValidationConfig
@@ -65,6 +66,11 @@ class Settings(Places, BaseSettings):
 
     milvus_token: SecretStr = SecretStr("")
     """`user:password` or an API key of the Milvus server. Secret."""
+
+    feature_set: Annotated[str, AfterValidator(set_of_features)] = "default"
+    """Groups of [features](features.md#sets) that are exported, that rankers read and that the
+    service makes, with commas between: of context, collaborative, match, feedback, swing, clusters
+    and behaviour, `default` for the first four, `all` for all."""
 
     index_type: IndexType = "auto"
     """How a Milvus server indexes the vectors of a new collection. `auto`: the first of `HNSW`,

@@ -5,7 +5,7 @@ Shape legend: S = seeds, N = rows.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,9 @@ import polars as pl
 from evaluation.calibration import Calibration, Platt, calibration
 from evaluation.scorings import Evaluation, evaluate_scorings
 from evaluation.time_split import TimeSplit, split_by_time
+from features.groups import VECTOR_GROUPS, FeatureGroup
 from features.requests import REQUEST_KEY
-from features.schema import VECTOR_GROUPS, FeatureGroup, names_of
+from features.schema import groups_of, names_of
 from features.table import KEY_COLUMNS, FeatureTable
 from ranker.config import RankerConfig
 from ranker.leaks import Alarm, Controls, shuffled_alarm, too_good, with_features_of_others
@@ -40,13 +41,11 @@ class Variant:
 ITEM_SLICINGS = ("item_age", "item_popularity")
 """What items are sliced by; the other slicings are of requests."""
 
-GROUPS: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
-WITHOUT_VECTORS = tuple(group for group in GROUPS if group not in VECTOR_GROUPS)
 
-VARIANTS: Mapping[str, Variant] = {
-    "without match": Variant(groups=WITHOUT_VECTORS),
-    "with match": Variant(groups=GROUPS),
-}
+def variants_of(groups: Sequence[FeatureGroup]) -> dict[str, Variant]:
+    """Return what is compared unless somebody asks otherwise: without the vectors, and all."""
+    without = tuple(group for group in groups if group not in VECTOR_GROUPS)
+    return {"without match": Variant(groups=without), "with match": Variant(groups=tuple(groups))}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +104,7 @@ def run_experiment(
     tables: FeatureTable | Mapping[str, FeatureTable],
     *,
     split: TimeSplit,
-    variants: Mapping[str, Variant] = VARIANTS,
+    variants: Mapping[str, Variant] | None = None,
     given: Mapping[str, np.ndarray] | None = None,
     config: RankerConfig | None = None,
     num_seeds: int = 1,
@@ -119,7 +118,7 @@ def run_experiment(
         tables: with `relevance`; by the names of their spaces, or one alone. All hold the same
             requests and items.
         split: when the test begins.
-        variants: what each ranker is given, the baseline first.
+        variants: what each ranker is given, the baseline first; those of `variants_of` when None.
         given: [N] scores of all rows that somebody else made, by name; compared like a variant.
         config: of every variant; the defaults when None. Seeds count from its own.
         num_seeds: rankers of each variant, S; intervals draw among them, too.
@@ -131,6 +130,7 @@ def run_experiment(
         ValueError: a variant names no table, or two tables hold other rows.
     """
     by_space = {"content": tables} if isinstance(tables, FeatureTable) else dict(tables)
+    variants = variants or variants_of(groups_of(next(iter(by_space.values())).features))
     _check(by_space, variants)
     config = config or RankerConfig()
     sides = {space: _sides(table, split) for space, table in by_space.items()}

@@ -20,6 +20,7 @@ from evaluation.bootstrap import Interval
 from features.centred_embeddings import CentredEmbeddings
 from features.log import Log
 from features.requests import numbered
+from features.schema import groups_of
 from features.table import KEY_COLUMNS, FeatureConfig, FeatureTable, build_features
 
 MAX_ALONE = 0.9
@@ -168,9 +169,10 @@ def clock_alarm(
         log: what the table was made from; of pages, with their events.
         table: of the export.
         num_requests: to make again.
-        config: of the table; the defaults when None.
+        config: of the table; the defaults, of its groups, when None.
         seed: of which.
     """
+    config = config or FeatureConfig(groups=groups_of(table.features))
     exported = _sample(table, num_requests, seed)
     keys = list(KEY_COLUMNS)
     centred = CentredEmbeddings.of(log.vectors, table.centring)
@@ -200,7 +202,8 @@ def shifted(log: Log, table: FeatureTable, *, num_requests: int, seed: int) -> F
     keys = asked.select(*KEY_COLUMNS, "relevance")
     centred = CentredEmbeddings.of(log.vectors, table.centring)
     later = keys.with_columns(pl.col("ts") + SHIFT)
-    return build_features(later, log.events, log.items, log.vectors, centred=centred)
+    config = FeatureConfig(groups=groups_of(table.features))
+    return build_features(later, log.events, log.items, log.vectors, config=config, centred=centred)
 
 
 def _sample(table: FeatureTable, num_requests: int, seed: int) -> pl.DataFrame:

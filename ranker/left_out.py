@@ -18,9 +18,10 @@ from evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from evaluation.metrics import measure
 from evaluation.rankings import Rankings
 from features.daily_sums import days_of
+from features.schema import groups_of
 from features.table import FeatureTable
 from ranker.config import RankerConfig
-from ranker.experiment import VARIANTS, Variant, mean_importances
+from ranker.experiment import Variant, mean_importances, variants_of
 from ranker.floors import floor_ranks
 from ranker.leaks import Alarm, clock_alarm, too_good
 from ranker.model import Ranker
@@ -100,7 +101,7 @@ def evaluate_left_out(
     rated: RatingLog,
     table: FeatureTable,
     *,
-    variants: Mapping[str, Variant] = VARIANTS,
+    variants: Mapping[str, Variant] | None = None,
     config: RankerConfig | None = None,
     num_seeds: int = 1,
     seed: int = 0,
@@ -111,12 +112,13 @@ def evaluate_left_out(
     Args:
         rated: the log, under its rules.
         table: of its training requests.
-        variants: what each ranker is given, the baseline first.
+        variants: what each ranker is given, the baseline first; those of `variants_of` when None.
         config: of every variant; the defaults when None.
         num_seeds: rankers of each variant, S; a user's metrics are their means.
         seed: of the intervals.
         progress: told how many more rankers were trained.
     """
+    variants = variants or variants_of(groups_of(table.features))
     rankers: dict[str, list[Ranker]] = {name: [] for name in variants}
     config = config or RankerConfig()
     for name, variant in variants.items():
@@ -182,19 +184,20 @@ def held_out_ranks(
     """Rank every user's held-out item by each ranker, from 1; ties go to the smaller id.
 
     Args:
-        rated: the log whose items are held out.
+        rated: the log whose items are held out, with the groups of features of all rankers.
         asked: its test.
         rankers: by name.
 
     Returns:
         By name [U] float64 ranks, in order of user ids; infinity where stage one lost the item.
     """
-    tables: dict[str, FeatureTable] = {}
+    tables: dict[Hashable, FeatureTable] = {}
     ranks: dict[Name, np.ndarray] = {}
     for name, ranker in rankers.items():
-        if ranker.centring.id not in tables:
-            tables[ranker.centring.id] = rated.table(asked, ranker.centring)
-        table = tables[ranker.centring.id]
+        read = ranker.centring.id, ranker.groups
+        if read not in tables:
+            tables[read] = rated.table(asked, ranker.centring, groups=ranker.groups)
+        table = tables[read]
         found = _ranks_of_relevant(table.frame, ranker.predict(table))
         placed = asked.asked.select("request_id").join(
             found, on="request_id", how="left", maintain_order="left"

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from features.centring import Centring
+from features.groups import FeatureGroup
 from features.table import FeatureTable
 from ranker.config import RankerConfig
 
@@ -44,8 +45,11 @@ class Ranker:
     feature_names: tuple[str, ...]
     """Columns read, in order; the feature groups left out of training are not among them."""
 
-    schema_hash: str
+    groups: tuple[FeatureGroup, ...]
     """Of the whole table it was trained on."""
+
+    schema_hash: str
+    """Of that table."""
 
     centring: Centring
     """Of that table: `CentredEmbeddings.of` makes embeddings from it whose features compare."""

@@ -21,6 +21,7 @@ from evaluation.leave_last_out import leave_last_out, newest_liked
 from features.centred_embeddings import CentredEmbeddings
 from features.centring import Centring
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
+from features.groups import DEFAULT_GROUPS, FeatureGroup
 from features.histories import HistoryConfig
 from features.log import Log
 from features.table import FeatureConfig, FeatureTable, build_features
@@ -69,7 +70,12 @@ class RatingLog:
     """A log of ratings, under rules."""
 
     def __init__(
-        self, log: Log, rules: RatingRules | None = None, *, candidates: pl.Series | None = None
+        self,
+        log: Log,
+        rules: RatingRules | None = None,
+        *,
+        candidates: pl.Series | None = None,
+        groups: tuple[FeatureGroup, ...] = DEFAULT_GROUPS,
     ) -> None:
         """Hold every user's last liked candidate out.
 
@@ -77,6 +83,7 @@ class RatingLog:
             log: its events are of all users.
             rules: the defaults when None.
             candidates: ids that may be recommended; those of the log when None.
+            groups: of features that requests have.
         """
         self.log, self.rules = log, rules or RatingRules()
         liked = replace(HistoryConfig(), min_rating=self.rules.min_rating)
@@ -84,6 +91,7 @@ class RatingLog:
         counts = CooccurrenceConfig(history=liked)
         self.features = replace(
             default,
+            groups=groups,
             history=liked,
             context=replace(default.context, history=liked),
             collaborative=replace(default.collaborative, counts=counts),
@@ -120,12 +128,19 @@ class RatingLog:
             asked = asked.with_columns(pl.col("ts") + INSTANT)
         return self._requests(asked, self.events)
 
-    def table(self, requests: Requests, centring: Centring) -> FeatureTable:
+    def table(
+        self,
+        requests: Requests,
+        centring: Centring,
+        *,
+        groups: tuple[FeatureGroup, ...] | None = None,
+    ) -> FeatureTable:
         """Return the features of requests.
 
         Args:
             requests: of this log.
-            centring: of the ranker's training; see `measured`.
+            centring: of the ranker's training; see `ranker.training_table.measured_centring`.
+            groups: some of those of the log; all when None.
         """
         centred = CentredEmbeddings.of(self.log.vectors, centring)
         return build_features(
@@ -133,7 +148,7 @@ class RatingLog:
             self.events,
             self.log.items,
             self.log.vectors,
-            config=self.features,
+            config=replace(self.features, groups=groups or self.features.groups),
             centred=centred,
             counts=requests.counts,
         )
@@ -141,7 +156,11 @@ class RatingLog:
     def _requests(self, asked: pl.DataFrame, known: pl.DataFrame) -> Requests:
         if self.rules.known == "all":
             known = known.with_columns(pl.col("ts") - LONG_AGO)
-        counts = cooccurrence(known, config=self.features.collaborative.counts)
+        counts = cooccurrence(
+            known,
+            config=self.features.collaborative.counts,
+            with_swing=self.features.with_swing,
+        )
         found = stage_one(
             asked,
             self.events,

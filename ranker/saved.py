@@ -15,13 +15,14 @@ import msgspec
 from catalog.atomic_file import write_atomically
 from features.behaviour_spaces import BehaviourSpaces
 from features.centring import Centring
+from features.groups import in_order
 from ranker.config import RankerConfig
 from ranker.model import Ranker, TrainedOn
 
 MANIFEST = "manifest.json"
 
 FIELDS = (
-    *("digest", "models", "feature_names", "schema_hash", "reference", "centring"),
+    *("digest", "models", "feature_names", "groups", "schema_hash", "reference", "centring"),
     *("config", "trained_on", "num_trees", "versions", "lineage"),
 )
 """Of a manifest; `lineage` is left out of its digest, for whoever registers it says more."""
@@ -63,6 +64,7 @@ def save_ranker(ranker: Ranker, folder: Path) -> str:
     told = {
         "models": models,
         "feature_names": list(ranker.feature_names),
+        "groups": list(ranker.groups),
         "schema_hash": ranker.schema_hash,
         "reference": ranker.centring.id,
         "centring": ranker.centring.plain,
@@ -91,6 +93,7 @@ def load_ranker(folder: Path) -> Ranker:
     return Ranker(
         tuple(_booster(folder / name, digest) for name, digest in manifest["models"].items()),
         tuple(manifest["feature_names"]),
+        in_order(manifest["groups"]),
         manifest["schema_hash"],
         Centring.of_plain(
             manifest["centring"], lambda spaces_id: BehaviourSpaces.load(folder, spaces_id)

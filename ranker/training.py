@@ -7,7 +7,8 @@ import lightgbm
 import numpy as np
 import polars as pl
 
-from features.schema import FeatureGroup, names_of
+from features.groups import FeatureGroup
+from features.schema import groups_of, names_of
 from features.table import FeatureTable
 from ranker.config import RankerConfig
 from ranker.model import Ranker, TrainedOn, feature_columns
@@ -54,7 +55,13 @@ def train(
         for member in config.members
     )
     return Ranker(
-        boosters, names, table.schema_hash, table.centring, config, _trained_on(table, data_hash)
+        boosters,
+        names,
+        groups_of(table.features),
+        table.schema_hash,
+        table.centring,
+        config,
+        _trained_on(table, data_hash),
     )
 
 

@@ -5,6 +5,7 @@ without (ratings) shows only what was chosen; a request is then a choice among w
 have offered, and every user's last liked item is left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from features.centred_embeddings import CentredEmbeddings, history_pairs
 from features.centring import Centring
 from features.cooccurrence import Cooccurrence, cooccurrence
 from features.daily_sums import days_of
+from features.groups import DEFAULT_GROUPS, FeatureGroup
 from features.histories import histories
 from features.log import Log
+from features.match_config import MatchConfig
 from features.pages import LogDates, PageCounts, PageEvidence, Pages, num_shared, pages_of
 from features.request_store import RequestStore
 from features.requests import requests_of
@@ -57,6 +60,7 @@ def training_requests_of(
     vectors: pl.DataFrame,
     folder: Path,
     *,
+    groups: tuple[FeatureGroup, ...] = DEFAULT_GROUPS,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> TrainingRequests:
     """Return every request that a ranker may be trained or tested on by time.
@@ -68,6 +72,7 @@ def training_requests_of(
         items: as of `Log`.
         vectors: as of `Log`.
         folder: where files may lie for as long as the requests are asked for.
+        groups: of features that are to be made.
         rows_at_once: events of which pages are made at a time, about.
 
     Raises:
@@ -83,10 +88,11 @@ def training_requests_of(
         ids.append(pages.request_ids)
     together = PageCounts.together(counts, shared_requests=num_shared(pl.concat(ids)))
     if not PageEvidence.together(evidence).teaches():
-        return _of_ratings(RatingLog(Log(events.collect(), items, vectors)), together, dates, store)
+        rated = RatingLog(Log(events.collect(), items, vectors), groups=groups)
+        return _of_ratings(rated, together, dates, store)
     return TrainingRequests(
         store=store,
-        counts=cooccurrence(store.liked()),
+        counts=cooccurrence(store.liked(), with_swing="swing" in groups),
         protocol="impressions",
         pages=together,
         settling=dates.settling,
@@ -121,6 +127,7 @@ def measured_centring(
     *,
     until: datetime,
     version: str,
+    groups: Sequence[FeatureGroup] = DEFAULT_GROUPS,
     seed: int = 0,
 ) -> Centring:
     """Measure what features are compared with: mean, tiers, clusters and behaviour spaces.
@@ -134,14 +141,21 @@ def measured_centring(
         counts: what was liked together, for the behaviour spaces.
         until: the moment before whose day their likes are.
         version: model version of the vectors, or of what would embed the items.
+        groups: of features; clusters and spaces are made for theirs alone.
         seed: of the pairs that are drawn, of clusters and of spaces.
     """
-    day = int(days_of(pl.Series([until]))[0])
-    spaces = BehaviourSpaces.measured(counts, until=day, seed=seed)
+    spaces, num_clusters = None, 0
+    if "behaviour" in groups:
+        day = int(days_of(pl.Series([until]))[0])
+        spaces = BehaviourSpaces.measured(counts, until=day, seed=seed)
+    if "clusters" in groups:
+        num_clusters = MatchConfig().num_clusters
     if vectors.is_empty():
         return Centring(version, (), (), behaviour=spaces)
-    measured = CentredEmbeddings.measured(vectors, pairs=pairs, seed=seed).centring
-    return replace(measured, behaviour=spaces)
+    measured = CentredEmbeddings.measured(
+        vectors, pairs=pairs, num_clusters=num_clusters, seed=seed
+    )
+    return replace(measured.centring, behaviour=spaces)
 
 
 def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
@@ -157,7 +171,11 @@ def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
     pairs = history_pairs(histories(requests_of(past), rated.events))
     log = rated.log
     centring = measured_centring(
-        log.vectors, pairs, requests.counts, until=until, version=log.model_version, seed=seed
+        *(log.vectors, pairs, requests.counts),
+        until=until,
+        version=log.model_version,
+        groups=rated.features.groups,
+        seed=seed,
     )
     return rated.table(requests, centring)
 

@@ -118,17 +118,18 @@ class Ranking:
         """
         stages = stages or Stages()
         ranker = self._ranker(version)
+        config = FeatureConfig(groups=ranker.groups)
         nothing = Ranked(pl.DataFrame(schema=RANKED), [])
         if not item_ids:
             return nothing
         with stages.time("log"):
-            known = self._known(asker, item_ids, version)
+            known = self._known(asker, item_ids, version, config)
         if new_only:
             known = known.without(known.liked)
         if known.items.is_empty():
             return nothing
         with stages.time("features"):
-            table = live_features(known, ranker.centring)
+            table = live_features(known, ranker.centring, config=config)
         with stages.time("rank"):
             score_N = ranker.predict(table)
         order_N = np.argsort(-score_N, kind="stable")  # rows lie by id, which breaks ties
@@ -148,19 +149,26 @@ class Ranking:
                 reasons = _reasons(ranker, ranker.contributions(table)[order_N])
         return Ranked(frame, reasons)
 
-    def _known(self, asker: Asker, item_ids: Sequence[str], version: str) -> KnownNow:
+    def _known(
+        self, asker: Asker, item_ids: Sequence[str], version: str, config: FeatureConfig
+    ) -> KnownNow:
         now = self._now()
         acts = given_acts(asker.history, now) if asker.history else None
         return self._known_of(
             LiveRequest(
-                version=version, user_id=asker.user_id, item_ids=item_ids, now=now, acts=acts
+                version=version,
+                user_id=asker.user_id,
+                item_ids=item_ids,
+                now=now,
+                acts=acts,
+                with_swing=config.with_swing,
             )
         )
 
     def _ranker(self, version: str) -> Ranker:
         try:
             ranker = self._ranker_of(version)
-            ranker.check(FeatureConfig().schema_hash, version)
+            ranker.check(FeatureConfig(groups=ranker.groups).schema_hash, version)
         except FileNotFoundError as error:
             raise Unavailable(
                 f"no ranker of version {version!r} is in use; run ponder features and ponder "

@@ -1,15 +1,12 @@
 """`ponder features`: what rankers learn from."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from ponder.cli.options import JsonOption
 from ponder.cli.terminal import bar, failures, line, show
-
-if TYPE_CHECKING:
-    from features.schema import FeatureGroup
 
 app = typer.Typer(
     help="Export match features, point in time, for rankers to learn from.",
@@ -28,12 +25,20 @@ LastOption = Annotated[str | None, typer.Option("--to", help="Last day, with it 
 VersionOption = Annotated[
     str | None, typer.Option("--version", help="Embedder version [default: the configured one]")
 ]
+SetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--set",
+        help="Groups of features with commas, `default` or `all` [default: feature_set of the "
+        "settings]",
+    ),
+]
 NameOption = Annotated[str, typer.Option("--reference", help="Name of the reference.")]
 
 
 @app.callback()
 def all_days(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Export every day that is not done or can still change, with all features."""
+    """Export every day that is not done or can still change, with the features of the settings."""
     if context.invoked_subcommand is None:
         export(context, as_json=as_json)
 
@@ -44,9 +49,7 @@ def export(
     first: FirstOption = None,
     last: LastOption = None,
     version: VersionOption = None,
-    groups: Annotated[
-        str, typer.Option("--set", help="Groups of features with commas, or `all`.")
-    ] = "all",
+    groups: SetOption = None,
     name: NameOption = "default",
     folder: Annotated[
         Path | None,
@@ -62,6 +65,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export days, one partition each; goes on where a stopped export was."""
+    from features.groups import groups_named
     from ponder.steps.features import days_between, export_features
 
     with failures(), bar("features") as progress:
@@ -69,7 +73,7 @@ def export(
             context.obj,
             days=days_between(first, last),
             version=version,
-            groups=_groups(groups),
+            groups=None if groups is None else groups_named(groups),
             reference=name,
             folder=folder,
             again=again,
@@ -119,16 +123,22 @@ def make_reference(
     first: FirstOption = None,
     last: LastOption = None,
     version: VersionOption = None,
+    groups: SetOption = None,
     name: NameOption = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a new one on some days; exports and rankers of the former no longer compare."""
+    from features.groups import groups_named
     from ponder.steps.days import days_between
     from ponder.steps.feature_references import make_reference
 
     with failures():
         made = make_reference(
-            context.obj, name=name, days=days_between(first, last), version=version
+            context.obj,
+            name=name,
+            days=days_between(first, last),
+            version=version,
+            groups=None if groups is None else groups_named(groups),
         )
     show(made if as_json else _headline(made), as_json)
 
@@ -160,16 +170,6 @@ def _headline(reference: object) -> dict[str, object]:
         "from": f"{reference.first_ts:%Y-%m-%d %H:%M}",
         "to": f"{reference.last_ts:%Y-%m-%d %H:%M}",
     }
-
-
-def _groups(text: str) -> "tuple[FeatureGroup, ...]":
-    from features.schema import FeatureGroup
-
-    known: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
-    chosen = tuple(group for group in known if text == "all" or group in text.split(","))
-    if not chosen or (text != "all" and set(text.split(",")) - set(known)):
-        raise ValueError(f"--set must be all or some of {', '.join(known)}, got {text!r}")
-    return chosen
 
 
 def _number(value: float | None) -> str:

@@ -11,8 +11,9 @@ from evaluation.metrics import measure
 from evaluation.rankings import Rankings
 from evaluation.scorings import evaluate_scorings
 from features.centred_embeddings import CentredEmbeddings
+from features.groups import in_order
 from features.log import Log
-from features.table import KEY_COLUMNS, FeatureTable, build_features
+from features.table import KEY_COLUMNS, FeatureConfig, FeatureTable, build_features
 from ponder.ranking.promotion import RankerComparison
 from ranker.config import RankerConfig
 from ranker.left_out import METRICS, held_out_ranks
@@ -42,7 +43,7 @@ def compare_on_pages(
         config: of the candidate.
         seed: of the intervals.
     """
-    if obstacle := _obstacle(table, champion):
+    if obstacle := _obstacle(champion, table):
         return RankerComparison(champion=name, num_requests=0, gain={}, obstacle=obstacle)
     moment = champion.trained_on.last_ts + timedelta(microseconds=1)
     at = max(newest(table.frame, TEST_SHARE), moment)
@@ -56,7 +57,7 @@ def compare_on_pages(
     except NothingToLearn:
         return nothing
     scores = {
-        "champion": champion.predict(_as_centred(log, after, champion)),
+        "champion": champion.predict(_as_read(log, after, champion)),
         "candidate": candidate.predict(after),
     }
     found = evaluate_scorings(after.frame, scores, seed=seed)
@@ -78,9 +79,9 @@ def compare_on_left_out(
         candidate: trained on the table.
         seed: of the intervals.
     """
-    if obstacle := _obstacle(table, champion):
+    if obstacle := _obstacle(champion, table):
         return RankerComparison(champion=name, num_requests=0, gain={}, obstacle=obstacle)
-    rated = RatingLog(log)
+    rated = RatingLog(log, groups=in_order([*candidate.groups, *champion.groups]))
     ranks = held_out_ranks(rated, rated.test(), {"champion": champion, "candidate": candidate})
     values = {who: measure(Rankings.of_places(rank_U), METRICS) for who, rank_U in ranks.items()}
     gain = {
@@ -92,18 +93,19 @@ def compare_on_left_out(
     return RankerComparison(champion=name, num_requests=len(ranks["champion"]), gain=gain)
 
 
-def _obstacle(table: FeatureTable, champion: Ranker) -> str:
+def _obstacle(champion: Ranker, table: FeatureTable) -> str:
     try:
-        champion.check(table.schema_hash, table.model_version)
+        champion.check(FeatureConfig(groups=champion.groups).schema_hash, table.model_version)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _as_centred(log: Log, table: FeatureTable, ranker: Ranker) -> FeatureTable:
-    """Return the table's rows with features centred as the ranker's were."""
-    if table.centring == ranker.centring:
+def _as_read(log: Log, table: FeatureTable, ranker: Ranker) -> FeatureTable:
+    """Return the table's rows with the features that a ranker reads, centred as they were."""
+    config = FeatureConfig(groups=ranker.groups)
+    if table.centring == ranker.centring and table.schema_hash == config.schema_hash:
         return table
     centred = CentredEmbeddings.of(log.vectors, ranker.centring)
     keys = table.frame.select(KEY_COLUMNS)
-    return build_features(keys, log.events, log.items, log.vectors, centred=centred)
+    return build_features(keys, log.events, log.items, log.vectors, config=config, centred=centred)

@@ -10,8 +10,9 @@ import polars as pl
 
 from catalog.lake.tables import ITEMS
 from features.export import read_export
+from features.groups import GROUPS, FeatureGroup, groups_named, in_order
 from features.log import Log
-from features.schema import VECTOR_GROUPS, FeatureGroup, feature_schema
+from features.schema import groups_of
 from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
@@ -21,7 +22,7 @@ from ponder.wiring.artifacts import follow
 from ponder.wiring.feature_log import read_log
 from ponder.wiring.stores import open_lake
 from ranker.config import RankerConfig
-from ranker.experiment import ExperimentReport, Variant
+from ranker.experiment import ExperimentReport, Variant, variants_of
 from ranker.left_out import LeftOutReport, evaluate_left_out
 from ranker.rating_log import Known, RatingLog, RatingRules
 from ranker.training_table import learnable_pages, rating_table
@@ -93,7 +94,9 @@ def experiment(
         report = experiment_on_pages(
             log,
             tables,
-            variants=_variants(variants, tables),
+            variants=_variants(
+                variants, {space: groups_of(made.features) for space, made in tables.items()}
+            ),
             given=dict(given_scores(text, tables[CONTENT]) for text in scores),
             config=config,
             num_seeds=num_seeds,
@@ -108,7 +111,9 @@ def experiment(
         report = _on_ratings(
             settings,
             log,
-            variants=_variants(variants, None),
+            variants=_variants(variants, {CONTENT: GROUPS})
+            if variants
+            else variants_of(groups_named(settings.feature_set)),
             rules=RatingRules() if liked_from is None else RatingRules(min_rating=liked_from),
             with_image=with_image,
             num_seeds=num_seeds,
@@ -139,8 +144,10 @@ def _on_ratings(
             candidates.is_in(items.drop_nulls("image_hash")["item_id"].implode())
         )
 
+    groups = in_order(group for variant in variants.values() for group in variant.groups)
+
     def evaluated(known: Known) -> LeftOutReport:
-        rated = RatingLog(log, replace(rules, known=known), candidates=candidates)
+        rated = RatingLog(log, replace(rules, known=known), candidates=candidates, groups=groups)
         return evaluate_left_out(
             rated,
             rating_table(rated, seed=seed),
@@ -190,28 +197,32 @@ def given_scores(text: str, table: FeatureTable) -> tuple[str, np.ndarray]:
 
 
 def _variants(
-    texts: Sequence[str], tables: Mapping[str, FeatureTable] | None
+    texts: Sequence[str], groups_of_space: Mapping[str, tuple[FeatureGroup, ...]]
 ) -> dict[str, Variant]:
-    """Return what each ranker is given; of no tables, one space of the features made now."""
-    features = feature_schema() if tables is None else tables[CONTENT].features
-    groups = tuple(dict.fromkeys(feature.group for feature in features))
-    spaces = [CONTENT] if tables is None else list(tables)
+    """Return what each ranker is given, of the spaces that there are and the groups of each."""
+    if not texts and len(groups_of_space) == 1:
+        return variants_of(groups_of_space[CONTENT])
     if not texts:
-        base = Variant(groups=tuple(group for group in groups if group not in VECTOR_GROUPS))
-        several = len(spaces) > 1
+        base = variants_of(groups_of_space[CONTENT])["without match"]
         return {"without match": base} | {
-            f"match in {space}" if several else "with match": Variant(groups=groups, space=space)
-            for space in spaces
+            f"match in {space}": Variant(groups=groups, space=space)
+            for space, groups in groups_of_space.items()
         }
-    found = {text: _variant(text, groups) for text in texts}
+    found = {text: _variant(text, groups_of_space) for text in texts}
     if len(found) < 2:
         raise ValueError(f"an experiment must have two variants to compare, got {list(texts)}")
     return found
 
 
-def _variant(text: str, groups: Sequence[FeatureGroup]) -> Variant:
-    space, colon, names = text.rpartition(":")
-    chosen = tuple(name for name in groups if name in names.split(","))
-    if unknown := sorted(set(names.split(",")) - set(groups)):
-        raise ValueError(f"a variant must name feature groups of {list(groups)}, got {unknown}")
-    return Variant(groups=chosen, space=space if colon else CONTENT)
+def _variant(text: str, groups_of_space: Mapping[str, tuple[FeatureGroup, ...]]) -> Variant:
+    named, _, names = text.rpartition(":")
+    space = named or CONTENT
+    if space not in groups_of_space:
+        raise ValueError(f"variants must name spaces of {sorted(groups_of_space)}, got {text!r}")
+    groups, chosen = groups_of_space[space], set(names.split(","))
+    if unknown := sorted(chosen - set(groups)):
+        raise ValueError(
+            f"a variant must name feature groups of {list(groups)}, got {unknown}; export others "
+            "with ponder features export --set"
+        )
+    return Variant(groups=in_order(chosen), space=space)

@@ -3,6 +3,7 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
+from features.groups import FeatureGroup, groups_named
 from features.reference import DEFAULT, Reference, References
 from ponder.settings import Settings
 from ponder.steps.days import ALL_DAYS, Days, end_of
@@ -20,6 +21,7 @@ def make_reference(
     name: str = DEFAULT,
     days: Days = ALL_DAYS,
     version: str | None = None,
+    groups: tuple[FeatureGroup, ...] | None = None,
     seed: int = 0,
 ) -> Reference:
     """Measure a new reference on the requests of some days, and put it in use under its name.
@@ -32,15 +34,17 @@ def make_reference(
         days: the window; without a last day all but the newest fifth of the requests, which
             rankers are tested on.
         version: model version of the vectors; the configured one when None.
+        groups: of features that it is for; those of the settings when None.
         seed: of the pairs that the edges of the tiers are measured on.
 
     Raises:
         NothingToLearn: the log holds no requests.
         ValueError: none of the days has any.
     """
-    log = scan_log(settings, version)
-    with opened_requests(settings, log) as asked:
-        return References(open_lake(settings)).keep(_measured(log, asked, name, days, seed=seed))
+    log, groups = scan_log(settings, version), groups or groups_named(settings.feature_set)
+    with opened_requests(settings, log, groups) as asked:
+        made = _measured(log, asked, name, days, groups, seed=seed)
+        return References(open_lake(settings)).keep(made)
 
 
 def references(settings: Settings) -> list[Reference]:
@@ -49,14 +53,27 @@ def references(settings: Settings) -> list[Reference]:
 
 
 def reference_in_use(
-    settings: Settings, log: ScannedLog, asked: TrainingRequests, name: str, *, seed: int
+    settings: Settings,
+    log: ScannedLog,
+    asked: TrainingRequests,
+    name: str,
+    groups: tuple[FeatureGroup, ...],
+    *,
+    seed: int,
 ) -> Reference:
     """Return the newest reference of a name, for the log's version; made where there is none."""
     kept = References(open_lake(settings))
     found = kept.newest(name, log.version)
     num_items = log.vectors["item_id"].n_unique()
     if found is None or (not found.num_items and num_items):
-        return kept.keep(_measured(log, asked, name, ALL_DAYS, seed=seed))
+        return kept.keep(_measured(log, asked, name, ALL_DAYS, groups, seed=seed))
+    if missing := _missing(found, groups):
+        logger.warning(
+            "reference %s/%d has nothing for features of %s, so they are missing; where there are "
+            "enough items and likes for them, another one will have it: ponder features reference "
+            "make --set %s",
+            *(found.name, found.number, " and ".join(missing), ",".join(groups)),
+        )
     if found.num_items < num_items / 2:
         logger.warning(
             "reference %s/%d was made of %d items, now there are %d; make another one",
@@ -65,8 +82,23 @@ def reference_in_use(
     return found
 
 
+def _missing(reference: Reference, groups: tuple[FeatureGroup, ...]) -> list[str]:
+    """Return the groups of which a reference holds nothing."""
+    held = {
+        "clusters": reference.centring.clusters,
+        "behaviour": reference.centring.behaviour is not None,
+    }
+    return [group for group in groups if not held.get(group, True)]
+
+
 def _measured(
-    log: ScannedLog, asked: TrainingRequests, name: str, days: Days, *, seed: int
+    log: ScannedLog,
+    asked: TrainingRequests,
+    name: str,
+    days: Days,
+    groups: tuple[FeatureGroup, ...],
+    *,
+    seed: int,
 ) -> Reference:
     first = None if days.first is None else end_of(days.first) - timedelta(days=1)
     before = asked.test_begins() if days.last is None else end_of(days.last)
@@ -78,7 +110,11 @@ def _measured(
         name=name,
         number=0,
         centring=measured_centring(
-            log.vectors, pairs, asked.counts, until=before, version=log.version, seed=seed
+            *(log.vectors, pairs, asked.counts),
+            until=before,
+            version=log.version,
+            groups=groups,
+            seed=seed,
         ),
         first_ts=window[0],
         last_ts=window[1],

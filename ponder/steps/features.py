@@ -1,12 +1,12 @@
 """Export the match features that rankers are trained on, day by day, and say what exports hold."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 
@@ -16,11 +16,11 @@ from features.centred_embeddings import CentredEmbeddings
 from features.export import Export
 from features.export_card import card
 from features.export_contents import Difference, FeatureValues, difference, values_of
+from features.groups import FeatureGroup, groups_named
 from features.pages import PageCounts
 from features.reference import DEFAULT, Reference
 from features.request_store import EventReader
 from features.requests import whole_requests
-from features.schema import FeatureGroup
 from features.served import as_served as served_rows
 from features.served import folder_of
 from features.table import FeatureConfig, FeatureTable, build_features
@@ -53,8 +53,6 @@ __all__ = [
 
 ROWS_AT_ONCE = 100_000
 """Whose features are made at once: of as many days as have so many rows, or of a part of one."""
-
-GROUPS: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
 
 SOURCES = (EVENTS, ITEMS, ITEM_VERSIONS, EMBEDDINGS)
 
@@ -99,7 +97,7 @@ def export_features(
     *,
     days: Days = ALL_DAYS,
     version: str | None = None,
-    groups: Sequence[FeatureGroup] = GROUPS,
+    groups: tuple[FeatureGroup, ...] | None = None,
     reference: str = DEFAULT,
     folder: Path | None = None,
     again: bool = False,
@@ -117,7 +115,8 @@ def export_features(
         days: whose requests are exported.
         version: model version that all vectors are of, also those of requests that another one
             served; the configured one when None.
-        groups: of features that are written.
+        groups: of features that are made, in the order of `features.groups.GROUPS`; those of the
+            settings when None.
         reference: name of what the features are measured against; made, if there is none yet.
         folder: to write to; the deployment's when None, which rankers are trained on.
         again: also make days that have settled, after events were corrected by hand.
@@ -147,7 +146,8 @@ def export_features(
         manifest = export.finish(about)
     write_atomically(export.folder / "README.md", card(manifest))
     if folder is None:
-        DailyCounts(open_lake(settings), export.folder).recount()
+        with_swing = prepared.config.with_swing
+        DailyCounts(open_lake(settings), export.folder, with_swing=with_swing).recount()
     return ExportedFeatures(
         model_version=manifest["model_version"],
         schema_hash=manifest["schema_hash"],
@@ -215,13 +215,14 @@ class _Prepared:
     asked: TrainingRequests
     reference: Reference
     export: Export
+    config: FeatureConfig
 
 
 @contextmanager
 def _prepared(
     settings: Settings,
     version: str | None = None,
-    groups: Sequence[FeatureGroup] = GROUPS,
+    groups: tuple[FeatureGroup, ...] | None = None,
     reference: str = DEFAULT,
     folder: Path | None = None,
     *,
@@ -229,12 +230,12 @@ def _prepared(
 ) -> Iterator[_Prepared]:
     share_one_arena()
     log = scan_log(settings, version)
-    with opened_requests(settings, log) as asked:
-        used = reference_in_use(settings, log, asked, reference, seed=seed)
-        config = FeatureConfig()
-        features = tuple(feature for feature in config.features if feature.group in groups)
-        export = Export(folder or settings.features_folder, features, used.centring, asdict(config))
-        yield _Prepared(log, asked, used, export)
+    config = FeatureConfig(groups=groups or groups_named(settings.feature_set))
+    with opened_requests(settings, log, config.groups) as asked:
+        used = reference_in_use(settings, log, asked, reference, config.groups, seed=seed)
+        to = folder or settings.features_folder
+        export = Export(to, config.features, used.centring, config.plain)
+        yield _Prepared(log, asked, used, export, config)
 
 
 def _centred(prepared: _Prepared) -> CentredEmbeddings:
@@ -262,7 +263,7 @@ def _write_served(
 ) -> tuple[int, int]:
     """Write the rows of the days that were served; return how many days, and rows that were not."""
     export, names = prepared.export, [feature.name for feature in prepared.export.features]
-    config = FeatureConfig()
+    config = prepared.config
     folder = folder_of(settings.served_folder, config.schema_hash, export.centring)
     settled = _settled(prepared.asked)
     made, num_missing = 0, 0
@@ -275,7 +276,7 @@ def _write_served(
         if rows.is_empty():
             export.drop_day(day)
             continue
-        table = FeatureTable(rows, export.features, export.centring, asdict(config))
+        table = FeatureTable(rows, export.features, export.centring, config.plain)
         export.write_day(table, settled=day in settled)
         made += 1
         progress(num_rows)
@@ -300,6 +301,7 @@ def _features(
                 known.events,
                 log.items,
                 log.vectors,
+                config=prepared.config,
                 centred=centred,
                 counts=prepared.asked.counts,
                 earlier=known.earlier,
@@ -331,6 +333,8 @@ def _is_done(prepared: _Prepared, centred: CentredEmbeddings, day: date, num_row
     done = prepared.export.written(day)
     if done is None or not done.settled or done.num_rows != num_rows:
         return False
+    if "match" not in prepared.config.groups:
+        return True  # there is no column that says which rows have a vector
     requests = prepared.asked.store.requests_between(day, day)
     num_with_vector = (centred.rows_of(centred.names_at(requests)) >= 0).sum()
     return done.num_with_vector == num_with_vector
@@ -361,7 +365,6 @@ def _parts(due: Mapping[date, int]) -> Iterator[list[date]]:
 
 def _about(settings: Settings, prepared: _Prepared) -> dict[str, Any]:
     lake, used, asked = open_lake(settings), prepared.reference, prepared.asked
-    groups = {feature.group for feature in prepared.export.features}
     return {
         "vectors": f"recomputed with {used.centring.model_version}",
         "reference": {
@@ -372,7 +375,7 @@ def _about(settings: Settings, prepared: _Prepared) -> dict[str, Any]:
             "last_ts": used.last_ts,
             "num_items": used.num_items,
         },
-        "set": [group for group in GROUPS if group in groups],
+        "set": list(prepared.config.groups),
         "protocol": asked.protocol,
         "source": {table.name: lake.version(table) for table in SOURCES},
         "left_out": asked.pages.oddities(),

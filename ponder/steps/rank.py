@@ -11,6 +11,7 @@ import numpy as np
 from evaluation.time_split import TimeSplit
 from features.export import data_hash, read_export, read_manifest
 from features.log import Log
+from features.schema import groups_of
 from features.table import FeatureTable
 from ponder.finetuning.promotion import Check
 from ponder.json_form import json_form
@@ -24,7 +25,7 @@ from ponder.wiring.artifacts import sharing
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.feature_log import read_log
 from ranker.config import RankerConfig
-from ranker.experiment import VARIANTS, ExperimentReport, Variant, run_experiment, with_alarms
+from ranker.experiment import ExperimentReport, Variant, run_experiment, variants_of, with_alarms
 from ranker.leaks import Alarm, clock_alarm, shifted, too_good
 from ranker.left_out import LeftOutReport, evaluate_left_out
 from ranker.model import Ranker
@@ -222,14 +223,15 @@ def evaluate_rankers(
     """
     if learnable_pages(log).teach():
         return experiment_on_pages(log, table, config=config, seed=seed, progress=progress)
-    return evaluate_left_out(RatingLog(log), table, config=config, seed=seed, progress=progress)
+    rated = RatingLog(log, groups=groups_of(table.features))
+    return evaluate_left_out(rated, table, config=config, seed=seed, progress=progress)
 
 
 def experiment_on_pages(
     log: Log,
     tables: FeatureTable | Mapping[str, FeatureTable],
     *,
-    variants: Mapping[str, Variant] = VARIANTS,
+    variants: Mapping[str, Variant] | None = None,
     given: Mapping[str, np.ndarray] | None = None,
     config: RankerConfig | None = None,
     num_seeds: int = 1,
@@ -242,7 +244,7 @@ def experiment_on_pages(
         log: what the tables were made from.
         tables: as of `ranker.experiment.run_experiment`; the last variant's are made of the log's
             vectors.
-        variants: the baseline first.
+        variants: the baseline first; those of `ranker.experiment.variants_of` when None.
         given: scores of others, as of `run_experiment`.
         config: of every ranker.
         num_seeds: rankers of each variant.
@@ -250,6 +252,7 @@ def experiment_on_pages(
         progress: told how many more rankers were trained.
     """
     by_space = {"content": tables} if isinstance(tables, FeatureTable) else tables
+    variants = variants or variants_of(groups_of(next(iter(by_space.values())).features))
     table = by_space[list(variants.values())[-1].space]
     report = run_experiment(
         by_space,

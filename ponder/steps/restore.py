@@ -7,8 +7,9 @@ from catalog.lake.index_versions import IndexVersions
 from catalog.lake.restore import EarlierState, earlier_state, restore
 from catalog.lake.tables import EVENTS, ITEM_VERSIONS, ITEMS, TABLES
 from features.export import data_hash, drop_damaged, read_manifest
+from features.groups import in_order
 from ponder.settings import Settings
-from ponder.steps.features import GROUPS, export_features
+from ponder.steps.features import export_features
 from ponder.steps.index import sync_collection
 from ponder.telemetry.observation import observed
 from ponder.wiring.stores import open_index, open_lake
@@ -138,11 +139,10 @@ def restore_features(settings: Settings) -> RestoredFeatures:
     folder = settings.features_folder
     before = read_manifest(folder)
     drop_damaged(folder, before)
-    groups = {feature["group"] for feature in before["features"]}
     made = export_features(
         settings,
         version=before["model_version"],
-        groups=[group for group in GROUPS if group in groups],
+        groups=in_order(feature["group"] for feature in before["features"]),
     )
     return RestoredFeatures(
         days_made=made.made, is_as_before=data_hash(read_manifest(folder)) == data_hash(before)

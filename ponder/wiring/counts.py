@@ -33,19 +33,32 @@ class DailyCounts:
     when the file is made anew: by every export, and by `refresh`.
     """
 
-    def __init__(self, lake: Lake, folder: Path) -> None:
-        """Keep the counts of a lake's events in a folder."""
-        self._lake, self._path = lake, folder / COUNTS
+    def __init__(self, lake: Lake, folder: Path, *, with_swing: bool = False) -> None:
+        """Keep the counts of a lake's events in a folder.
+
+        Args:
+            lake: what was liked.
+            folder: of the file.
+            with_swing: whether Swing is counted from the start, and not when it is first asked for.
+        """
+        self._lake, self._path, self._with_swing = lake, folder / COUNTS, with_swing
         self._lock = threading.Lock()
         self._held: tuple[datetime, Neighbours] | None = None
         self._follower = TableFollower(lake, EVENTS, FOLLOWED)
         self._is_stale = False
         self._rests_until = 0.0
 
-    def neighbours(self, now: datetime) -> Neighbours:
-        """Return the counts of what happened before the day (UTC) of `now`, by item."""
+    def neighbours(self, now: datetime, *, with_swing: bool = False) -> Neighbours:
+        """Return the counts of what happened before the day (UTC) of `now`, by item.
+
+        Args:
+            now: with a time zone.
+            with_swing: whether they must tell of Swing; counts that do not are then made anew.
+        """
         midnight = _midnight(now)
         with self._lock:
+            if with_swing and not self._with_swing:
+                self._with_swing, self._held = True, None
             if self._held is None or self._held[0] != midnight:
                 self._held = midnight, Neighbours.of(self._grown(midnight, self._read()))
             return self._held[1]
@@ -95,19 +108,22 @@ class DailyCounts:
             fresh = fresh.filter(
                 pl.col("ts") >= known
             )  # those of that moment count once all the same
-        counts = cooccurrence(fresh.collect(engine="streaming"), earlier=earlier)
+        counts = cooccurrence(
+            fresh.collect(engine="streaming"), earlier=earlier, with_swing=self._with_swing
+        )
         if counts is not earlier:
             counts.save(self._path)
         return counts
 
     def _read(self) -> Cooccurrence | None:
         try:
-            return Cooccurrence.load(self._path)
+            counts = Cooccurrence.load(self._path)
         except FileNotFoundError:
             return None
         except ValueError as error:
             logger.warning("%s; counting anew", error)
             return None
+        return None if self._with_swing and counts.swing_P is None else counts
 
 
 def _midnight(now: datetime) -> datetime:

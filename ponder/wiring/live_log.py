@@ -110,7 +110,7 @@ class LiveLog:
             activity=activity,
             states=self._states_of([*dict.fromkeys([*request.item_ids, *own["item_id"]])]),
             vectors=self._vectors(request.item_ids, acted, request.version),
-            neighbours=self._counts.neighbours(request.now),
+            neighbours=self._counts.neighbours(request.now, with_swing=request.with_swing),
         )
 
     def _read_activity(self, request: LiveRequest) -> ActivityView:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from catalog.images.image import ImageConfig
 from catalog.lake.item_lookup import ItemLookup
+from features.groups import groups_named
 from features.history_store import (
     Histories,
     HistoryStore,
@@ -143,7 +144,8 @@ def _model_of(settings: Settings, version: str) -> str:
 
 def open_counts(settings: Settings) -> DailyCounts:
     """Open the counts of what was liked together; `refresh` keeps them in step with the lake."""
-    return DailyCounts(open_lake(settings), settings.features_folder)
+    with_swing = "swing" in groups_named(settings.feature_set)
+    return DailyCounts(open_lake(settings), settings.features_folder, with_swing=with_swing)
 
 
 def open_live_log(

@@ -18,9 +18,9 @@ from features.behaviour_spaces import BehaviourSpaces
 from features.centred_embeddings import CentredEmbeddings
 from features.centring import Centring
 from features.daily_sums import days_of
+from features.groups import VECTOR_GROUPS
 from features.histories import HistoryConfig
 from features.match_config import MatchConfig
-from features.schema import VECTOR_GROUPS
 from features.table import SPARE_ITEMS, FeatureConfig, build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -28,6 +28,7 @@ EDGES = (-0.35, 0.05, 0.55)
 CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
 SLOTS, SKIP_SLOTS, SPACE_SLOTS = 4, 3, 3
 CONFIG = FeatureConfig(
+    groups=(*VECTOR_GROUPS, "behaviour"),
     history=HistoryConfig(max_items=SLOTS),
     match=MatchConfig(slots=SLOTS, skip_slots=SKIP_SLOTS, num_tiers=4, num_nearest=3),
     behaviour=BehaviourConfig(slots=SPACE_SLOTS, relative=("behaviour_max",)),

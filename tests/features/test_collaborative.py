@@ -6,6 +6,7 @@ The oracle is written from the rules of docs/features.md, one like and one pair 
 import math
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,9 @@ from features.collaborative import (
     collaborative_features,
 )
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
+from features.daily_sums import DAYS, summed, summed_in_parts
 from features.histories import Pasts, histories
+from features.neighbours import Neighbours
 from features.swing import SwingConfig
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -135,8 +138,9 @@ def made(likes, requests, counts=None):
     past = histories(
         asked.select("request", "user_id", "ts").unique("request").sort("request"), events
     )
-    counts = counts or cooccurrence(events, config=CONFIG)
-    return asked, collaborative_features(asked, Pasts.of(past), counts, config=SUMS)
+    counts = counts or cooccurrence(events, config=CONFIG, with_swing=True)
+    made = collaborative_features(asked, Pasts.of(past), counts, config=SUMS, with_swing=True)
+    return asked, made
 
 
 @settings(max_examples=60, deadline=None)
@@ -155,10 +159,9 @@ def test_any_log_agrees_with_a_slow_oracle(likes, requests):
 def test_counts_grown_in_steps_are_those_made_at_once(likes, hour):
     early = [like for like in likes if like[2] < hour]
     late = [like for like in likes if like[2] >= hour]
-    grown = cooccurrence(
-        events_of(late), config=CONFIG, earlier=cooccurrence(events_of(early), config=CONFIG)
-    )
-    whole = cooccurrence(events_of(likes), config=CONFIG)
+    begun = cooccurrence(events_of(early), config=CONFIG, with_swing=True)
+    grown = cooccurrence(events_of(late), config=CONFIG, earlier=begun)
+    whole = cooccurrence(events_of(likes), config=CONFIG, with_swing=True)
     assert grown.item_ids.equals(whole.item_ids)
     for name in ("pair_P", "weight_P", "swing_P", "item_Q", "users_Q"):
         assert (getattr(grown, name) == getattr(whole, name)).all(), name
@@ -175,7 +178,8 @@ def test_what_happens_on_the_day_of_the_request_is_not_counted():
 
 
 def test_counts_are_read_back_as_they_were(tmp_path):
-    counts = cooccurrence(events_of([("u", "a", 1), ("u", "b", 30), ("v", "b", 50)]))
+    events = events_of([("u", "a", 1), ("u", "b", 30), ("v", "b", 50)])
+    counts = cooccurrence(events, with_swing=True)
     counts.save(tmp_path / "counts")
     read = Cooccurrence.load(tmp_path / "counts")
     assert read.likes.equals(counts.likes)
@@ -184,6 +188,32 @@ def test_counts_are_read_back_as_they_were(tmp_path):
     (tmp_path / "counts").write_bytes(b"something else")
     with pytest.raises(ValueError, match="must hold co-occurrence counts"):
         Cooccurrence.load(tmp_path / "counts")
+
+
+def test_counts_without_swing_are_the_others_and_say_nothing_of_it(tmp_path):
+    events = events_of([("u", "a", 1), ("u", "b", 2), ("v", "a", 3), ("v", "b", 30)])
+    counts, whole = cooccurrence(events), cooccurrence(events, with_swing=True)
+    counts.save(tmp_path / "counts")
+    for each in (counts, Cooccurrence.load(tmp_path / "counts")):
+        assert each.swing_P is None
+        assert (each.weight_P == whole.weight_P).all()
+        one, day = np.array([0]), np.array([each.pair_P[0] % DAYS + 1])
+        assert each.cosines(one, one + 1, day) == whole.cosines(one, one + 1, day)
+        with pytest.raises(ValueError, match="Swing must have been counted"):
+            each.swings(one, one + 1, day)
+        with pytest.raises(ValueError, match="Swing must have been counted"):
+            Neighbours.of(each).swings(one, one + 1, int(day[0]))
+
+
+def test_sums_of_parts_are_those_of_all_at_once():
+    rng = np.random.default_rng(0)
+    sizes = [5, 0, 300, 1, 1, 1, 40, 40]
+    parts = [(rng.integers(50, size=n), rng.integers(9, size=(n, 2))) for n in sizes]
+    keys, amounts = summed_in_parts(parts)
+    whole = summed(*(np.concatenate(side) for side in zip(*parts, strict=True)))
+    assert (keys == whole[0]).all()
+    assert (amounts == whole[1]).all()
+    assert (np.diff(keys) > 0).all()
 
 
 def test_older_events_cannot_be_added():

@@ -22,10 +22,11 @@ from features.centred_embeddings import CentredEmbeddings
 from features.centring import Centring
 from features.cooccurrence import cooccurrence
 from features.daily_sums import days_of
+from features.groups import GROUPS
 from features.item_states import ItemStates
 from features.live import LiveRequest, given_acts, known_now, live_features
 from features.neighbours import Neighbours
-from features.table import build_features
+from features.table import FeatureConfig, build_features
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=60, minutes=1)
@@ -39,6 +40,8 @@ SPACES = BehaviourSpaces(
 )
 CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
 CENTRING = Centring("v", (0.1, 0.0, -0.1), (-0.2, 0.1, 0.5), CENTRES, SPACES)
+
+EVERYTHING = FeatureConfig(groups=GROUPS)
 
 rows = st.tuples(
     st.sampled_from("uvw"),
@@ -93,18 +96,18 @@ def in_parts(events, cuts):
     return ActivityView([parts[0].merged(parts[1], CONFIG), *parts[2:]], CONFIG)
 
 
-def live(activity, events, user, asked, acts=None):
+def live(activity, events, user, asked, acts=None, config=EVERYTHING):
     known = known_now(
         LiveRequest(version="v", user_id=user, item_ids=asked, now=NOW, acts=acts),
         activity=activity,
         states=ItemStates.of(states()),
         vectors=vectors(),
-        neighbours=Neighbours.of(cooccurrence(events)),
+        neighbours=Neighbours.of(cooccurrence(events, with_swing=config.with_swing)),
     )
-    return live_features(known, CENTRING).frame.drop("request_id")
+    return live_features(known, CENTRING, config=config).frame.drop("request_id")
 
 
-def table(events, user, asked):
+def table(events, user, asked, config=EVERYTHING):
     impressions = pl.DataFrame({"item_id": asked}).select(
         request_id=pl.lit("r"), user_id=pl.lit(user), item_id="item_id", ts=pl.lit(NOW, TIME)
     )
@@ -112,7 +115,7 @@ def table(events, user, asked):
     lists = pl.Series(matrix.tolist(), dtype=pl.List(pl.Float32))
     embeddings = pl.DataFrame({"item_id": ids, "vector": lists, "model_version": "v"})
     centred = CentredEmbeddings.of(embeddings, CENTRING)
-    made = build_features(impressions, events, states(), embeddings, centred=centred)
+    made = build_features(impressions, events, states(), embeddings, config=config, centred=centred)
     return made.frame.drop("request_id").sort("item_id")
 
 
@@ -129,6 +132,22 @@ def test_a_live_request_has_the_features_of_a_table_of_the_whole_log(log, cuts, 
     expected = table(events, user, asked)
     # A candidate that is as near as another to 1e-7 may change places with it.
     assert_frame_equal(got, expected, abs_tol=1e-5, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_alone_has_the_columns_that_it_has_among_all(group):
+    log = [("u", f"i{n}", action, None, 5 * n) for n, action in enumerate(["like", "skip"] * 4)]
+    log += [("v", f"i{n}", "like", None, 3 * n) for n in range(6)]
+    events, asked, alone = events_of(log), ITEMS[:6], FeatureConfig(groups=(group,))
+    names = [feature.name for feature in alone.features]
+    view = ActivityView.of_events(events, NOW)
+    for whole, part in (
+        (live(view, events, "u", asked), live(view, events, "u", asked, config=alone)),
+        (table(events, "u", asked), table(events, "u", asked, config=alone)),
+    ):
+        assert part.columns[-len(names) :] == names
+        assert len(part.columns) == len(names) + 3  # user, item and time
+        assert_frame_equal(part.select(names), whole.select(names), abs_tol=1e-5)
 
 
 def test_given_items_are_a_history_of_their_own():

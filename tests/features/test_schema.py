@@ -1,14 +1,14 @@
 """Tests for features/schema.py."""
 
 from dataclasses import asdict, replace
-from typing import get_args
 
 import polars as pl
 import pytest
 
 from features.context import ContextConfig
+from features.groups import DEFAULT_GROUPS, GROUPS, groups_named
 from features.match_config import MatchConfig
-from features.schema import FeatureGroup, check_values, feature_schema, names_of, schema_hash
+from features.schema import check_values, feature_schema, groups_of, names_of, schema_hash
 from features.table import FeatureConfig
 
 
@@ -21,19 +21,37 @@ def test_names_are_unique_and_every_feature_is_described():
 
 def test_groups_cut_the_list_in_pieces():
     features = feature_schema()
-    pieces = [names_of(features, [group]) for group in get_args(FeatureGroup)]
+    pieces = [names_of(features, [group]) for group in GROUPS]
     assert all(pieces)
     assert [name for piece in pieces for name in piece] == [f.name for f in features]
 
 
+def test_a_set_is_named_by_its_groups_or_by_a_name():
+    assert groups_named("default") == DEFAULT_GROUPS
+    assert groups_named("all") == GROUPS
+    assert groups_named("match, context") == ("context", "match")
+    assert groups_named("behaviour,default") == (*DEFAULT_GROUPS, "behaviour")
+    for text in ("", "context,", "contexts"):
+        with pytest.raises(ValueError, match="must name default, all or some of"):
+            groups_named(text)
+
+
+def test_a_configuration_has_the_features_of_its_groups_and_no_others():
+    assert groups_of(FeatureConfig().features) == DEFAULT_GROUPS
+    assert groups_of(FeatureConfig(groups=("swing", "clusters")).features) == ("swing", "clusters")
+    for groups in ((), ("match", "context")):
+        with pytest.raises(ValueError, match="groups must name some of"):
+            FeatureConfig(groups=groups)
+
+
 def hash_of(features):
-    return schema_hash(features, asdict(FeatureConfig()))
+    return schema_hash(features, asdict(FeatureConfig(groups=GROUPS)))
 
 
 def test_hash_changes_with_formula_and_order_but_not_with_wording():
     features = feature_schema()
     first = features[0]
-    assert hash_of(features) == FeatureConfig().schema_hash
+    assert hash_of(features) == FeatureConfig(groups=GROUPS).schema_hash
     assert hash_of(features[::-1]) != hash_of(features)
     assert hash_of((replace(first, source="x"), *features[1:])) != hash_of(features)
     assert hash_of((replace(first, description="x"), *features[1:])) == hash_of(features)
@@ -47,6 +65,7 @@ def test_hash_changes_with_formula_and_order_but_not_with_wording():
         FeatureConfig(context=ContextConfig(prior_rate=0.06)),
         FeatureConfig(context=ContextConfig(popularity_half_life_days=8)),
         FeatureConfig(edge_seed=1),
+        FeatureConfig(groups=("context", "collaborative", "match")),
     ],
 )
 def test_hash_changes_with_every_value_of_the_configuration(config):

@@ -9,7 +9,6 @@ import pytest
 from catalog.lake.tables import EVENTS, ITEMS
 from features.daily_sums import days_of
 from features.log import Log
-from features.schema import VECTOR_GROUPS
 from ranker.config import RankerConfig
 from ranker.experiment import Variant
 from ranker.left_out import evaluate_left_out, held_out_ranks
@@ -82,7 +81,7 @@ def log():
 
 VARIANTS = {  # who liked what together tells the halves apart as well
     "without match": Variant(groups=("context",)),
-    "with match": Variant(groups=("context", *VECTOR_GROUPS)),
+    "with match": Variant(groups=("context", "match", "feedback")),
 }
 
 

@@ -10,6 +10,7 @@ from catalog.lake.tables import EVENTS, TIME
 from features.activity import ActivityView
 from features.centring import Centring
 from features.cooccurrence import cooccurrence
+from features.groups import DEFAULT_GROUPS
 from features.item_states import ItemStates
 from features.live import known_now
 from features.log import Log
@@ -59,7 +60,7 @@ def vectors(version="v1"):
     return pl.DataFrame({"item_id": IDS, "vector": lists, "model_version": version})
 
 
-LOG = Log(events(), items(), vectors(), cooccurrence(events()))
+LOG = Log(events(), items(), vectors(), cooccurrence(events(), with_swing=True))
 
 
 def known_of(request):
@@ -82,6 +83,7 @@ class HandRanker:
     """Gives every item a score of its own."""
 
     centring = Centring("v1", (0.0,) * 4, ())
+    groups = DEFAULT_GROUPS
 
     def __init__(self, score_of):
         self.score_of = score_of

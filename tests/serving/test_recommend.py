@@ -15,7 +15,10 @@ from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
 from features.histories import HistoryConfig, positive_events
 from features.neighbours import Neighbours, NeighboursNow
-from features.table import build_features
+from features.pages import pages_of
+from features.table import FeatureConfig, build_features
+from ranker.config import RankerConfig
+from ranker.training import train
 from recall.candidates import RecallOptions
 from recall.errors import InvalidQuery, NotFound, OutOfTime, Unavailable
 from recall.filters import Filter
@@ -75,6 +78,20 @@ def test_scores_are_those_of_the_features_of_the_whole_log_as_of_now(recall, ran
     np.testing.assert_array_equal(found["score"].to_numpy(), expected)
     assert np.all(np.diff(expected) <= 0)
     assert len(set(expected)) > 1
+
+
+def test_a_ranker_of_another_set_is_asked_with_the_features_of_that_set_alone(recall):
+    config = FeatureConfig(groups=("collaborative", "swing"))
+    impressions = pages_of(LOG.events).impressions
+    made = build_features(impressions, LOG.events, LOG.items, LOG.vectors, config=config)
+    other = train(made, config=RankerConfig(num_rounds=5, min_data_in_leaf=5, num_members=1))
+    kept = []
+    ranking = Ranking(lambda version: other, known_of, now=lambda: NOON, served=kept.append)
+    found = Recommender(recall, ranking).recommend(Asker(user_id="u1"), top_k=4).frame
+    [table] = kept
+    assert table.features == config.features
+    assert table.frame["swing_max"].max() > 0
+    np.testing.assert_allclose(other.predict(table), found["score"], atol=1e-12)
 
 
 def test_features_of_what_is_answered_to_a_user_are_kept_as_they_were(recall, ranker):

@@ -9,7 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from features.schema import VECTOR_GROUPS, feature_schema
+from features.groups import VECTOR_GROUPS
+from features.schema import feature_schema
 from ponder.reports.html.gallery import cards
 from ponder.reports.html.template import template
 from ponder.reports.run import figures

@@ -18,8 +18,9 @@ from features.behaviour_spaces import BehaviourSpaces
 from features.centred_embeddings import CentredEmbeddings
 from features.daily_sums import days_of
 from features.export import read_export, read_manifest
+from features.groups import DEFAULT_GROUPS, GROUPS, VECTOR_GROUPS
 from features.reference import Reference, References
-from features.schema import VECTOR_GROUPS, feature_schema
+from features.schema import feature_schema
 from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.steps import features as steps
@@ -173,9 +174,9 @@ def test_an_export_compares_in_the_spaces_and_clusters_of_its_reference_whatever
     settings, tmp_path
 ):
     kept = with_spaces(settings)
-    assert export(settings, tmp_path / "march").reference == "default/1"
+    assert export(settings, tmp_path / "march", groups=GROUPS).reference == "default/1"
     change_the_present(open_lake(settings))
-    export(settings, tmp_path / "june")
+    export(settings, tmp_path / "june", groups=GROUPS)
     assert contents(tmp_path / "june") == contents(tmp_path / "march")
     assert len(contents(tmp_path / "june")) == NUM_DAYS  # the spaces are no part of the rows
     table = read_export(tmp_path / "june")
@@ -187,6 +188,26 @@ def test_an_export_compares_in_the_spaces_and_clusters_of_its_reference_whatever
     assert by_later[False][0] == 0  # the space begins with the second day
     assert by_later[True][0] > 0
     assert by_later[True][1] > 0
+
+
+def test_a_set_is_that_of_the_settings_unless_another_is_asked_for(settings, tmp_path, caplog):
+    def groups_of(folder):
+        manifest = read_manifest(tmp_path / folder)
+        assert {feature["group"] for feature in manifest["features"]} == set(manifest["set"])
+        return manifest["set"]
+
+    export(settings, tmp_path / "default")
+    assert groups_of("default") == [*DEFAULT_GROUPS]
+    assert not caplog.records
+    export(settings, tmp_path / "asked", groups=("swing", "behaviour"))
+    assert groups_of("asked") == ["swing", "behaviour"]
+    assert "has nothing for features of behaviour" in caplog.text
+    wide = settings.model_copy(update={"feature_set": "context,swing"})
+    export(wide, tmp_path / "set")
+    assert groups_of("set") == ["context", "swing"]
+    assert read_export(tmp_path / "set").frame["swing_max"].count() > 0
+    found = diff_exports(tmp_path / "set", tmp_path / "asked")
+    assert "swing_max" not in found.differing
 
 
 def test_what_changed_tells_on_the_requests_that_come_after_it(settings, tmp_path):
