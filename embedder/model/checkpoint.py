@@ -59,6 +59,9 @@ class Checkpoint:
 def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Checkpoint:
     """Load a checkpoint, ready to encode.
 
+    Weights go to the device tensor by tensor, out of files that are mapped into memory, so that
+    the host never holds more than a few of them.
+
     Args:
         model: `nano`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`.
         device: a torch device, e.g. "cpu", "cuda", "cuda:1".
@@ -72,6 +75,7 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
         folder,
         config=config,
         dtype=getattr(torch, dtype_on(device, dtype)),
+        device_map=torch.device(device),
         trust_remote_code=False,
         use_safetensors=True,
         attn_implementation="sdpa",
@@ -81,7 +85,7 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
     size = image_size(folder, max_tokens=manifest.max_image_tokens)
     image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
     inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
-    backbone = Backbone(network.to(device).eval().requires_grad_(False), readout=manifest.readout)
+    backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout)
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 
 

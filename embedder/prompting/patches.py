@@ -1,4 +1,4 @@
-"""Images as the patches that a Qwen-VL model reads, kept as bytes until they are in a batch.
+"""Images as the patches that a Qwen-VL model reads, kept as bytes until they are with the model.
 
 The numbers are those of transformers' `Qwen2VLImageProcessorPil`, which this replaces for speed: it
 turns every image into 32-bit floats at once, twice over for the two frames that a still image
@@ -11,6 +11,7 @@ Shape legend:
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
@@ -30,8 +31,10 @@ class PatchCutter:
         std, mean = np.asarray(image_processor.image_std), np.asarray(image_processor.image_mean)
         scale, shift = image_processor.rescale_factor / std, -mean / std
         area = self.patch_size**2
-        self._scale_V = np.repeat(scale, area).astype(np.float32)
-        self._shift_V = np.repeat(shift, area).astype(np.float32)
+        self._scale_shift_2V = torch.tensor(
+            np.repeat([scale, shift], area, axis=1), dtype=torch.float32
+        )
+        self._scale_shift_of: dict[torch.device, torch.Tensor] = {}
 
     def cut(self, image: Image.Image) -> tuple[np.ndarray, Grid]:
         """Cut an RGB image into [P, V] bytes; also return its patches along time, height, width.
@@ -56,11 +59,16 @@ class PatchCutter:
         patches = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, -1)
         return patches, (1, rows, columns)
 
-    def normalised(self, patches_PV: np.ndarray) -> np.ndarray:
-        """Return [P, V] float32 patches, rescaled and normalised."""
-        return patches_PV * self._scale_V + self._shift_V
+    def normalised(self, patches_PV: torch.Tensor) -> torch.Tensor:
+        """Return [P, V] float32 patches, rescaled and normalised, on the device of the bytes."""
+        device = patches_PV.device
+        if device not in self._scale_shift_of:
+            self._scale_shift_of[device] = self._scale_shift_2V.to(device)
+        scale_V, shift_V = self._scale_shift_of[device]
+        return (patches_PV * scale_V).add_(shift_V)
 
     def with_frames(self, patches_PV: np.ndarray) -> np.ndarray:
         """Return [P, C x frames x S x S] normalised patches with the image as every frame."""
-        colours = self.normalised(patches_PV).reshape(len(patches_PV), 3, 1, -1)
+        normalised_PV = self.normalised(torch.tensor(patches_PV)).numpy()
+        colours = normalised_PV.reshape(len(patches_PV), 3, 1, -1)
         return np.repeat(colours, self.num_frames, axis=2).reshape(len(patches_PV), -1)

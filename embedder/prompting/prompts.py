@@ -18,6 +18,7 @@ import torch
 from embedder.prompting.patches import PatchCutter
 from embedder.prompting.rotary import Grid, rotary_positions
 from embedder.prompting.sample import Sample
+from embedder.prompting.transfer import on_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,11 @@ class Prompts:
             positions_3BL[:, row, : len(sample)] = rotary_positions(len(sample), images=images)
         patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
         return cls(
-            torch.from_numpy(ids_BL).to(device),
-            torch.from_numpy(positions_3BL).to(device),
+            on_device(ids_BL, device),
+            on_device(positions_3BL, device),
             [len(sample) for sample in samples],
-            torch.from_numpy(np.flatnonzero(ids_BL == image_token)).to(device),
-            torch.from_numpy(cutter.normalised(np.concatenate(patches))).to(device)
-            if patches
-            else None,
+            on_device(np.flatnonzero(ids_BL == image_token), device),
+            cutter.normalised(on_device(np.concatenate(patches), device)) if patches else None,
             [grid for sample in samples for grid in sample.grids],
         )
 
