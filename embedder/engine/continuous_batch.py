@@ -19,6 +19,7 @@ import torch
 from embedder.engine.memory import ShrinkingLimit, is_out_of_memory, release_memory
 from embedder.engine.sampling import Chooser
 from embedder.model.backbone import Backbone
+from embedder.model.decode_steps import decode_steps
 from embedder.model.kv_cache import SlotCache
 from embedder.prompting.inputs import Inputs
 
@@ -94,6 +95,7 @@ class ContinuousBatch:
         self._max_new_tokens, self._reads_end = max_new_tokens, reads_end
         self._slots = ShrinkingLimit(num_slots)
         self._cache = SlotCache(num_slots, dtype=backbone.model.dtype, device=backbone.device)
+        self._steps = decode_steps(backbone.text, num_slots=num_slots, device=backbone.device)
         self._waiting: deque[ActiveRationale] = deque()
         self._active: list[ActiveRationale] = []
 
@@ -122,10 +124,12 @@ class ContinuousBatch:
         self._active.clear()
         self._waiting.clear()
         self._cache.clear()
+        self._steps.forget()
         return left
 
     def release(self) -> None:
         """Gives memory back that nobody uses, for others to take."""
+        self._steps.forget()
         if not self._active:
             self._cache.clear()
         release_memory()
@@ -144,6 +148,7 @@ class ContinuousBatch:
         failed = self._join()
         if failed is not None or not self._active:
             return [] if failed is None else [failed]
+        self._cache.grow()
         try:
             states_RH = self._step()
         except RuntimeError as error:
@@ -197,12 +202,9 @@ class ContinuousBatch:
 
     def _step(self) -> torch.Tensor:
         """Return [R, H] states of the newest token of each active rationale."""
-        backbone, device = self._backbone, self._backbone.device
         newest = [one.tokens[-1] if one.tokens else self._inputs.reason_id for one in self._active]
         positions = [one.position + len(one.tokens) for one in self._active]
-        return backbone.text.step(
-            torch.tensor(newest, device=device), torch.tensor(positions, device=device), self._cache
-        )
+        return self._steps.states(newest, positions, self._cache)
 
     def _finish(self, states_RH: torch.Tensor) -> list[FinishedRationale]:
         """Gives a next token to whoever goes on; returns those who are done."""
@@ -253,5 +255,5 @@ class ContinuousBatch:
             rationale.past_Y2KLD = self._cache.take(slot)
             self._waiting.appendleft(rationale)
             self._leave(slot)
-        release_memory()
+        self.release()
         return []

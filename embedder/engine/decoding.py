@@ -92,9 +92,10 @@ class SelfDecoder:
 
     def empty_batch(self) -> ContinuousBatch:
         """Return a batch that nothing is in yet."""
+        forbidden = torch.tensor(self._inputs.forbidden_ids, device=self._backbone.device)
 
         def choose(logits_RV: torch.Tensor, numbers: Sequence[int]) -> list[int]:
-            return likeliest(logits_RV, forbidden=self._inputs.forbidden_ids)
+            return likeliest(logits_RV, forbidden=forbidden)
 
         return ContinuousBatch(
             self._backbone,

@@ -16,10 +16,12 @@ Chooser = Callable[[torch.Tensor, Sequence[int]], list[int]]
 sequences they are, by the numbers that these have for as long as they are decoded."""
 
 
-def likeliest(logits_RV: torch.Tensor, *, forbidden: Sequence[int]) -> list[int]:
-    """Return the likeliest token of each row that is not forbidden; overwrites the logits."""
-    logits_RV[:, forbidden] = float("-inf")
-    return logits_RV.argmax(dim=-1).tolist()
+def likeliest(logits_RV: torch.Tensor, *, forbidden: torch.Tensor) -> list[int]:
+    """Return the likeliest token of each row that is not forbidden; overwrites the logits.
+
+    The forbidden ids are on the device already, so that it is waited for once, for the answer.
+    """
+    return logits_RV.index_fill_(1, forbidden, float("-inf")).argmax(dim=-1).tolist()
 
 
 def masked_logits(

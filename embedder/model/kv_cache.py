@@ -6,12 +6,13 @@ do, so one can join at any time.
 
 Shape legend:
   Y = layers, S = slots, K = key-value heads, C = columns (tokens that fit), D = head size,
-  R = busy slots, L = tokens of a prompt
+  R = slots of a step: the busy ones, or some more (`SlotCache.widen`), L = tokens of a prompt
 """
 
 import torch
 
-COLUMN_STEP = 32  # the cache grows by so many tokens, to grow rarely
+from embedder.model.buckets import COLUMN_STEP, column_bucket, slot_bucket
+
 SLOT_FACTOR = 4  # and to so many times the slots: one query needs not the memory of hundreds
 
 
@@ -25,10 +26,17 @@ class SlotCache:
         self._dtype, self._device = dtype, device
         self._kv_Y2SKCD: torch.Tensor | None = None
         self._lengths: list[int] = []
+        self._reach = (0, 0)
 
     def __len__(self) -> int:
-        """R, the number of busy slots."""
+        """Return the number of busy slots."""
         return len(self._lengths)
+
+    @property
+    def storage(self) -> tuple[int, ...]:
+        """Where keys and values lie, and how; other numbers once the cache has taken more."""
+        kv = self._kv_Y2SKCD
+        return () if kv is None else (kv.data_ptr(), *kv.shape)
 
     def join(self, past_Y2KLD: torch.Tensor, *, room: int, has_spare: bool = True) -> None:
         """Takes the next free slot for a sequence.
@@ -71,6 +79,20 @@ class SlotCache:
         """Makes a column for one more token in every busy slot; `write` fills it."""
         self._lengths = [length + 1 for length in self._lengths]
         self.lengths_S[: len(self._lengths)] += 1
+        self._reach = len(self._lengths), max(self._lengths)
+
+    def widen(self) -> tuple[int, int]:
+        """Round the slots and columns of the step up to their buckets, and return them.
+
+        Free slots take part with one column, which the next sequence to join there overwrites.
+        """
+        assert self._kv_Y2SKCD is not None
+        most_slots, most_columns = self._kv_Y2SKCD.shape[2], self._kv_Y2SKCD.shape[4]
+        busy, longest = self._reach
+        slots = slot_bucket(busy, most=most_slots)
+        self.lengths_S[busy:slots] = 1
+        self._reach = slots, column_bucket(longest, most=most_columns)
+        return self._reach
 
     def shrink(self) -> None:
         """Takes `grow` back, for a step that failed."""
@@ -82,19 +104,20 @@ class SlotCache:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Puts a layer's newest keys and values in; returns all: [R, K, longest, D] each."""
         assert self._kv_Y2SKCD is not None
-        busy = torch.arange(len(self), device=key_RKD.device)
-        newest = self.lengths_S[: len(self)] - 1
+        slots, columns = self._reach
+        each = torch.arange(slots, device=key_RKD.device)
+        newest = self.lengths_S[:slots] - 1
         keys_SKCD, values_SKCD = self._kv_Y2SKCD[layer]
         # Under autocast they come in half precision whatever the weights and the cache are in.
-        keys_SKCD[busy, :, newest] = key_RKD.to(self._dtype)
-        values_SKCD[busy, :, newest] = value_RKD.to(self._dtype)
-        longest = max(self._lengths)
-        return keys_SKCD[: len(self), :, :longest], values_SKCD[: len(self), :, :longest]
+        keys_SKCD[each, :, newest] = key_RKD.to(self._dtype)
+        values_SKCD[each, :, newest] = value_RKD.to(self._dtype)
+        return keys_SKCD[:slots, :, :columns], values_SKCD[:slots, :, :columns]
 
     def mask(self) -> torch.Tensor:
-        """Return [R, 1, 1, longest] True where a busy slot holds a token."""
-        columns = torch.arange(max(self._lengths), device=self.lengths_S.device)
-        return (columns < self.lengths_S[: len(self), None])[:, None, None]
+        """Return [R, 1, 1, longest] True where a slot holds a token."""
+        slots, columns = self._reach
+        places = torch.arange(columns, device=self.lengths_S.device)
+        return (places < self.lengths_S[:slots, None])[:, None, None]
 
     def _fitting(
         self, past_Y2KLD: torch.Tensor, needed: int, *, slots: int, columns: int

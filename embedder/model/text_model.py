@@ -72,9 +72,8 @@ class TextModel:
     def step(
         self, input_ids_R: torch.Tensor, positions_R: torch.Tensor, cache: SlotCache
     ) -> torch.Tensor:
-        """Return [R, H] states after the final norm of one more token of every busy slot."""
+        """Return [R, H] states after the final norm of the token by which each slot has grown."""
         model = self._model
-        cache.grow()
         mask = cache.mask()
         states = model.embed_tokens(input_ids_R)[:, None]
         rotary = self._rotary(states, positions_R[None, :, None].expand(3, -1, -1))

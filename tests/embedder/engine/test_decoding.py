@@ -95,7 +95,7 @@ def test_reasoned_vectors_equal_greedy_steps_with_a_full_forward_each(
         answer = [inputs.reason_id]
         while len(answer) < 6:
             _, logits = plain_forward(sample, answer)
-            answer += likeliest(logits[-1:].clone(), forbidden=inputs.forbidden_ids)
+            answer += likeliest(logits[-1:].clone(), forbidden=torch.tensor(inputs.forbidden_ids))
             if answer[-1] == inputs.emb_id:
                 break
         if answer[-1] != inputs.emb_id:

@@ -29,16 +29,17 @@ def test_a_sequence_draws_the_same_in_any_batch():
 
 def test_no_control_token_comes_into_a_rationale_however_likely(inputs):
     plain = 7 + len(inputs.tokenizer) // 2
+    forbidden = torch.tensor(inputs.forbidden_ids)
     for token in ("<|im_end|>", "<|image_pad|>", "<|direct|>", "<|reason|>", "<|endoftext|>"):
         logits = torch.zeros(1, len(inputs.tokenizer))
         logits[0, inputs.tokenizer.convert_tokens_to_ids(token)] = 9.0
         logits[0, plain] = 5.0
-        assert likeliest(logits, forbidden=inputs.forbidden_ids) == [plain]
+        assert likeliest(logits, forbidden=forbidden) == [plain]
     for token in ("<|summary|>", "<|emb|>"):
         wanted = inputs.tokenizer.convert_tokens_to_ids(token)
         logits = torch.zeros(1, len(inputs.tokenizer))
         logits[0, wanted] = 9.0
-        assert likeliest(logits, forbidden=inputs.forbidden_ids) == [wanted]
+        assert likeliest(logits, forbidden=forbidden) == [wanted]
 
 
 def test_a_sequence_draws_with_its_own_generator_wherever_it_stands_in_the_batch():
