@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from catalog.lake.tables import LANDED_AT, TIME
+from features.answered_pages import ID, answered_pages
 from features.histories import HistoryConfig, positive_events
-from features.landings import Landings, settling
+from features.landings import BEGINNING, Landings, settling
 
 RELEVANCE: Mapping[str, int] = {"view": 1, "click": 1, "like": 2, "purchase": 2, "rating": 2}
 """What liking a shown item is worth to the ranker, by how it was said; 0 is not liked. What counts
@@ -183,7 +184,8 @@ def pages_of(
     A page is what one user was shown under one request_id within an hour of its first impression,
     which gives the page its time. An event answers the page of its user and request_id that showed
     its item, whatever the clock says; of several such pages, the newest not after it, else the
-    first.
+    first. No event is taken along by a page that became known more than `DAY_SETTLES` after it: by
+    then it is what later requests had in their history.
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order; with `landed_at`, where it is
@@ -203,8 +205,12 @@ def pages_of(
     landed = events.filter(IN_PAGES)
     shown = landed.filter(~_is_late(landed, landed["ts"], settles))
     paged = shown.with_columns(page_ts=_page_starts(shown))
-    impressions = paged.group_by(*_ID, "item_id", ts="page_ts").agg(pl.col("position").min())
-    showing, page = _answered_pages(events, impressions)
+    known = pl.col(LANDED_AT).fill_null(BEGINNING)
+    impressions = paged.group_by(*ID, "item_id", ts="page_ts").agg(
+        pl.col("position").min(), known.min()
+    )
+    showing, page = answered_pages(events, impressions)
+    impressions = impressions.drop(LANDED_AT)
     known_from = dates.landings.known_from(events, "ts")
     dated = events.with_columns(ts=pl.max_horizontal("ts", page, known_from)).drop(LANDED_AT)
     is_late = _is_late(events, showing, settles)
@@ -213,9 +219,9 @@ def pages_of(
     kept = impressions if max_items is None else _without_oversized(impressions, max_items)
     rows = _with_relevance(kept, liked)
     on_pages = liked.join(
-        kept, left_on=[*_ID, "item_id", "page_ts"], right_on=[*_ID, "item_id", "ts"], how="semi"
+        kept, left_on=[*ID, "item_id", "page_ts"], right_on=[*ID, "item_id", "ts"], how="semi"
     )
-    request_ids = impressions.select(*_ID).unique()["request_id"]
+    request_ids = impressions.select(*ID).unique()["request_id"]
     counts = PageCounts(
         pages=_num_pages(kept),
         impressions=len(kept),
@@ -224,7 +230,7 @@ def pages_of(
         liked_without_impression=liked["page_ts"].null_count(),
         events_before_page=int((events["ts"] < page).sum()),
         shared_requests=num_shared(request_ids),
-        lasting_requests=_num_mixed(impressions, list(_ID), "ts"),
+        lasting_requests=_num_mixed(impressions, list(ID), "ts"),
         oversized_pages=_num_pages(impressions) - _num_pages(kept),
         late_impressions=len(landed) - len(shown),
         late_answers=len(positive_events(events.filter(is_late), config=liked_config)),
@@ -247,8 +253,6 @@ def num_shared(request_ids: pl.Series | pl.LazyFrame) -> int:
     return int(shared.select(pl.len()).collect(engine="streaming").item())
 
 
-_ID = ("request_id", "user_id")
-
 IN_PAGES = (pl.col("action") == "impression") & pl.col("request_id").is_not_null()
 """Which events show an item on a page; a blank request_id is null by then."""
 
@@ -270,19 +274,19 @@ def _page_starts(shown: pl.DataFrame) -> pl.Series:
 
     Only ids that go on longer are walked through, from each page's first impression to the next.
     """
-    first, last = pl.col("ts").min().over(_ID), pl.col("ts").max().over(_ID)
-    rows = shown.select(*_ID, "ts", page_ts=first, lasts=last - first > PAGE_LASTS)
+    first, last = pl.col("ts").min().over(ID), pl.col("ts").max().over(ID)
+    rows = shown.select(*ID, "ts", page_ts=first, lasts=last - first > PAGE_LASTS)
     if not rows["lasts"].any():
         return rows["page_ts"]
-    times = rows.filter(pl.col("lasts")).select(*_ID, "ts").unique().sort(*_ID, "ts")
+    times = rows.filter(pl.col("lasts")).select(*ID, "ts").unique().sort(*ID, "ts")
     starts = times.with_columns(page_ts=times["ts"].gather(_start_rows(times)))
-    found = rows.join(starts, on=[*_ID, "ts"], how="left", maintain_order="left")
+    found = rows.join(starts, on=[*ID, "ts"], how="left", maintain_order="left")
     return found.select(pl.coalesce("page_ts_right", "page_ts"))["page_ts_right"]
 
 
 def _start_rows(times: pl.DataFrame) -> np.ndarray:
     """Return [N] the row at which each row's page starts, of rows sorted by request and time."""
-    request = times.select(pl.struct(_ID).rle_id()).to_series().to_numpy()
+    request = times.select(pl.struct(ID).rle_id()).to_series().to_numpy()
     ts = times["ts"].to_physical().to_numpy()
     lasts = PAGE_LASTS // timedelta(microseconds=1)
     start = np.empty(len(times), dtype=np.int64)
@@ -294,63 +298,24 @@ def _start_rows(times: pl.DataFrame) -> np.ndarray:
     return start
 
 
-def _answered_pages(events: pl.DataFrame, impressions: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Return for each event the time of the page that showed its item, and of the one it is of.
-
-    The second falls back on the pages of its request that showed other items. Null: there is none;
-    and of an impression, which answers nothing and is never before its page. Most of a log are
-    impressions, so they are not looked up.
-    """
-    answers_E = events["action"] != "impression"
-    answers = events.filter(answers_E)
-    showing = _newest_page(answers, impressions, by=[*_ID, "item_id"])
-    any_page = _newest_page(answers, impressions, by=list(_ID))
-    page = showing.zip_with(showing.is_not_null(), any_page)
-    row_E = (answers_E.cum_sum().cast(pl.Int64) - 1).zip_with(
-        answers_E, pl.Series([None], dtype=pl.Int64)
-    )
-    return showing.gather(row_E), page.gather(row_E)
-
-
-def _newest_page(events: pl.DataFrame, impressions: pl.DataFrame, *, by: list[str]) -> pl.Series:
-    """Return the time of the newest page, by its keys, not after each event; else the first."""
-    pages = impressions.select(*by, "ts", page_ts="ts").unique().sort("ts")
-    first = pages.group_by(by).agg(first_ts=pl.col("ts").min())
-    found = (
-        events.select(*by, "ts")
-        .with_row_index("row")
-        .sort("ts")
-        .join_asof(
-            pages,
-            on="ts",
-            by=by,
-            strategy="backward",
-            check_sortedness=False,  # cannot be checked per key; both sides are sorted above
-        )
-        .join(first, on=by, how="left")
-        .sort("row")
-    )
-    return found.select(pl.coalesce("page_ts", "first_ts"))["page_ts"]
-
-
 def _with_relevance(impressions: pl.DataFrame, liked: pl.DataFrame) -> pl.DataFrame:
     """Add the worth of the best answer to each impression, 0 without one, and sort."""
-    keys = [*_ID, "item_id", "ts"]
+    keys = [*ID, "item_id", "ts"]
     worth = pl.col("action").replace_strict(dict(RELEVANCE), return_dtype=pl.Int32, default=1)
-    best = liked.group_by(*_ID, "item_id", ts="page_ts").agg(relevance=worth.max())
+    best = liked.group_by(*ID, "item_id", ts="page_ts").agg(relevance=worth.max())
     return (
         impressions.join(best, on=keys, how="left")
         .select(*keys, pl.col("relevance").fill_null(0), "position")
-        .sort("ts", *_ID, "item_id")
+        .sort("ts", *ID, "item_id")
     )
 
 
 def _without_oversized(impressions: pl.DataFrame, max_items: int) -> pl.DataFrame:
-    return impressions.filter(pl.len().over(*_ID, "ts") <= max_items)
+    return impressions.filter(pl.len().over(*ID, "ts") <= max_items)
 
 
 def _num_pages(impressions: pl.DataFrame) -> int:
-    return impressions.select(pl.struct(*_ID, "ts").n_unique()).item() if len(impressions) else 0
+    return impressions.select(pl.struct(*ID, "ts").n_unique()).item() if len(impressions) else 0
 
 
 def _num_mixed(impressions: pl.DataFrame, by: list[str], column: str) -> int:

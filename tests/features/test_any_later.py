@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -109,6 +109,12 @@ def rows_of(events, records, gone, days):
     return made.frame
 
 
+@example(  # the page would date the click, which is history by then, two hours later
+    before=[("u", 4, "click", 41, 2), ("u", 1, "impression", 75, 2)],
+    after=[("u", 0, "impression", 43, 47)],
+    edited=[],
+    gone=set(),
+)
 @settings(max_examples=25, deadline=None)
 @given(
     before=st.lists(early, min_size=4, max_size=30),

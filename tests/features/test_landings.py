@@ -79,6 +79,24 @@ def test_pages_and_answers_stay_as_they_are_once_their_day_has_settled():
     assert pages.settling.row(0) == (NOON.date(), at(36))
 
 
+def test_a_page_that_lands_a_day_after_an_event_does_not_take_it_along():
+    """The like of a session is dated by, and answers, the pages that were known by then."""
+
+    def told(late):
+        rows = [("u", "a", "impression", 0, 0.1), ("u", "a", "like", 34, 34.1)]
+        rows += [("u", "b", "like", -2, 0), ("u", "a", "impression", 30, late)]
+        pages = pages_of(log(*rows).with_columns(request_id=pl.lit("session")))
+        likes = pages.events.filter(action="like").sort("item_id")["ts"].to_list()
+        return pages.impressions["relevance"].to_list(), likes
+
+    assert told(34.2) == ([0, 2], [at(34), at(0)])  # the newest page before it
+    assert told(58) == ([0, 2], [at(34), at(0)])
+    assert told(58.2) == ([2, 0], [at(34), at(0)])
+    only = log(("u", "b", "like", -2, 0), ("u", "a", "impression", 0, 24.1))
+    session = only.with_columns(request_id=pl.lit("session"))
+    assert times(session)["b"] == at(-2)
+
+
 def versions(*rows):
     """(item, content, category, price, updated, landed) in hours from noon."""
     return pl.DataFrame(

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from pyarrow import parquet
 
 from catalog.ingest.rows import item_frame
 from catalog.lake.tables import EMBEDDINGS, EVENTS
@@ -297,6 +298,35 @@ def test_export_reads_back_by_polars_pandas_and_duckdb(settings, tmp_path):
         f"SELECT count(*), sum(match_max) FROM read_parquet('{files}', hive_partitioning=false)"
     ).fetchall()
     assert (rows, total) == (len(table), pytest.approx(table["match_max"].sum(), rel=1e-5))
+
+
+def test_every_file_has_what_spark_reads_and_nothing_that_it_refuses(settings, tmp_path):
+    """No time in nanoseconds, times as moments in UTC, codecs and types that Spark 3 and 4 know."""
+    export(settings, tmp_path / "e", groups=GROUPS)
+    paths = sorted((tmp_path / "e").rglob("*.parquet"))
+    assert [path.parent.name for path in paths] == [f"date=2026-03-0{1 + n}" for n in range(4)]
+    types = {
+        ("BYTE_ARRAY", "String"),
+        ("FLOAT", "None"),
+        ("BOOLEAN", "None"),
+        ("INT32", "None"),
+        ("INT32", "Int(bitWidth=32, isSigned=true)"),
+        ("INT32", "Int(bitWidth=32, isSigned=false)"),  # a bigint there
+    }
+    schemas = []
+    for path in paths:
+        metadata = parquet.read_metadata(path)
+        columns = [metadata.schema.column(n) for n in range(metadata.num_columns)]
+        told = {one.name: (one.physical_type, str(one.logical_type)) for one in columns}
+        moment = told.pop("ts")
+        assert moment[0] == "INT64"
+        assert "isAdjustedToUTC=true, timeUnit=microseconds" in moment[1]
+        assert set(told.values()) <= types
+        chunks = [metadata.row_group(0).column(n) for n in range(metadata.num_columns)]
+        assert {chunk.compression for chunk in chunks} == {"ZSTD"}
+        assert "date" not in told  # it comes from the folder's name
+        schemas.append(list(told.items()))
+    assert schemas == [schemas[0]] * NUM_DAYS
 
 
 def test_manifest_and_card_say_how_it_was_made(settings, tmp_path):
