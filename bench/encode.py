@@ -2,6 +2,7 @@
 
     python bench/encode.py                # same nano weights, same mixed catalogue
     python bench/encode.py --text-only    # 6 layers x 384, random weights: share of the GEMM rate
+    python bench/encode.py --shape qwen3-vl-2b --device cuda  # random weights: shaped_encode.py
     python bench/encode.py --dirty        # 1 % each of corrupt and 1x1 images, 10 MB and no text
 
 The rival is sentence-transformers 6.2 (`pip install sentence-transformers`) at its best of four
@@ -15,8 +16,6 @@ import io
 import json
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from mixed_catalogue import mixed_catalogue
 from PIL import Image
+from shaped_encode import direct
+from stopwatch import Stopwatch
 from transformers import Qwen3VLForConditionalGeneration
 
 from embedder.content import Content, Failure
@@ -34,23 +35,6 @@ from embedder.model.checkpoint import Checkpoint, load
 DIRECT = EmbedderConfig(policy="never")
 MIDSIZE = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
 HEADS = {"num_attention_heads": 6, "num_key_value_heads": 6, "head_dim": 64}
-
-
-class Stopwatch:
-    """Keeps the best wall and processor seconds of each of several rivals."""
-
-    def __init__(self) -> None:
-        self.wall: dict[str, float] = {}
-        self.cpu: dict[str, float] = {}
-
-    def time(self, name: str, work: Callable[[], object]) -> object:
-        """Do the work once more under this name."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = work()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        self.wall[name] = min(wall, self.wall.get(name, wall))
-        self.cpu[name] = min(cpu, self.cpu.get(name, cpu))
-        return result
 
 
 def vectors(model: MMEmbR1, contents: list[Content]) -> np.ndarray:
@@ -195,7 +179,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="alternations; the best counts")
     parser.add_argument("--text-only", action="store_true", help="share of the GEMM rate")
     parser.add_argument("--dirty", action="store_true", help="with bad items among the good")
+    parser.add_argument("--shape", help="a published model's, with random weights")
+    parser.add_argument("--device", default="cpu", help="of the shape")
     options = parser.parse_args()
+    if options.shape:
+        print(json.dumps(direct(options.shape, options.device, options.items, options.rounds)))
+        return
     measure = against_sentence_transformers
     if options.text_only:
         measure = share_of_gemm

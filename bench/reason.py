@@ -1,6 +1,7 @@
 """Reasoned encoding against `generate` and a second forward, with the same weights.
 
     python bench/reason.py
+    python bench/reason.py --shape qwen3-vl-2b --device cuda  # random weights: shaped_reason.py
 
 Ours is one prefill and a continuous batch, the vector read from the decode states. The rival sorts
 by length, lets transformers' `generate` write the rationales in batches (its best of four sizes
@@ -16,9 +17,9 @@ import random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from encode import Stopwatch
-from plain_transformers import plain_states
+from generate_rival import Reasoned, asked_to_reason, generate_then_forward
+from shaped_reason import reasoned
+from stopwatch import Stopwatch
 
 from catalog.bazaar import questions
 from catalog.bazaar.world import random_product
@@ -26,10 +27,6 @@ from embedder.content import Content, Encoding
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.prompting.answers import read_rationale
-from embedder.prompting.sample import Sample
-
-Reasoned = dict[int, tuple[list[int], np.ndarray]]
-"""Generated tokens and vector by row."""
 
 
 def asked(num_queries: int, *, seed: int) -> list[Content]:
@@ -39,48 +36,6 @@ def asked(num_queries: int, *, seed: int) -> list[Content]:
         Content(questions.ask(random_product(rng), questions.TIERS[i % 3], rng).text)
         for i in range(num_queries)
     ]
-
-
-@torch.inference_mode()
-def generate_then_forward(
-    checkpoint: Checkpoint, contents: list[Content], *, batch_size: int
-) -> Reasoned:
-    """Reason as the rival: rationales by `generate`, vectors by a forward over everything."""
-    inputs, manifest = checkpoint.inputs, checkpoint.manifest
-    samples = [
-        inputs.sample(content, manifest.query_instruction).extended([inputs.reason_id])
-        for content in contents
-    ]
-    order = sorted(range(len(samples)), key=lambda row: len(samples[row]))
-    found: Reasoned = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        answers = generated(checkpoint, [samples[row] for row in rows])
-        whole = [samples[row].extended(answer) for row, answer in zip(rows, answers, strict=True)]
-        states = plain_states(checkpoint.backbone, inputs, whole)[:, -1]
-        vectors = F.normalize(states, dim=-1).numpy()
-        found |= dict(zip(rows, zip(answers, vectors, strict=True), strict=True))
-    return found
-
-
-def generated(checkpoint: Checkpoint, samples: list[Sample]) -> list[list[int]]:
-    """Return what `generate` answers, up to and with the embedding token."""
-    inputs, limit = checkpoint.inputs, checkpoint.manifest.max_new_tokens
-    batch = inputs.batch(samples)
-    tokens = checkpoint.backbone.model.generate(
-        input_ids=batch.input_ids_BL,
-        attention_mask=batch.attention_mask_BL,
-        max_new_tokens=limit - 1,
-        do_sample=False,
-        eos_token_id=inputs.emb_id,
-        pad_token_id=inputs.tokenizer.pad_token_id,
-        suppress_tokens=inputs.forbidden_ids,
-    )
-    answers = []
-    for answer in tokens[:, batch.input_ids_BL.shape[1] :].tolist():
-        end = answer.index(inputs.emb_id) if inputs.emb_id in answer else len(answer)
-        answers.append([*answer[:end], inputs.emb_id])
-    return answers
 
 
 def check(checkpoint: Checkpoint, ours: list[Encoding], theirs: Reasoned) -> None:
@@ -99,7 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure reasoned encoding.")
     parser.add_argument("--queries", type=int, default=384, help="questions to reason about")
     parser.add_argument("--rounds", type=int, default=3, help="alternations; the best counts")
+    parser.add_argument("--shape", help="a published model's, with random weights")
+    parser.add_argument("--device", default="cpu", help="of the shape")
     options = parser.parse_args()
+    if options.shape:
+        print(json.dumps(reasoned(options.shape, options.device, options.queries, options.rounds)))
+        return
     checkpoint, contents = load("nano"), asked(options.queries, seed=0)
     sizes = [size for size in (16, 32, 64, 128) if size <= options.queries]
     models = {
@@ -114,7 +74,11 @@ def main() -> None:
                 ours = watch.time(name, lambda model=model: model.encode_query(contents))
             theirs = watch.time(
                 f"batch {size}",
-                lambda size=size: generate_then_forward(checkpoint, contents, batch_size=size),
+                lambda size=size: generate_then_forward(
+                    checkpoint,
+                    asked_to_reason(checkpoint, contents, checkpoint.manifest.query_instruction),
+                    batch_size=size,
+                ),
             )
             check(checkpoint, ours, theirs)
     batches = [f"batch {size}" for size in sizes]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from embedder.model.attention_kernels import unplanned_attention
 from embedder.model.text_model import TextModel
 from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
 from embedder.prompting.prompts import Prompts
@@ -57,11 +58,12 @@ class Backbone(torch.nn.Module):
 
         `images` are the features of the prompts' images; computed when not given.
         """
-        if images is None and prompts.patches_PV is not None:
-            images = self.images.encode(prompts.patches_PV, prompts.grids)
-        return self.text.prefill(
-            prompts, images, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
-        )
+        with unplanned_attention(self.device):
+            if images is None and prompts.patches_PV is not None:
+                images = self.images.encode(prompts.patches_PV, prompts.grids)
+            return self.text.prefill(
+                prompts, images, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
+            )
 
     def last_states(self, prompts: Prompts) -> torch.Tensor:
         """Return the [B, H] state of each prompt's last token."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from embedder.model.attention_kernels import unplanned_attention
 from embedder.model.cuda_graphs import recorded
 from embedder.model.kv_cache import SlotCache
 from embedder.model.text_model import TextModel
@@ -103,7 +104,8 @@ class RecordedSteps:
             self.forget()
             self._storage = cache.storage
         ids_S, positions_S = self._inputs_2S[:, :slots]
-        states_SH = self._work(shape, lambda: self._text.step(ids_S, positions_S, cache))
+        with unplanned_attention(self._inputs_2S.device):
+            states_SH = self._work(shape, lambda: self._text.step(ids_S, positions_S, cache))
         return states_SH[: len(newest)].clone()  # the next step overwrites it
 
     def forget(self) -> None:
