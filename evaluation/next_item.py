@@ -23,6 +23,7 @@ def evaluate_next_item(
     *,
     config: ProfileConfig | None = None,
     ks: Sequence[int] = (1, 10, 100),
+    centred: bool = False,
 ) -> dict[str, float] | None:
     """Hold out the item that each user liked last, and look for it with what they liked before.
 
@@ -35,6 +36,7 @@ def evaluate_next_item(
         catalogue: the items that can be found.
         config: of the profile; the defaults when None.
         ks: depths, each >= 1.
+        centred: whether the mean of the catalogue's vectors is taken off the profile.
 
     Returns:
         num_items, num_users (those that were asked for), and `hit@k`, `recall@k` and `ndcg@k`,
@@ -50,13 +52,16 @@ def evaluate_next_item(
     seen_of = dict(train.group_by("user_id").agg("item_id").iter_rows())
     row_of = {item_id: row for row, item_id in enumerate(catalogue.item_ids)}
     profiles, seen, wanted = [], [], []
+    centre_D = catalogue.vectors_ND.mean(axis=0, dtype=np.float64) if centred else None
     for user_id, item_id, history in zip(
         held_out["user_id"], held_out["item_id"], before, strict=True
     ):
         rows = [row_of[item] for item in history]
         if rows:
             vectors_HD = catalogue.vectors_ND[rows]
-            profiles.append(profile_vector(vectors_HD, half_life=config.half_life))
+            profiles.append(
+                profile_vector(vectors_HD, half_life=config.half_life, centre_D=centre_D)
+            )
             seen.append(seen_of[user_id])
             wanted.append({item_id})
     if not profiles:

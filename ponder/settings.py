@@ -72,6 +72,10 @@ class Settings(Places, BaseSettings):
     service makes, with commas between: of context, collaborative, match, feedback, swing, clusters
     and behaviour, `default` for the first four, `all` for all."""
 
+    centre_profiles: bool = False
+    """Whether what a history is searched by has the mean of all vectors taken off, as of the
+    version's last validation; see [serving.md](serving.md#centred-profiles)."""
+
     index_type: IndexType = "auto"
     """How a Milvus server indexes the vectors of a new collection. `auto`: the first of `HNSW`,
     `HNSW_SQ`, `IVF_SQ8` and `DISKANN` that the server has and that fits into `index_memory_gib`

@@ -41,7 +41,12 @@ def newest_known(
 
 
 def history_seeds(
-    known: Sequence[str], vectors_HD: np.ndarray, config: ProfileConfig, *, max_interests: int
+    known: Sequence[str],
+    vectors_HD: np.ndarray,
+    config: ProfileConfig,
+    *,
+    max_interests: int,
+    centre_D: np.ndarray | None = None,
 ) -> tuple[list[Seed], list[FoundInterest]]:
     """Return the vectors that a history is searched by, and the interests that they stand for.
 
@@ -50,11 +55,22 @@ def history_seeds(
         vectors_HD: theirs.
         config: how a history becomes a vector.
         max_interests: with 1 the only seed is the weighted mean, which stands for no interest.
+        centre_D: taken off what is searched by, as of `features.profile.profile_vector`.
     """
+
+    def vector(rows_HD: np.ndarray) -> np.ndarray:
+        return profile_vector(rows_HD, half_life=config.half_life, centre_D=centre_D)
+
     if max_interests == 1:
-        return [Seed(profile_vector(vectors_HD, half_life=config.half_life), "profile")], []
+        return [Seed(vector(vectors_HD), "profile")], []
     found = interests(vectors_HD, half_life=config.half_life, max_interests=max_interests)
-    seeds = [Seed(vectors_HD[i.row], "interest", i.weight, known[i.row]) for i in found]
+    searched = [vectors_HD[i.row] for i in found]
+    if centre_D is not None:
+        searched = [vector(vectors_HD[[i.row]]) for i in found]
+    seeds = [
+        Seed(vector_D, "interest", i.weight, known[i.row])
+        for vector_D, i in zip(searched, found, strict=True)
+    ]
     return seeds, [FoundInterest(known[i.row], i.weight, i.size) for i in found]
 
 

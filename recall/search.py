@@ -55,6 +55,7 @@ class Recall:
         neighbours: Callable[[], NeighboursNow] | None = None,
         living: LivingItems | None = None,
         queue: QueryEncoderConfig | None = None,
+        centre_of: Callable[[str], np.ndarray | None] = lambda version: None,
     ) -> None:
         """Answer from `index`.
 
@@ -71,12 +72,13 @@ class Recall:
             living: tells what is in the catalogue; None: only the index does, so that what has no
                 vector is not found.
             queue: how many texts and images may wait to be read.
+            centre_of: [D] of a version, what is taken off profiles; see `history_seeds`.
         """
         self.index = index
         self.encoder = QueryEncoder(encoder_of, queue)
         self.live = LiveVersion(index, self.encoder)
         self._histories = histories
-        self._config = config or ProfileConfig()
+        self._config, self._centre_of = config or ProfileConfig(), centre_of
         self._catalogue, self._neighbours, self._living = catalogue, neighbours, living
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
         self._search_s = 0.0  # from an encoding to its candidates, the wait for a thread included
@@ -335,6 +337,7 @@ class Recall:
                     np.stack(vectors),
                     self._config,
                     max_interests=options.max_interests,
+                    centre_D=self._centre_of(version),
                 )
             return self._found(
                 seeds, version, options, stages, excluded=seen, interests=tuple(found)

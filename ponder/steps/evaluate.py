@@ -53,7 +53,9 @@ def evaluate(
     version = configured_version(settings)
     lake = open_lake(settings)
     living = living_vectors(lake, version)
-    by_histories = evaluate_next_item(lake.read(EVENTS), Catalogue.of(living))
+    by_histories = evaluate_next_item(
+        lake.read(EVENTS), Catalogue.of(living), centred=settings.centre_profiles
+    )
     by_queries = None
     asked = [] if queries is None else read_queries(queries)
     if asked and not answerable(asked, living["item_id"]):

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from catalog.images.image import ImageConfig
+from catalog.lake.index_versions import IndexVersions
 from catalog.lake.item_lookup import ItemLookup
 from features.groups import groups_named
 from features.history_store import (
@@ -84,7 +88,18 @@ def open_recall(
         neighbours=None if counts is None else counts.now,
         living=None if items is None else LivingItems(items),
         queue=QueryEncoderConfig(max_waiting=settings.max_waiting),
+        centre_of=cache(partial(centre_of, settings)),
     )
+
+
+def centre_of(settings: Settings, version: str) -> np.ndarray | None:
+    """Return what is taken off profiles: [D] the mean of a version's vectors when it was validated.
+
+    None where the settings do not want it, or the version was never validated.
+    """
+    known = IndexVersions(open_lake(settings)).of(version) if settings.centre_profiles else None
+    mean = known.measured.get("centroid_D") if known is not None else None
+    return np.array(mean) if mean else None
 
 
 def history_config(settings: Settings) -> HistoryStoreConfig:

@@ -98,3 +98,10 @@ def test_nobody_is_asked_for_when_nothing_that_was_liked_exists():
     log = events(*(("u", f"gone{n}", "like") for n in range(3)))
     assert evaluate_next_item(log, CATALOGUE) is None
     assert evaluate_next_item(EVENTS.empty(), CATALOGUE) is None
+
+
+def test_a_centred_profile_looks_away_from_what_all_items_have_in_common():
+    log = events(("u", "b", "click"), ("u", "a", "click"))
+    # c is .96 from b and a .8. The centre is (.6, .6): b less it is (.2, 0), from which a is 1.
+    assert evaluate_next_item(log, CATALOGUE, ks=(1,))["hit@1"] == 0
+    assert evaluate_next_item(log, CATALOGUE, ks=(1,), centred=True)["hit@1"] == 1

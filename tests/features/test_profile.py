@@ -23,6 +23,15 @@ def test_opposite_vectors_leave_the_newest():
     np.testing.assert_array_equal(profile_vector(opposite, half_life=1e30), [0, 1])
 
 
+def test_what_all_items_have_in_common_is_taken_off_before_the_length_is():
+    # The mean of (.8, .6) and (.6, .8), weights 1 and 1/2, is (2.2, 2) / 3; less (0, 2/3) it is x.
+    vectors = np.array([[0.8, 0.6], [0.6, 0.8]])
+    profile = profile_vector(vectors, half_life=1.0, centre_D=np.array([0, 2 / 3]))
+    np.testing.assert_allclose(profile, [1, 0], atol=1e-6)
+    at_the_centre = profile_vector(vectors[:1], half_life=1.0, centre_D=vectors[0])
+    np.testing.assert_allclose(at_the_centre, vectors[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("num_repeats", [1, 5])
 def test_one_item_repeated_is_its_own_profile(num_repeats):
     vectors = np.tile([0.6, 0.8], (num_repeats, 1))

@@ -72,6 +72,24 @@ def test_an_item_query_keeps_the_filter_it_came_with(recall):
     assert ids(found) == ["leaf", "moss", "sky"]
 
 
+def test_a_profile_is_searched_by_what_sets_it_off_from_the_centre(recall, encoder):
+    centres = {"v1": np.array([0.8, 0, 0, 0])}
+    apart = Recall(
+        recall.index, {"v1": encoder}.__getitem__, KnownHistories(HISTORIES), centre_of=centres.get
+    )
+    one = RecallOptions(top_k=4)
+    # Plum less the centre is (0, 0, .6, 0): sky 1.0, and three at 0.0 by id. As it is: rose .8.
+    assert ids(recall.by_history(["plum"], one)) == ["rose", "sky", "leaf", "moss"]
+    found = apart.by_history(["plum"], one)
+    assert ids(found) == ["sky", "leaf", "moss", "rose"]
+    np.testing.assert_allclose(found.frame["recall_score"], [1, 0, 0, 0], atol=1e-6)
+    two = RecallOptions(top_k=2, max_interests=2)
+    # Moss less the centre is (-.8, .8, 0, .6): leaf .8 / 1.28; rose was plum's best before.
+    assert set(ids(recall.by_history(["plum", "moss"], two))) == {"rose", "leaf"}
+    assert set(ids(apart.by_history(["plum", "moss"], two))) == {"sky", "leaf"}
+    assert ids(apart.by_item("plum", one)) == ids(recall.by_item("plum", one))
+
+
 def test_a_user_finds_what_fits_their_history_and_nothing_seen(recall):
     # Profile: rose with weight 1, sky with 2^-(1/10) (`gone` has no vector): plum leads.
     assert ids(recall.by_user("ann", RecallOptions(top_k=5))) == ["plum", "leaf", "moss"]
