@@ -20,7 +20,7 @@ class HeadsConfig:
     dropout: float = 0.1
     """Share of the hidden layer that a step leaves out, in [0, 1)."""
 
-    num_epochs: int = 40
+    num_epochs: int = 12
     """Each pair is learned from so often, unless `joint.num_steps` comes first."""
 
     def __post_init__(self) -> None:

@@ -42,8 +42,8 @@ def export_texts(version: Path, folder: Path) -> None:
 
 @torch.no_grad()
 def _layers(head: Head) -> tuple[Dense, Dense]:
-    """Return the head as two layers, the first of which standardises as well."""
-    weight = head.hidden.weight * head.scale_F
+    """Return the head as two layers, the first of which centres and scales as well."""
+    weight = head.hidden.weight * head.scale
     bias = head.hidden.bias - weight @ head.mean_F
     return (
         _layer(weight, bias, nn.GELU()),

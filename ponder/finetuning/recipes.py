@@ -172,7 +172,7 @@ PAIR = Recipe(
         "heads.dim": 256,
         "heads.prefixes": (64, 128),
         "heads.dropout": 0.1,
-        "heads.num_epochs": 40,
+        "heads.num_epochs": 12,
         "joint.num_steps": 20_000,
         "joint.batch_size": 256,
         "joint.learning_rate": 1e-3,

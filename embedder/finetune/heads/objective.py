@@ -217,8 +217,8 @@ def _new_heads(features: PairFeatures, config: HeadsConfig, *, seed: int) -> Hea
             dim=config.dim,
             dropout=config.dropout,
         )
-    heads.text.standardise(*features.texts["query"].statistics())
-    heads.image.standardise(*features.images.statistics())
+    heads.text.centre(*features.texts["query"].statistics())
+    heads.image.centre(*features.images.statistics())
     return heads
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from embedder.content import Content
@@ -11,8 +12,8 @@ from embedder.version import Manifest
 
 
 def test_exported_texts_have_the_vectors_of_the_version(frozen, version, tmp_path):
-    heads = load_heads(version)  # with features that were standardised
-    heads.text.standardise(heads.text.mean_F + 0.1, heads.text.scale_F * 2)
+    heads = load_heads(version)  # with features that were centred
+    heads.text.centre(torch.full((32,), 0.1), torch.full((32,), 2.0))
     write_pair(tmp_path / "own", frozen, heads, manifest=Manifest(name="own", dims=(8,)))
     export_texts(tmp_path / "own", tmp_path / "exported")
     exported = SentenceTransformer(str(tmp_path / "exported"), device="cpu")
