@@ -270,21 +270,23 @@ def embed_shards(
 ) -> Embedded:
     """Embed shards, in this process or in several, and return the sum of what they did.
 
-    With several, each takes one of the GPUs that are visible here, in turn; `progress` then moves a
-    shard at a time.
+    With several, each takes one of the GPUs that are visible here, in turn, and the next shard
+    whenever it is free; `progress` then moves a shard at a time.
     """
     if num_workers == 1:
         return _embed_here(settings, shards, progress=progress)
     total = Embedded()
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    worker_numbers = context.Queue()
-    for number in range(num_workers):
-        worker_numbers.put(number)
+    gpus: multiprocessing.Queue[str | None] = context.Queue()
+    for gpu in _gpus_of_workers(num_workers):
+        gpus.put(gpu)
+    if settings.device.startswith("cuda"):
+        settings = settings.replace(device="cuda")  # the one that a worker sees
     with ProcessPoolExecutor(
         num_workers,
         mp_context=context,
         initializer=_begin,
-        initargs=(worker_numbers, current_ids()),
+        initargs=(gpus, current_ids()),
     ) as pool:
         try:
             for future in as_completed([pool.submit(embed, settings, s) for s in shards]):
@@ -297,10 +299,18 @@ def embed_shards(
     return total
 
 
-def _begin(worker_numbers: "multiprocessing.Queue[int]", ids: dict[str, str]) -> None:
+def _gpus_of_workers(num_workers: int) -> list[str | None]:
+    """Return which GPU each worker is to see; None where there is none to choose."""
+    from embedder.model.devices import idle_gpus
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else [str(number) for number in range(idle_gpus())]
+    return [gpus[number % len(gpus)] if gpus else None for number in range(num_workers)]
+
+
+def _begin(gpus: "multiprocessing.Queue[str | None]", ids: dict[str, str]) -> None:
     """Leaves one GPU visible to this worker, before anything has looked for them."""
     identify(**ids)
-    number = worker_numbers.get()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(number)]
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    gpu = gpus.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu

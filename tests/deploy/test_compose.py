@@ -169,6 +169,8 @@ def test_every_ponder_service_sees_the_same_deployment():
     for name in set(SERVICES) - DEPLOYMENT:
         told = {k: v for k, v in environment(SERVICES[name]).items() if k.startswith("PONDER_")}
         assert told == ours[0] | {"PONDER_DEVICE": "cuda"}
+    # `auto` would make the vectors of a GPU those of another version than a CPU asks for.
+    assert with_defaults(ours[0]["PONDER_DTYPE"]) == "float32"
 
 
 def test_env_example_lists_every_variable_with_its_default():

@@ -162,6 +162,9 @@ def test_only_the_gpu_template_asks_for_a_gpu():
     [container] = gpu["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"name": "PONDER_DEVICE", "value": "cuda"} in container["env"]
+    # `auto` would make the vectors of a GPU those of another version than a CPU asks for.
+    config = yaml.safe_load((FOLDER / "config.yaml").read_text())
+    assert config["data"]["PONDER_DTYPE"] == "float32"
     assert "nvidia.com/gpu" not in json.dumps(cpu)
 
 

@@ -15,7 +15,7 @@ import pytest
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from embedder.content import Encoding
-from ponder.steps.embed import embed, embed_shard, embed_shards, plan
+from ponder.steps.embed import _gpus_of_workers, embed, embed_shard, embed_shards, plan
 from ponder.steps.land import land_folder
 from ponder.wiring.stores import open_lake
 
@@ -144,6 +144,21 @@ def test_shards_grow_before_they_become_too_many(settings, bazaar):
     ids = sorted(open_lake(settings).read(ITEMS)["item_id"])
     inside = [[i for i in ids if first <= i <= last] for first, last in planned.shards]
     assert [i for shard in inside for i in shard] == ids
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "expected"),
+    [
+        ("", 4, ["0", "1", "2", "3", "0"]),
+        ("2,5", 8, ["2", "5", "2", "5", "2"]),
+        ("GPU-7f,GPU-90,GPU-11", 3, ["GPU-7f", "GPU-90", "GPU-11", "GPU-7f", "GPU-90"]),
+        ("", 0, [None] * 5),
+    ],
+)
+def test_workers_take_the_gpus_that_are_visible_in_turn(monkeypatch, visible, number, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("embedder.model.devices.idle_gpus", lambda: number)
+    assert _gpus_of_workers(5) == expected
 
 
 def test_several_processes_embed_every_item_once(settings, bazaar):
