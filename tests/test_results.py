@@ -37,6 +37,7 @@ def readme_table():
         ("MovieLens, everybody", ["films/two_stage_hr@10"]),
         ("MovieLens, strictly", ["films/as_of_hr@10"]),
         ("MovieLens by", ["movielens/next_item_hit@10"]),
+        ("frozen MiniLM", ["fashion/text_to_image_r@10", "fashion/image_to_text_r@10"]),
         (
             "what selection",
             [
