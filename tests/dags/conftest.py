@@ -23,6 +23,7 @@ def logging_as_before():
 @pytest.fixture(scope="session")
 def airflow_home(tmp_path_factory):
     """An Airflow of the tests' own; it reads its settings when it is first imported."""
+    assert "airflow" not in sys.modules, "a test of another folder imported it, with its own home"
     home = tmp_path_factory.mktemp("airflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_HOME", str(home))

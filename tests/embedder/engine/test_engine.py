@@ -124,3 +124,27 @@ def test_a_lost_device_blames_no_content():
     with pytest.raises(torch.AcceleratorError, match="device-side assert"):
         answers(gate, ["a", "b", "c"])
     assert gate.batches == [3]
+
+
+class Crowded:
+    """Decoder that has memory for the first content that it is given, and for no other."""
+
+    needs_past = False
+
+    def __init__(self):
+        self.calls = []
+
+    def decode(self, gated, task):
+        rows = [one.row for one in gated]
+        self.calls.append(rows)
+        yield rows[0], Encoding(np.array([1.0]), "reason", 1.0)
+        for row in rows[1:]:
+            yield row, Failure(torch.OutOfMemoryError("CUDA out of memory"))
+
+
+def test_what_had_too_little_memory_beside_others_is_tried_again_alone():
+    decoder = Crowded()
+    tested = Engine(LengthGate(), Lengths(), decoder, batch_tokens=40, window=9, num_workers=0)
+    found = dict(tested.answers([Content("1234")] * 4, TASK))
+    assert decoder.calls == [[0, 1, 2, 3], [1], [2], [3]]
+    assert not any(isinstance(answer, Failure) for answer in found.values())
