@@ -7,7 +7,6 @@ from typing import get_args
 
 import torch
 
-from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Policy, Side
 from embedder.engine.continuous_queries import ContinuousQueries
@@ -16,7 +15,7 @@ from embedder.engine.engine import Engine
 from embedder.engine.gating import Decoder, Gate, Task
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.precision import AskedDtype
-from embedder.prompting.images import open_image
+from embedder.prompting.images import image_problem
 from embedder.prompting.template import TEMPLATE_VERSION
 from embedder.version import version_id
 
@@ -148,12 +147,7 @@ class MMEmbR1(BaseEncoder):
 
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
-        try:
-            if content.image is not None:
-                open_image(content.image)
-        except ImageError as error:
-            return str(error)
-        return None
+        return image_problem(content.image)
 
     def _answers(
         self,

@@ -21,7 +21,7 @@ from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
 from embedder.pair.frozen import FrozenEncoders
 from embedder.pair.heads import Features, Heads
 from embedder.pair.version import HEADS, IMAGE, SIZES, TEXT, pair_version
-from embedder.prompting.images import open_image
+from embedder.prompting.images import image_problem
 from embedder.version import Manifest, read_manifest
 
 CHUNK = 64  # contents that are looked at together
@@ -67,13 +67,7 @@ class PairEncoder(BaseEncoder):
 
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
-        if content.image is None:
-            return None
-        try:
-            open_image(content.image)
-        except ImageError as error:
-            return str(error)
-        return None
+        return image_problem(content.image)
 
     def _answers(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from catalog.images.check import opened_image
+from catalog.images.check import ImageError, opened_image
 
 MAX_ASPECT_RATIO = 20
 
@@ -40,6 +40,17 @@ def open_image(data: bytes) -> Image.Image:
     with opened_image(data, max_bytes=None) as image:
         image.load()
         return _pad_extremes(_flatten(_eight_bits(_upright(image))))
+
+
+def image_problem(data: bytes | None) -> str | None:
+    """Return why bytes cannot be opened as an image; None when they can, or when there are none."""
+    if data is None:
+        return None
+    try:
+        open_image(data)
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 
-from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
 from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.image_processor import register
-from embedder.prompting.images import open_image
+from embedder.prompting.images import image_problem, open_image
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
 
 Modality = Literal["text", "image", "both"]
@@ -84,11 +83,7 @@ class SentenceEncoder(BaseEncoder):
             return None
         if not self._sees:
             return f"{self.name} reads text only, and there is an image without any"
-        try:
-            open_image(content.image)
-        except ImageError as error:
-            return str(error)
-        return None
+        return image_problem(content.image)
 
     def _answers(
         self,
