@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Router
 
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
@@ -22,6 +20,15 @@ from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.image_processor import register
 from embedder.prompting.images import image_problem, open_image
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
+
+try:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+except ModuleNotFoundError as error:
+    raise ValueError(
+        "sentence-transformers must be installed to open `st:` models and frozen text encoders, "
+        "and is not; install it with: pip install 'ponder[sentence-transformers]'"
+    ) from error
 
 Modality = Literal["text", "image", "both"]
 CHUNK = 256  # contents that are looked at together

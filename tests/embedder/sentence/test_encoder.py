@@ -1,7 +1,9 @@
 """Tests for embedder/sentence/encoder.py: a tiny text model, and a multimodal one, both local."""
 
+import importlib
 import io
 import shutil
+import sys
 
 import numpy as np
 import polars as pl
@@ -217,3 +219,10 @@ def test_a_model_that_brings_code_gets_none_of_it_run(text_model, tmp_path):
 def test_a_path_that_does_not_exist_is_not_taken_for_a_hub_id(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         sentence_folder(str(tmp_path / "nothing"))
+
+
+def test_where_the_package_is_not_installed_it_is_said_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    monkeypatch.delitem(sys.modules, "embedder.sentence.encoder")
+    with pytest.raises(ValueError, match=r"pip install 'ponder\[sentence-transformers\]'"):
+        importlib.import_module("embedder.sentence.encoder")
