@@ -21,9 +21,9 @@ class Places(BaseModel):
 
     artifacts: Annotated[str, AfterValidator(keyless)] = ""
     """Folder or `s3://bucket/prefix` of what tasks on several machines share besides the lake:
-    match features, rankers, registered versions, evaluation sets, gates' measurements, reports,
-    runs of fine-tunes; empty: the home. Of a store each machine keeps a copy in its home; see
-    [deploy.md](deploy.md#several-machines)."""
+    match features, rankers, registered versions, codebooks, evaluation sets, gates' measurements,
+    reports, runs of fine-tunes; empty: the home. Of a store each machine keeps a copy in its home;
+    see [deploy.md](deploy.md#several-machines)."""
 
     lake: Annotated[str, AfterValidator(keyless)] = ""
     """Folder or `s3://bucket/prefix` of the Delta tables; empty: `lake` in the home."""
@@ -62,6 +62,10 @@ class Places(BaseModel):
     def rankers(self, version: str) -> RankerRegistry:
         """Return the trained rankers that read features of an embedder version."""
         return RankerRegistry(self.artifacts_folder / "rankers" / quote(version, safe=""))
+
+    def codebooks_folder(self, version: str) -> Path:
+        """Return where the codebooks of an embedder version are kept, by their ids."""
+        return self.artifacts_folder / "codes" / quote(version, safe="")
 
     @property
     def reports_folder(self) -> Path:

@@ -1,9 +1,9 @@
 """What was made of items that have since been deleted, and goes when they have been gone for long.
 
 A tombstone takes an item's words out of `items` at once and, with the next index step, out of
-Milvus. Its embeddings stay for a while, because users' histories still name it; its rationales and
-dead letters, because the item may come back. The tombstone itself stays for good: it keeps an older
-record that is still under way from bringing the item back.
+Milvus. Its embeddings and codes stay for a while, because users' histories still name it; its
+rationales and dead letters, because the item may come back. The tombstone itself stays for good: it
+keeps an older record that is still under way from bringing the item back.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ import polars as pl
 from catalog.lake.dead_letter_kinds import kind_of
 from catalog.lake.lake import Lake
 from catalog.lake.maintenance import Retention
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
+from catalog.lake.tables import CODES, DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 
 
 def drop_rows_of_deleted(
@@ -51,6 +51,7 @@ def drop_rows_of_deleted(
     dropped = {}
     for table, rows in (
         (EMBEDDINGS, lake.scan(EMBEDDINGS).join(deleted, on="item_id", how="semi")),
+        (CODES, lake.scan(CODES).join(deleted, on="item_id", how="semi")),
         (RATIONALES, lake.scan(RATIONALES).join(deleted, on="item_id", how="semi")),
         (
             DEAD_LETTERS,

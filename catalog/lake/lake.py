@@ -232,6 +232,28 @@ class Lake:
 
         return self._until_committed(table, attempt)
 
+    def insert_planned(
+        self, table: Table, plan: Callable[[pl.LazyFrame], pl.DataFrame]
+    ) -> pl.DataFrame:
+        """Insert what `plan` makes of the stored rows, by one commit; return what it made.
+
+        It is asked again when another writer came first, so its answer may rest on what it saw.
+
+        Args:
+            table: of `catalog.lake.tables`.
+            plan: given a scan of the table, returns rows whose keys are not stored.
+
+        Raises:
+            CommitFailedError: others kept committing first, 20 times in a row.
+        """
+
+        def attempt(delta: DeltaTable) -> pl.DataFrame:
+            rows = plan(self._tables.scan(delta, table))
+            append_rows(delta, _landed(rows, table), table)
+            return rows
+
+        return self._until_committed(table, attempt)
+
     def put_dead_letters(self, rows: pl.DataFrame) -> int:
         """Write dead letters that are new, or whose message or reason changed; return how many.
 

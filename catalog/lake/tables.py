@@ -244,6 +244,32 @@ BEHAVIOUR_SPACES = Table(
     },
 )
 
+CODEBOOKS = Table(
+    name="codebooks",
+    key=("model_version", "number"),
+    columns={
+        "model_version": pl.String,
+        "number": pl.Int64,  # from 1; the largest is in use
+        "codes_id": pl.String,  # of the artefact that holds the centroids
+        "config": pl.String,  # JSON object: learner, levels, codes, seed...
+        "measured": pl.String,  # JSON object: what vectors lose by them
+        "learned_at": TIME,
+    },
+)
+
+CODES = Table(
+    name="codes",
+    key=("item_id", "content_hash", "codes_id"),
+    columns={
+        "item_id": pl.String,
+        "content_hash": pl.String,  # of the content that the vector was made of
+        "model_version": pl.String,
+        "codes_id": pl.String,
+        "codes": pl.List(pl.Int32),  # one for each level, from 0
+        "digit": pl.Int32,  # from 0: tells items apart that have the same codes; never changes
+    },
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -260,5 +286,7 @@ TABLES = {
         INDEX_VERSIONS,
         FEATURE_REFERENCES,
         BEHAVIOUR_SPACES,
+        CODEBOOKS,
+        CODES,
     )
 }

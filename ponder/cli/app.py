@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ponder.cli import (
+    codes,
     config,
     dead_letters,
     embedder,
@@ -47,6 +48,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(lake.app, name="lake")
 app.add_typer(embedder.app, name="embedder")
 app.add_typer(models.app, name="models")
+app.add_typer(codes.app, name="codes")
 app.add_typer(features.app, name="features")
 app.add_typer(ranker.app, name="ranker")
 app.add_typer(config.app, name="config")

@@ -11,6 +11,7 @@ from catalog.lake.index_versions import IndexVersion, IndexVersions
 from catalog.lake.living_embeddings import living_items
 from catalog.lake.tables import ITEMS
 from ponder.settings import Settings
+from ponder.steps.codes import assign_where_used
 from ponder.steps.validation import is_all_deleted
 from ponder.telemetry.identity import identify
 from ponder.telemetry.observation import observed
@@ -51,7 +52,8 @@ def index(settings: Settings) -> Indexed:
     """Bring every version's collection in line with the lake, the configured one's included.
 
     Deletions come first, and reach every collection: the live one may be another version's, and a
-    rollback may lead to any. A catalogue whose last item was deleted leaves empty collections.
+    rollback may lead to any. A catalogue whose last item was deleted leaves empty collections. What
+    was embedded since is given codes, where a version has codebooks.
 
     Raises:
         ValueError: the configured version has embedded no living item.
@@ -63,7 +65,9 @@ def index(settings: Settings) -> Indexed:
         removed = remove_deleted(lake, milvus)
         known = IndexVersions(lake)
         kept = {*milvus.versions(), version, known.live(), known.previous()} - {None}
-        synced = {each: sync_collection(lake, milvus, each) for each in sorted(filter(None, kept))}
+        versions = sorted(filter(None, kept))
+        assign_where_used(settings, versions)
+        synced = {each: sync_collection(lake, milvus, each) for each in versions}
         report = synced[version]
     if report is None and not (synced and is_all_deleted(lake)):
         raise ValueError(f"version {version!r} has embedded no living item; land and embed first")

@@ -19,6 +19,7 @@ from catalog.lake.living_embeddings import living_items
 from catalog.lake.tables import ITEMS, MEDIA
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
+from ponder.steps.codes import assign_where_used
 from ponder.steps.embed import Embedded, embed_shards, plan
 from ponder.steps.index import follow_lake, remove_deleted, sync_collection
 from ponder.steps.progress import Progress, ignore_progress
@@ -299,6 +300,7 @@ class _Change:
             )
 
     def _sync(self) -> None:
+        assign_where_used(self._target, [self._version])
         with open_index(self._target) as milvus:
             follow_lake(self._lake, milvus)
             removed = remove_deleted(self._lake, milvus)

@@ -7,7 +7,7 @@ import polars as pl
 from catalog.ingest.rows import item_frame
 from catalog.lake.deleted_items import drop_rows_of_deleted
 from catalog.lake.maintenance import Retention
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
+from catalog.lake.tables import CODES, DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from catalog.records import Item
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -39,6 +39,7 @@ def fill(lake, *, item_topic="items", event_topic="events"):
     lake.insert_new(
         RATIONALES, rows(RATIONALES, **made, reasoner=["r"] * 3, prompt_version=["p"] * 3)
     )
+    lake.insert_new(CODES, rows(CODES, **made, codes_id=["c"] * 3))
     letters = [(item_topic, 0, "media", b"gone"), (item_topic, 1, "media", b"lately")]
     letters += [(item_topic, 2, "decode", None), (item_topic, 3, "decode", b"\xff")]
     letters += [("embed/v/gone", 0, "embed", b"gone"), (event_topic, 0, "validate", b"gone")]
@@ -60,11 +61,12 @@ def fill(lake, *, item_topic="items", event_topic="events"):
 def test_what_was_made_of_items_deleted_for_long_goes_and_nothing_else(lake):
     fill(lake)
     before = lake.versions()
-    expected = {"embeddings": 1, "rationales": 1, "dead_letters": 2}
+    expected = {"embeddings": 1, "codes": 1, "rationales": 1, "dead_letters": 2}
     assert drop_rows_of_deleted(lake, MONTH, now=NOW, dry_run=True) == expected
     assert lake.versions() == before
     assert drop_rows_of_deleted(lake, MONTH, now=NOW) == expected
     assert sorted(lake.read(EMBEDDINGS)["item_id"]) == ["alive", "lately"]
+    assert sorted(lake.read(CODES)["item_id"]) == ["alive", "lately"]
     assert sorted(lake.read(RATIONALES)["item_id"]) == ["alive", "lately"]
     left = lake.read(DEAD_LETTERS).select("topic", "offset").sort("topic", "offset").rows()
     assert left == [("events", 0), ("items", 1), ("items", 2), ("items", 3)]

@@ -1,0 +1,140 @@
+"""Codes of a deployment: learned once, given to what is new, and stable for what has some."""
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+from catalog.lake.item_codes import codes_in_use, codes_of
+from catalog.lake.living_embeddings import embeddings_of
+from embedder.codes.config import CodesConfig
+from ponder.settings import Settings
+from ponder.steps.codes import (
+    NoCodes,
+    assign_codes,
+    codes_of_item,
+    describe_codes,
+    learn_codes,
+)
+from ponder.steps.index import index
+from ponder.wiring.codes import codebooks_of
+from ponder.wiring.encoder import configured_version
+from ponder.wiring.stores import open_lake
+from tests.ponder.steps.mugs import embed_all, gone, land, mugs
+
+FEW = CodesConfig(num_levels=2, num_codes=6)
+
+
+@pytest.fixture(scope="module")
+def coded_home(night_home, tmp_path_factory):
+    home = shutil.copytree(night_home, tmp_path_factory.mktemp("coded") / "home")
+    learn_codes(Settings(home=home), FEW)
+    return home
+
+
+@pytest.fixture
+def coded(coded_home, tmp_path):
+    """A deployment of some sixty items whose version has codes."""
+    return Settings(home=shutil.copytree(coded_home, tmp_path / "home"))
+
+
+def given_out(settings):
+    lake, version = open_lake(settings), configured_version(settings)
+    return codes_of(lake, codes_in_use(lake, version)).sort("item_id", "content_hash").collect()
+
+
+def test_every_vector_has_the_codes_that_the_artefact_gives_it(coded):
+    lake, version = open_lake(coded), configured_version(coded)
+    rows = given_out(coded).join(
+        embeddings_of(lake, version).collect(), on=["item_id", "content_hash"], how="full"
+    )
+    assert rows.null_count().sum_horizontal().item() == 0
+    vectors_ND = np.array(rows["vector"].to_list(), dtype=np.float32)
+    assert codebooks_of(coded, version).assign(vectors_ND).tolist() == rows["codes"].to_list()
+    assert rows.unique(["codes", "digit"], keep="none").height == rows.height
+
+
+def test_learning_again_with_the_same_options_does_nothing(coded):
+    before = open_lake(coded).versions()
+    learned = learn_codes(coded, FEW)
+    assert not learned.is_new
+    assert learned.assigned == 0
+    assert open_lake(coded).versions() == before
+
+
+def test_other_options_make_other_codes_and_the_former_stay_as_they_were(coded):
+    former, before = codes_in_use(open_lake(coded), configured_version(coded)), given_out(coded)
+    learned = learn_codes(coded, CodesConfig(num_levels=1, num_codes=4))
+    assert learned.is_new
+    assert learned.codes_id != former
+    assert given_out(coded)["codes"].list.len().unique().to_list() == [1]
+    kept = codes_of(open_lake(coded), former).sort("item_id", "content_hash").collect()
+    assert kept.equals(before)
+
+
+def test_a_night_gives_codes_to_what_is_new_and_leaves_all_others(coded):
+    before, artefact = given_out(coded), codebooks_of(coded, configured_version(coded)).id
+    land(coded, *mugs(["new1", "new2"]))
+    embed_all(coded)
+    index(coded)
+    after = given_out(coded)
+    is_new = pl.col("item_id").is_in(["new1", "new2"])
+    assert after.filter(~is_new).equals(before)
+    assert after.filter(is_new).height == 2
+    assert codebooks_of(coded, configured_version(coded)).id == artefact
+    assert assign_codes(coded).assigned == 0
+    assert describe_codes(coded).use.num_items == len(before) + 2
+    land(coded, *gone("new2"), second=1)
+    assert describe_codes(coded).use.num_items == len(before) + 1
+    with pytest.raises(LookupError, match="is deleted"):
+        codes_of_item(coded, "new2")
+
+
+def test_a_version_without_codebooks_is_left_as_it_is(coded):
+    other = coded.replace(policy="never")
+    embed_all(other)
+    assert assign_codes(other).codes_id is None
+    with pytest.raises(NoCodes, match="ponder codes learn"):
+        describe_codes(other)
+
+
+def test_an_account_says_what_was_measured_and_counts_living_items(coded):
+    account = describe_codes(coded)
+    assert account.config == FEW
+    assert 0 < account.reconstruction.relative_error < 1
+    assert account.without_codes == 0
+    living = given_out(coded)
+    assert account.use.num_items == len(living)
+    assert account.use.prefixes[1] == living["codes"].n_unique()
+
+
+def test_an_item_is_shown_with_those_that_share_its_codes(coded):
+    rows = given_out(coded)
+    item_id = rows.filter(pl.len().over(pl.col("codes").list.first()) > 2)["item_id"][0]
+    own = rows.filter(item_id=item_id)["codes"][0].to_list()
+    shown = codes_of_item(coded, item_id)
+    assert shown.codes == "-".join(map(str, own))
+    both, first = shown.shared
+    assert both.prefix == shown.codes
+    assert first.prefix == str(own[0])
+    others = rows.filter(pl.col("item_id") != item_id)
+    assert first.num_items == len(others.filter(pl.col("codes").list.first() == own[0]))
+    assert both.num_items == sum(codes.to_list() == own for codes in others["codes"])
+    assert not {each.item_id for each in both.first} & {each.item_id for each in first.first}
+    with pytest.raises(LookupError, match="'nobody' has no codes"):
+        codes_of_item(coded, "nobody")
+
+
+def test_codebooks_that_are_lost_or_broken_end_the_step(coded):
+    land(coded, *mugs(["new1"]))
+    embed_all(coded)
+    [path] = coded.home.glob("codes/*/*/codebooks.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="must be codebooks"):
+        index(coded)
+
+
+def test_fewer_items_than_codes_are_refused(coded):
+    with pytest.raises(ValueError, match="--codes"):
+        learn_codes(coded)
