@@ -59,14 +59,15 @@ def rank_all(
     ids = [item_ids[n] for n in by_id_N]
     position = {item_id: n for n, item_id in enumerate(ids)}
     ranked = []
-    for q, score_N in enumerate(_scores(query_vectors_QD, item_vectors_ND[by_id_N])):
+    for q, score_N in enumerate(scores(query_vectors_QD, item_vectors_ND[by_id_N])):
         if exclude is not None:
             score_N[[position[i] for i in exclude[q] if i in position]] = -np.inf
         ranked.append([ids[n] for n in _best(score_N, top_k=top_k)])
     return ranked
 
 
-def _scores(query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Iterator[np.ndarray]:
+def scores(query_vectors_QD: np.ndarray, item_vectors_ND: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield [N] float64 each query's scores of all items, to six decimals; vectors as above."""
     items_DN = item_vectors_ND.astype(np.float64).T
     for start in range(0, len(query_vectors_QD), QUERY_BLOCK):
         block_QD = query_vectors_QD[start : start + QUERY_BLOCK].astype(np.float64)

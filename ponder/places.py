@@ -45,6 +45,11 @@ class Places(BaseModel):
         return self.artifacts_folder / "evaluation"
 
     @property
+    def mteb_folder(self) -> Path:
+        """Where results of mteb's tasks are kept, so that none is run twice."""
+        return self.home / "mteb"
+
+    @property
     def finetunes_folder(self) -> Path:
         """Where runs of fine-tunes have their folders."""
         return self.artifacts_folder / "finetune"

@@ -104,6 +104,8 @@ OWNER = {
     "sentence_transformers": {"embedder.sentence", "embedder.pair.export", "bench"},
     "httpx2": {"embedder.reasoners", "serving.client"},
     "peft": {"embedder.finetune.training"},
+    "mteb": {"evaluation.mteb", "bench"},
+    "datasets": {"evaluation.mteb", "bench"},
     "pymilvus": {"recall", "bench"},
     "milvus_lite": {"recall.lite_folder"},
     "fastapi": {"serving", "bench.text_endpoint"},

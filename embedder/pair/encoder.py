@@ -9,7 +9,6 @@ Shape legend: N = contents, D = embedding dimension
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from embedder.pair.version import HEADS, IMAGE, SIZES, TEXT, pair_version
 from embedder.prompting.images import image_problem
 from embedder.version import Manifest, read_manifest
 
-CHUNK = 64  # contents that are looked at together
+CHUNK = 64  # contents that are encoded together; of images what the encoder reads is kept, no file
 
 
 class PairEncoder(BaseEncoder):
@@ -82,30 +81,32 @@ class PairEncoder(BaseEncoder):
 
         `always` reasons as little as the other policies; the encodings say so.
         """
-        numbered = enumerate(contents)
         fallback = f"{self.name} does not reason" if policy == "always" else ""
-        while chunk := list(islice(numbered, CHUNK)):
-            good: list[tuple[int, Content, torch.Tensor | None]] = []
-            for number, content in chunk:
-                image = None
-                if content.image is not None:
-                    try:
-                        image = self._frozen.prepared(content.image)
-                    except ImageError as error:
-                        yield number, Failure(error)
-                        continue
-                good.append((number, content, image))
-            yield from self._encoded(good, side, fallback)
+        chunk: list[tuple[int, str, torch.Tensor | None]] = []
+        for number, content in enumerate(contents):
+            image = None
+            if content.image is not None:
+                try:
+                    image = self._frozen.prepared(content.image)
+                except ImageError as error:
+                    yield number, Failure(error)
+                    continue
+            chunk.append((number, content.text, image))
+            if len(chunk) == CHUNK:
+                yield from self._encoded(chunk, side, fallback)
+                chunk = []
+        if chunk:
+            yield from self._encoded(chunk, side, fallback)
 
     @torch.inference_mode()
     def _encoded(
-        self, given: Sequence[tuple[int, Content, torch.Tensor | None]], side: Side, fallback: str
+        self, given: Sequence[tuple[int, str, torch.Tensor | None]], side: Side, fallback: str
     ) -> list[tuple[int, Answer]]:
         images = {row: image for row, (_, _, image) in enumerate(given) if image is not None}
         texts = {
-            row: content.text
-            for row, (_, content, image) in enumerate(given)
-            if content.text or image is None  # of what has neither, the empty text is embedded
+            row: text
+            for row, (_, text, image) in enumerate(given)
+            if text or image is None  # of what has neither, the empty text is embedded
         }
         vectors_ND = self._heads(
             Features(

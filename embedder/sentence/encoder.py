@@ -7,12 +7,13 @@ each at unit length, which is ours and no model's own way.
 Shape legend: N = contents, D = embedding dimension
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
@@ -31,8 +32,23 @@ except ModuleNotFoundError as error:
     ) from error
 
 Modality = Literal["text", "image", "both"]
-CHUNK = 256  # contents that are looked at together
+CHUNK = 256  # contents that are encoded together, at most
+CHUNK_PIXELS = 32_000_000  # of their images, which lie there at three bytes each: 100 MB
 BATCH_SIZE = 32
+READS_TEXT_ONLY = "reads text only, and there is an image without any"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedContent:
+    """A content whose image is decoded, or has none that the model reads."""
+
+    text: str
+    image: Image.Image | None
+
+    @property
+    def num_pixels(self) -> int:
+        """Of the image; 0 without one."""
+        return 0 if self.image is None else self.image.width * self.image.height
 
 
 class SentenceEncoder(BaseEncoder):
@@ -89,7 +105,7 @@ class SentenceEncoder(BaseEncoder):
         if content.image is None or (content.text and not self._sees):
             return None
         if not self._sees:
-            return f"{self.name} reads text only, and there is an image without any"
+            return f"{self.name} {READS_TEXT_ONLY}"
         return image_problem(content.image)
 
     def _answers(
@@ -106,37 +122,50 @@ class SentenceEncoder(BaseEncoder):
         `always` reasons as little as the other policies; the encodings say so. With no reasoning to
         cut short, deadline and token limit change nothing.
         """
-        numbered = enumerate(contents)
-        while chunk := list(islice(numbered, CHUNK)):
-            good: dict[int, Content] = {}
-            for number, content in chunk:
-                if (reason := self.refusal(content)) is None:
-                    good[number] = content
-                else:
-                    yield number, Failure(ValueError(reason))
-            encodings = self._encode(list(good.values()), side, policy)
-            yield from zip(good, encodings, strict=True)
+        fallback = f"{self.name} does not reason" if policy == "always" else ""
+        chunk: dict[int, OpenedContent] = {}
+        num_pixels = 0
+        for number, content in enumerate(contents):
+            try:
+                opened = chunk[number] = self._opened(content)
+            except ValueError as error:
+                yield number, Failure(error)
+                continue
+            num_pixels += opened.num_pixels
+            if len(chunk) == CHUNK or num_pixels >= CHUNK_PIXELS:
+                yield from self._encoded(chunk, side, fallback)
+                chunk, num_pixels = {}, 0
+        if chunk:
+            yield from self._encoded(chunk, side, fallback)
 
-    def _encode(
-        self, contents: Sequence[Content], side: Side, policy: Policy | None
-    ) -> list[Encoding]:
-        sums_ND = torch.zeros(len(contents), self.dim)
-        for inputs in self._inputs(contents).values():
+    def _opened(self, content: Content) -> OpenedContent:
+        """Decode what the model reads of a content.
+
+        Raises:
+            ImageError: the image cannot be opened.
+            ValueError: it is all there is, and the model reads texts only.
+        """
+        if content.image is None or (content.text and not self._sees):
+            return OpenedContent(content.text, None)
+        if not self._sees:
+            raise ValueError(f"{self.name} {READS_TEXT_ONLY}")
+        return OpenedContent(content.text, open_image(content.image))
+
+    def _encoded(
+        self, chunk: Mapping[int, OpenedContent], side: Side, fallback: str
+    ) -> Iterator[tuple[int, Answer]]:
+        sums_ND = torch.zeros(len(chunk), self.dim)
+        for inputs in self._inputs(chunk.values()).values():
             rows = torch.tensor(list(inputs))
             sums_ND[rows] += self._vectors(list(inputs.values()), side)
-        fallback = f"{self.name} does not reason" if policy == "always" else ""
-        return [
-            Encoding(vector, "direct", 0.0, fallback=fallback)
-            for vector in F.normalize(sums_ND, dim=-1).numpy()
-        ]
+        for number, vector_D in zip(chunk, F.normalize(sums_ND, dim=-1).numpy(), strict=True):
+            yield number, Encoding(vector_D, "direct", 0.0, fallback=fallback)
 
-    def _inputs(self, contents: Sequence[Content]) -> dict[Modality, dict[int, Any]]:
+    def _inputs(self, contents: Iterable[OpenedContent]) -> dict[Modality, dict[int, Any]]:
         """Return what the model is given, by modality and row; a batch of it must not mix them."""
         inputs: dict[Modality, dict[int, Any]] = {}
         for row, content in enumerate(contents):
-            image = None
-            if content.image is not None and self._sees:
-                image = open_image(content.image)
+            image = content.image
             if image is not None and content.text and self._fuses:
                 inputs.setdefault("both", {})[row] = {"text": content.text, "image": image}
                 continue

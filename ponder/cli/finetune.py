@@ -124,15 +124,25 @@ def finetune(
         show(results, as_json)
     else:
         show({stage: results[stage] for stage in ("pairs", "selection", "register")}, as_json)
-        for text in _findings(results["evaluate"], metric=settings.promotion.metric):
+        for text in findings(results["evaluate"], metric=settings.promotion.metric):
             line(printable(text))
     if promote:
         with failures(), shared_run(settings, folder):
             promoted(run)
 
 
-def _findings(evaluation: "Evaluation", *, metric: str) -> Iterator[str]:
+UNJUDGED = (
+    "registered and not judged, for there is no evaluation set: a fine-tune under another --name "
+    "is judged on the queries.jsonl in the folder of its --data, and on what users liked after it",
+    "until then `ponder models promote NAME --force` makes it the champion",
+)
+
+
+def findings(evaluation: "Evaluation", *, metric: str) -> Iterator[str]:
     """Yield a line for every rule of the evaluation and for every set of later behaviour."""
+    if not evaluation.sets:
+        yield from UNJUDGED
+        return
     for check in evaluation.checks:
         yield f"{'passed' if check.passed else 'FAILED':<8} {check.says}"
     for name, found in evaluation.behaviour.items():

@@ -61,5 +61,5 @@ def promote(
         evaluation = registry.manifest(name)["lineage"]["evaluation"]
         if not evaluation["promoted"] and not force:
             reasons = "; ".join(c["says"] for c in evaluation["checks"] if not c["passed"])
-            raise ValueError(f"{name} failed its evaluation: {reasons}; --force promotes it anyway")
+            raise ValueError(f"{name} is not promoted: {reasons}; --force promotes it anyway")
         show({"before": registry.promote(name), "champion": registry.champion()}, as_json)

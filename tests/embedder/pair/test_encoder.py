@@ -105,6 +105,16 @@ def test_many_images_are_decoded_a_batch_at_a_time(frozen, image, monkeypatch):
     assert (most, len(found)) == ([8, 8, 4], 20)
 
 
+def test_contents_are_drawn_as_they_are_needed(encoder, image, monkeypatch):
+    from embedder.pair import encoder as module
+
+    drawn = []
+    contents = (drawn.append(n) or Content("red mugs", image) for n in range(3))
+    monkeypatch.setattr(module, "CHUNK", 2)
+    answered = [(number, len(drawn)) for number, _ in encoder.stream_items(contents)]
+    assert answered == [(0, 2), (1, 2), (2, 3)]
+
+
 def test_dimensions_are_those_of_the_heads(encoder):
     assert (encoder.dim, encoder.dims, encoder.name) == (8, (4, 8), "shop")
 

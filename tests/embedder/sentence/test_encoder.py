@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.content import Content
 from embedder.items import embed_items
+from embedder.prompting.images import open_image
 from embedder.sentence.encoder import SentenceEncoder
 from embedder.sentence.export import export
 from embedder.sentence.version import sentence_folder, sentence_name, sentence_version
@@ -154,6 +155,17 @@ class Apart:
     def vector(self, given):
         assert isinstance(given, str) or len(given) == 1
         return torch.tensor([3.0, 0.0] if isinstance(given, str) or "text" in given else [0.0, 5.0])
+
+
+def test_images_are_decoded_so_many_pixels_at_a_time(image_encoder, image, monkeypatch):
+    from embedder.sentence import encoder
+
+    drawn = []
+    contents = (drawn.append(n) or Content(image=image) for n in range(5))
+    num_pixels = open_image(image).width * open_image(image).height
+    monkeypatch.setattr(encoder, "CHUNK_PIXELS", 2 * num_pixels)
+    answered = [(number, len(drawn)) for number, _ in image_encoder.stream_items(contents)]
+    assert answered == [(0, 2), (1, 2), (2, 4), (3, 4), (4, 5)]
 
 
 def test_text_and_image_count_equally_where_the_model_takes_them_apart(image):
