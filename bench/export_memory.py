@@ -5,7 +5,7 @@
 For each length a lake is made: 20,000 items of 64 dimensions, pages of ten on sixty days, a tenth
 of what was shown liked, a user for every 150 impressions, landed in ten parts. `ponder features
 export` then runs in a process of its own, whose peak is what the system says of it (`ru_maxrss`).
-Of a log of ratings, which is read whole, 200 users share the ratings, half of which are likes.
+Of a log of ratings 200 users share the ratings, half of which are likes.
 """
 
 import argparse

@@ -16,7 +16,6 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,15 @@ import polars as pl
 
 from catalog.atomic_file import write_atomically
 from catalog.lake.tables import EVENTS
-from features.daily_sums import DAYS, Amounts, grown, rows_before, summed, summed_in_parts, sums_at
+from features.daily_sums import DAYS, Amounts, rows_before, running_sums, sums_at
 from features.histories import HistoryConfig, positive_events
 from features.swing import SWING_ONE, NumberedLikes, SwingConfig, swings
 
 ONE = 1 << 20
 """The whole number that stands for a weight of 1."""
 
-CHUNK_LIKES = 20_000
-"""Likes that are paired at once: 1 M pairs, 40 MB while they are summed up."""
+CHUNK_LIKES = 4_000
+"""Likes that are paired at once: 200,000 pairs, 16 MB while they are summed up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +133,7 @@ class Cooccurrence:
 
     def save(self, path: Path) -> None:
         """Write the counts in one step."""
-        buffer, likes = io.BytesIO(), io.BytesIO()
+        likes = io.BytesIO()
         self.likes.write_parquet(likes, compression="zstd")
         columns: dict[str, Any] = {
             "pair_P": self.pair_P,
@@ -145,8 +144,12 @@ class Cooccurrence:
         }
         if self.swing_P is not None:
             columns["swing_P"] = self.swing_P
-        np.savez(buffer, **columns)
-        write_atomically(path, buffer.getvalue())
+
+        def write(to: Path) -> None:
+            with to.open("wb") as file:
+                np.savez(file, **columns)
+
+        write_atomically(path, write)
 
     @classmethod
     def load(cls, path: Path) -> "Cooccurrence":
@@ -213,16 +216,18 @@ def cooccurrence(
         [earlier.likes.with_columns(is_new=False), fresh.with_columns(is_new=True)]
     ).sort("user_id", "ts", "item_id")
     item_ids = likes["item_id"].unique().sort()
-    numbered = _numbered(likes, item_ids)
+    numbered = _numbered(likes, item_ids, with_order=earlier.swing_P is not None)
     known = [each for each in (earlier.weight_P, earlier.swing_P) if each is not None]
-    more = _pairs(numbered, len(item_ids), config, with_swing=len(known) > 1)
-    pair_P, amount_PA = grown(_moved(earlier, item_ids), np.stack(known, axis=1), more)
-    weight_P, swing_P = np.ascontiguousarray(amount_PA[:, 0]), None
-    if len(known) > 1:
-        swing_P = np.ascontiguousarray(amount_PA[:, 1])
-    item_Q, users_Q = grown(_moved_items(earlier, item_ids), earlier.users_Q, _users(numbered))
+    pair_P, amount_AP = running_sums(
+        _pairs(numbered, len(item_ids), config, with_swing=len(known) > 1),
+        (_moved(earlier, item_ids), np.stack(known)),
+    )
+    item_Q, users_1Q = running_sums(
+        [_users(numbered)], (_moved_items(earlier, item_ids), earlier.users_Q[None])
+    )
     likes = likes.drop("is_new")
-    return Cooccurrence(item_ids, pair_P, weight_P, swing_P, item_Q, users_Q, likes)
+    swing_P = amount_AP[1] if len(known) > 1 else None
+    return Cooccurrence(item_ids, pair_P, amount_AP[0], swing_P, item_Q, users_1Q[0], likes)
 
 
 def _nothing(*, with_swing: bool) -> Cooccurrence:
@@ -245,12 +250,13 @@ def _check_order(fresh: pl.DataFrame, earlier: Cooccurrence) -> None:
         )
 
 
-def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
-    """Return user, item, day, place among the user's and among all, and whether it is new.
+def _numbered(likes: pl.DataFrame, item_ids: pl.Series, *, with_order: bool) -> pl.DataFrame:
+    """Return user, item, day, place among the user's, and whether it is new; users in a row.
 
-    Users in a row.
+    With order also the place among all, which Swing asks for.
     """
     index = pl.DataFrame({"item_id": item_ids}).with_row_index("item")
+    order = pl.struct("ts", "user_id", "item_id").rank("ordinal").cast(pl.Int64)
     return (
         likes.join(index, on="item_id", how="left", maintain_order="left")
         .select(
@@ -258,7 +264,7 @@ def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
             item=pl.col("item").cast(pl.Int64),
             day=pl.col("ts").dt.epoch("d").cast(pl.Int64) + DAYS // 2,
             is_new="is_new",
-            order=pl.struct("ts", "user_id", "item_id").rank("ordinal").cast(pl.Int64),
+            **({"order": order} if with_order else {}),
         )
         .with_columns(place=pl.int_range(pl.len()).over("user"))
     )
@@ -266,17 +272,15 @@ def _numbered(likes: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
 
 def _pairs(
     numbered: pl.DataFrame, num_items: int, config: CooccurrenceConfig, *, with_swing: bool
-) -> Amounts:
-    """Return every pair that a new like makes, on its day, with its weight, and Swing: [P, A]."""
+) -> Iterator[Amounts]:
+    """Yield every pair that a new like makes, on its day, with its weight, and Swing: [A, P]."""
     chunks = _chunks_of_pairs(numbered, num_items, config)
     if not with_swing:
-        return summed_in_parts((keys, weights[:, None]) for keys, weights in chunks)
-    weighed = ((keys, np.stack([w, np.zeros_like(w)], axis=1)) for keys, w in chunks)
-    swung = (
-        (keys, np.stack([np.zeros_like(s), s], axis=1))
-        for keys, s in _swings(numbered, num_items, config)
-    )
-    return summed_in_parts(chain(weighed, swung))
+        yield from ((keys, weights[None]) for keys, weights in chunks)
+        return
+    yield from ((keys, np.stack([w, np.zeros_like(w)])) for keys, w in chunks)
+    for keys, swing in _swings(numbered, num_items, config):
+        yield keys, np.stack([np.zeros_like(swing), swing])
 
 
 def _swings(
@@ -316,16 +320,16 @@ def _users(numbered: pl.DataFrame) -> Amounts:
     """Return every new like of an item, on its day."""
     key = numbered.filter("is_new").select(pl.col("item") * DAYS + pl.col("day"))
     key_N = key.to_series().to_numpy()
-    return summed(key_N, np.ones(len(key_N), dtype=np.int64))
+    return key_N, np.ones((1, len(key_N)), dtype=np.int64)
 
 
 def _moved(earlier: Cooccurrence, item_ids: pl.Series) -> np.ndarray:
     """Return the keys of pairs under the numbers that items have by now; their order stays."""
+    if len(earlier.item_ids) in (0, len(item_ids)):
+        return earlier.pair_P
     number_I = np.searchsorted(item_ids.to_numpy(), earlier.item_ids.to_numpy())
     pair_P, day_P = np.divmod(earlier.pair_P, DAYS)
-    low_P, high_P = np.divmod(pair_P, max(len(number_I), 1))
-    if not len(number_I):
-        return earlier.pair_P
+    low_P, high_P = np.divmod(pair_P, len(number_I))
     return (number_I[low_P] * len(item_ids) + number_I[high_P]) * DAYS + day_P
 
 

@@ -1,9 +1,11 @@
 """Sums that grow day by day, and what they were before any day.
 
-Legend: P = days on which a sum grew, of whatever things; N = anything asked.
+Legend: P = days on which a sum grew, of whatever things; N = anything asked; A = amounts that are
+summed up beside each other.
 """
 
 from collections.abc import Iterable
+from mmap import mmap
 
 import numpy as np
 import polars as pl
@@ -11,8 +13,14 @@ import polars as pl
 DAYS = 1 << 16
 """Days that a key has room for; day 0 is half of them before 1970."""
 
+NUM_RANGES = 32
+"""Ranges of things that are summed up one after the other, at most."""
+
+RANGE_KEYS = 4_096
+"""Keys that are worth a range of their own."""
+
 Amounts = tuple[np.ndarray, np.ndarray]
-"""Rising int64 keys, each once, and the int64 amount of each, or a row of amounts."""
+"""int64 keys [N], a thing * `DAYS` + a day, and int64 amounts [A, N]."""
 
 
 def days_of(moments: pl.Series) -> np.ndarray:
@@ -20,32 +28,105 @@ def days_of(moments: pl.Series) -> np.ndarray:
     return moments.dt.epoch("d").cast(pl.Int64).to_numpy() + DAYS // 2
 
 
-def summed(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
-    """Return each key once, with the sum of its amounts; by sorting, which needs little memory."""
+def summed(key_N: np.ndarray, amount_AN: np.ndarray) -> Amounts:
+    """Return each key once, rising, with the sum of its amounts; sorting needs little memory."""
     order_N = np.argsort(key_N, kind="stable")
-    key_N, amount_N = key_N[order_N], amount_N[order_N]
+    key_N, amount_AN = key_N[order_N], amount_AN[:, order_N]
     first = np.flatnonzero(_is_first(key_N))
-    return key_N[first], np.add.reduceat(amount_N, first, axis=0) if len(first) else amount_N
+    return key_N[first], np.add.reduceat(amount_AN, first, axis=1) if len(first) else amount_AN
 
 
-def summed_in_parts(parts: Iterable[Amounts]) -> Amounts:
-    """Return the sum of parts, at least one: keys in any order, and their amounts.
+def running_sums(parts: Iterable[Amounts], earlier: Amounts) -> Amounts:
+    """Return rising keys [P] and running sums [A, P]: those of before and what they grew by.
 
-    Sums of about equal length are added to each other, so that at most what is returned and as much
-    again lies beside it, and each amount is moved a few times and not with every part.
+    Things are shared out to ranges, which are summed up one after the other. So what lies beside
+    the result while it is made are the parts, each key about once, and a few times one range.
+
+    Args:
+        parts: what sums grew by, at least one; keys in any order, also several times.
+        earlier: what this returned of the days before; empty: nothing is known.
     """
-    sums: list[Amounts] = []
-    for keys, amounts in parts:
-        sums.append(summed(keys, amounts))
-        while len(sums) > 1 and 2 * len(sums[-1][0]) >= len(sums[-2][0]):
-            sums[-2:] = [_together(*sums[-2:])]
-    while len(sums) > 1:
-        sums[-2:] = [_together(*sums[-2:])]
-    return sums[0]
+    edges, ranges = np.zeros(0, dtype=np.int64), [_RangeSums()]
+    for number, part in enumerate(parts):
+        keys, amounts = summed(*part)
+        if not number:
+            edges = _edges(max(keys, earlier[0], key=len))
+            ranges = [_RangeSums() for _ in range(len(edges) + 1)]
+        for each, rows in zip(ranges, _cuts(keys, edges), strict=True):
+            each.add(keys[rows], amounts[:, rows])
+    made = []
+    for rows in reversed(_cuts(earlier[0], edges)):
+        made.append(ranges.pop().grown(earlier[0][rows], earlier[1][:, rows]))
+    return _joined(made, len(earlier[1]))
+
+
+def _edges(key_N: np.ndarray) -> np.ndarray:
+    """Return where ranges of about equally many of rising keys end, all days of a thing in one."""
+    num = min(max(len(key_N) // RANGE_KEYS, 1), NUM_RANGES)
+    return np.unique(key_N[np.arange(1, num) * len(key_N) // num] // DAYS * DAYS)
+
+
+def _cuts(key_N: np.ndarray, edges: np.ndarray) -> list[slice]:
+    """Return which of rising keys are of each range."""
+    cuts = np.searchsorted(key_N, edges).tolist()
+    return [slice(*rows) for rows in zip([0, *cuts], [*cuts, len(key_N)], strict=True)]
+
+
+def _joined(made: list[Amounts], num_amounts: int) -> Amounts:
+    """Join ranges, the last of which comes first, and let go of each once it has been copied."""
+    size = sum(len(keys) for keys, _ in made)
+    key_P, running_AP = np.empty(size, np.int64), np.empty((num_amounts, size), np.int64)
+    start = 0
+    while made:
+        keys, running = made.pop()
+        end = start + len(keys)
+        key_P[start:end], running_AP[:, start:end] = keys, running
+        start = end
+    return key_P, running_AP
+
+
+class _RangeSums:
+    """What the sums of some things grew by.
+
+    Parts of about equal length are added to each other, so that each amount is moved a few times
+    and not with every part, and at most as much as their sum lies beside it.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Amounts] = []
+
+    def add(self, key_N: np.ndarray, amount_AN: np.ndarray) -> None:
+        """Add rising keys."""
+        new, parts = (key_N, amount_AN), self._parts
+        while parts and 2 * len(new[0]) >= len(parts[-1][0]):
+            new = _together(parts.pop(), new)
+        parts.append((_apart(new[0]), _apart(new[1])))
+
+    def grown(self, key_P: np.ndarray, running_AP: np.ndarray) -> Amounts:
+        """Return the keys and running sums of before with what was added, and forget that."""
+        earlier_AP = np.diff(running_AP, axis=1, prepend=0)
+        first = np.flatnonzero(_is_first(key_P // DAYS))
+        earlier_AP[:, first] = running_AP[:, first]
+        grown = key_P, earlier_AP
+        while self._parts:
+            grown = _together(self._parts.pop(), grown)
+        keys, running = _running(*grown)
+        return _apart(keys), _apart(running)
+
+
+def _apart(values: np.ndarray) -> np.ndarray:
+    """Return a copy in pages of its own, which the system gets back as soon as it is let go.
+
+    What thousands of parts leave free between each other in the process's memory it does not get.
+    """
+    copy = np.frombuffer(mmap(-1, max(values.nbytes, 1)), np.int64, values.size)
+    copy = copy.reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def _together(one: Amounts, other: Amounts) -> Amounts:
-    return summed(*(np.concatenate(both) for both in zip(one, other, strict=True)))
+    return summed(*(np.concatenate(both, axis=-1) for both in zip(one, other, strict=True)))
 
 
 def _is_first(what_N: np.ndarray) -> np.ndarray:
@@ -53,21 +134,11 @@ def _is_first(what_N: np.ndarray) -> np.ndarray:
     return np.append(True, what_N[1:] != what_N[:-1])[: len(what_N)]
 
 
-def grown(key_P: np.ndarray, running_P: np.ndarray, more: Amounts) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and running sums, those of before and what was added since."""
-    if not len(key_P):
-        return _running(*more)
-    earlier_P = np.diff(running_P, axis=0, prepend=0)
-    first = np.flatnonzero(_is_first(key_P // DAYS))
-    earlier_P[first] = running_P[first]
-    return _running(*_together((key_P, earlier_P), more))
-
-
-def _running(key_N: np.ndarray, amount_N: np.ndarray) -> Amounts:
-    sum_N = np.cumsum(amount_N, axis=0)
+def _running(key_N: np.ndarray, amount_AN: np.ndarray) -> Amounts:
+    sum_AN = np.cumsum(amount_AN, axis=1)
     first = np.flatnonzero(_is_first(key_N // DAYS))
     num = np.diff(np.append(first, len(key_N)))
-    return key_N, sum_N - np.repeat(sum_N[first] - amount_N[first], num, axis=0)
+    return key_N, sum_AN - np.repeat(sum_AN[:, first] - amount_AN[:, first], num, axis=1)
 
 
 def rows_before(

@@ -1,10 +1,10 @@
 """Items that were liked together with a history, as of a day: candidates that no vector finds.
 
-Legend: I = items, P = days on which a pair's weight grew, counted from either of its items,
-H = items of a history, M = neighbours of an item, N = candidates.
+Legend: I = items, P = days on which a pair's weight grew, H = items of a history, M = neighbours of
+an item, N = candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,42 +19,50 @@ NEGLIGIBLE = 1e-3
 """History items that weigh less are left out."""
 
 
+BLOCK_PAIRS = 1 << 18
+"""Pairs that are arranged at once, about."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """Co-occurrence counts, arranged by item."""
+    """Co-occurrence counts, arranged by either item of a pair."""
 
     counts: Cooccurrence
+    """In them the pairs of an item with greater ones lie in a row."""
 
-    start_I: np.ndarray
-    """[I + 1] where the rows of each item begin."""
+    lesser_I: np.ndarray
+    """[I + 1] where these begin."""
+
+    greater_I: np.ndarray
+    """[I + 1] where the pairs of each item with lesser ones begin, in `row_P`."""
+
+    row_P: np.ndarray
+    """Rows of the counts by the greater item, then as they lie there."""
 
     key_P: np.ndarray
-    """Rising for each item: number of the item liked together with it * `DAYS` + day."""
-
-    weight_P: np.ndarray
-    """Of the pair, up to the end of that day; in units of 1 / `ONE`."""
-
-    swing_P: np.ndarray | None
-    """Swing of the pair, up to the end of that day; in units of 1 / `SWING_ONE`. None: it was not
-    counted."""
+    """Of these rows the number of the lesser item * `DAYS` + day."""
 
     @classmethod
     def of(cls, counts: Cooccurrence) -> "Neighbours":
-        """Arrange counts by item."""
-        num_items = max(len(counts.item_ids), 1)
-        pair_P, day_P = np.divmod(counts.pair_P, DAYS)
-        lesser_P, greater_P = np.divmod(pair_P, num_items)
-        one_P = np.concatenate([lesser_P, greater_P])
-        other_P = np.concatenate([greater_P, lesser_P])
-        key_P = other_P * DAYS + np.tile(day_P, 2)
-        order_P = np.lexsort((key_P, one_P))
-        start_I = np.searchsorted(one_P[order_P], np.arange(len(counts.item_ids) + 1))
-        weight_P, swing_P = (
-            None if amount_P is None else np.tile(amount_P, 2)[order_P]
-            for amount_P in (counts.weight_P, counts.swing_P)
-        )
-        assert weight_P is not None
-        return cls(counts, start_I, key_P[order_P], weight_P, swing_P)
+        """Arrange counts by item, a part of them at a time."""
+        num_items, num_pairs = len(counts.item_ids), len(counts.pair_P)
+        lesser_I = np.searchsorted(counts.pair_P, np.arange(num_items + 1) * num_items * DAYS)
+        number = "int32" if num_pairs <= np.iinfo(np.int32).max else "int64"
+        greater_P: np.ndarray = np.empty(num_pairs, dtype=number)
+        greater_I = np.zeros(num_items + 1, dtype=np.int64)
+        for start in range(0, num_pairs, BLOCK_PAIRS):
+            part = slice(start, start + BLOCK_PAIRS)
+            greater_P[part] = counts.pair_P[part] // DAYS % num_items
+            greater_I[1:] += np.bincount(greater_P[part], minlength=num_items)
+        greater_I = np.cumsum(greater_I)
+        row_P, key_P = np.empty_like(greater_P), np.empty_like(counts.pair_P)
+        for first, last in _item_blocks(greater_I):
+            rows = np.flatnonzero((greater_P >= first) & (greater_P < last))
+            rows = rows[np.argsort(greater_P[rows], kind="stable")]
+            pair, day = np.divmod(counts.pair_P[rows], DAYS)
+            part = slice(greater_I[first], greater_I[last])
+            row_P[part], key_P[part] = rows, pair // num_items * DAYS + day
+        return cls(counts, lesser_I, greater_I, row_P, key_P)
 
     def scores(self, history_H: np.ndarray, day: int, *, decay: float) -> np.ndarray:
         """Return [I] float64 sum over the history of decay^place times the pair's cosine.
@@ -71,7 +79,7 @@ class Neighbours:
         for place, item in enumerate(history_H):
             if decay**place < NEGLIGIBLE:
                 break
-            if item < 0 or self.start_I[item] == self.start_I[item + 1]:
+            if item < 0:
                 continue
             other_M, weight_M = self._before(item, day)
             users_M = self.counts.users(other_M, np.full(len(other_M), day))
@@ -81,12 +89,26 @@ class Neighbours:
 
     def _before(self, item: int, day: int) -> tuple[np.ndarray, np.ndarray]:
         """Return every item liked together with one before a day, and the weight by then."""
-        rows = slice(self.start_I[item], self.start_I[item + 1])
-        other_M, day_M = np.divmod(self.key_P[rows], DAYS)
+        with_lesser, with_greater, none = self._pairs_of(item)
+        keys = self.key_P[with_lesser], self.counts.pair_P[with_greater] - none
+        weights = self.counts.weight_P
+        weight_M = np.concatenate([weights[self.row_P[with_lesser]], weights[with_greater]])
+        other_M, day_M = np.divmod(np.concatenate(keys), DAYS)
         known_M = np.flatnonzero(day_M < day)
         other_M = other_M[known_M]
         is_newest_M = np.append(other_M[1:] != other_M[:-1], True)[: len(other_M)]
-        return other_M[is_newest_M], self.weight_P[rows][known_M][is_newest_M]
+        return other_M[is_newest_M], weight_M[known_M][is_newest_M]
+
+    def _pairs_of(self, item: int) -> tuple[slice, slice, int]:
+        """Return where the pairs of an item lie, in `row_P` and in the counts, and their least key.
+
+        What is above that in the keys of the counts is the other item and the day.
+        """
+        return (
+            slice(self.greater_I[item], self.greater_I[item + 1]),
+            slice(self.lesser_I[item], self.lesser_I[item + 1]),
+            int(item) * len(self.counts.item_ids) * DAYS,
+        )
 
     def cosines(self, candidate_N: np.ndarray, history_H: np.ndarray, day: int) -> np.ndarray:
         """Return [N, H] float64 `Cooccurrence.cosines` of each candidate with each history item.
@@ -96,7 +118,7 @@ class Neighbours:
             history_H: the same.
             day: as of `scores`.
         """
-        cosine_NH = self._amounts(self.weight_P, candidate_N, history_H, day) / ONE
+        cosine_NH = self._amounts(self.counts.weight_P, candidate_N, history_H, day) / ONE
         row_M, place_M = np.nonzero(cosine_NH)
         users_M = self.counts.users(candidate_N[row_M], np.full(len(row_M), day))
         users_M *= self.counts.users(history_H[place_M], np.full(len(row_M), day))
@@ -114,7 +136,9 @@ class Neighbours:
         Raises:
             ValueError: Swing was not counted.
         """
-        return self._amounts(swings_of(self.swing_P), candidate_N, history_H, day) / SWING_ONE
+        return (
+            self._amounts(swings_of(self.counts.swing_P), candidate_N, history_H, day) / SWING_ONE
+        )
 
     def _amounts(
         self, amount_P: np.ndarray, candidate_N: np.ndarray, history_H: np.ndarray, day: int
@@ -124,13 +148,36 @@ class Neighbours:
         order_N = np.argsort(candidate_N)  # a search of rising keys finds them near each other
         key_N = candidate_N[order_N] * DAYS + day
         for place, item in enumerate(history_H):
-            if item < 0 or self.start_I[item] == self.start_I[item + 1]:
+            if item < 0:
                 continue
-            rows = slice(self.start_I[item], self.start_I[item + 1])
-            found_N = np.searchsorted(self.key_P[rows], key_N) - 1
-            is_pair_N = (found_N >= 0) & (self.key_P[rows][found_N] // DAYS == key_N // DAYS)
-            amount_NH[order_N[is_pair_N], place] = amount_P[rows][found_N[is_pair_N]]
+            with_lesser, with_greater, none = self._pairs_of(item)
+            split = int(np.searchsorted(key_N, int(item) * DAYS))
+            found, row = _newest(self.key_P[with_lesser], key_N[:split])
+            amount_NH[order_N[:split][found], place] = amount_P[self.row_P[with_lesser][row]]
+            found, row = _newest(self.counts.pair_P[with_greater], key_N[split:] + none)
+            amount_NH[order_N[split:][found], place] = amount_P[with_greater][row]
         return amount_NH
+
+
+def _item_blocks(start_I: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield first and past-the-last items that have about `BLOCK_PAIRS` pairs together.
+
+    Args:
+        start_I: [I + 1] where the pairs of each item begin.
+    """
+    first, num_items = 0, len(start_I) - 1
+    while first < num_items:
+        last = int(np.searchsorted(start_I, start_I[first] + BLOCK_PAIRS, side="right")) - 1
+        yield first, (first := min(max(last, first + 1), num_items))
+
+
+def _newest(key_M: np.ndarray, asked_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the keys asked have a row of the same thing before them, and that row."""
+    if not len(key_M):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    row_N = np.searchsorted(key_M, asked_N) - 1
+    found = np.flatnonzero((row_N >= 0) & (key_M[row_N] // DAYS == asked_N // DAYS))
+    return found, row_N[found]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,11 +21,12 @@ from evaluation.leave_last_out import leave_last_out, newest_liked
 from features.centred_embeddings import CentredEmbeddings
 from features.centring import Centring
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
+from features.daily_sums import days_of
 from features.groups import DEFAULT_GROUPS, FeatureGroup
-from features.histories import HistoryConfig
+from features.histories import HistoryConfig, positive_events
 from features.log import Log
 from features.table import FeatureConfig, FeatureTable, build_features
-from ranker.stage_one import Catalogue, StageOneConfig, stage_one
+from ranker.stage_one import Catalogue, StageOne, StageOneConfig
 
 Known = Literal["as_of", "all"]
 
@@ -161,21 +162,33 @@ class RatingLog:
             config=self.features.collaborative.counts,
             with_swing=self.features.with_swing,
         )
-        found = stage_one(
-            asked,
-            self.events,
+        history = self.features.history
+        stage_one = StageOne(
             self._catalogue,
             counts,
-            history=self.features.history,
+            positive_events(self.events, config=history),
+            days_of(asked["ts"]),
+            history=history,
             config=self.rules.stage_one,
         )
-        answers = asked.select("request_id", "item_id", relevance=pl.lit(1, pl.Int32))
-        rows = found.join(
-            answers, on=["request_id", "item_id"], how="left", maintain_order="left"
-        ).with_columns(pl.col("relevance").fill_null(0))
-        telling = rows.filter(pl.col("relevance").max().over("request_id") > 0)
-        return Requests(telling, asked, len(found) / max(len(asked), 1), counts)
+        found = stage_one.candidates(asked, self.events)
+        mean = len(found) / max(len(asked), 1)
+        return Requests(telling(found, asked), asked, mean, counts)
 
     @cached_property
     def _catalogue(self) -> Catalogue:
         return Catalogue.of(self.candidates, self.log.items, self.log.vectors)
+
+
+def telling(found: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates of requests whose answer is one of them, each with its relevance.
+
+    Args:
+        found: as of `StageOne.candidates`.
+        asked: request_id and item_id, the answer.
+    """
+    answers = asked.select("request_id", "item_id", relevance=pl.lit(1, pl.Int32))
+    rows = found.join(
+        answers, on=["request_id", "item_id"], how="left", maintain_order="left"
+    ).with_columns(pl.col("relevance").fill_null(0))
+    return rows.filter(pl.col("relevance").max().over("request_id") > 0)

@@ -7,16 +7,17 @@ Legend: C = candidate items, I = items ever liked, H = items of a history, D = e
 E = likes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from features.cooccurrence import Cooccurrence
 from features.daily_sums import days_of
-from features.histories import HistoryConfig, histories, positive_events
+from features.histories import HistoryConfig, histories
 from features.neighbours import Neighbours
 from features.profile import ProfileConfig, profile_vector
 
@@ -82,69 +83,70 @@ class Catalogue:
         return cls(rows["item_id"], created_C, vectors_CD)
 
 
-def stage_one(
-    requests: pl.DataFrame,
-    events: pl.DataFrame,
-    catalogue: Catalogue,
-    counts: Cooccurrence,
-    *,
-    history: HistoryConfig,
-    config: StageOneConfig | None = None,
-) -> pl.DataFrame:
-    """Return the candidates of each request.
-
-    Args:
-        requests: request_id, user_id, ts, and item_id, the answer, which counts as unseen.
-        events: columns of `catalog.lake.tables.EVENTS`. What a user acted on in them, at any time,
-            is no candidate of theirs.
-        catalogue: what may be recommended.
-        counts: of what everybody liked, as far as it may be known.
-        history: what is liked.
-        config: the channels; the defaults when None.
-
-    Returns:
-        request_id, user_id, item_id, ts; by request in the order of `requests`, then item_id.
-    """
-    channels = _Channels(events, catalogue, counts, history, config or StageOneConfig())
-    taken = dict(channels.of(requests))
-    numbers = range(len(requests))
-    rows = np.repeat(np.arange(len(requests)), [len(taken[number]) for number in numbers])
-    found = np.concatenate([np.zeros(0, dtype=np.int64), *(taken[number] for number in numbers)])
-    items = catalogue.item_ids.gather(found)
-    return (
-        requests[rows].with_columns(item_id=items).select("request_id", "user_id", "item_id", "ts")
-    )
-
-
-class _Channels:
-    """What requests are answered from; those of one day share what was popular."""
+class StageOne:
+    """What requests of a log are answered from, some users' at a time."""
 
     def __init__(
         self,
-        events: pl.DataFrame,
         catalogue: Catalogue,
         counts: Cooccurrence,
+        likes: pl.DataFrame,
+        days: np.ndarray,
+        *,
         history: HistoryConfig,
-        config: StageOneConfig,
+        config: StageOneConfig | None = None,
     ) -> None:
-        self._events, self._catalogue, self._history = events, catalogue, history
-        self._counts, self._config = counts, config
+        """Arrange what all requests share.
+
+        Args:
+            catalogue: what may be recommended.
+            counts: of what everybody liked, as far as it may be known.
+            likes: item_id, ts: everything that anybody liked, a like a row.
+            days: of all requests, as of `features.daily_sums.days_of`.
+            history: what is liked.
+            config: the channels; the defaults when None.
+        """
+        self._catalogue, self._history = catalogue, history
+        self._has_vector_C = np.any(catalogue.vectors_CD != 0, axis=1)
+        self._counts, self._config = counts, config or StageOneConfig()
         self._neighbours = Neighbours.of(counts)
         self._row_C = counts.rows_of(catalogue.item_ids)
         self._place = {item: place for place, item in enumerate(catalogue.item_ids)}
-        self._popularity = _Popularity(
-            positive_events(events, config=history), self._place, config.half_life_days
-        )
+        self._popularity = _Popularity(likes, catalogue, days, self._config.half_life_days)
 
-    def of(self, requests: pl.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+    def candidates(self, requests: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+        """Return the candidates of each request.
+
+        Args:
+            requests: request_id, user_id, ts, and item_id, the answer, which counts as unseen.
+            events: at least user_id, item_id, action, ts, and value where there are ratings; all of
+                the requests' users. What a user acted on in them, at any time, is no candidate of
+                theirs.
+
+        Returns:
+            request_id, user_id, item_id, ts; by request in the order of `requests`, then item_id.
+        """
+        taken = dict(self._answers(requests, events))
+        numbers = range(len(requests))
+        rows = np.repeat(np.arange(len(requests)), [len(taken[number]) for number in numbers])
+        found = [np.zeros(0, dtype=np.int64), *(taken[number] for number in numbers)]
+        items = self._catalogue.item_ids.gather(np.concatenate(found))
+        answered = requests[rows].with_columns(item_id=items)
+        return answered.select("request_id", "user_id", "item_id", "ts")
+
+    def _answers(
+        self, requests: pl.DataFrame, events: pl.DataFrame
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each request's row and its candidates, rising places [n], in order of time."""
         ordered = requests.with_row_index("request").sort("ts", "request")
-        past = histories(ordered, self._events, config=self._history)["items"]
-        days = days_of(ordered["ts"])
-        acted = self._acted_on()
+        past = histories(ordered, events, config=self._history)["items"]
+        acted = self._acted_on(events)
         nobody = np.zeros(0, dtype=np.int64)
-        for request, items, day in zip(
-            ordered.iter_rows(named=True), past.to_list(), days, strict=True
+        days = days_of(ordered["ts"])
+        for request, items, day, popular_C in zip(
+            *(ordered.iter_rows(named=True), past.to_list(), days),
+            self._popularity.before_each(days),
+            strict=True,
         ):
             is_free_C = np.ones(len(self._place), dtype=bool)
             is_free_C[acted.get(request["user_id"], nobody)] = False
@@ -152,19 +154,19 @@ class _Channels:
                 is_free_C[answer] = True
             chosen = [
                 _best(np.where(is_free_C, score_C, -np.inf), limit)
-                for score_C, limit in self._scored(items, int(day), request["ts"])
+                for score_C, limit in self._scored(items, int(day), request["ts"], popular_C)
             ]
             yield request["request"], np.unique(np.concatenate(chosen))
 
     def _scored(
-        self, items: list[str], day: int, moment: datetime
+        self, items: list[str], day: int, moment: datetime, popular_C: np.ndarray
     ) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the scores of each channel, [C], -inf of what it would not give; and how many."""
         config = self._config
         history_H = self._counts.rows_of(pl.Series(items, dtype=pl.String))
         together_I = self._neighbours.scores(history_H, day, decay=config.decay)
         yield _positive(self._of_candidates(together_I)), config.neighbours
-        yield _positive(self._popularity.before(day)), config.popular
+        yield _positive(popular_C), config.popular
         item_I = np.arange(len(self._counts.item_ids))
         users_I = self._counts.users(item_I, np.full(len(item_I), day))
         yield _positive(self._of_candidates(users_I)), config.favourites
@@ -180,7 +182,7 @@ class _Channels:
     def _nearness(self, items: list[str]) -> np.ndarray:
         """Return [C] cosines with the profile; -inf where there is no vector."""
         vectors_CD, profile = self._catalogue.vectors_CD, ProfileConfig()
-        known_C = np.any(vectors_CD != 0, axis=1)
+        known_C = self._has_vector_C
         liked = [self._place[item] for item in items if item in self._place]
         liked = [place for place in liked if known_C[place]][: profile.max_history]
         if not liked:
@@ -188,42 +190,49 @@ class _Channels:
         profile_D = profile_vector(vectors_CD[liked], half_life=profile.half_life)
         return np.where(known_C, vectors_CD @ profile_D, -np.inf)
 
-    def _acted_on(self) -> dict[str, np.ndarray]:
+    def _acted_on(self, events: pl.DataFrame) -> dict[str, np.ndarray]:
         """Return by user the places of what they acted on; to be shown is no act."""
-        acts = self._events.filter(pl.col("action") != "impression").select("user_id", "item_id")
+        acts = events.filter(pl.col("action") != "impression").select("user_id", "item_id")
         place = acts["item_id"].replace_strict(self._place, default=None, return_dtype=pl.Int64)
         by_user = acts.with_columns(place=place).drop_nulls("place").group_by("user_id")
         return {user: np.array(places) for user, places in by_user.agg("place").iter_rows()}
 
 
 class _Popularity:
-    """Likes of candidates, each halved for every half-life of its age in days; asked day by day."""
+    """Likes of candidates, each halved for every half-life of its age in days; asked day by day.
+
+    It steps from each day of any request to the next, so that a day's numbers are the same to the
+    last bit whoever's requests are answered.
+    """
 
     def __init__(
-        self, likes: pl.DataFrame, place: Mapping[str, int], half_life_days: float
+        self, likes: pl.DataFrame, catalogue: Catalogue, days: np.ndarray, half_life_days: float
     ) -> None:
-        known = likes.filter(pl.col("item_id").is_in(list(place))).sort("ts")
-        self._place_E = np.array([place[item] for item in known["item_id"]], dtype=np.int64)
-        self._day_E = days_of(known["ts"])
+        index = pl.DataFrame({"item_id": catalogue.item_ids}).with_row_index("place")
+        known = likes.select("item_id", "ts").join(index, on="item_id", how="inner").sort("ts")
+        self._place_E = known["place"].to_numpy()
+        self._day_E = days_of(known["ts"]).astype(np.int32)
+        self._steps = np.unique(days)
         self._half_life_days = half_life_days
-        self._day, self._next = 0, 0
-        self._weight_C = np.zeros(len(place))
+        self._num_items = len(catalogue.item_ids)
 
-    def before(self, day: int) -> np.ndarray:
-        """Return [C] what was liked before a day, which is none before one asked for already."""
-        end = int(np.searchsorted(self._day_E, day))
-        new = slice(self._next, end)
-        age_E = day - self._day_E[new]
-        grown_C = np.bincount(
-            self._place_E[new],
-            weights=0.5 ** (age_E / self._half_life_days),
-            minlength=len(self._weight_C),
-        )
-        self._weight_C = (
-            self._weight_C * 0.5 ** ((day - self._day) / self._half_life_days) + grown_C
-        )
-        self._day, self._next = day, end
-        return self._weight_C
+    def before_each(self, days: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield [C] what was liked before each of days that rise; each is one of all requests'."""
+        weight_C = np.zeros(self._num_items)
+        at, begin, step = 0, 0, 0
+        for day in days:
+            while step < len(self._steps) and (to := int(self._steps[step])) <= day:
+                end = int(np.searchsorted(self._day_E, to))
+                weight_C = weight_C * self._faded(to - at) + self._grown(to, slice(begin, end))
+                at, begin, step = to, end, step + 1
+            yield weight_C
+
+    def _grown(self, day: int, likes: slice) -> np.ndarray:
+        faded_E = self._faded(day - self._day_E[likes])
+        return np.bincount(self._place_E[likes], weights=faded_E, minlength=self._num_items)
+
+    def _faded(self, age: Any) -> Any:
+        return 0.5 ** (age / self._half_life_days)
 
 
 def _positive(score_C: np.ndarray) -> np.ndarray:
@@ -232,9 +241,10 @@ def _positive(score_C: np.ndarray) -> np.ndarray:
 
 def _best(score_C: np.ndarray, limit: int) -> np.ndarray:
     """Return the places of the best finite scores; of equal ones the first."""
-    if not limit:
-        return np.zeros(0, dtype=np.int64)
-    edge = max(len(score_C) - limit, 0)
-    least = np.partition(score_C, edge)[edge] if len(score_C) else 0.0
-    near = np.flatnonzero((score_C >= least) & np.isfinite(score_C))
-    return near[np.argsort(-score_C[near], kind="stable")][:limit]
+    place_M = np.flatnonzero(np.isfinite(score_C))
+    if not limit or not len(place_M):
+        return place_M[:0]
+    score_M = score_C[place_M]
+    edge = max(len(score_M) - limit, 0)
+    near_M = score_M >= np.partition(score_M, edge)[edge]
+    return place_M[near_M][np.argsort(-score_M[near_M], kind="stable")][:limit]

@@ -28,9 +28,12 @@ from features.requests import requests_of
 from features.table import FeatureTable
 from features.user_parts import ROWS_AT_ONCE, by_users
 from ranker.rating_log import RatingLog
+from ranker.rating_parts import add_rating_requests
 from ranker.training_rows import MAX_GROUP_ROWS, NothingToLearn
 
 TEST_SHARE = 0.2
+
+NO_REQUESTS = "the lake's events hold no requests to learn from; land events first"
 
 Protocol = Literal["impressions", "leave_last_out"]
 
@@ -65,7 +68,8 @@ def training_requests_of(
 ) -> TrainingRequests:
     """Return every request that a ranker may be trained or tested on by time.
 
-    A log with pages may be larger than memory. One of ratings is read into it whole.
+    The log may be larger than memory; what it tells to be liked together, and what was liked, may
+    not.
 
     Args:
         events: with `landed_at`, as `features.log.Log.events`.
@@ -87,37 +91,25 @@ def training_requests_of(
         evidence.append(pages.evidence)
         ids.append(pages.request_ids)
     together = PageCounts.together(counts, shared_requests=num_shared(pl.concat(ids)))
-    if not PageEvidence.together(evidence).teaches():
-        rated = RatingLog(Log(events.collect(), items, vectors), groups=groups)
-        return _of_ratings(rated, together, dates, store)
+    with_swing, teaches = "swing" in groups, PageEvidence.together(evidence).teaches()
+    if teaches:
+        liked_together = cooccurrence(store.liked(), with_swing=with_swing)
+    else:
+        store.clear()
+        liked_together = add_rating_requests(
+            *(store, events, items, vectors, folder),
+            with_swing=with_swing,
+            rows_at_once=rows_at_once,
+        )
+        if not store.num_rows():
+            raise NothingToLearn(NO_REQUESTS)
     return TrainingRequests(
         store=store,
-        counts=cooccurrence(store.liked(), with_swing="swing" in groups),
-        protocol="impressions",
+        counts=liked_together,
+        protocol="impressions" if teaches else "leave_last_out",
         pages=together,
-        settling=dates.settling,
+        settling=dates.settling if teaches else dates.settling.clear(),
     )
-
-
-def _of_ratings(
-    rated: RatingLog, pages: PageCounts, dates: LogDates, store: RequestStore
-) -> TrainingRequests:
-    requests = rated.training()
-    store.clear()
-    store.add(_not_empty(requests.rows), rated.events)
-    return TrainingRequests(
-        store=store,
-        counts=requests.counts,
-        protocol="leave_last_out",
-        pages=pages,
-        settling=dates.settling.clear(),
-    )
-
-
-def _not_empty(requests: pl.DataFrame) -> pl.DataFrame:
-    if requests.is_empty():
-        raise NothingToLearn("the lake's events hold no requests to learn from; land events first")
-    return requests
 
 
 def measured_centring(
@@ -165,7 +157,9 @@ def rating_table(rated: RatingLog, *, seed: int = 0) -> FeatureTable:
         NothingToLearn: nothing was liked that stage one would have found.
     """
     requests = rated.training()
-    rows = _not_empty(requests.rows)
+    rows = requests.rows
+    if rows.is_empty():
+        raise NothingToLearn(NO_REQUESTS)
     until = newest(rows, TEST_SHARE)
     past = rows.filter(pl.col("ts") < until)
     pairs = history_pairs(histories(requests_of(past), rated.events))

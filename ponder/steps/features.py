@@ -86,6 +86,17 @@ class ExportedFeatures:
     """What the log's impressions came to, and what was left out by reason."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """What the days of an export are made of."""
+
+    log: ScannedLog
+    asked: TrainingRequests
+    reference: Reference
+    export: Export
+    config: FeatureConfig
+
+
 def _count(metrics: StepMetrics, done: ExportedFeatures) -> None:
     metrics.features.count(rows=done.num_rows, days=done.num_days, made=done.made)
 
@@ -131,23 +142,39 @@ def export_features(
     """
     if as_served and folder is None:
         raise ValueError("an export as served must have a folder of its own; name one with --out")
-    with _prepared(settings, version, groups, reference, folder, seed=seed) as prepared:
-        export, asked, used = prepared.export, prepared.asked, prepared.reference
-        if oddities := asked.pages.oddities():
-            counts = " ".join(f"{name}={count}" for name, count in oddities.items())
-            logger.warning("pages of the event log, left out or mended: %s", counts)
-        about = _about(settings, prepared)
-        if as_served:
-            made, num_missing = _write_served(settings, prepared, days, progress=progress)
-            about |= {"vectors": "as served"}
-            about["left_out"] = about["left_out"] | {"not_served": num_missing}
-        else:
-            made = _write_days(prepared, days, again=again, progress=progress)
-        manifest = export.finish(about)
-    write_atomically(export.folder / "README.md", card(manifest))
+    config = FeatureConfig(groups=groups or groups_named(settings.feature_set))
+    to = folder or settings.features_folder
+    with _prepared(settings, version, config, reference, to, seed=seed) as prepared:
+        done = _write(settings, prepared, days, again=again, as_served=as_served, progress=progress)
+    del prepared  # with it what was liked together, which is counted anew: one at a time
     if folder is None:
-        with_swing = prepared.config.with_swing
-        DailyCounts(open_lake(settings), export.folder, with_swing=with_swing).recount()
+        DailyCounts(open_lake(settings), to, with_swing=config.with_swing).recount()
+    return done
+
+
+def _write(
+    settings: Settings,
+    prepared: _Prepared,
+    days: Days,
+    *,
+    again: bool,
+    as_served: bool,
+    progress: Progress,
+) -> ExportedFeatures:
+    """Write the days that are meant, and put the manifest in place."""
+    export, asked, used = prepared.export, prepared.asked, prepared.reference
+    if oddities := asked.pages.oddities():
+        counts = " ".join(f"{name}={count}" for name, count in oddities.items())
+        logger.warning("pages of the event log, left out or mended: %s", counts)
+    about = _about(settings, prepared)
+    if as_served:
+        made, num_missing = _write_served(settings, prepared, days, progress=progress)
+        about |= {"vectors": "as served"}
+        about["left_out"] = about["left_out"] | {"not_served": num_missing}
+    else:
+        made = _write_days(prepared, days, again=again, progress=progress)
+    manifest = export.finish(about)
+    write_atomically(export.folder / "README.md", card(manifest))
     return ExportedFeatures(
         model_version=manifest["model_version"],
         schema_hash=manifest["schema_hash"],
@@ -207,22 +234,11 @@ def diff_exports(one: Path, other: Path) -> Difference:
     return difference(one, other)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
-    """What the days of an export are made of."""
-
-    log: ScannedLog
-    asked: TrainingRequests
-    reference: Reference
-    export: Export
-    config: FeatureConfig
-
-
 @contextmanager
 def _prepared(
     settings: Settings,
     version: str | None = None,
-    groups: tuple[FeatureGroup, ...] | None = None,
+    config: FeatureConfig | None = None,
     reference: str = DEFAULT,
     folder: Path | None = None,
     *,
@@ -230,7 +246,7 @@ def _prepared(
 ) -> Iterator[_Prepared]:
     share_one_arena()
     log = scan_log(settings, version)
-    config = FeatureConfig(groups=groups or groups_named(settings.feature_set))
+    config = config or FeatureConfig(groups=groups_named(settings.feature_set))
     with opened_requests(settings, log, config.groups) as asked:
         used = reference_in_use(settings, log, asked, reference, config.groups, seed=seed)
         to = folder or settings.features_folder

@@ -21,7 +21,7 @@ from features.collaborative import (
     collaborative_features,
 )
 from features.cooccurrence import Cooccurrence, CooccurrenceConfig, cooccurrence
-from features.daily_sums import DAYS, summed, summed_in_parts
+from features.daily_sums import DAYS
 from features.histories import Pasts, histories
 from features.neighbours import Neighbours
 from features.swing import SwingConfig
@@ -203,17 +203,6 @@ def test_counts_without_swing_are_the_others_and_say_nothing_of_it(tmp_path):
             each.swings(one, one + 1, day)
         with pytest.raises(ValueError, match="Swing must have been counted"):
             Neighbours.of(each).swings(one, one + 1, int(day[0]))
-
-
-def test_sums_of_parts_are_those_of_all_at_once():
-    rng = np.random.default_rng(0)
-    sizes = [5, 0, 300, 1, 1, 1, 40, 40]
-    parts = [(rng.integers(50, size=n), rng.integers(9, size=(n, 2))) for n in sizes]
-    keys, amounts = summed_in_parts(parts)
-    whole = summed(*(np.concatenate(side) for side in zip(*parts, strict=True)))
-    assert (keys == whole[0]).all()
-    assert (amounts == whole[1]).all()
-    assert (np.diff(keys) > 0).all()
 
 
 def test_older_events_cannot_be_added():

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from catalog.lake.tables import EVENTS
+from features import neighbours
 from features.cooccurrence import cooccurrence
 from features.daily_sums import days_of
 from features.neighbours import Neighbours, NeighboursNow
@@ -27,6 +28,11 @@ def counts():
         for n in range(150)
     ]
     return cooccurrence(pl.DataFrame(rows, schema=EVENTS.schema))
+
+
+@pytest.fixture(params=[1 << 18, 7], autouse=True, ids=["at once", "in parts"])
+def _parts(request, monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK_PAIRS", request.param)
 
 
 @pytest.mark.parametrize("days", [0, 1, 4, 11])
@@ -62,13 +68,13 @@ def test_the_nearest_come_by_the_sum_of_cosines_each_with_what_adds_most(counts)
                 part_of[item_id][place] = 0.9**place * counts.cosines(*pair, np.array([day]))[0]
     scores = {item_id: sum(parts) for item_id, parts in part_of.items()}
     assert len(set(scores.values())) == len(ids)  # so that rounding decides no order below
-    neighbours = NeighboursNow.at(Neighbours.of(counts), now)
-    found = neighbours.nearest(history)
+    at_now = NeighboursNow.at(Neighbours.of(counts), now)
+    found = at_now.nearest(history)
     assert found == sorted((i for i in ids if scores[i]), key=lambda i: (-scores[i], i))
     because = [history[int(np.argmax(part_of[item_id]))] for item_id in found]
-    assert neighbours.because(history, found) == because
+    assert at_now.because(history, found) == because
     assert set(because) > {"i03"}
-    assert neighbours.because(history, ["unknown"]) == [None]
+    assert at_now.because(history, ["unknown"]) == [None]
 
 
 def test_equal_neighbours_come_in_order_of_their_ids_and_those_of_today_not_yet():

@@ -5,14 +5,17 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from catalog.lake.tables import EVENTS, ITEMS
 from features.daily_sums import days_of
 from features.log import Log
+from features.request_store import EVENT_COLUMNS, RequestStore
 from ranker.config import RankerConfig
 from ranker.experiment import Variant
 from ranker.left_out import evaluate_left_out, held_out_ranks
 from ranker.rating_log import RatingLog, RatingRules
+from ranker.rating_parts import add_rating_requests
 from ranker.stage_one import StageOneConfig
 from ranker.training import train
 from ranker.training_table import rating_table
@@ -172,6 +175,36 @@ def test_a_log_of_words_alone_trains(log):
     """No item has an image, and nothing but ratings is known."""
     made = training_table(Log(log.events, log.items.with_columns(image_hash=None), log.vectors))
     assert train(made.table, config=TREES).trained_on.num_rows == len(made.table.frame)
+
+
+def test_requests_made_of_some_users_at_a_time_are_those_of_the_whole_log(tmp_path):
+    """Also of users who liked one thing, or were only shown something."""
+    rated = ratings(30, 60, 8)
+    shown = rated.head(40).with_columns(
+        ("i" + pl.col("event_id")).alias("event_id"),
+        pl.lit("impression").alias("action"),
+        user_id=pl.concat_str(pl.lit("shown-"), "user_id"),
+    )
+    events = pl.concat([rated, shown, rated.head(1).with_columns(user_id=pl.lit("new"))])
+    log = Log(events.sample(fraction=1.0, shuffle=True, seed=0), items(60), vectors(60))
+    whole, store = RatingLog(log).training(), RequestStore(tmp_path)
+    counts = add_rating_requests(
+        *(store, log.events.lazy(), log.items, log.vectors, tmp_path),
+        with_swing=False,
+        rows_at_once=90,
+        users_at_once=7,
+    )
+    assert len(list(tmp_path.glob("requests-*"))) > 5
+    days = list(store.num_rows())
+    keys = ["ts", "request_id", "user_id", "item_id"]
+    assert_frame_equal(store.requests_between(days[0], days[-1]), whole.rows.sort(keys))
+    assert counts.item_ids.equals(whole.counts.item_ids)
+    for name in ("pair_P", "weight_P", "item_Q", "users_Q"):
+        assert (getattr(counts, name) == getattr(whole.counts, name)).all(), name
+    known = store.reader().known_before(whole.rows.with_columns(pl.col("ts") + timedelta(days=999)))
+    both = known.events.sort(pl.all()), RatingLog(log).events.select(EVENT_COLUMNS).sort(pl.all())
+    assert both[0].equals(both[1].filter(pl.col("action") != "impression"))
+    assert known.earlier.shown["earlier"].sum() == len(both[1]) - len(both[0])
 
 
 def test_a_log_without_requests_says_so(log):

@@ -7,8 +7,9 @@ import pytest
 
 from catalog.lake.tables import EVENTS
 from features.cooccurrence import cooccurrence
+from features.daily_sums import days_of
 from features.histories import HistoryConfig
-from ranker.stage_one import Catalogue, StageOneConfig, stage_one
+from ranker.stage_one import Catalogue, StageOne, StageOneConfig
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NONE = {"neighbours": 0, "popular": 0, "favourites": 0, "nearest": 0, "fresh": 0}
@@ -34,23 +35,26 @@ LOG = likes(
 )
 
 
+def stage_one(asked, events, catalogue, **channels):
+    """Candidates of all requests; every event is a like."""
+    return StageOne(
+        *(catalogue, cooccurrence(events), events, days_of(asked["ts"])),
+        history=HistoryConfig(),
+        config=StageOneConfig(**(NONE | channels)),
+    ).candidates(asked, events)
+
+
 def candidates(day, *, user="u", answer="f", events=LOG, **channels):
     """Item ids of one request."""
     items = pl.DataFrame(
         {"item_id": IDS, "created_at": [NOON + timedelta(days=20 * n) for n in range(len(IDS))]}
     )
     vectors = pl.DataFrame({"item_id": list(VECTORS), "vector": list(VECTORS.values())})
-    found = stage_one(
-        pl.DataFrame(
-            {"request_id": "r", "user_id": user, "ts": [NOON + timedelta(days=day)]}
-            | {"item_id": answer}
-        ),
-        events,
-        Catalogue.of(pl.Series(IDS), items, vectors),
-        cooccurrence(events),
-        history=HistoryConfig(),
-        config=StageOneConfig(**(NONE | channels)),
+    asked = pl.DataFrame(
+        {"request_id": "r", "user_id": user, "ts": [NOON + timedelta(days=day)]}
+        | {"item_id": answer}
     )
+    found = stage_one(asked, events, Catalogue.of(pl.Series(IDS), items, vectors), **channels)
     assert found["item_id"].is_sorted()
     return "".join(found["item_id"])
 
@@ -101,8 +105,5 @@ def test_channels_are_joined_and_requests_answered_in_their_order():
     items = pl.DataFrame({"item_id": IDS, "created_at": [NOON] * len(IDS)})
     vectors = pl.DataFrame({"item_id": list(VECTORS), "vector": list(VECTORS.values())})
     catalogue = Catalogue.of(pl.Series(IDS), items, vectors)
-    config = StageOneConfig(**(NONE | {"popular": 1}))
-    found = stage_one(
-        asked, LOG, catalogue, cooccurrence(LOG), history=HistoryConfig(), config=config
-    )
+    found = stage_one(asked, LOG, catalogue, popular=1)
     assert found.select("request_id", "item_id").rows() == [("late", "d"), ("early", "c")]

@@ -75,9 +75,9 @@ def test_another_process_grows_the_file_by_what_came_since(lake, tmp_path, count
 
 def test_swing_is_counted_once_it_is_asked_for_and_stays_in_the_file(lake, tmp_path, counted):
     counts, now = DailyCounts(lake, tmp_path), datetime.now(UTC)
-    assert counts.neighbours(now).swing_P is None
-    assert counts.neighbours(now, with_swing=True).swing_P is not None
-    assert counts.neighbours(now).swing_P is not None
+    assert counts.neighbours(now).counts.swing_P is None
+    assert counts.neighbours(now, with_swing=True).counts.swing_P is not None
+    assert counts.neighbours(now).counts.swing_P is not None
     assert counted == [5, 5]
     lake.upsert_events(likes(1, bob="cd"))
     other = DailyCounts(lake, tmp_path).neighbours(now)  # it grows what it finds
