@@ -19,6 +19,9 @@ HASHED_ROWS = 8_192
 FEW_ROWS = 4_096
 """So few are found by a dictionary: a join of frames takes longer than the rest of a request."""
 
+CODES = "codes of "
+"""Before the id of codebooks, in the name of the column of their codes."""
+
 _CHANGES = pl.Schema([("item_id", pl.String), ("since", TIME), ("name", pl.String)])
 
 
@@ -43,6 +46,10 @@ class CentredEmbeddings:
     changes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_CHANGES))
     """item_id, since, name: of items that had several vectors, when each began to be theirs."""
 
+    codes_NL: np.ndarray | None = None
+    """[N, L] int32 codes of each vector, by the codebooks that the centring names; None: there are
+    none."""
+
     @classmethod
     def of(cls, embeddings: pl.DataFrame, centring: Centring) -> "CentredEmbeddings":
         """Centre embeddings as earlier ones were, so that features compare with theirs.
@@ -50,7 +57,8 @@ class CentredEmbeddings:
         Args:
             embeddings: item_id str, vector list[f32], model_version str; one row per item, or
                 several that differ in `since`: from when on each was the item's. None at all are
-                no fault: then every similarity is missing.
+                no fault: then every similarity is missing. Where features of codes are made, with
+                the column `codes_column` of the centring's codebooks.
             centring: of an earlier table or of a ranker.
 
         Raises:
@@ -69,7 +77,8 @@ class CentredEmbeddings:
             return cls.without_vectors(centring)
         ordered, changes = _named(embeddings)
         mean_D = np.array(centring.mean, dtype=np.float32)
-        return cls(centring, ordered["name"], _centred(_matrix(ordered), mean_D), changes)
+        vectors_ND = _centred(_matrix(ordered), mean_D)
+        return cls(centring, ordered["name"], vectors_ND, changes, _codes(ordered, centring))
 
     @classmethod
     def without_vectors(cls, centring: Centring) -> "CentredEmbeddings":
@@ -79,7 +88,12 @@ class CentredEmbeddings:
 
     @classmethod
     def of_vectors(
-        cls, item_ids: pl.Series, raw_ND: np.ndarray, centring: Centring
+        cls,
+        item_ids: pl.Series,
+        raw_ND: np.ndarray,
+        centring: Centring,
+        *,
+        codes_NL: np.ndarray | None = None,
     ) -> "CentredEmbeddings":
         """Centre vectors that lie in a matrix; see `of`.
 
@@ -87,11 +101,13 @@ class CentredEmbeddings:
             item_ids: [N] rising, each once.
             raw_ND: float32; of the centring's model version.
             centring: as of `of`.
+            codes_NL: by the codebooks that it names; None: features of codes are missing.
         """
         if item_ids.is_empty() or not centring.mean:
             return cls.without_vectors(centring)
         mean_D = np.array(centring.mean, dtype=np.float32)
-        return cls(centring, item_ids, _centred(raw_ND.reshape(len(item_ids), -1), mean_D))
+        vectors_ND = _centred(raw_ND.reshape(len(item_ids), -1), mean_D)
+        return cls(centring, item_ids, vectors_ND, codes_NL=codes_NL)
 
     @classmethod
     def measured(
@@ -101,6 +117,7 @@ class CentredEmbeddings:
         pairs: pl.DataFrame | None = None,
         num_tiers: int = 8,
         num_clusters: int = 32,
+        codes_id: str = "",
         seed: int = 0,
     ) -> "CentredEmbeddings":
         """Centre embeddings by their own mean, and measure tiers' edges and clusters on them.
@@ -110,6 +127,7 @@ class CentredEmbeddings:
             pairs: two columns of item ids that belong together; see `history_pairs`.
             num_tiers: tiers to measure, >= 2.
             num_clusters: clusters to make at most; 0: none.
+            codes_id: of the codebooks whose codes are compared; empty: none are.
             seed: of the random pairs, and of the centres that clusters begin with.
 
         Raises:
@@ -124,8 +142,9 @@ class CentredEmbeddings:
         edges = similarity_edges(vectors_ND, pairs_P2, num_tiers=num_tiers, seed=seed)
         centres_KD = cluster_centres(vectors_ND, num_clusters, seed=seed)
         centres = tuple(tuple(float(x) for x in centre_D) for centre_D in centres_KD)
-        centring = Centring(version, tuple(float(x) for x in mean_D), edges, centres)
-        return cls(centring, ordered["name"], vectors_ND, changes)
+        mean = tuple(float(x) for x in mean_D)
+        centring = Centring(version, mean, edges, centres, codes_id=codes_id)
+        return cls(centring, ordered["name"], vectors_ND, changes, _codes(ordered, centring))
 
     @cached_property
     def same_N(self) -> np.ndarray:
@@ -282,6 +301,27 @@ def _matrix(embeddings: pl.DataFrame) -> np.ndarray:
     if len(dims) != 1:
         raise ValueError(f"vectors must be of one length, got {dims.sort().to_list()}; embed again")
     return flat.reshape(len(vectors), dims[0])
+
+
+def codes_column(codes_id: str) -> str:
+    """Return the name of the column that holds the codes that codebooks gave: list[i32]."""
+    return f"{CODES}{codes_id}"
+
+
+def codes_carried(embeddings: pl.DataFrame) -> str:
+    """Return the id of the codebooks whose codes embeddings carry; of several the first, or ""."""
+    ids = [name.removeprefix(CODES) for name in embeddings.columns if name.startswith(CODES)]
+    return ids[0] if ids else ""
+
+
+def _codes(embeddings: pl.DataFrame, centring: Centring) -> np.ndarray | None:
+    """Return [N, L] int32 the codes of embeddings; None where the centring's are not carried."""
+    name = codes_column(centring.codes_id)
+    if name not in embeddings.columns:
+        return None
+    codes = embeddings[name]
+    flat = codes.list.explode(empty_as_null=False).cast(pl.Int32).to_numpy()
+    return flat.reshape(len(codes), -1)
 
 
 def _centred(raw_ND: np.ndarray, mean_D: np.ndarray) -> np.ndarray:

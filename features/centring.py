@@ -35,6 +35,9 @@ class Centring:
     behaviour: BehaviourSpaces | None = None
     """Vectors of what is liked together; None where too little is."""
 
+    codes_id: str = ""
+    """Of the codebooks whose codes are compared; empty where none are."""
+
     @property
     def id(self) -> str:
         """16 hexadecimal digits that change with any of it."""
@@ -43,8 +46,9 @@ class Centring:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The same as plain values, for `of_plain`; of the behaviour spaces their id."""
-        return {
+        """The same as plain values, for `of_plain`; of behaviour spaces and codebooks their ids."""
+        codes = {"codes_id": self.codes_id} if self.codes_id else {}
+        return codes | {
             "model_version": self.model_version,
             "mean": self.mean,
             "edges": self.edges,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 FeatureGroup = Literal[
-    "context", "collaborative", "swing", "match", "feedback", "clusters", "behaviour"
+    "context", "collaborative", "swing", "match", "feedback", "clusters", "behaviour", "codes"
 ]
 
 GROUPS: tuple[FeatureGroup, ...] = get_args(FeatureGroup)
@@ -14,7 +14,7 @@ DEFAULT_GROUPS: tuple[FeatureGroup, ...] = ("context", "collaborative", "match",
 """The set `default`. The others were built and measured, and add nothing to these on the logs that
 we have (docs/results.md, five bazaars and MovieLens), so nobody pays for them unasked."""
 
-VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback", "clusters")
+VECTOR_GROUPS: tuple[FeatureGroup, ...] = ("match", "feedback", "clusters", "codes")
 """Groups that compare the embedder's vectors; the others need none."""
 
 

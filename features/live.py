@@ -18,6 +18,7 @@ from features.activity import ActivityView
 from features.behaviour import behaviour_columns
 from features.centred_embeddings import CentredEmbeddings
 from features.centring import Centring
+from features.code_overlap import code_columns
 from features.collaborative import collaborative_columns_now
 from features.context import ContextCounts, context_columns
 from features.daily_sums import DAYS
@@ -55,6 +56,9 @@ class LiveRequest:
     with_swing: bool = False
     """Whether the neighbours must tell of Swing."""
 
+    codes_id: str = ""
+    """Of the codebooks that the vectors are to have codes of; empty: none are wanted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KnownNow:
@@ -83,6 +87,9 @@ class KnownNow:
     neighbours: Neighbours
     """Of what was liked before the day of `now`."""
 
+    codes_VL: np.ndarray | None = None
+    """Codes of the vectors, int32; None where none were wanted."""
+
     @property
     def liked(self) -> list[str]:
         """What the user liked, newest first, each item once."""
@@ -101,6 +108,7 @@ def known_now(
     states: ItemStates,
     vectors: tuple[pl.Series, np.ndarray],
     neighbours: Neighbours,
+    codes_VL: np.ndarray | None = None,
 ) -> KnownNow:
     """Look up what is known of candidates.
 
@@ -110,6 +118,7 @@ def known_now(
         states: of the candidates and of what the user liked.
         vectors: ids in order and [V, D] float32 vectors of those that have one.
         neighbours: of what was liked before the day.
+        codes_VL: of the vectors, where they were wanted.
     """
     user_events, acts = acts_of(request, activity)
     ids, now = pl.Series(sorted(request.item_ids), dtype=pl.String), request.now
@@ -130,6 +139,7 @@ def known_now(
         vector_ids=vectors[0],
         vectors_VD=vectors[1],
         neighbours=neighbours,
+        codes_VL=codes_VL,
     )
 
 
@@ -151,7 +161,9 @@ def live_features(
     """
     config = config or FeatureConfig()
     ids = known.items["item_id"]
-    centred = CentredEmbeddings.of_vectors(known.vector_ids, known.vectors_VD, centring)
+    centred = CentredEmbeddings.of_vectors(
+        known.vector_ids, known.vectors_VD, centring, codes_NL=known.codes_VL
+    )
     liked = known.acts.filter("is_liked")
     longest = config.history.max_items + SPARE_ITEMS
     past, compared = _pasts(liked, known.now, centred, longest)
@@ -175,6 +187,8 @@ def live_features(
     if config.with_vectors:
         _, skipped = _pasts(known.acts.filter("is_skipped"), known.now, centred, longest)
         columns |= match_columns(asked, past, compared, skipped, centred, config=config.compared)
+        if "codes" in config.groups:
+            columns |= code_columns(asked, compared, centred, config=config.codes)
     if "behaviour" in config.groups:
         columns |= behaviour_columns(
             *(ids, asked.request_N, np.array([day]), past, centring.behaviour),

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from features.behaviour import BehaviourConfig
+from features.code_overlap import CodeConfig
 from features.collaborative import NeighbourConfig
 from features.groups import FeatureGroup, in_order
 from features.match_config import MatchConfig
@@ -18,6 +19,7 @@ from features.schema_rows import (
     Row,
     behaviour_rows,
     cluster_rows,
+    code_rows,
     collaborative_rows,
     feedback_rows,
     match_rows,
@@ -42,7 +44,7 @@ class Feature:
     source: str
     """The formula, with c the candidate's vector, h a history item's, s = c . h, a its age; k how
     often both were liked together, `Cooccurrence.cosines`, w their Swing; b = the cosine of their
-    vectors in the behaviour space."""
+    vectors in the behaviour space; p = how many codes both begin with alike."""
 
     unit: str = ""
     """Of the values, empty for those that have none."""
@@ -110,6 +112,7 @@ def feature_schema(
     match: MatchConfig | None = None,
     collaborative: NeighbourConfig | None = None,
     behaviour: BehaviourConfig | None = None,
+    codes: CodeConfig | None = None,
 ) -> tuple[Feature, ...]:
     """Return every feature of all groups, made with these, in column order."""
     match, collaborative = match or MatchConfig(), collaborative or NeighbourConfig()
@@ -123,6 +126,7 @@ def feature_schema(
         *_features("feedback", feedback_rows(match)),
         *_features("clusters", cluster_rows()),
         *_features("behaviour", behaviour_rows(behaviour or BehaviourConfig())),
+        *_features("codes", code_rows(codes or CodeConfig())),
     )
 
 

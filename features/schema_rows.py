@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from features.behaviour import BehaviourConfig
+from features.code_overlap import MAX_LEVELS, CodeConfig
 from features.collaborative import NeighbourConfig
 from features.match_config import SIZES, MatchConfig
 
@@ -63,6 +64,28 @@ def behaviour_rows(config: BehaviourConfig) -> list[Row]:
     return _floats(told) + _relatives(config.relative, "behaviour_")
 
 
+def code_rows(config: CodeConfig) -> list[Row]:
+    """Return the rows of the group "codes"."""
+    days = f"{config.half_life_days:g}"
+    weight = f"2^(-a / {days} d)"
+    told = (
+        ("code_prefix_max", "codes shared with the history item that shares most", "max p"),
+        ("code_prefix_mean", "codes shared with the history on average", "mean p"),
+        (
+            "code_prefix_decayed",
+            f"the same, with a half-life of {days} days",
+            f"sum {weight} p / sum {weight}",
+        ),
+        ("code_prefix_last", "codes shared with the newest history item", "p of the newest"),
+        ("code_1_share", "share of the history with the same first code", "count of p >= 1 / n"),
+        ("code_2_share", "share with the same first two codes", "count of p >= 2 / n"),
+        ("code_3_share", "share with the same first three codes", "count of p >= 3 / n"),
+        ("code_1_age_h", "age of the newest item with the same first code", "min a of p >= 1"),
+        ("code_2_age_h", "age of the newest with the same first two codes", "min a of p >= 2"),
+    )
+    return _floats(told) + _relatives(config.relative, "code_")
+
+
 def match_rows(config: MatchConfig) -> list[Row]:
     """Return the rows of the group "match"."""
     rows: list[Row] = [
@@ -105,6 +128,8 @@ def unit_and_range(name: str, decayed: float | None) -> tuple[str, float | None,
         return "", 0, None
     if name == "co_decayed":
         return "", 0, decayed
+    if name.startswith("code_prefix"):
+        return "codes", 0, MAX_LEVELS
     if name.endswith("_h"):
         return "h", 0, None
     if name.startswith("match_over"):
@@ -125,7 +150,7 @@ def _widest_gap(name: str, decayed: float | None) -> float | None:
         return None
     if name.startswith("co_"):
         return decayed if name.startswith("co_decayed") else 1
-    return 2
+    return MAX_LEVELS if name.startswith("code_") else 2
 
 
 def _relative_rows(name: str) -> list[Row]:

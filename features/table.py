@@ -10,6 +10,7 @@ import polars as pl
 from features.behaviour import BehaviourConfig, behaviour_columns
 from features.centred_embeddings import CentredEmbeddings, history_pairs
 from features.centring import Centring
+from features.code_overlap import CodeConfig, code_columns
 from features.collaborative import NeighbourConfig, collaborative_features
 from features.context import ContextConfig, EarlierCounts, context_features, described
 from features.cooccurrence import Cooccurrence, cooccurrence
@@ -51,6 +52,7 @@ class FeatureConfig:
     collaborative: NeighbourConfig = field(default_factory=NeighbourConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    codes: CodeConfig = field(default_factory=CodeConfig)
 
     edge_seed: int = 0
     """Of the pairs on which the edges of the similarity tiers are measured."""
@@ -101,13 +103,18 @@ class FeatureConfig:
 # A live request asks for them twice, and they take as long as its similarities.
 @cache
 def _features(config: FeatureConfig) -> tuple[Feature, ...]:
-    all_there_are = feature_schema(config.match, config.collaborative, config.behaviour)
+    all_there_are = feature_schema(
+        config.match, config.collaborative, config.behaviour, config.codes
+    )
     return tuple(feature for feature in all_there_are if feature.group in config.groups)
 
 
 @cache
 def _plain(config: FeatureConfig) -> dict[str, Any]:
-    return asdict(config)
+    plain = asdict(config)
+    if "codes" not in config.groups:  # what was made before there were codes stays what it is
+        del plain["codes"]
+    return plain
 
 
 @cache
@@ -172,8 +179,8 @@ def build_features(
         items: item_id, category, price, created_at; one row per item, or one for each state of it
             (`features.landings.item_histories`): then each row is made of what was so at its
             request.
-        embeddings: item_id, vector, model_version of one version; see `CentredEmbeddings.of`.
-            Without effect when `centred` is given.
+        embeddings: item_id, vector, model_version of one version, with codes where their features
+            are made; see `CentredEmbeddings.of`. Without effect when `centred` is given.
         config: which and how; the defaults when None.
         centred: as those of an earlier table were, to get comparable features; by the embeddings'
             own mean when None.
@@ -217,14 +224,17 @@ def build_features(
         spurned = pasts(requests, centred.with_vector(skipped), max_items=longest)
         about = described(impressions.select("item_id", "ts"), items)
         asked = Asked(centred.names_at(impressions), request_N, about["category"])
+        named = _named(compared, requests, centred)
         columns = match_columns(
             asked,
             _named(past, requests, centred),
-            _named(compared, requests, centred),
+            named,
             _named(spurned, requests, centred),
             centred,
             config=config.compared,
         )
+        if "codes" in config.groups:
+            columns |= code_columns(asked, named, centred, config=config.codes)
         parts.append(pl.DataFrame(columns))
     if "behaviour" in config.groups:
         parts.append(_in_spaces(impressions, request_N, requests, past, centred, config))

@@ -69,8 +69,8 @@ class Settings(Places, BaseSettings):
 
     feature_set: Annotated[str, AfterValidator(set_of_features)] = "default"
     """Groups of [features](features.md#sets) that are exported, that rankers read and that the
-    service makes, with commas between: of context, collaborative, match, feedback, swing, clusters
-    and behaviour, `default` for the first four, `all` for all."""
+    service makes, with commas between: of context, collaborative, match, feedback, swing, clusters,
+    behaviour and codes, `default` for the first four, `all` for all."""
 
     centre_profiles: bool = False
     """Whether what a history is searched by has the mean of all vectors taken off, as of the

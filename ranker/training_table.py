@@ -14,7 +14,7 @@ from typing import Literal
 import polars as pl
 
 from features.behaviour_spaces import BehaviourSpaces
-from features.centred_embeddings import CentredEmbeddings, history_pairs
+from features.centred_embeddings import CentredEmbeddings, codes_carried, history_pairs
 from features.centring import Centring
 from features.cooccurrence import Cooccurrence, cooccurrence
 from features.daily_sums import days_of
@@ -127,7 +127,8 @@ def measured_centring(
     Vectors are centred by their mean, and tiers bounded by what users liked together.
 
     Args:
-        vectors: item_id, vector, model_version; none where the catalogue has none.
+        vectors: item_id, vector, model_version; none where the catalogue has none. The codes that
+            they carry are those that are compared.
         pairs: what users liked one after the other, by the histories of requests that no ranker is
             tested on; see `features.centred_embeddings.history_pairs`.
         counts: what was liked together, for the behaviour spaces.
@@ -137,6 +138,7 @@ def measured_centring(
         seed: of the pairs that are drawn, of clusters and of spaces.
     """
     spaces, num_clusters = None, 0
+    codes_id = codes_carried(vectors) if "codes" in groups else ""
     if "behaviour" in groups:
         day = int(days_of(pl.Series([until]))[0])
         spaces = BehaviourSpaces.measured(counts, until=day, seed=seed)
@@ -145,7 +147,7 @@ def measured_centring(
     if vectors.is_empty():
         return Centring(version, (), (), behaviour=spaces)
     measured = CentredEmbeddings.measured(
-        vectors, pairs=pairs, num_clusters=num_clusters, seed=seed
+        vectors, pairs=pairs, num_clusters=num_clusters, codes_id=codes_id, seed=seed
     )
     return replace(measured.centring, behaviour=spaces)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from features.centring import Centring
 from features.live import KnownNow, LiveRequest, given_acts, live_features
 from features.table import FeatureConfig, FeatureTable
 from ranker.model import Ranker
@@ -123,7 +124,7 @@ class Ranking:
         if not item_ids:
             return nothing
         with stages.time("log"):
-            known = self._known(asker, item_ids, version, config)
+            known = self._known(asker, item_ids, version, config, ranker.centring)
         if new_only:
             known = known.without(known.liked)
         if known.items.is_empty():
@@ -150,7 +151,12 @@ class Ranking:
         return Ranked(frame, reasons)
 
     def _known(
-        self, asker: Asker, item_ids: Sequence[str], version: str, config: FeatureConfig
+        self,
+        asker: Asker,
+        item_ids: Sequence[str],
+        version: str,
+        config: FeatureConfig,
+        centring: Centring,
     ) -> KnownNow:
         now = self._now()
         acts = given_acts(asker.history, now) if asker.history else None
@@ -162,6 +168,7 @@ class Ranking:
                 now=now,
                 acts=acts,
                 with_swing=config.with_swing,
+                codes_id=centring.codes_id if "codes" in config.groups else "",
             )
         )
 

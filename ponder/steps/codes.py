@@ -29,7 +29,7 @@ from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.telemetry.observation import observed
 from ponder.wiring.artifacts import shared
-from ponder.wiring.codes import CODES, codebooks_of
+from ponder.wiring.codes import CODES, ROWS_AT_ONCE, codebooks_of, matrix
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 HELD_OUT_ITEMS = 4_096
 """Items that nothing is learned from, where there are more than are learned from."""
 
-ROWS_AT_ONCE = 8_192
 COMMIT_ROWS = 262_144
 """Items whose codes are written by one commit."""
 
@@ -210,11 +209,7 @@ def _vectors(lake: Lake, version: str, keys: pl.DataFrame) -> np.ndarray:
     is_one = pl.col("item_id").is_in(keys["item_id"].implode())
     embedded = embeddings_of(lake, version).filter(is_one).select(*KEYS, "vector").collect()
     found = keys.join(embedded, on=KEYS, how="left", maintain_order="left")
-    return _matrix(found["vector"]) if len(found) else np.empty((0, 0), dtype=np.float32)
-
-
-def _matrix(vectors: pl.Series) -> np.ndarray:
-    return vectors.cast(pl.Array(pl.Float32, len(vectors[0]))).to_numpy()
+    return matrix(found["vector"]) if len(found) else np.empty((0, 0), dtype=np.float32)
 
 
 @observed("codes")
@@ -261,7 +256,7 @@ def _coded(embedded: pl.LazyFrame, codebooks: "Codebooks") -> Iterator[pl.DataFr
     for batch in embedded.collect_batches(chunk_size=ROWS_AT_ONCE):
         if batch.is_empty():
             continue
-        codes = pl.Series("codes", codebooks.assign(_matrix(batch["vector"])).tolist())
+        codes = pl.Series("codes", codebooks.assign(matrix(batch["vector"])).tolist())
         held.append(batch.select(KEYS).with_columns(codes.cast(pl.List(pl.Int32))))
         if sum(map(len, held)) >= COMMIT_ROWS:
             yield pl.concat(held).unique(KEYS, keep="first", maintain_order=True)

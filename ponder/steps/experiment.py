@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from catalog.lake.item_codes import codes_in_use
 from catalog.lake.tables import ITEMS
 from features.export import read_export
 from features.groups import GROUPS, FeatureGroup, groups_named, in_order
@@ -16,9 +17,10 @@ from features.schema import groups_of
 from features.table import FeatureTable
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
-from ponder.steps.rank import experiment_on_pages
+from ponder.steps.rank import experiment_on_pages, with_codes_of
 from ponder.steps.saved_reports import write_report
 from ponder.wiring.artifacts import follow
+from ponder.wiring.codes import with_codes
 from ponder.wiring.feature_log import read_log
 from ponder.wiring.stores import open_lake
 from ranker.config import RankerConfig
@@ -91,6 +93,8 @@ def experiment(
         tables = {CONTENT: read_export(settings.features_folder)} | {
             space: read_export(folder) for space, folder in map(_export, exports)
         }
+        for table in tables.values():
+            log = with_codes_of(settings, log, table.centring)
         report = experiment_on_pages(
             log,
             tables,
@@ -108,12 +112,18 @@ def experiment(
             raise ValueError(
                 "exports and scores are of pages, got a log of ratings; leave them out"
             )
+        chosen = (
+            _variants(variants, {CONTENT: GROUPS})
+            if variants
+            else variants_of(groups_named(settings.feature_set))
+        )
+        if any("codes" in variant.groups for variant in chosen.values()):
+            codes_id = codes_in_use(open_lake(settings), log.model_version) or ""
+            log = replace(log, vectors=with_codes(settings, log.vectors, codes_id))
         report = _on_ratings(
             settings,
             log,
-            variants=_variants(variants, {CONTENT: GROUPS})
-            if variants
-            else variants_of(groups_named(settings.feature_set)),
+            variants=chosen,
             rules=RatingRules() if liked_from is None else RatingRules(min_rating=liked_from),
             with_image=with_image,
             num_seeds=num_seeds,

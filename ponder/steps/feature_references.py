@@ -3,10 +3,12 @@
 import logging
 from datetime import UTC, datetime, timedelta
 
+from catalog.lake.item_codes import codes_in_use
 from features.groups import FeatureGroup, groups_named
 from features.reference import DEFAULT, Reference, References
 from ponder.settings import Settings
 from ponder.steps.days import ALL_DAYS, Days, end_of
+from ponder.wiring.codes import with_codes
 from ponder.wiring.feature_log import ScannedLog, scan_log
 from ponder.wiring.requests import opened_requests
 from ponder.wiring.stores import open_lake
@@ -43,7 +45,7 @@ def make_reference(
     """
     log, groups = scan_log(settings, version), groups or groups_named(settings.feature_set)
     with opened_requests(settings, log, groups) as asked:
-        made = _measured(log, asked, name, days, groups, seed=seed)
+        made = _measured(settings, log, asked, name, days, groups, seed=seed)
         return References(open_lake(settings)).keep(made)
 
 
@@ -66,12 +68,13 @@ def reference_in_use(
     found = kept.newest(name, log.version)
     num_items = log.vectors["item_id"].n_unique()
     if found is None or (not found.num_items and num_items):
-        return kept.keep(_measured(log, asked, name, ALL_DAYS, groups, seed=seed))
+        made = _measured(settings, log, asked, name, ALL_DAYS, groups, seed=seed)
+        return kept.keep(made)
     if missing := _missing(found, groups):
         logger.warning(
             "reference %s/%d has nothing for features of %s, so they are missing; where there are "
-            "enough items and likes for them, another one will have it: ponder features reference "
-            "make --set %s",
+            "enough items and likes for them, and codes were learned, another one will have it: "
+            "ponder features reference make --set %s",
             *(found.name, found.number, " and ".join(missing), ",".join(groups)),
         )
     if found.num_items < num_items / 2:
@@ -87,11 +90,13 @@ def _missing(reference: Reference, groups: tuple[FeatureGroup, ...]) -> list[str
     held = {
         "clusters": reference.centring.clusters,
         "behaviour": reference.centring.behaviour is not None,
+        "codes": reference.centring.codes_id,
     }
     return [group for group in groups if not held.get(group, True)]
 
 
 def _measured(
+    settings: Settings,
     log: ScannedLog,
     asked: TrainingRequests,
     name: str,
@@ -105,12 +110,15 @@ def _measured(
     window = asked.store.window(first, before)
     if window is None:
         raise ValueError(f"the window of a reference must have requests, got none in {days}")
-    pairs = asked.store.pairs(first, before)
+    pairs, vectors = asked.store.pairs(first, before), log.vectors
+    if "codes" in groups:
+        codes_id = codes_in_use(open_lake(settings), log.version) or ""
+        vectors = with_codes(settings, vectors, codes_id)
     return Reference(
         name=name,
         number=0,
         centring=measured_centring(
-            *(log.vectors, pairs, asked.counts),
+            *(vectors, pairs, asked.counts),
             until=before,
             version=log.version,
             groups=groups,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ponder.telemetry.observation import observed
 from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.allocator import share_one_arena
 from ponder.wiring.artifacts import follow, sharing
+from ponder.wiring.codes import with_codes
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.feature_log import ScannedLog, scan_log
 from ponder.wiring.requests import opened_requests
@@ -249,6 +250,8 @@ def _prepared(
     config = config or FeatureConfig(groups=groups_named(settings.feature_set))
     with opened_requests(settings, log, config.groups) as asked:
         used = reference_in_use(settings, log, asked, reference, config.groups, seed=seed)
+        if "codes" in config.groups:
+            log = replace(log, vectors=with_codes(settings, log.vectors, used.centring.codes_id))
         to = folder or settings.features_folder
         export = Export(to, config.features, used.centring, config.plain)
         yield _Prepared(log, asked, used, export, config)

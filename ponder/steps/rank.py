@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.time_split import TimeSplit
+from features.centring import Centring
 from features.export import data_hash, read_export, read_manifest
 from features.log import Log
 from features.schema import groups_of
@@ -22,6 +23,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.steps.saved_reports import write_report
 from ponder.telemetry.observation import observed
 from ponder.wiring.artifacts import sharing
+from ponder.wiring.codes import with_codes
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.feature_log import read_log
 from ranker.config import RankerConfig
@@ -95,7 +97,8 @@ def train_ranker(
             range.
     """
     config = config or RankerConfig()
-    log, table = read_log(settings), read_export(settings.features_folder)
+    table = read_export(settings.features_folder)
+    log = with_codes_of(settings, read_log(settings), table.centring)
     digest = data_hash(read_manifest(settings.features_folder))
     ranker = train(table, config=config, data_hash=digest)
     report = evaluate_rankers(log, table, config=config, seed=seed, progress=progress)
@@ -104,7 +107,9 @@ def train_ranker(
     before = rankers.champion()
     comparison = None
     if before is not None:
-        comparison = _compared(log, table, ranker, load_ranker(rankers.path(before)), before)
+        champion = load_ranker(rankers.path(before))
+        known = with_codes_of(settings, log, champion.centring)
+        comparison = _compared(known, table, ranker, champion, before)
     judged = ranker_verdict(comparison, report.alarms, settings.ranker_promotion)
     name = _registered(settings, ranker, comparison, judged.checks)
     if judged.promoted:
@@ -112,6 +117,11 @@ def train_ranker(
     return TrainedRanker(
         name=name, promoted=judged.promoted, before=before, checks=judged.checks, report=report
     )
+
+
+def with_codes_of(settings: Settings, log: Log, centring: Centring) -> Log:
+    """Return the log with the codes that features of a centring compare."""
+    return replace(log, vectors=with_codes(settings, log.vectors, centring.codes_id))
 
 
 def _compared(

@@ -4,7 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
 from catalog.lake.item_codes import codes_in_use
+from features.centred_embeddings import codes_column
 from ponder.settings import Settings
 from ponder.wiring.artifacts import follow
 from ponder.wiring.stores import open_lake
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 CODES = "codes"
 """The folder of artefacts that codebooks are in."""
+
+ROWS_AT_ONCE = 8_192
 
 
 def open_codebooks(settings: Settings, version: str, codes_id: str) -> "Codebooks":
@@ -33,6 +39,32 @@ def _loaded(folder: Path, codes_id: str, version: str) -> "Codebooks":
     from embedder.codes.codebook_file import load_codebooks
 
     return load_codebooks(folder, codes_id, model_version=version)
+
+
+def with_codes(settings: Settings, vectors: pl.DataFrame, codes_id: str) -> pl.DataFrame:
+    """Return vectors with the codes that codebooks give them, as features compare them.
+
+    Args:
+        settings: the deployment.
+        vectors: item_id, vector, model_version of one version, among others.
+        codes_id: of its codebooks; empty: they stay as they are.
+
+    Returns:
+        The same rows with `features.centred_embeddings.codes_column` of these codebooks.
+    """
+    if not codes_id or vectors.is_empty():
+        return vectors
+    codebooks = open_codebooks(settings, str(vectors["model_version"][0]), codes_id)
+    codes = [
+        pl.Series(codebooks.assign(matrix(part["vector"])).tolist(), dtype=pl.List(pl.Int32))
+        for part in vectors.iter_slices(ROWS_AT_ONCE)
+    ]
+    return vectors.with_columns(pl.concat(codes).alias(codes_column(codes_id)))
+
+
+def matrix(vectors: pl.Series) -> np.ndarray:
+    """Return [N, D] float32 a column of vectors of one length, of which there is one at least."""
+    return vectors.cast(pl.Array(pl.Float32, len(vectors[0]))).to_numpy()
 
 
 def codebooks_of(settings: Settings, version: str) -> "Codebooks | None":

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -39,6 +39,10 @@ COMPARED = FeatureConfig().history.max_items + SPARE_ITEMS
 """Newest liked items that have a vector, which are compared."""
 
 
+CodesOf = Callable[[np.ndarray, str, str], np.ndarray]
+"""From vectors, their version and the id of codebooks to [V, L] codes."""
+
+
 class LiveLog:
     """Reads what a request needs; safe for several threads, and while it is refreshed.
 
@@ -53,6 +57,7 @@ class LiveLog:
         counts: DailyCounts,
         *,
         landings_from: datetime | None = None,
+        codes_of: CodesOf | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -61,10 +66,11 @@ class LiveLog:
             recall: whose index holds the vectors.
             counts: of everybody's likes.
             landings_from: what landed earlier counts as landed then; see `ponder.settings`.
+            codes_of: gives vectors of a version the codes of codebooks; None: nobody asks for any.
         """
         self._lake, self._recall, self._counts = lake, recall, counts
         self._gone = GoneVectors(lake)
-        self._landings_from = landings_from
+        self._landings_from, self._codes_of = landings_from, codes_of
         self._activity = ActivityStore(lake)
         self._states: ItemStates | None = None
         self._unknown: set[str] = set()  # of which the lake said nothing when they were asked for
@@ -105,11 +111,16 @@ class LiveLog:
             own.filter(kind)["item_id"].unique(maintain_order=True).to_list()
             for kind in ("is_liked", "is_skipped")
         ]
+        vectors = self._vectors(request.item_ids, acted, request.version)
+        codes_VL = None
+        if request.codes_id and self._codes_of is not None and len(vectors[0]):
+            codes_VL = self._codes_of(vectors[1], request.version, request.codes_id)
         return known_now(
             request,
             activity=activity,
             states=self._states_of([*dict.fromkeys([*request.item_ids, *own["item_id"]])]),
-            vectors=self._vectors(request.item_ids, acted, request.version),
+            vectors=vectors,
+            codes_VL=codes_VL,
             neighbours=self._counts.neighbours(request.now, with_swing=request.with_swing),
         )
 

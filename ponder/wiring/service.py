@@ -20,6 +20,7 @@ from features.history_store import (
 from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.wiring.artifacts import follow
+from ponder.wiring.codes import open_codebooks
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.golden_vectors import check_golden_vectors
@@ -173,8 +174,17 @@ def open_live_log(
         recall: whose index holds the vectors.
         counts: of what was liked together; None opens them.
     """
-    counts = counts or open_counts(settings)
-    return LiveLog(open_lake(settings), recall, counts, landings_from=settings.landings_from)
+
+    def codes_of(vectors_VD: np.ndarray, version: str, codes_id: str) -> np.ndarray:
+        return open_codebooks(settings, version, codes_id).assign(vectors_VD)
+
+    return LiveLog(
+        open_lake(settings),
+        recall,
+        counts or open_counts(settings),
+        landings_from=settings.landings_from,
+        codes_of=codes_of,
+    )
 
 
 def open_recommender(

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.lake.tables import EVENTS, TIME
-from features import behaviour
+from features import behaviour, code_overlap
 from features.behaviour import BehaviourConfig
 from features.behaviour_spaces import BehaviourSpaces
-from features.centred_embeddings import CentredEmbeddings
+from features.centred_embeddings import CentredEmbeddings, codes_column
 from features.centring import Centring
+from features.code_overlap import CodeConfig
 from features.daily_sums import days_of
-from features.groups import VECTOR_GROUPS
+from features.groups import VECTOR_GROUPS, in_order
 from features.histories import HistoryConfig
 from features.match_config import MatchConfig
 from features.table import SPARE_ITEMS, FeatureConfig, build_features
@@ -28,10 +29,11 @@ EDGES = (-0.35, 0.05, 0.55)
 CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
 SLOTS, SKIP_SLOTS, SPACE_SLOTS = 4, 3, 3
 CONFIG = FeatureConfig(
-    groups=(*VECTOR_GROUPS, "behaviour"),
+    groups=in_order((*VECTOR_GROUPS, "behaviour")),
     history=HistoryConfig(max_items=SLOTS),
     match=MatchConfig(slots=SLOTS, skip_slots=SKIP_SLOTS, num_tiers=4, num_nearest=3),
     behaviour=BehaviourConfig(slots=SPACE_SLOTS, relative=("behaviour_max",)),
+    codes=CodeConfig(slots=SLOTS, half_life_days=0.5),
 )
 ITEMS = "abcdefgh"  # g and h have no vector, d is the duplicate of c, and h has no category
 LIKED, STRONG = ("click", "view", "like", "purchase"), ("like", "purchase")
@@ -85,7 +87,7 @@ def kept_spaces():
     return BehaviourSpaces(days, pl.Series(items), vectors)
 
 
-CENTRING = Centring("v", (0.0, 0.0, 0.0), EDGES, CENTRES, kept_spaces())
+CENTRING = Centring("v", (0.0, 0.0, 0.0), EDGES, CENTRES, kept_spaces(), codes_id="c")
 
 
 def category(item, hour):
@@ -195,6 +197,30 @@ def cluster(vector):
     return int(np.argmax(np.array(CENTRES) @ vector))
 
 
+def codes_of(vector):
+    """Codes that hang on the vector alone, of which the first ones are often the same."""
+    return [cluster(vector), int(vector[0] > 0), int(10 * vector[1]) % 3]
+
+
+def code_row(own, liked):
+    """How many codes a candidate shares with what was liked."""
+    if not liked:
+        return {}
+    pairs = [list(zip(codes_of(own), codes_of(vector), strict=True)) for vector, *_ in liked]
+    p = [next((n for n, (one, other) in enumerate(pair) if one != other), 3) for pair in pairs]
+    ages = [age for _, age, *_ in liked]
+    weights = [0.5 ** ((age - min(ages)) / 12) for age in ages]
+    told = list(zip(p, ages, strict=True))
+    return {
+        "code_prefix_max": max(p),
+        "code_prefix_mean": statistics.mean(p),
+        "code_prefix_decayed": sum(w * n for w, n in zip(weights, p, strict=True)) / sum(weights),
+        "code_prefix_last": p[0],
+        **{f"code_{n}_share": sum(each >= n for each in p) / len(p) for n in (1, 2, 3)},
+        **{f"code_{n}_age_h": min((a for x, a in told if x >= n), default=None) for n in (1, 2)},
+    }
+
+
 def behaviour_row(log, user, hour, item):
     """How near a candidate lies to what was liked, in the newest space of before the day."""
     known = [space for since, space in SPACES.items() if since <= hour]
@@ -234,6 +260,7 @@ def slow_row(log, user, hour, item, asked):
         "session_size": len(session),
         "skip_size": len(skipped),
         **behaviour_row(log, user, hour, item),
+        **dict.fromkeys(code_overlap.NAMES),
         "history_newest_h": min(ages, default=None),
         "history_span_h": max(ages) - min(ages) if ages else None,
     }
@@ -249,39 +276,43 @@ def slow_row(log, user, hour, item, asked):
     nearest = [age for age, cosine in zip(ages, s, strict=True) if cosine >= max(s) - 1e-6]
     best = sorted(s, reverse=True)
     top3 = mean_of_largest(s, 3), mean_of_largest(spurned, 3)
-    return row | {
-        "match_max": max(s, default=None),
-        "match_top5_mean": mean_of_largest(s, 5),
-        "match_nearest2": best[1] if len(s) > 1 else None,
-        "match_nearest3": best[2] if len(s) > 2 else None,
-        "match_profile": profile(own, liked),
-        "match_profile_7d": profile(own, liked, lambda age: 0.5 ** (age / 24 / 7)),
-        "match_std": statistics.pstdev(s) if s else None,
-        "match_median": statistics.median(s) if s else None,
-        "match_last5_mean": statistics.mean(s[:5]) if s else None,
-        "match_max_age_h": min(nearest, default=None),
-        "match_near_share": len(near) / len(s) if s else None,
-        "match_near_age_h": min(near, default=None),
-        "match_category_max": max(in_same, default=None),
-        "match_category_mean": statistics.mean(in_same) if same else None,
-        "match_cluster_share": len(in_cluster) / len(liked) if liked else None,
-        "match_cluster_age_h": min(in_cluster, default=None),
-        "match_candidates_mean": statistics.mean(others) if others else None,
-        "strong_max": max(in_strong, default=None),
-        "strong_top3_mean": mean_of_largest(in_strong, 3),
-        "strong_last": in_strong[0] if strong else None,
-        "strong_profile": profile(own, strong),
-        "session_max": max(in_session, default=None),
-        "session_mean": statistics.mean(in_session) if session else None,
-        "skip_max": max(spurned, default=None),
-        "skip_top3_mean": top3[1],
-        "skip_last": spurned[0] if spurned else None,
-        "skip_profile": profile(own, skipped),
-        "match_over_skip_max": max(s) - max(spurned) if s and spurned else None,
-        "match_over_skip_top3": top3[0] - top3[1] if s and spurned else None,
-        "outcome_near": outcome(own, liked, skipped, math.inf),
-        "outcome_recent": outcome(own, liked, skipped, 24 * 7),
-    }
+    return (
+        row
+        | code_row(own, liked)
+        | {
+            "match_max": max(s, default=None),
+            "match_top5_mean": mean_of_largest(s, 5),
+            "match_nearest2": best[1] if len(s) > 1 else None,
+            "match_nearest3": best[2] if len(s) > 2 else None,
+            "match_profile": profile(own, liked),
+            "match_profile_7d": profile(own, liked, lambda age: 0.5 ** (age / 24 / 7)),
+            "match_std": statistics.pstdev(s) if s else None,
+            "match_median": statistics.median(s) if s else None,
+            "match_last5_mean": statistics.mean(s[:5]) if s else None,
+            "match_max_age_h": min(nearest, default=None),
+            "match_near_share": len(near) / len(s) if s else None,
+            "match_near_age_h": min(near, default=None),
+            "match_category_max": max(in_same, default=None),
+            "match_category_mean": statistics.mean(in_same) if same else None,
+            "match_cluster_share": len(in_cluster) / len(liked) if liked else None,
+            "match_cluster_age_h": min(in_cluster, default=None),
+            "match_candidates_mean": statistics.mean(others) if others else None,
+            "strong_max": max(in_strong, default=None),
+            "strong_top3_mean": mean_of_largest(in_strong, 3),
+            "strong_last": in_strong[0] if strong else None,
+            "strong_profile": profile(own, strong),
+            "session_max": max(in_session, default=None),
+            "session_mean": statistics.mean(in_session) if session else None,
+            "skip_max": max(spurned, default=None),
+            "skip_top3_mean": top3[1],
+            "skip_last": spurned[0] if spurned else None,
+            "skip_profile": profile(own, skipped),
+            "match_over_skip_max": max(s) - max(spurned) if s and spurned else None,
+            "match_over_skip_top3": top3[0] - top3[1] if s and spurned else None,
+            "outcome_near": outcome(own, liked, skipped, math.inf),
+            "outcome_recent": outcome(own, liked, skipped, 24 * 7),
+        }
+    )
 
 
 def made(log, asked):
@@ -295,7 +326,9 @@ def made(log, asked):
         schema_overrides={"ts": TIME},
     )
     lists = pl.Series([row.tolist() for row in VECTORS.values()], dtype=pl.List(pl.Float32))
+    codes = pl.Series(list(map(codes_of, VECTORS.values())), dtype=pl.List(pl.Int32))
     embeddings = pl.DataFrame({"item_id": list(VECTORS), "vector": lists, "model_version": "v"})
+    embeddings = embeddings.with_columns(codes.alias(codes_column("c")))
     centred = CentredEmbeddings.of(embeddings, CENTRING)
     return build_features(
         impressions, events_of(log), states(), embeddings, config=CONFIG, centred=centred

@@ -18,7 +18,7 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, TIME
 from features.activity import Activity, ActivityConfig, ActivityStore, ActivityView
 from features.behaviour_spaces import BehaviourSpaces
-from features.centred_embeddings import CentredEmbeddings
+from features.centred_embeddings import CentredEmbeddings, codes_column
 from features.centring import Centring
 from features.cooccurrence import cooccurrence
 from features.daily_sums import days_of
@@ -39,7 +39,7 @@ SPACES = BehaviourSpaces(
     np.array([[(math.cos(n), math.sin(n)) for n in range(7)] for _ in range(2)], dtype=np.float32),
 )
 CENTRES = ((1.0, 0.0, 0.0), (-0.6, 0.8, 0.0), (-0.6, -0.8, 0.0))
-CENTRING = Centring("v", (0.1, 0.0, -0.1), (-0.2, 0.1, 0.5), CENTRES, SPACES)
+CENTRING = Centring("v", (0.1, 0.0, -0.1), (-0.2, 0.1, 0.5), CENTRES, SPACES, codes_id="c")
 
 EVERYTHING = FeatureConfig(groups=GROUPS)
 
@@ -89,6 +89,11 @@ def vectors():
     return pl.Series(ITEMS[:7]), matrix
 
 
+def codes():
+    """Of the vectors; duplicates have the same."""
+    return np.array([[0, 1], [0, 1], [0, 2], [1, 2], [0, 2], [1, 0], [0, 1]], dtype=np.int32)
+
+
 def in_parts(events, cuts):
     """What is known when events came in portions, the first two merged."""
     portions = [events[begin:end] for begin, end in zip([0, *cuts], [*cuts, None], strict=True)]
@@ -102,6 +107,7 @@ def live(activity, events, user, asked, acts=None, config=EVERYTHING):
         activity=activity,
         states=ItemStates.of(states()),
         vectors=vectors(),
+        codes_VL=codes(),
         neighbours=Neighbours.of(cooccurrence(events, with_swing=config.with_swing)),
     )
     return live_features(known, CENTRING, config=config).frame.drop("request_id")
@@ -114,7 +120,8 @@ def table(events, user, asked, config=EVERYTHING):
     ids, matrix = vectors()
     lists = pl.Series(matrix.tolist(), dtype=pl.List(pl.Float32))
     embeddings = pl.DataFrame({"item_id": ids, "vector": lists, "model_version": "v"})
-    centred = CentredEmbeddings.of(embeddings, CENTRING)
+    told = pl.Series(codes().tolist(), dtype=pl.List(pl.Int32)).alias(codes_column("c"))
+    centred = CentredEmbeddings.of(embeddings.with_columns(told), CENTRING)
     made = build_features(impressions, events, states(), embeddings, config=config, centred=centred)
     return made.frame.drop("request_id").sort("item_id")
 

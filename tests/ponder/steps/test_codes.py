@@ -8,7 +8,11 @@ import pytest
 
 from catalog.lake.item_codes import codes_in_use, codes_of
 from catalog.lake.living_embeddings import embeddings_of
+from catalog.lake.tables import EVENTS
 from embedder.codes.config import CodesConfig
+from features.export import read_export
+from features.groups import groups_named
+from features.histories import HistoryConfig, positive_events
 from ponder.settings import Settings
 from ponder.steps.codes import (
     NoCodes,
@@ -17,7 +21,10 @@ from ponder.steps.codes import (
     describe_codes,
     learn_codes,
 )
+from ponder.steps.feature_references import make_reference
+from ponder.steps.features import export_features
 from ponder.steps.index import index
+from ponder.steps.rank import train_ranker
 from ponder.wiring.codes import codebooks_of
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
@@ -138,3 +145,59 @@ def test_codebooks_that_are_lost_or_broken_end_the_step(coded):
 def test_fewer_items_than_codes_are_refused(coded):
     with pytest.raises(ValueError, match="--codes"):
         learn_codes(coded)
+
+
+def shared(one, other):
+    """How many codes both begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
+
+
+def test_an_export_tells_what_candidates_share_with_what_was_liked_before(coded, tmp_path):
+    groups = groups_named("default,codes")
+    exported = export_features(coded, groups=groups, folder=tmp_path / "out")
+    frame = read_export(tmp_path / "out").frame
+    assert exported.num_rows == len(frame)
+    codes = dict(given_out(coded).select("item_id", "codes").iter_rows())
+    events = open_lake(coded).read(EVENTS).filter(pl.col("action") != "impression")
+    liked = positive_events(events, config=HistoryConfig()).sort("ts")
+    told = 0
+    for row in frame.filter(~pl.col("is_repeat")).iter_rows(named=True):
+        before = liked.filter(pl.col("user_id") == row["user_id"], pl.col("ts") < row["ts"])
+        past = before["item_id"].unique(maintain_order=True).to_list()
+        prefixes = [shared(codes[row["item_id"]], codes[item]) for item in past if item in codes]
+        if row["item_id"] not in codes or not prefixes or len(prefixes) > 50:
+            continue
+        told += 1
+        assert row["code_prefix_max"] == max(prefixes)
+        assert row["code_prefix_mean"] == pytest.approx(sum(prefixes) / len(prefixes), abs=1e-5)
+    assert told > 50
+
+
+def test_codes_that_were_learned_again_leave_an_export_and_its_ranker_as_they_are(coded, caplog):
+    groups, folder = groups_named("default,codes"), coded.features_folder
+    export_features(coded, groups=groups)
+    before = read_export(folder)
+    codes_id = before.centring.codes_id
+    assert codes_id == codes_in_use(open_lake(coded), before.model_version)
+    learn_codes(coded, CodesConfig(num_levels=1, num_codes=4))
+    export_features(coded, groups=groups, again=True)
+    after = read_export(folder)
+    assert after.centring.codes_id == codes_id
+    assert after.frame.equals(before.frame)
+    train_ranker(coded.replace(feature_set="default,codes"))
+    make_reference(coded, groups=groups)
+    export_features(coded, groups=groups)
+    assert read_export(folder).centring.codes_id != codes_id
+    trained = train_ranker(coded.replace(feature_set="default,codes"))
+    assert trained.before is not None  # the champion was compared by the codes that it had learned
+
+
+def test_without_codebooks_features_of_codes_are_missing_and_it_is_said(
+    night_home, tmp_path, caplog
+):
+    bare = Settings(home=shutil.copytree(night_home, tmp_path / "home"))
+    export_features(bare, groups=groups_named("context,match"), folder=tmp_path / "first")
+    export_features(bare, groups=groups_named("codes"), folder=tmp_path / "out")
+    assert "has nothing for features of codes" in caplog.text
+    frame = read_export(tmp_path / "out").frame
+    assert frame["code_prefix_max"].null_count() == len(frame) > 0

@@ -9,18 +9,23 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from catalog.lake.item_codes import codes_in_use
 from catalog.lake.tables import TIME
+from embedder.codes.config import CodesConfig
 from features.centred_embeddings import CentredEmbeddings
 from features.cooccurrence import cooccurrence
+from features.groups import DEFAULT_GROUPS
 from features.live import REQUEST, LiveRequest, live_features
-from features.table import build_features
+from features.table import FeatureConfig, build_features
 from ponder.settings import Settings
+from ponder.steps.codes import learn_codes
 from ponder.steps.land import land_folder
-from ponder.steps.rank import read_log
+from ponder.steps.rank import read_log, with_codes_of
 from ponder.wiring.service import open_live_log, open_recall
-from ponder.wiring.stores import open_index, open_search
+from ponder.wiring.stores import open_index, open_lake, open_search
 from tests.ponder.conftest import run_night
 
+CONFIG = FeatureConfig(groups=(*DEFAULT_GROUPS, "codes"))
 IDS = ["m1", "m2", "m3", "h1", "unknown"]
 
 
@@ -44,11 +49,12 @@ def settings(shop_home, tmp_path_factory):
     shown = {"event_id": "seen", "user_id": "eve", "item_id": "m2", "action": "impression"}
     rows(folder, "events", *likes, shown | {"request_id": "r", "ts": "2026-03-03T09:00:00Z"})
     run_night(settings, folder)
+    learn_codes(settings, CodesConfig(num_levels=2, num_codes=2))
     return settings
 
 
-def asked(version, user_id, item_ids, now):
-    return LiveRequest(version=version, user_id=user_id, item_ids=item_ids, now=now)
+def asked(version, user_id, item_ids, now, **more):
+    return LiveRequest(version=version, user_id=user_id, item_ids=item_ids, now=now, **more)
 
 
 def table(log, user_id, counts, centring, now):
@@ -56,9 +62,8 @@ def table(log, user_id, counts, centring, now):
         "item_id", request_id=pl.lit(REQUEST), user_id=pl.lit(user_id), ts=pl.lit(now, TIME)
     )
     centred = CentredEmbeddings.of(log.vectors, centring)
-    made = build_features(
-        impressions, log.events, log.items, log.vectors, centred=centred, counts=counts
-    )
+    logged = log.events, log.items, log.vectors
+    made = build_features(impressions, *logged, centred=centred, counts=counts, config=CONFIG)
     return made.frame.sort("item_id")
 
 
@@ -72,15 +77,20 @@ def test_a_request_gets_the_features_of_the_whole_log(settings, opening, is_refr
     counts = cooccurrence(whole.events)
     measured = CentredEmbeddings.measured(whole.vectors).centring
     # An index normalises what is normalised, which moves a cosine by some 1e-8: not onto an edge.
-    centring = replace(measured, edges=tuple(edge + 1e-4 for edge in measured.edges))
+    edges = tuple(edge + 1e-4 for edge in measured.edges)
+    codes_id = codes_in_use(open_lake(settings), measured.model_version)
+    centring = replace(measured, edges=edges, codes_id=codes_id)
+    whole = with_codes_of(settings, whole, centring)
     with opening(settings) as index:
         live = open_live_log(settings, open_recall(settings, index))
         assert not is_refreshed or (live.refresh() and not live.refresh())
         for user_id in ("ann", "bob", "nobody"):
             now = datetime.now(UTC) + timedelta(minutes=1)
-            known = live.known(asked(centring.model_version, user_id, IDS, now))
+            known = live.known(asked(measured.model_version, user_id, IDS, now, codes_id=codes_id))
             expected = table(whole, user_id, counts, centring, now)
-            assert_frame_equal(live_features(known, centring).frame, expected, abs_tol=1e-5)
+            made = live_features(known, centring, config=CONFIG).frame
+            assert_frame_equal(made, expected, abs_tol=1e-5)
+            assert user_id == "nobody" or expected["code_prefix_max"].max() > 0
     price_of = dict(expected.select("item_id", "item_price").iter_rows())
     assert price_of == {"m1": 0.0, "m2": 7.0, "m3": 2.0, "h1": 3.0, "unknown": None}
 
