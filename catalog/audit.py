@@ -15,6 +15,7 @@ from catalog.lake.duplicates import duplicated_keys
 from catalog.lake.embedding_failures import failed_embeddings
 from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
+from catalog.lake.shown_media import shown_hashes
 from catalog.lake.shrinks import lost_tables, unexplained_shrinks
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, TABLES
 
@@ -189,13 +190,13 @@ def _audit_losses(lake: Lake) -> list[Finding]:
 
 
 def _audit_media(lake: Lake) -> list[Finding]:
-    shown = lake.scan(ITEMS).filter(pl.col("image_hash").is_not_null())
-    media = lake.scan(MEDIA).select(image_hash="hash")
-    there, wanted = (KeySet.of(rows, ["image_hash"]) for rows in (media, shown))
-    dangling = there.absent(shown.select("item_id", "image_hash")).select("item_id")
+    shown = shown_hashes(lake.scan(ITEMS))
+    media = lake.scan(MEDIA).select("hash")
+    there, wanted = (KeySet.of(rows, ["hash"]) for rows in (media, shown))
+    dangling = there.absent(shown).select("item_id").unique()
     return [
         found("dangling_media", "items", dangling),
-        # An item that changes its image leaves one behind; `ponder lake vacuum --media` takes it.
+        # What an item shows no longer stays behind; `ponder lake vacuum --media` takes it.
         found("unreferenced_media", "media", wanted.absent(media), is_fault=False),
     ]
 

@@ -19,6 +19,7 @@ from catalog.text_lines import BOM
 MAX_ID_CHARS = 256
 MAX_TEXT_CHARS = 100_000
 MAX_TAGS = 200
+MAX_IMAGES = 16
 
 
 class _LooseItem(msgspec.Struct, kw_only=True, gc=False):
@@ -33,6 +34,8 @@ class _LooseItem(msgspec.Struct, kw_only=True, gc=False):
     tags: list[str | None] | None = None
     attributes: dict[str, AttributeValue | None] | None = None
     image_uri: str | None = None
+    image_uris: list[str | None] | None = None
+    video_uri: str | None = None
     audio_uri: str | None = None
     deleted: bool | None = None
 
@@ -40,6 +43,7 @@ class _LooseItem(msgspec.Struct, kw_only=True, gc=False):
         """Return the item without its nulls."""
         fields = msgspec.structs.asdict(self)
         fields["tags"] = [tag for tag in self.tags or () if tag is not None]
+        fields["image_uris"] = [uri for uri in self.image_uris or () if uri is not None]
         attributes = (self.attributes or {}).items()
         fields["attributes"] = {name: value for name, value in attributes if value is not None}
         return Item(**fields | {"deleted": bool(self.deleted)})
@@ -132,6 +136,7 @@ def _is_plain(item: Item, *, num_bytes: int | None) -> bool:
         and item.updated_at.tzinfo is UTC
         and (item.created_at is None or item.created_at.tzinfo is UTC)
         and len(item.tags) <= MAX_TAGS
+        and not item.image_uris
     )
 
 
@@ -146,6 +151,13 @@ def _check_item(item: Item) -> None:
         _check_text(name, getattr(item, name))
     if len(item.tags) > MAX_TAGS:
         raise RecordError("validate", f"tags: at most {MAX_TAGS} are taken, got {len(item.tags)}")
+    num_images = len(item.image_uris) + 1
+    if num_images > MAX_IMAGES:
+        raise RecordError(
+            "validate", f"image_uris: at most {MAX_IMAGES} are taken, got {num_images}"
+        )
+    if "" in item.image_uris:
+        raise RecordError("validate", "image_uris must be addresses, got an empty one")
     for name, value in item.attributes.items():
         _check_finite(f"attribute {name!r}", value)
 

@@ -24,7 +24,7 @@ class RecordError(ValueError):
 
     Attributes:
         stage: "decode" when the bytes are not a record at all, "validate" when a field is wrong,
-            "media" when an image cannot be had.
+            "media" when an image or a clip cannot be had.
     """
 
     def __init__(self, stage: str, reason: str) -> None:
@@ -57,6 +57,13 @@ class Item(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     image_uri: str | None = None
     """`file:` path (relative ones start at the data folder), `http(s):`, `s3:` or a `data:` URI."""
 
+    image_uris: list[str] = []
+    """Further images in their order, each once. A source may name all of them here: the first is
+    taken for `image_uri` then."""
+
+    video_uri: str | None = None
+    """A clip, named as an image is."""
+
     audio_uri: str | None = None
 
     deleted: bool = False
@@ -65,6 +72,11 @@ class Item(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     def __post_init__(self) -> None:
         if len(self.tags) > 1:
             msgspec.structs.force_setattr(self, "tags", sorted(set(self.tags)))
+        if self.image_uris:
+            named = [self.image_uri] if self.image_uri else []
+            first, *others = dict.fromkeys([*named, *self.image_uris])
+            msgspec.structs.force_setattr(self, "image_uri", first)
+            msgspec.structs.force_setattr(self, "image_uris", others)
 
 
 class Event(msgspec.Struct, kw_only=True, frozen=True, gc=False):
@@ -118,11 +130,27 @@ def _jsonable(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def content_hash(item: Item, image_hash: str | None) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FurtherMedia:
+    """What an item shows beside its image, by the keys of `media`."""
+
+    gallery: tuple[str, ...] = ()
+    """Of its further images, in their order."""
+
+    video: str | None = None
+
+
+NO_FURTHER_MEDIA = FurtherMedia()
+
+
+def content_hash(
+    item: Item, image_hash: str | None, further: FurtherMedia = NO_FURTHER_MEDIA
+) -> str:
     """Digest everything that an embedder can see of an item.
 
     Two items with equal digests get equal embeddings from one model version, so the digest and the
-    version together are the key under which work is skipped. Left out are times, addresses (an
+    version together are the key under which work is skipped. An item without further images and a
+    clip has the digest that it had before there were any. Left out are times, addresses (an
     image that moves to another URI is the same image) and `attributes`: they are for filters,
     and a price that changes every night must not cost an embedding. Words that describe an item
     belong into `text`.
@@ -138,7 +166,10 @@ def content_hash(item: Item, image_hash: str | None) -> str:
         image=image_hash,
         audio=item.audio_uri,
     )
-    return hashlib.blake2b(_ENCODER.encode(seen), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(_ENCODER.encode(seen), digest_size=16)
+    if further != NO_FURTHER_MEDIA:
+        digest.update(_ENCODER.encode([further.gallery, further.video]))
+    return digest.hexdigest()
 
 
 class _Seen(msgspec.Struct, kw_only=True, gc=False):

@@ -24,7 +24,10 @@ Side = Literal["query", "item"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A query or an item, as the embedder reads it: text, an image, or both."""
+    """A query or an item, as the embedder reads it: text, images, a clip, or all of them.
+
+    Models that read one image read `image`, and pass over the rest.
+    """
 
     text: str = ""
     """Untrusted; special tokens inside it are neutralised before tokenising."""
@@ -34,6 +37,12 @@ class Content:
 
     key: str = ""
     """Under which the lake knows it (`content_hash` of an item); empty for what it does not."""
+
+    gallery: tuple[bytes, ...] = ()
+    """Further images in their order, encoded, untrusted."""
+
+    clip: bytes | None = None
+    """A clip (MP4, WebM, GIF), encoded, untrusted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

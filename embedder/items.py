@@ -30,15 +30,32 @@ class EmbeddedItems:
     """Why an item was embedded directly although it was to be reasoned about, by item_id."""
 
 
-def item_content(row: Mapping[str, Any], image: bytes | None) -> Content:
-    """Return what the embedder sees of a row of `items`; `image` holds its image's bytes."""
+def item_content(row: Mapping[str, Any], media: Mapping[str, bytes]) -> Content:
+    """Return what the embedder sees of a row of `items`.
+
+    Args:
+        row: of `items`.
+        media: images and clips by their hash; what is missing is left out.
+    """
     text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
-    return Content(text, image, row["content_hash"])
+    return Content(
+        text,
+        media.get(row["image_hash"]),
+        row["content_hash"],
+        gallery=tuple(media[key] for key in row["gallery_hashes"] or () if key in media),
+        clip=media.get(row["video_hash"]),
+    )
+
+
+def _lost_media(row: Mapping[str, Any], media: Mapping[str, bytes]) -> str | None:
+    """Return the hash of an image or clip of a row that is not there; None when all are."""
+    shown = (row["image_hash"], *(row["gallery_hashes"] or ()), row["video_hash"])
+    return next((key for key in shown if key is not None and key not in media), None)
 
 
 def embed_items(
     items: pl.DataFrame,
-    images: Mapping[str, bytes],
+    media: Mapping[str, bytes],
     encoder: CatalogueEncoder,
     *,
     progress: Callable[[int], None] = lambda done: None,
@@ -47,17 +64,17 @@ def embed_items(
 
     Args:
         items: rows of the `items` table.
-        images: image bytes by `image_hash`.
+        media: images and clips by their hash.
         encoder: the model version.
         progress: told how many more items are finished, failed ones included.
     """
-    (whole,) = stream_embedded(items, images, encoder, every_s=float("inf"), progress=progress)
+    (whole,) = stream_embedded(items, media, encoder, every_s=float("inf"), progress=progress)
     return whole
 
 
 def stream_embedded(
     items: pl.DataFrame,
-    images: Mapping[str, bytes],
+    media: Mapping[str, bytes],
     encoder: CatalogueEncoder,
     *,
     every_s: float,
@@ -71,7 +88,7 @@ def stream_embedded(
 
     Args:
         items: rows of the `items` table.
-        images: image bytes by `image_hash`.
+        media: images and clips by their hash.
         encoder: the model version.
         every_s: seconds of embedding between two parts.
         progress: told how many more items are finished, failed ones included.
@@ -81,12 +98,11 @@ def stream_embedded(
     contents: list[Content] = []
     failures: dict[str, str] = {}
     for row in items.iter_rows(named=True):
-        if row["image_hash"] is not None and row["image_hash"] not in images:
-            reason = f"the lake has no media {row['image_hash']}; land the item again"
-            failures[row["item_id"]] = reason
+        if (lost := _lost_media(row, media)) is not None:
+            failures[row["item_id"]] = f"the lake has no media {lost}; land the item again"
             continue
         good.append(row)
-        contents.append(item_content(row, images.get(row["image_hash"])))
+        contents.append(item_content(row, media))
     progress(len(failures))
     encoded: dict[int, Encoding] = {}
     began = clock()

@@ -147,7 +147,10 @@ class MMEmbR1(BaseEncoder):
 
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
-        return image_problem(content.image)
+        for image in (content.image, *content.gallery):
+            if (problem := image_problem(image)) is not None:
+                return problem
+        return self._checkpoint.inputs.clips.problem(content.clip)
 
     def _answers(
         self,

@@ -61,6 +61,18 @@ class Manifest:
     """A larger image is scaled down until it is so many tokens. Qwen3-VL's own limit is 16,384,
     which is meant for reading documents; Embed-RL trains it with 128 to 768."""
 
+    clip_fps: float = 2.0
+    """Frames of a clip that are read for each of its seconds."""
+
+    max_clip_frames: int = 16
+    """Of a clip that lasts longer the frames are farther apart. Qwen3-VL's own limit is 768."""
+
+    max_clip_tokens: int = 1024
+    """The frames of a clip are scaled down until they are so many tokens together."""
+
+    max_gallery_tokens: int = 1024
+    """An item's further images are scaled down until they are so many tokens together."""
+
     max_new_tokens: int = 256
     """A rationale that is longer is closed by force, and counted as a fallback."""
 
@@ -72,9 +84,14 @@ class Manifest:
             raise ValueError(f"name must be letters, digits, '.', '_' or '-', got {self.name!r}")
         if not 0 <= self.theta <= 1:
             raise ValueError(f"theta must be in [0, 1], got {self.theta}")
-        for limit in ("max_text_tokens", "max_image_tokens", "max_new_tokens"):
+        for limit in (
+            *("max_text_tokens", "max_image_tokens", "max_new_tokens"),
+            *("max_clip_frames", "max_clip_tokens", "max_gallery_tokens"),
+        ):
             if getattr(self, limit) < 1:
                 raise ValueError(f"{limit} must be at least 1, got {getattr(self, limit)}")
+        if not self.clip_fps > 0:
+            raise ValueError(f"clip_fps must be > 0, got {self.clip_fps}")
         if self.readout not in ("at", "before", "mean"):
             raise ValueError(f"readout must be at, before or mean, got {self.readout!r}")
 
@@ -92,6 +109,10 @@ class Manifest:
             return self
         query_instruction, item_instruction = self.instructions[source]
         return replace(self, query_instruction=query_instruction, item_instruction=item_instruction)
+
+
+LATER_FIELDS = ("readout", "clip_fps", "max_clip_frames", "max_clip_tokens", "max_gallery_tokens")
+"""Of a manifest, what came after versions had been registered."""
 
 
 def resolve(model: str) -> Path:
@@ -202,8 +223,9 @@ def version_id(
     code = {"template": TEMPLATE_VERSION, "engine": ENGINE_VERSION}
     settings = asdict(manifest) | {"policy": policy} | code
     del settings["instructions"]  # those of a source that is chosen are the manifest's own by then
-    if manifest.readout == "at":  # the id that it had before there were others
-        del settings["readout"]
+    for name in LATER_FIELDS:  # the id that it had before there were these
+        if getattr(manifest, name) == Manifest.__dataclass_fields__[name].default:
+            del settings[name]
     if item_theta is not None:
         settings["item_theta"] = item_theta
     if dtype != "float32":

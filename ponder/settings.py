@@ -141,12 +141,24 @@ class Settings(Places, BaseSettings):
     """The same for the event topic."""
 
     media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(networks)] = ()
-    """Networks that images may be fetched from although they are not of the public internet, e.g.
-    `10.0.0.0/8,fd00::/8`."""
+    """Networks that images and clips may be fetched from although they are not of the public
+    internet, e.g. `10.0.0.0/8,fd00::/8`."""
 
     media_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)] = ()
-    """Buckets that `s3:` images may be fetched from, with the keys of `lake_options`, e.g.
-    `shop-images,press`."""
+    """Buckets that `s3:` images and clips may be fetched from, with the keys of `lake_options`,
+    e.g. `shop-images,press`."""
+
+    max_clip_bytes: int = Field(default=50_000_000, ge=1, le=2_000_000_000)
+    """Bytes of a clip that is landed; a larger one is refused."""
+
+    max_clip_s: float = Field(default=300.0, gt=0, le=86_400)
+    """Seconds that a clip may last."""
+
+    max_clip_pixels: int = Field(default=9_000_000, ge=1, le=36_000_000)
+    """Pixels that a frame of a clip may have."""
+
+    clip_decoding_s: float = Field(default=20.0, gt=0, le=120)
+    """Seconds after which decoding a clip that is landed is given up."""
 
     data: str = ""
     """Folder that the DAG `nightly` lands when there is no Kafka."""

@@ -34,6 +34,7 @@ FLOORS = {
         "catalog.record_parsing",
         "catalog.bazaar",
         "catalog.lake",
+        "catalog.clips",
         "catalog.images",
         "catalog.artifact_store",
         "catalog.ingest",
@@ -93,6 +94,7 @@ FLOORS = {
 }
 
 OWNER = {
+    "av": {"catalog.clips"},
     "packaging": {"ponder.doctor"},
     "kafka": {"catalog.kafka", "catalog.audit", "bench"},
     "deltalake": {"catalog.lake"},

@@ -1,11 +1,11 @@
-"""The images of a stream of items: remote ones fetched ahead, many at a time, in order out."""
+"""What a stream of items shows: images and clips, fetched ahead, many at a time, in order out."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from catalog.clips.decoder import ClipDecoder
 from catalog.images.check import check_image
 from catalog.images.circuit_breaker import CircuitBreaker
 from catalog.images.host_limiter import HostLimiter
@@ -21,11 +22,12 @@ from catalog.images.image import (
     DEFAULTS,
     ImageConfig,
     ImageUnavailable,
-    is_remote,
     load_image,
+    load_local,
     scheme_of,
 )
 from catalog.images.object_store import ObjectStoreReader
+from catalog.images.shown import NOTHING_SHOWN, Address, Kind, Shown, addresses_of
 from catalog.records import Item, RawRecord, RecordError
 
 Fetch = Callable[[str], bytes]
@@ -39,24 +41,25 @@ class Loaded(NamedTuple):
     item: Item | RecordError
     """The item, or why it cannot be landed."""
 
-    image: bytes | None
-    """Still encoded, known to be an image; None when the item has none or cannot be landed."""
+    shown: Shown
+    """All that the item names; nothing when it cannot be landed."""
 
 
 @dataclass(slots=True)
 class _Fetching:
-    """An image under way, for all records that name it."""
+    """An image or a clip under way, for all records that name it."""
 
     future: Future[bytes]
     num_users: int = 0
 
 
 class ImageFetcher:
-    """Loads images from wherever items name them. Use it as a context manager, for one stream.
+    """Loads images and clips from wherever items name them, as a context manager, for one stream.
 
     While a slow host is waited for, the images of the records after it are fetched; a host that
     keeps failing is left alone for a while. An address that is named again while its image is
-    under way or held is fetched once.
+    under way or held is fetched once. Clips are loaded and checked in the same way wherever they
+    are, for that takes long.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ImageFetcher:
         *,
         base_dir: Path | None = None,
         fetchers: Mapping[str, Fetch] | None = None,
+        clip_decoder: ClipDecoder | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Start no thread and open no connection yet.
@@ -72,18 +76,23 @@ class ImageFetcher:
         Args:
             config: what may be fetched, and at what cost.
             base_dir: the folder that images named by a path lie in; None refuses paths.
-            fetchers: by scheme; None fetches from web servers and S3.
+            fetchers: by scheme, of images and clips; None fetches from web servers and S3.
+            clip_decoder: checks clips; closed with the fetcher.
             sleep: waits some seconds before a second attempt.
         """
         self._config = config
         self._base_dir = base_dir
-        self._fetchers = fetchers or _fetchers(config)
+        self._fetchers: dict[Kind, Mapping[str, Fetch]] = {
+            "image": fetchers or _fetchers(config),
+            "clip": fetchers or _fetchers(replace(config, max_bytes=config.clips.max_bytes)),
+        }
+        self._clip_decoder = clip_decoder or ClipDecoder()
         self._sleep = sleep
         self._limiter = HostLimiter(max_threads=config.max_concurrency, per_host=config.per_host)
         self._breaker = CircuitBreaker(
             max_failures=config.max_host_failures, pause_s=config.host_pause_s
         )
-        self._under_way: dict[str, _Fetching] = {}
+        self._under_way: dict[Address, _Fetching] = {}
         self._lock = threading.Lock()
         self._held_bytes = 0
 
@@ -106,6 +115,7 @@ class ImageFetcher:
     def close(self) -> None:
         """Drop what is not fetched yet; see `HostLimiter.close`."""
         self._limiter.close()
+        self._clip_decoder.close()
 
     def load(
         self,
@@ -113,10 +123,10 @@ class ImageFetcher:
         *,
         within_s: float | None = None,
     ) -> Iterator[Loaded]:
-        """Yield every record with its item and image, in order.
+        """Yield every record with its item and what it shows, in order.
 
-        A record whose image cannot be had comes with the reason in place of its item, as does one
-        that already came with a reason.
+        A record of whose images and clip one cannot be had comes with the reason in place of its
+        item, as does one that already came with a reason.
 
         Args:
             parsed: the records.
@@ -124,80 +134,116 @@ class ImageFetcher:
                 are then unavailable. None: as long as it takes.
         """
         until = None if within_s is None else time.monotonic() + within_s
-        ahead: deque[tuple[RawRecord, Item | RecordError, str | None]] = deque()
+        ahead: deque[_Begun] = deque()
         try:
             for record, item in parsed:
-                item, uri = self._begin(item)
-                ahead.append((record, item, uri))
-                self._hold(_inline_bytes(item))
-                while ahead and (self._is_ready(ahead[0][2]) or self._is_full(len(ahead))):
-                    yield self._finish(*ahead.popleft(), until)
+                ahead.append(self._begin(record, item))
+                self._hold(ahead[-1].inline_bytes)
+                while ahead and (self._is_ready(ahead[0]) or self._is_full(len(ahead))):
+                    yield self._finish(ahead.popleft(), until)
             while ahead:
-                yield self._finish(*ahead.popleft(), until)
+                yield self._finish(ahead.popleft(), until)
         finally:  # a stream that is given up leaves nothing behind for the next
-            for _, item, uri in ahead:
-                self._hold(-_inline_bytes(item))
-                if uri is not None:
-                    self._drop(uri)
+            for begun in ahead:
+                self._hold(-begun.inline_bytes)
+                for address in begun.under_way:
+                    self._drop(address)
 
-    def _begin(self, item: Item | RecordError) -> tuple[Item | RecordError, str | None]:
-        """Return the item, and its image's address if that is being fetched from now on."""
+    def _begin(self, record: RawRecord, item: Item | RecordError) -> "_Begun":
+        """Begin to fetch what takes long of all that an item shows."""
+        if isinstance(item, RecordError):
+            return _Begun(record, item)
+        begun = _Begun(record, item, addresses_of(item))
         try:
-            if isinstance(item, RecordError) or not is_remote(item):
-                return item, None
-            uri = item.image_uri or ""
-            host = host_of(uri)
+            tasks = {address: self._task(address) for address in dict.fromkeys(begun.addresses)}
         except RecordError as error:
-            return error, None
-        if uri not in self._under_way:
-            future = self._limiter.submit(host, lambda: self._fetch(uri, host))
-            self._under_way[uri] = _Fetching(future)
-        self._under_way[uri].num_users += 1
-        return item, uri
+            return _Begun(record, error)
+        for address, host_and_task in tasks.items():
+            if host_and_task is None:
+                continue
+            if address not in self._under_way:
+                self._under_way[address] = _Fetching(self._limiter.submit(*host_and_task))
+            self._under_way[address].num_users += 1
+            begun.under_way.append(address)
+        return begun
 
-    def _is_ready(self, uri: str | None) -> bool:
-        return uri is None or self._under_way[uri].future.done()
+    def _task(self, address: Address) -> tuple[str, Callable[[], bytes]] | None:
+        """Return what is to be done in a thread for an address, and for which host; None: nothing.
+
+        Raises:
+            RecordError: at stage "media"; it is no address.
+        """
+        if address.is_remote:
+            try:
+                host = host_of(address.uri)
+            except RecordError as error:
+                raise address.told_of(error) from error
+            return host, lambda: self._fetch(address, host)
+        if address.kind == "clip":
+            return "", lambda: self._clip(address, None)
+        return None
+
+    def _is_ready(self, begun: "_Begun") -> bool:
+        return all(self._under_way[address].future.done() for address in begun.under_way)
 
     def _is_full(self, num_ahead: int) -> bool:
         return (
             num_ahead >= self._config.max_ahead or self._held_bytes >= self._config.max_ahead_bytes
         )
 
-    def _finish(
-        self, record: RawRecord, item: Item | RecordError, uri: str | None, until: float | None
-    ) -> Loaded:
-        self._hold(-_inline_bytes(item))
-        if isinstance(item, RecordError):
-            return Loaded(record, item, None)
+    def _finish(self, begun: "_Begun", until: float | None) -> Loaded:
+        self._hold(-begun.inline_bytes)
+        if isinstance(begun.item, RecordError):
+            return Loaded(begun.record, begun.item, NOTHING_SHOWN)
+        shown: list[tuple[Kind, bytes]] = []
         try:
-            if uri is None:
-                image = load_image(item, base_dir=self._base_dir, config=self._config)
-            else:
-                image = self._take(uri, until)
-                check_image(
-                    image, max_bytes=self._config.max_bytes, max_pixels=self._config.max_pixels
-                )
+            for address in begun.addresses:
+                try:
+                    shown.append((address.kind, self._loaded(address, begun, until)))
+                except RecordError as error:
+                    raise address.told_of(error) from error
         except RecordError as error:
-            return Loaded(record, error, None)
-        return Loaded(record, item, image)
+            return Loaded(begun.record, error, NOTHING_SHOWN)
+        finally:
+            for address in begun.under_way:
+                self._drop(address)
+        images = [data for kind, data in shown if kind == "image"]
+        clips = [data for kind, data in shown if kind == "clip"]
+        return Loaded(
+            begun.record,
+            begun.item,
+            Shown(
+                images[0] if images else None,
+                tuple(images[1:]),
+                clips[0] if clips else None,
+            ),
+        )
 
-    def _take(self, uri: str, until: float | None) -> bytes:
+    def _loaded(self, address: Address, begun: "_Begun", until: float | None) -> bytes:
+        """Return what is behind an address, checked."""
+        config = self._config
+        if address not in begun.under_way:
+            return load_image(address.uri, base_dir=self._base_dir, config=config)
+        data = self._take(address, until)
+        if address.kind == "image":
+            check_image(data, max_bytes=config.max_bytes, max_pixels=config.max_pixels)
+        return data
+
+    def _take(self, address: Address, until: float | None) -> bytes:
         left_s = None if until is None else max(until - time.monotonic(), 0.0)
         try:
-            return self._under_way[uri].future.result(timeout=left_s)
+            return self._under_way[address].future.result(timeout=left_s)
         except TimeoutError as error:
             raise ImageUnavailable(
                 "an image must be there when its batch is due, got none yet; replay it later"
             ) from error
-        finally:
-            self._drop(uri)
 
-    def _drop(self, uri: str) -> None:
-        """Give up one record's claim to an image; without any it is held no longer."""
-        fetching = self._under_way[uri]
+    def _drop(self, address: Address) -> None:
+        """Give up one record's claim to what is behind an address; without any it is let go."""
+        fetching = self._under_way[address]
         fetching.num_users -= 1
         if not fetching.num_users:
-            del self._under_way[uri]
+            del self._under_way[address]
             fetching.future.cancel()
             fetching.future.add_done_callback(self._forget)
 
@@ -209,8 +255,8 @@ class ImageFetcher:
         with self._lock:
             self._held_bytes += num_bytes
 
-    def _fetch(self, uri: str, host: str) -> bytes:
-        """Fetch an image, in a thread, by as many attempts as it takes and its host is due."""
+    def _fetch(self, address: Address, host: str) -> bytes:
+        """Fetch in a thread, by as many attempts as it takes and its host is due."""
 
         def is_worth_another(error: BaseException) -> bool:
             return isinstance(error, ImageUnavailable) and not self._breaker.is_paused(host)
@@ -222,16 +268,29 @@ class ImageFetcher:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._attempt, uri, host)
+        data = retrying(self._attempt, address, host)
+        if address.kind == "clip":
+            return self._clip(address, data)
+        self._hold(len(data))
+        return data
 
-    def _attempt(self, uri: str, host: str) -> bytes:
+    def _clip(self, address: Address, fetched: bytes | None) -> bytes:
+        """Return a clip that is known to be one, read from here if it was not fetched."""
+        limits = self._config.clips
+        if fetched is None:
+            fetched = load_local(address.uri, base_dir=self._base_dir, max_bytes=limits.max_bytes)
+        self._clip_decoder.check(fetched, limits=limits)
+        self._hold(len(fetched))
+        return fetched
+
+    def _attempt(self, address: Address, host: str) -> bytes:
         if self._breaker.is_paused(host):
             raise ImageUnavailable(
                 "the server of image_uri must answer now and then, got "
                 f"{self._config.max_host_failures} failures in a row from {host}"
             )
         try:
-            image = self._fetchers[scheme_of(uri)](uri)
+            data = self._fetchers[address.kind][scheme_of(address.uri)](address.uri)
         except ImageUnavailable:
             self._breaker.failed(host)
             raise
@@ -242,8 +301,23 @@ class ImageFetcher:
             reason = f"image_uri must be fetched, got {type(error).__name__}: {error}"
             raise RecordError("media", reason) from error
         self._breaker.answered(host)
-        self._hold(len(image))
-        return image
+        return data
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A record of which all that takes long is under way."""
+
+    record: RawRecord
+    item: Item | RecordError
+    addresses: list[Address] = field(default_factory=list)
+    under_way: list[Address] = field(default_factory=list)
+    """Those that are fetched, or loaded in a thread."""
+
+    @property
+    def inline_bytes(self) -> int:
+        """Bytes of the record that are addresses, for an image may be inside."""
+        return sum(len(address.uri) for address in self.addresses)
 
 
 def host_of(uri: str) -> str:
@@ -256,10 +330,6 @@ def host_of(uri: str) -> str:
     if not parts.hostname:
         raise RecordError("media", f"image_uri must name a host or a bucket, got {uri[:80]!r}")
     return f"s3://{parts.netloc}" if parts.scheme == "s3" else parts.hostname
-
-
-def _inline_bytes(item: Item | RecordError) -> int:
-    return 0 if isinstance(item, RecordError) else len(item.image_uri or "")
 
 
 def _fetchers(config: ImageConfig) -> dict[str, Fetch]:

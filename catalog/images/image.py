@@ -1,4 +1,4 @@
-"""The image behind an item's `image_uri`: where it may come from, and at what cost at most."""
+"""The image behind an address: where it may come from, and at what cost at most."""
 
 import base64
 from collections.abc import Mapping
@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from catalog.clips.limits import DEFAULT_LIMITS, ClipLimits
 from catalog.images.addresses import Network
 from catalog.images.base64_text import decode_base64, without_space
 from catalog.images.check import MAX_BYTES, MAX_PIXELS, check_image, check_size
-from catalog.records import Item, RecordError
+from catalog.records import RecordError
 
 REMOTE_SCHEMES = ("http", "https", "s3")
 
@@ -40,6 +41,9 @@ class ImageConfig:
 
     max_pixels: int = MAX_PIXELS
     """Of one frame; the embedder reads no more than the default."""
+
+    clips: ClipLimits = DEFAULT_LIMITS
+    """What a clip may cost; fetched by the same rules, and as many bytes as it may have."""
 
     max_redirects: int = 3
     """Each is judged as the first address was."""
@@ -97,15 +101,6 @@ class ImageConfig:
 DEFAULTS = ImageConfig()
 
 
-def is_remote(item: Item) -> bool:
-    """Return whether an item has an image that must be fetched over the network.
-
-    Raises:
-        RecordError: at stage "media"; its address is none.
-    """
-    return not item.deleted and scheme_of(item.image_uri or "") in REMOTE_SCHEMES
-
-
 def scheme_of(image_uri: str) -> str:
     """Return the scheme of an image's address in small letters; empty for a plain path.
 
@@ -120,32 +115,37 @@ def scheme_of(image_uri: str) -> str:
         raise RecordError("media", f"image_uri must be a URI, got: {error}") from error
 
 
-def load_image(
-    item: Item, *, base_dir: Path | None, config: ImageConfig = DEFAULTS
-) -> bytes | None:
-    """Load an item's image, still encoded as it was stored; None when the item has none.
-
-    Reads what lies inline or in the data folder; `catalog.images.fetcher` has the rest.
+def load_image(uri: str, *, base_dir: Path | None, config: ImageConfig = DEFAULTS) -> bytes:
+    """Load an image that is not on the network, still encoded as it was stored, and check it.
 
     Args:
-        item: names its image inline (`data:`), by a `file:` URI or by a path.
-        base_dir: the data folder. Paths start there and may not leave it, not even by a link; None
-            allows no files at all.
+        uri: see `load_local`.
+        base_dir: see `load_local`.
         config: the limits of an image.
 
     Raises:
         RecordError: at stage "media"; the image cannot be had, is too large or is none.
     """
-    if item.deleted or not item.image_uri:
-        return None
-    uri = item.image_uri
-    scheme = scheme_of(uri)
-    if scheme == "data":
-        image = _inline(uri, max_bytes=config.max_bytes)
-    else:
-        image = _from_file(_path_of(uri), base_dir=base_dir, max_bytes=config.max_bytes)
+    image = load_local(uri, base_dir=base_dir, max_bytes=config.max_bytes)
     check_image(image, max_bytes=config.max_bytes, max_pixels=config.max_pixels)
     return image
+
+
+def load_local(uri: str, *, base_dir: Path | None, max_bytes: int) -> bytes:
+    """Load what lies inline or in the data folder; `catalog.images.fetcher` has the rest.
+
+    Args:
+        uri: `data:`, a `file:` URI or a path.
+        base_dir: the data folder. Paths start there and may not leave it, not even by a link; None
+            allows no files at all.
+        max_bytes: the largest that is taken.
+
+    Raises:
+        RecordError: at stage "media"; it cannot be had, or is too large.
+    """
+    if scheme_of(uri) == "data":
+        return _inline(uri, max_bytes=max_bytes)
+    return _from_file(_path_of(uri), base_dir=base_dir, max_bytes=max_bytes)
 
 
 def data_uri(image: bytes) -> str:

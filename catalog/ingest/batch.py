@@ -8,9 +8,17 @@ from datetime import datetime
 import polars as pl
 
 from catalog.images.fetcher import Loaded
-from catalog.ingest.rows import Row, dead_letter_row, event_frame, hash_image, item_frame
+from catalog.images.shown import NOTHING_SHOWN, Shown
+from catalog.ingest.rows import Row, dead_letter_row, event_frame, hash_media, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
-from catalog.records import Event, Item, RawRecord, RecordError
+from catalog.records import (
+    NO_FURTHER_MEDIA,
+    Event,
+    FurtherMedia,
+    Item,
+    RawRecord,
+    RecordError,
+)
 
 _PLACE = re.compile(r" \(byte \d+\)| byte 0x\w+ in position \d+")
 
@@ -23,39 +31,50 @@ class Batch:
     """Records read, rejected ones included."""
 
     held_bytes: int = 0
-    """Size of the images and the rejected messages held."""
+    """Size of the images, clips and rejected messages held."""
 
     rejected: Counter[str] = field(default_factory=Counter)
     """See `catalog.ingest.report.LandingReport`."""
 
-    without_image: list[tuple[RawRecord, Item]] = field(default_factory=list)
-    """Items that count as consumed and are not held yet, for their images must be had first."""
+    without_media: list[tuple[RawRecord, Item]] = field(default_factory=list)
+    """Items that count as consumed and are not held yet, for what they show must be had first."""
 
     _items: list[Item] = field(default_factory=list)
     _image_hashes: list[str | None] = field(default_factory=list)
+    _further: list[FurtherMedia] = field(default_factory=list)
     _events: list[Event] = field(default_factory=list)
     _item_frames: list[pl.DataFrame] = field(default_factory=list)
     _event_frames: list[pl.DataFrame] = field(default_factory=list)
-    _images: dict[str, bytes] = field(default_factory=dict)
+    _media: dict[str, bytes] = field(default_factory=dict)
     _letters: list[Row] = field(default_factory=list)
 
-    def add_item(self, item: Item, image: bytes | None) -> None:
-        """Hold an item and its image; equal images are held once."""
-        image_hash = None
-        if image is not None:
-            image_hash = hash_image(image)
-            if image_hash not in self._images:
-                self._images[image_hash] = image
-                self.held_bytes += len(image)
+    def add_item(self, item: Item, shown: Shown = NOTHING_SHOWN) -> None:
+        """Hold an item and what it shows; equal images and clips are held once."""
         self._items.append(item)
-        self._image_hashes.append(image_hash)
+        self._image_hashes.append(self._held(shown.image))
+        if shown.gallery or shown.clip is not None:
+            gallery = tuple(self._hold(image) for image in shown.gallery)
+            self._further.append(FurtherMedia(gallery=gallery, video=self._held(shown.clip)))
+        else:
+            self._further.append(NO_FURTHER_MEDIA)
+
+    def _held(self, data: bytes | None) -> str | None:
+        return None if data is None else self._hold(data)
+
+    def _hold(self, data: bytes) -> str:
+        """Hold an image or a clip; return its hash."""
+        media_hash = hash_media(data)
+        if media_hash not in self._media:
+            self._media[media_hash] = data
+            self.held_bytes += len(data)
+        return media_hash
 
     def add_loaded(self, loaded: Loaded, *, failed_at: datetime) -> None:
-        """Hold an item and its image, or the record as a dead letter if either cannot be had."""
+        """Hold an item and what it shows, or the record as a dead letter if it cannot be had."""
         if isinstance(loaded.item, RecordError):
             self.reject(loaded.record, loaded.item, failed_at=failed_at)
         else:
-            self.add_item(loaded.item, loaded.image)
+            self.add_item(loaded.item, loaded.shown)
 
     def add_event(self, event: Event) -> None:
         """Hold an event."""
@@ -71,8 +90,8 @@ class Batch:
     def seal(self) -> None:
         """Turn the items and events held into columns, a fraction of the objects that they are."""
         if self._items:
-            self._item_frames.append(item_frame(self._items, self._image_hashes))
-            self._items, self._image_hashes = [], []
+            self._item_frames.append(item_frame(self._items, self._image_hashes, self._further))
+            self._items, self._image_hashes, self._further = [], [], []
         if self._events:
             self._event_frames.append(event_frame(self._events))
             self._events = []
@@ -82,10 +101,10 @@ class Batch:
         self.consumed += other.consumed
         self.held_bytes += other.held_bytes
         self.rejected += other.rejected
-        self.without_image += other.without_image
+        self.without_media += other.without_media
         self._item_frames += other._item_frames
         self._event_frames += other._event_frames
-        self._images |= other._images
+        self._media |= other._media
         self._letters += other._letters
 
     def items(self) -> pl.DataFrame:
@@ -98,14 +117,14 @@ class Batch:
         self.seal()
         return pl.concat([EVENTS.empty(), *self._event_frames])
 
-    def images(self) -> pl.DataFrame:
-        """Return the images held, in the columns of `media`."""
-        columns = {"hash": list(self._images), "bytes": list(self._images.values())}
+    def media(self) -> pl.DataFrame:
+        """Return the images and clips held, in the columns of `media`."""
+        columns = {"hash": list(self._media), "bytes": list(self._media.values())}
         return pl.DataFrame(columns, schema=MEDIA.schema)
 
-    def take_images(self) -> pl.DataFrame:
-        """Return the images held and hold them no longer; their items stay."""
-        taken, self._images = self.images(), {}
+    def take_media(self) -> pl.DataFrame:
+        """Return the images and clips held and hold them no longer; their items stay."""
+        taken, self._media = self.media(), {}
         self.held_bytes -= int(taken["bytes"].bin.size().sum())
         return taken
 

@@ -148,16 +148,31 @@ def _completed(line: bytes, given: Mapping[str, str]) -> bytes:
 
 def _parquet_records(file: Path, given: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, row in parquet_rows(file):
-        yield number, _with_image({**given, **row})
+        yield number, _with_media({**given, **row})
 
 
-def _with_image(record: dict[str, Any]) -> dict[str, Any]:
-    """Put the image of a record inline: bytes, or bytes and path as Hugging Face keeps them."""
-    image = record.pop("image", None)
-    if isinstance(image, dict):
-        image = image.get("bytes") or image.get("path")
-    if isinstance(image, bytes):
-        record["image_uri"] = data_uri(image)
-    elif isinstance(image, str):
-        record.setdefault("image_uri", image)
+def _with_media(record: dict[str, Any]) -> dict[str, Any]:
+    """Put the images and the clip of a record inline that are columns of their own."""
+    for column in ("image", "video"):
+        uri, is_inline = _uri_of(record.pop(column, None))
+        if is_inline:
+            record[f"{column}_uri"] = uri
+        elif uri is not None:
+            record.setdefault(f"{column}_uri", uri)
+    images = record.pop("images", None)
+    if isinstance(images, list):
+        uris = [uri for uri, _ in map(_uri_of, images) if uri is not None]
+        record.setdefault("image_uris", uris)
     return record
+
+
+def _uri_of(value: Any) -> tuple[str | None, bool]:
+    """Return the address of a value, and whether it holds the bytes themselves.
+
+    A value is bytes, a path, or bytes and path as Hugging Face keeps them.
+    """
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return data_uri(value), True
+    return (value, False) if isinstance(value, str) else (None, False)

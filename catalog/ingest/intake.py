@@ -18,7 +18,7 @@ from catalog.ingest.message_parsing import (
     parse_item_messages,
 )
 from catalog.ingest.report import LandingReport
-from catalog.ingest.writer import write_events, write_images, write_items
+from catalog.ingest.writer import write_events, write_items, write_media
 from catalog.lake.commits import NO_TRANSACTIONS, Transactions
 from catalog.lake.lake import Lake
 from catalog.lake.tables import ITEMS, Table
@@ -56,12 +56,12 @@ class Intake:
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> LandingReport:
-        """Write a batch, its images loaded first; see `catalog.ingest.writer`."""
+        """Write a batch, its images and clips loaded first; see `catalog.ingest.writer`."""
         if table is not ITEMS:
             return write_events(
                 batch, self.lake, transactions=transactions, landed_at=self.landed_at
             )
-        early = LandingReport(images=write_images(batch, self.lake, self.images))
+        early = LandingReport(images=write_media(batch, self.lake, self.images))
         return early + write_items(
             batch, self.lake, transactions=transactions, landed_at=self.landed_at
         )

@@ -41,7 +41,7 @@ JSON = Decoders()
 
 
 def parse_item_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:
-    """Add messages of the item topic to a batch; `writer.write_images` completes it.
+    """Add messages of the item topic to a batch; `writer.write_media` completes it.
 
     Args:
         messages: as kafka-python's consumer gives them.
@@ -55,10 +55,10 @@ def parse_item_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decod
         except RecordError as error:
             batch.reject(_raw_record(message), error, failed_at=datetime.now(UTC))
         else:
-            if item.image_uri and not item.deleted:
-                batch.without_image.append((_raw_record(message), item))
+            if (item.image_uri or item.video_uri) and not item.deleted:
+                batch.without_media.append((_raw_record(message), item))
             else:
-                batch.add_item(item, None)
+                batch.add_item(item)
 
 
 def parse_event_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decoder | None) -> None:

@@ -10,7 +10,15 @@ import polars as pl
 import pyarrow as pa
 
 from catalog.lake.tables import EVENTS, ITEMS, TIME, Table
-from catalog.records import Event, Item, RawRecord, RecordError, content_hash
+from catalog.records import (
+    NO_FURTHER_MEDIA,
+    Event,
+    FurtherMedia,
+    Item,
+    RawRecord,
+    RecordError,
+    content_hash,
+)
 
 MAX_REASON_CHARS = 1_000
 
@@ -24,7 +32,11 @@ _BY_ARROW: dict[Any, pa.DataType] = {
 """Types that pyarrow builds from Python values several times faster than Polars."""
 
 
-def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.DataFrame:
+def item_frame(
+    items: Sequence[Item],
+    image_hashes: Sequence[str | None],
+    further: Sequence[FurtherMedia] | None = None,
+) -> pl.DataFrame:
     """Return the rows of `items` for items; a tombstone keeps nothing but its id and its times.
 
     Column by column: what a row costs decides how fast a topic is landed.
@@ -32,10 +44,15 @@ def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.
     Args:
         items: checked by `parse_item`.
         image_hashes: `image_hash` of each item's image; None where it has none.
+        further: what each of them shows beside it; None: nothing.
     """
     items = [_bare(item) if item.deleted else item for item in items]
     hashes = [
         None if item.deleted else hash_ for item, hash_ in zip(items, image_hashes, strict=True)
+    ]
+    more = [
+        NO_FURTHER_MEDIA if item.deleted else media
+        for item, media in zip(items, further or [NO_FURTHER_MEDIA] * len(items), strict=True)
     ]
     columns: dict[str, list[Any]] = {
         "item_id": [item.item_id for item in items],
@@ -44,13 +61,19 @@ def item_frame(items: Sequence[Item], image_hashes: Sequence[str | None]) -> pl.
         "category": [item.category for item in items],
         "tags": [item.tags for item in items],
         "attributes": [_attributes(item) for item in items],
-        "image_uri": list(map(_image_uri, items, hashes)),
+        "image_uri": [_kept(item.image_uri, of) for item, of in zip(items, hashes, strict=True)],
         "image_hash": hashes,
         "audio_uri": [item.audio_uri for item in items],
         "created_at": [item.created_at or item.updated_at for item in items],
         "updated_at": [item.updated_at for item in items],
         "deleted": [item.deleted for item in items],
-        "content_hash": list(map(_content_hash, items, hashes)),
+        "content_hash": list(map(_content_hash, items, hashes, more)),
+        "gallery_uris": list(map(_gallery_uris, items, more)),
+        "gallery_hashes": [list(media.gallery) or None for media in more],
+        "video_uri": [
+            _kept(item.video_uri, of.video) for item, of in zip(items, more, strict=True)
+        ],
+        "video_hash": [media.video for media in more],
     }
     return _frame(columns, ITEMS)
 
@@ -59,8 +82,8 @@ def _bare(item: Item) -> Item:
     return Item(item_id=item.item_id, updated_at=item.updated_at, deleted=True)
 
 
-def _content_hash(item: Item, image_hash: str | None) -> str | None:
-    return None if item.deleted else content_hash(item, image_hash)
+def _content_hash(item: Item, image_hash: str | None, further: FurtherMedia) -> str | None:
+    return None if item.deleted else content_hash(item, image_hash, further)
 
 
 def _attributes(item: Item) -> str:
@@ -69,9 +92,17 @@ def _attributes(item: Item) -> str:
     return msgspec.json.encode(item.attributes, order="sorted").decode()
 
 
-def _image_uri(item: Item, image_hash: str | None) -> str | None:
-    inline = item.image_uri is not None and item.image_uri[:5].lower() == "data:"
-    return f"media:{image_hash}" if inline else item.image_uri
+def _gallery_uris(item: Item, further: FurtherMedia) -> str | None:
+    if not item.image_uris:
+        return None
+    kept = map(_kept, item.image_uris, further.gallery)
+    return msgspec.json.encode(list(kept)).decode()
+
+
+def _kept(uri: str | None, media_hash: str | None) -> str | None:
+    """Return an address as the lake keeps it: what came inside it is in `media`."""
+    is_inline = uri is not None and uri[:5].lower() == "data:"
+    return f"media:{media_hash}" if is_inline else uri
 
 
 def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
@@ -90,12 +121,16 @@ def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
         "updated_at": updated_at.astimezone(UTC),
         "deleted": True,
         "content_hash": None,
+        "gallery_uris": None,
+        "gallery_hashes": None,
+        "video_uri": None,
+        "video_hash": None,
     }
 
 
-def hash_image(image: bytes) -> str:
-    """Return the key of an image in `media`: sha256, 64 hexadecimal digits."""
-    return hashlib.sha256(image).hexdigest()
+def hash_media(data: bytes) -> str:
+    """Return the key of an image or a clip in `media`: sha256, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def event_frame(events: Sequence[Event]) -> pl.DataFrame:

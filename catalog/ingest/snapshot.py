@@ -16,10 +16,12 @@ from catalog.lake.tables import ITEMS
 
 TICK = pl.duration(microseconds=1)
 
-STORED_COLUMNS = ("item_id", "updated_at", "deleted", "content_hash", "attributes", "image_uri")
+_ADDRESSES = ("image_uri", "gallery_uris", "video_uri")
+
+STORED_COLUMNS = ("item_id", "updated_at", "deleted", "content_hash", "attributes", *_ADDRESSES)
 """What must be known of the lake's items to compare a snapshot with them."""
 
-_SAME = ("item_id", "content_hash", "attributes", "image_uri")  # a tombstone's digest is null
+_SAME = ("item_id", "content_hash", "attributes", *_ADDRESSES)  # a tombstone's digest is null
 
 
 class SnapshotRefused(ValueError):

@@ -1,9 +1,9 @@
 """Checked batches into the lake, each table of a batch in the order that a crash forgives.
 
-What other rows point at, and what is only kept, goes first: images and dead letters have keys of
-their own, so writing them twice changes nothing. The table that a batch is about goes last, and its
-commit carries the offsets that the batch reaches. A crash before it repeats the batch, a crash
-after it does not.
+What other rows point at, and what is only kept, goes first: images, clips and dead letters have
+keys of their own, so writing them twice changes nothing. The table that a batch is about goes last,
+and its commit carries the offsets that the batch reaches. A crash before it repeats the batch, a
+crash after it does not.
 """
 
 import logging
@@ -20,31 +20,31 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import MEDIA
 
 MAX_HELD_BYTES = 256_000_000
-"""Images and rejected messages that a batch holds before images are written."""
+"""Images, clips and rejected messages that a batch holds before the former are written."""
 
 logger = logging.getLogger(__name__)
 
 
-def write_images(
+def write_media(
     batch: Batch, lake: Lake, fetcher: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
 ) -> int:
-    """Load the images that a batch waits for, and write some early; return how many new ones.
+    """Load the images and clips that a batch waits for, and write some early; return how many new.
 
-    The batch then holds its items, and of their images no more than the memory allows.
+    The batch then holds its items, and of what they show no more than the memory allows.
 
     Args:
         batch: of items.
         lake: written to.
-        fetcher: of the images; from messages it must take no paths, for a path would let a sender
-            read this machine's files.
-        max_held_bytes: of images and rejected messages; so many are written early.
+        fetcher: of images and clips; from messages it must take no paths, for a path would let a
+            sender read this machine's files.
+        max_held_bytes: of images, clips and rejected messages; so many are written early.
     """
-    waiting, batch.without_image = batch.without_image, []
+    waiting, batch.without_media = batch.without_media, []
     written = 0
     for loaded in fetcher.load(waiting, within_s=fetcher.batch_timeout_s):
         batch.add_loaded(loaded, failed_at=datetime.now(UTC))
         if batch.held_bytes >= max_held_bytes:
-            written += lake.insert_new(MEDIA, batch.take_images())
+            written += lake.insert_new(MEDIA, batch.take_media())
     return written
 
 
@@ -70,7 +70,7 @@ def write_items(
     started = perf_counter()
     report = LandingReport(
         consumed=batch.consumed,
-        images=lake.insert_new(MEDIA, batch.images()),
+        images=lake.insert_new(MEDIA, batch.media()),
         dead_letters=lake.put_dead_letters(batch.dead_letters()),
         items=lake.upsert_items(
             batch.items() if items is None else items,

@@ -1,9 +1,9 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
-Images that a record names by a path go inline: whoever lands a message never reads a file that it
-names. Those behind an `http:` or `s3:` address are left for the landing to fetch. A record that
-would not be landed is sent as it came, so that it is rejected, and kept with the reason, where the
-others are landed.
+Images and clips that a record names by a path go inline: whoever lands a message never reads a
+file that it names. Those behind an `http:` or `s3:` address are left for the landing to fetch. A
+record that would not be landed is sent as it came, so that it is rejected, and kept with the
+reason, where the others are landed.
 """
 
 import json
@@ -15,8 +15,10 @@ from typing import Any
 
 from kafka import KafkaProducer
 
+from catalog.clips import limits as clips
 from catalog.images.check import MAX_BYTES
-from catalog.images.image import data_uri, is_remote, load_image
+from catalog.images.image import data_uri, load_image, load_local
+from catalog.images.shown import Address, addresses_of
 from catalog.ingest.landing import Progress
 from catalog.ingest.source import Source
 from catalog.kafka.config import KafkaConfig, broker_failures
@@ -24,8 +26,8 @@ from catalog.kafka.connection import connect
 from catalog.record_parsing import parse_event, parse_item
 from catalog.records import RawRecord, RecordError
 
-MAX_MESSAGE_BYTES = MAX_BYTES * 4 // 3 + 1_000_000
-"""The largest image in base64, and room for words. The brokers must take as much."""
+MAX_MESSAGE_BYTES = (MAX_BYTES + clips.MAX_BYTES) * 4 // 3 + 1_000_000
+"""The largest image and clip in base64, and room for words. The brokers must take what is sent."""
 
 LINGER_MS = 50
 PROGRESS_ROWS = 1_000
@@ -108,14 +110,30 @@ def _send(
 def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     try:
         item = parse_item(record)
-        image = None if is_remote(item) else load_image(item, base_dir=base_dir)
+        addresses = addresses_of(item)
+        sent = [_sent_uri(address, base_dir) for address in addresses]
     except RecordError:
         return record
     message = replace(record, key=item.item_id.encode())
-    if image is None:
+    if sent == [address.uri for address in addresses]:
         return message
-    fields = json.loads(record.raw_bytes() or b"")
-    return replace(message, value=fields | {"image_uri": data_uri(image)})
+    named: dict[str, Any] = {"image_uri": None, "image_uris": [], "video_uri": None}
+    for address, uri in zip(addresses, sent, strict=True):
+        if address.field == "image_uris":
+            named["image_uris"].append(uri)
+        else:
+            named[address.field] = uri
+    fields = json.loads(record.raw_bytes() or b"") | {k: uri for k, uri in named.items() if uri}
+    return replace(message, value=fields)
+
+
+def _sent_uri(address: Address, base_dir: Path) -> str:
+    """Return where the others find it: what is a file here goes inside the message."""
+    if address.is_remote:
+        return address.uri
+    if address.kind == "image":
+        return data_uri(load_image(address.uri, base_dir=base_dir))
+    return data_uri(load_local(address.uri, base_dir=base_dir, max_bytes=clips.MAX_BYTES))
 
 
 def _event_message(record: RawRecord) -> RawRecord:

@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError
 
 from catalog.lake.lake import Lake
 from catalog.lake.row_groups import row_groups
+from catalog.lake.shown_media import shown_hashes
 from catalog.lake.tables import ITEMS, MEDIA, TABLES, Table
 from catalog.lake.time_travel import HISTORY_HOURS, history_properties
 
@@ -114,15 +115,15 @@ def vacuum(
 def drop_unreferenced_media(
     lake: Lake, retention: Retention | None = None, *, now: datetime, dry_run: bool = False
 ) -> int:
-    """Drop the images that no item shows and that came long ago; return how many.
+    """Drop the images and clips that no item shows and that came long ago; return how many.
 
     Their bytes go at a vacuum, after another retention; until then they can be read as of before.
-    An image that is landed again while this runs may be lost, so run it while nothing lands; an
+    One that is landed again while this runs may be lost, so run it while nothing lands; an
     audit finds such an item.
 
     Args:
         lake: its tables `items` and `media`.
-        retention: images that came later than so long ago stay.
+        retention: those that came later than so long ago stay.
         now: with a time zone.
         dry_run: only counts.
     """
@@ -132,7 +133,7 @@ def drop_unreferenced_media(
         old = lake.scan(MEDIA, as_of=before).select("hash")
     except ValueError:  # the history begins later, so the age of no image is known
         return 0
-    shown = lake.scan(ITEMS).select(hash="image_hash").drop_nulls()
+    shown = shown_hashes(lake.scan(ITEMS))
     present = lake.scan(MEDIA).select("hash")
     doomed = present.join(old, on="hash", how="semi").join(shown, on="hash", how="anti").collect()
     return doomed.height if dry_run else lake.delete(MEDIA, doomed)

@@ -73,6 +73,10 @@ ITEMS = Table(
         "updated_at": TIME,  # the newer one wins when an item is landed twice
         "deleted": pl.Boolean,  # a tombstone: kept here, absent from everything derived
         "content_hash": pl.String,  # of what an embedder can see; see catalog.records
+        "gallery_uris": pl.String,  # JSON list: where further images came from; null: there is none
+        "gallery_hashes": pl.List(pl.String),  # of these, in their order
+        "video_uri": pl.String,  # where the clip came from
+        "video_hash": pl.String,  # key of `media`; null: no clip
     },
 )
 

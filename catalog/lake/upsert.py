@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-ORDER = ("updated_at", "deleted", "content_hash", "attributes", "image_uri")
+ORDER = (
+    *("updated_at", "deleted", "content_hash", "attributes"),
+    *("image_uri", "gallery_uris", "video_uri"),
+)
 """Newest last. At one instant a tombstone beats content, and the larger digest another content."""
 
 EVENT_ORDER = ("ts", "action", "user_id", "item_id", "request_id", "value", "position")

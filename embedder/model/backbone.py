@@ -60,7 +60,7 @@ class Backbone(torch.nn.Module):
         """
         with unplanned_attention(self.device):
             if images is None and prompts.patches_PV is not None:
-                images = self.images.encode(prompts.patches_PV, prompts.grids)
+                images = self.images.encode(prompts.patches_PV, prompts.grids, prompts.motion)
             return self.text.prefill(
                 prompts, images, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
             )

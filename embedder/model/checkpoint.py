@@ -23,6 +23,7 @@ from embedder.model.backbone import Backbone
 from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.template import PONDER_TOKENS, TURN_START
+from embedder.prompting.vision_config import VisionConfig
 from embedder.version import Manifest, read_manifest, resolve
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,15 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
     manifest = read_manifest(folder)
     size = image_size(folder, max_tokens=manifest.max_image_tokens)
     image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, size=size)
-    inputs = Inputs(tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens)
+    vision = VisionConfig(
+        clip_fps=manifest.clip_fps,
+        max_clip_frames=manifest.max_clip_frames,
+        max_clip_tokens=manifest.max_clip_tokens,
+        max_gallery_tokens=manifest.max_gallery_tokens,
+    )
+    inputs = Inputs(
+        tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens, vision=vision
+    )
     backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout)
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 

@@ -3,11 +3,13 @@
 transformers' own forward attends image by image, and multiplies the patches of all frames by
 way of a 3-D convolution, which a CPU does at half the speed of the matrix product that it amounts
 to. The frames of a still image are equal, so here their weights are summed and one of them is
-multiplied. The numbers are the same but for the order of float32 sums.
+multiplied. Where frames differ, as in a clip, how they differ is multiplied by the weights of the
+later frames and added. The numbers are the same but for the order of float32 sums.
 
 Shape legend:
   P = patches of all images, V = values of one patch, W = the encoder's width, T = image tokens,
-  N = heads, H = hidden size of the text model
+  N = heads, H = hidden size of the text model, M = patches of clips,
+  U = values of one patch, its frames after the first
 """
 
 import itertools
@@ -23,6 +25,7 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
+from embedder.prompting.prompts import Motion
 from embedder.prompting.rotary import Grid
 
 
@@ -43,19 +46,20 @@ class VisionEncoder:
     def __init__(self, visual: Any) -> None:
         self._visual = visual
 
-    def encode(self, patches_PV: torch.Tensor, grids: Sequence[Grid]) -> ImageFeatures:
-        """Encode images.
+    def encode(
+        self, patches_PV: torch.Tensor, grids: Sequence[Grid], motion: Motion | None = None
+    ) -> ImageFeatures:
+        """Encode images and clips.
 
         Args:
-            patches_PV: normalised patches of the images, one frame, in the order of the grids.
-            grids: patches of each image along time, height and width. Equal grids are fastest
-                when they stand side by side.
+            patches_PV: normalised patches, one frame, in the order of the grids.
+            grids: patches of each image, and of each moment of a clip, along time, height and
+                width. Equal grids are fastest when they stand side by side.
+            motion: how the patches of clips change; None: all are still.
         """
         visual = self._visual
         grid_thw = torch.tensor(list(grids), device=patches_PV.device)
-        projection = visual.patch_embed.proj
-        weight_WV = projection.weight.sum(dim=2).flatten(1)
-        states_PW = F.linear(patches_PV.to(weight_WV.dtype), weight_WV, projection.bias)
+        states_PW = self._projected(patches_PV, motion)
         states_PW = states_PW + self._places(grid_thw).to(states_PW.dtype)
         places = get_vision_position_ids(grid_thw, visual.spatial_merge_size)
         rotary = visual.rotary_pos_emb(states_PW, places)
@@ -67,6 +71,17 @@ class VisionEncoder:
                 merger = visual.deepstack_merger_list[len(deepstack)]
                 deepstack.append(merger(states_PW))
         return ImageFeatures(visual.merger(states_PW), deepstack)
+
+    def _projected(self, patches_PV: torch.Tensor, motion: Motion | None) -> torch.Tensor:
+        """Return [P, W] patches as the encoder's first layer takes them."""
+        projection = self._visual.patch_embed.proj
+        weight_WV = projection.weight.sum(dim=2).flatten(1)
+        states_PW = F.linear(patches_PV.to(weight_WV.dtype), weight_WV, projection.bias)
+        if motion is None:
+            return states_PW
+        weight_WU = projection.weight[:, :, 1:].transpose(1, 2).flatten(1)
+        change_MW = F.linear(motion.change_MU.to(weight_WU.dtype), weight_WU)
+        return states_PW.index_add(0, motion.places_M, change_MW)
 
     def _places(self, grid_thw: torch.Tensor) -> torch.Tensor:
         """Return [P, W] the learned square of position embeddings, stretched over each image."""

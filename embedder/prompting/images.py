@@ -39,7 +39,7 @@ def open_image(data: bytes) -> Image.Image:
     """
     with opened_image(data, max_bytes=None) as image:
         image.load()
-        return _pad_extremes(_flatten(_eight_bits(_upright(image))))
+        return pad_extremes(_flatten(_eight_bits(_upright(image))))
 
 
 def image_problem(data: bytes | None) -> str | None:
@@ -80,7 +80,8 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _pad_extremes(image: Image.Image) -> Image.Image:
+def pad_extremes(image: Image.Image) -> Image.Image:
+    """Return an image of which no side is longer than 20 times the other."""
     width, height = image.size
     least = -(-max(width, height) // MAX_ASPECT_RATIO)
     if min(width, height) >= least:

@@ -6,19 +6,45 @@ Shape legend:
 """
 
 import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from embedder.content import Content
+from embedder.prompting.clips import ClipReader
 from embedder.prompting.images import open_image
 from embedder.prompting.patches import PatchCutter
 from embedder.prompting.prompts import Prompts
+from embedder.prompting.rotary import Grid
 from embedder.prompting.sample import Sample
-from embedder.prompting.template import PONDER_TOKENS, neutraliser, prompt
+from embedder.prompting.template import (
+    PONDER_TOKENS,
+    clip_part,
+    image_part,
+    neutraliser,
+    prompt,
+)
+from embedder.prompting.vision_config import VisionConfig
+
+DEFAULT_VISION = VisionConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The images and the clip of a content, before any text."""
+
+    text: str
+    """Their place in a prompt."""
+
+    num_tokens: int
+    """Of these, those that stand for parts of images and frames."""
+
+    sample: Sample
+    """Their patches, without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +74,25 @@ class Batch:
 class Inputs:
     """Builds samples and batches with a checkpoint's tokenizer and image processor."""
 
-    def __init__(self, tokenizer: Any, image_processor: Any, *, max_text_tokens: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        image_processor: Any,
+        *,
+        max_text_tokens: int,
+        vision: VisionConfig = DEFAULT_VISION,
+    ) -> None:
         """Keeps both processors.
 
         Args:
             tokenizer: a fast Hugging Face tokenizer that knows `PONDER_TOKENS`.
             image_processor: a Pillow-backed Qwen2-VL image processor.
             max_text_tokens: content text is cut after so many tokens.
+            vision: how much of further images and clips is read.
         """
         self.max_text_tokens = max_text_tokens
+        self.vision = vision
+        self.clips = ClipReader(vision.sampling)
         self._cutter = PatchCutter(image_processor)
         self._take(tokenizer)
 
@@ -104,24 +140,50 @@ class Inputs:
         """Prepare the prompt for one query or item.
 
         Raises:
-            catalog.images.check.ImageError: the image cannot be read.
+            catalog.images.check.ImageError: an image cannot be read.
+            catalog.clips.limits.ClipError: the clip cannot be read.
         """
         # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
         text = self._neutralise(content.text[: self.max_text_tokens * 16])
-        if content.image is None:
-            return Sample(self._prompt_tokens(instruction, text, 0))
-        patches, grid = self._cutter.cut(open_image(content.image))
-        num_tokens = len(patches) // self._cutter.merge_size**2
-        return Sample(self._prompt_tokens(instruction, text, num_tokens), patches, (grid,))
+        seen = self.seen(content)
+        return replace(seen.sample, tokens=self._prompt_tokens(instruction, text, seen))
 
-    def _prompt_tokens(self, instruction: str, text: str, num_image_tokens: int) -> list[int]:
-        tokens = self.tokens(prompt(instruction, text, num_image_tokens=num_image_tokens))
-        if len(tokens) <= self.max_text_tokens + num_image_tokens:  # so the text alone is shorter
+    def seen(self, content: Content) -> "Seen":
+        """Prepare the images and the clip of a content.
+
+        Raises:
+            catalog.images.check.ImageError: an image cannot be read.
+            catalog.clips.limits.ClipError: the clip cannot be read.
+        """
+        cuts = [] if content.image is None else [self._cutter.cut(open_image(content.image))]
+        if content.gallery:
+            share = max(1, self.vision.max_gallery_tokens // len(content.gallery))
+            further = map(open_image, content.gallery)
+            cuts += [self._cutter.cut(image, max_tokens=share) for image in further]
+        patches, grids = [patches for patches, _ in cuts], tuple(grid for _, grid in cuts)
+        text = "".join(image_part(self._num_tokens(grid)) for grid in grids)
+        later = None
+        if content.clip is not None:
+            clip = self.clips.open_clip(content.clip)
+            most = self.vision.max_clip_tokens
+            first, later, moments = self._cutter.cut_clip(clip.frames, max_tokens=most)
+            patches, grids = [*patches, first], grids + moments
+            text += clip_part(self._cutter.moments(clip.times_s), self._num_tokens(moments[0]))
+        joined = np.concatenate(patches) if patches else None
+        num_tokens = sum(map(self._num_tokens, grids))
+        return Seen(text, num_tokens, Sample([], joined, grids, later))
+
+    def _num_tokens(self, grid: Grid) -> int:
+        return math.prod(grid) // self._cutter.merge_size**2
+
+    def _prompt_tokens(self, instruction: str, text: str, seen: "Seen") -> list[int]:
+        tokens = self.tokens(prompt(instruction, text, shown=seen.text))
+        if len(tokens) <= self.max_text_tokens + seen.num_tokens:  # so the text alone is shorter
             return tokens
         cut = self._cut(text)
         if cut == text:
             return tokens
-        return self.tokens(prompt(instruction, cut, num_image_tokens=num_image_tokens))
+        return self.tokens(prompt(instruction, cut, shown=seen.text))
 
     def _cut(self, text: str) -> str:
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
@@ -149,7 +211,7 @@ class Inputs:
             ids[row, longest - len(sample) :] = sample.tokens
             mask[row, longest - len(sample) :] = 1
         patches = [
-            self._cutter.with_frames(sample.patches_PV)
+            self._cutter.with_frames(sample.patches_PV, sample.later_MU)
             for sample in samples
             if sample.patches_PV is not None
         ]

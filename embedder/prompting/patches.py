@@ -5,9 +5,11 @@ turns every image into 32-bit floats at once, twice over for the two frames that
 is shown as. Bytes without the second frame are an eighth of that to keep and to move.
 
 Shape legend:
-  P = patches, C = 3 colours, S = patch size, V = C x S x S, the bytes of one patch
+  P = patches, C = 3 colours, S = patch size, V = C x S x S, the bytes of one patch,
+  M = patches of a clip, U = bytes of one patch in the frames after the first
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,19 +38,26 @@ class PatchCutter:
         )
         self._scale_shift_of: dict[torch.device, torch.Tensor] = {}
 
-    def cut(self, image: Image.Image) -> tuple[np.ndarray, Grid]:
+    def cut(self, image: Image.Image, *, max_tokens: int | None = None) -> tuple[np.ndarray, Grid]:
         """Cut an RGB image into [P, V] bytes; also return its patches along time, height, width.
 
         The image is resized to whole merged patches, within the processor's limits on pixels.
         Patches come in blocks of those that are merged into one token.
+
+        Args:
+            image: upright.
+            max_tokens: most of them; None, or more than the processor allows: what it allows.
         """
         size, merge = self.patch_size, self.merge_size
+        most = self._size["longest_edge"]
+        if max_tokens is not None:
+            most = min(most, max_tokens * (size * merge) ** 2)
         height, width = smart_resize(
             image.height,
             image.width,
             factor=size * merge,
-            min_pixels=self._size["shortest_edge"],
-            max_pixels=self._size["longest_edge"],
+            min_pixels=min(self._size["shortest_edge"], most),
+            max_pixels=most,
         )
         if image.size != (width, height):
             image = image.resize((width, height), self._resample)
@@ -59,6 +68,39 @@ class PatchCutter:
         patches = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, -1)
         return patches, (1, rows, columns)
 
+    def cut_clip(
+        self, frames: Sequence[Image.Image], *, max_tokens: int
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Grid, ...]]:
+        """Cut frames into temporal patches; return their first frames and the later ones, as bytes.
+
+        A temporal patch is the same place in so many frames one after the other; the last frame is
+        repeated until the last one is full, as Qwen3-VL does. Each frame is resized as an image
+        would be that may have its share of the tokens. (Qwen3-VL's own limits are of all frames
+        together, and larger.)
+
+        Args:
+            frames: RGB, of one size.
+            max_tokens: of all of them.
+
+        Returns:
+            [M, V], [M, U] and the patches of each moment along time, height and width.
+        """
+        full = [*frames, *[frames[-1]] * (-len(frames) % self.num_frames)]
+        num_moments = len(full) // self.num_frames
+        cuts = [self.cut(one, max_tokens=max(1, max_tokens // num_moments)) for one in full]
+        patches_TFPV = np.stack([patches for patches, _ in cuts]).reshape(
+            num_moments, self.num_frames, *cuts[0][0].shape
+        )
+        first = patches_TFPV[:, 0].reshape(-1, patches_TFPV.shape[3])
+        later = patches_TFPV[:, 1:].swapaxes(1, 2).reshape(len(first), -1)
+        return first, later, (cuts[0][1],) * num_moments
+
+    def moments(self, times_s: Sequence[float]) -> list[float]:
+        """Return the middle of the times of each temporal patch, in seconds."""
+        size = self.num_frames
+        full = [*times_s, *[times_s[-1]] * (-len(times_s) % size)]
+        return [(full[i] + full[i + size - 1]) / 2 for i in range(0, len(full), size)]
+
     def normalised(self, patches_PV: torch.Tensor) -> torch.Tensor:
         """Return [P, V] float32 patches, rescaled and normalised, on the device of the bytes."""
         device = patches_PV.device
@@ -67,8 +109,17 @@ class PatchCutter:
         scale_V, shift_V = self._scale_shift_of[device]
         return (patches_PV * scale_V).add_(shift_V)
 
-    def with_frames(self, patches_PV: np.ndarray) -> np.ndarray:
-        """Return [P, C x frames x S x S] normalised patches with the image as every frame."""
-        normalised_PV = self.normalised(torch.tensor(patches_PV)).numpy()
-        colours = normalised_PV.reshape(len(patches_PV), 3, 1, -1)
-        return np.repeat(colours, self.num_frames, axis=2).reshape(len(patches_PV), -1)
+    def with_frames(self, patches_PV: np.ndarray, later_MU: np.ndarray | None = None) -> np.ndarray:
+        """Return [P, C x frames x S x S] normalised patches, a still one the same in all frames.
+
+        Args:
+            patches_PV: their first frames, as bytes.
+            later_MU: the later frames of the last M of them; None: all are still.
+        """
+        frames = np.repeat(patches_PV[:, None], self.num_frames, axis=1)
+        if later_MU is not None:
+            later = later_MU.reshape(len(later_MU), self.num_frames - 1, -1)
+            frames[len(frames) - len(later) :, 1:] = later
+        flat = self.normalised(torch.tensor(frames.reshape(-1, frames.shape[2]))).numpy()
+        colours = flat.reshape(len(frames), self.num_frames, 3, -1).swapaxes(1, 2)
+        return colours.reshape(len(frames), -1)

@@ -5,7 +5,8 @@ positions start at 0, and what a prompt leaves in the cache begins at the cache'
 
 Shape legend:
   B = prompts in the batch, L = longest prompt, P = image patches in the batch,
-  V = values of one patch, one frame of it, T = image tokens in the batch
+  V = values of one patch, one frame of it, T = image tokens in the batch,
+  M = patches of clips in the batch, U = values of one patch, its frames after the first
 """
 
 import math
@@ -22,6 +23,17 @@ from embedder.prompting.transfer import on_device
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """How the patches of clips change after their first frames."""
+
+    places_M: torch.Tensor
+    """Indices into the batch's patches."""
+
+    change_MU: torch.Tensor
+    """Normalised: the later frames less the first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompts:
     """A batch of prompts."""
 
@@ -33,7 +45,10 @@ class Prompts:
 
     patches_PV: torch.Tensor | None
     grids: list[Grid]
-    """Patches along time, height and width of each image."""
+    """Patches along time, height and width of each image, and of each moment of a clip."""
+
+    motion: Motion | None = None
+    """None where no prompt has a clip."""
 
     @classmethod
     def of(
@@ -60,14 +75,39 @@ class Prompts:
             images = _images(sample, image_token=image_token, merge_size=cutter.merge_size)
             positions_3BL[:, row, : len(sample)] = rotary_positions(len(sample), images=images)
         patches = [sample.patches_PV for sample in samples if sample.patches_PV is not None]
+        patches_PV = (
+            cutter.normalised(on_device(np.concatenate(patches), device)) if patches else None
+        )
         return cls(
             on_device(ids_BL, device),
             on_device(positions_3BL, device),
             [len(sample) for sample in samples],
             on_device(np.flatnonzero(ids_BL == image_token), device),
-            cutter.normalised(on_device(np.concatenate(patches), device)) if patches else None,
+            patches_PV,
             [grid for sample in samples for grid in sample.grids],
+            _motion(samples, patches_PV, cutter),
         )
+
+
+def _motion(
+    samples: Sequence[Sample], patches_PV: torch.Tensor | None, cutter: PatchCutter
+) -> Motion | None:
+    places, later = [], []
+    end = 0
+    for sample in samples:
+        end += 0 if sample.patches_PV is None else len(sample.patches_PV)
+        if sample.later_MU is not None:
+            places.append(np.arange(end - len(sample.later_MU), end))
+            later.append(sample.later_MU)
+    if patches_PV is None or not later:
+        return None
+    device = patches_PV.device
+    places_M = on_device(np.concatenate(places), device)
+    bytes_MU = on_device(np.concatenate(later), device)
+    # Frame by frame, for each is normalised as a patch of its own.
+    frames_MFV = bytes_MU.view(len(places_M), -1, patches_PV.shape[1])
+    shown_MFV = cutter.normalised(frames_MFV.flatten(0, 1)).view(frames_MFV.shape)
+    return Motion(places_M, (shown_MFV - patches_PV[places_M][:, None]).flatten(1))
 
 
 def _images(sample: Sample, *, image_token: int, merge_size: int) -> list[tuple[int, Grid]]:

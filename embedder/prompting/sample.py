@@ -1,10 +1,11 @@
 """One prompt, ready for a batch.
 
-Shape legend: P = patches of its images, V = bytes of one patch
+Shape legend: P = patches of its images and its clip, M = those of its clip, V = bytes of a patch in
+one frame, U = those in the frames after the first
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from embedder.prompting.rotary import Grid
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One prompt, tokenised, with its images' patches."""
+    """One prompt, tokenised, with the patches of its images and its clip."""
 
     tokens: list[int]
     patches_PV: np.ndarray | None = None
@@ -21,11 +22,16 @@ class Sample:
     None without images."""
 
     grids: tuple[Grid, ...] = ()
-    """Patches of each image along time, height and width, in the order of their tokens."""
+    """Patches of each image along time, height and width, in the order of their tokens. Of a clip
+    those of each temporal patch, as if it were an image."""
+
+    later_MU: np.ndarray | None = None
+    """Bytes of the last M patches in the frames after the first, for these are a clip's; None where
+    nothing moves."""
 
     def extended(self, tokens: Sequence[int]) -> "Sample":
         """Return the same prompt followed by more tokens."""
-        return Sample([*self.tokens, *tokens], self.patches_PV, self.grids)
+        return replace(self, tokens=[*self.tokens, *tokens])
 
     def __len__(self) -> int:
         return len(self.tokens)

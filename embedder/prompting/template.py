@@ -1,6 +1,6 @@
 """The one place that knows how a prompt looks.
 
-    user      : [image] {instruction} {text}
+    user      : [image] [image...] [<0.3 seconds> frames...] {instruction} {text}
     assistant : DIRECT  ->  <|direct|><|emb|>
                 REASON  ->  <|reason|>{rationale}<|summary|>{summary}<|emb|>
 
@@ -8,6 +8,11 @@ The gate is one token, so its probability is a softmax over two logits of the pr
 UME-R1 and MMEmb-R1 do not spell out; the one-token gate is our reconstruction). Queries, items,
 training and serving all go through here, because a prompt that differs by one space gives a vector
 that cannot be compared.
+
+A clip is told as Qwen3-VL tells it: what its vision encoder makes of two frames stands between the
+marks of an image, behind the moment in the middle of the two. Qwen3-VL fills the place with
+`<|video_pad|>`; here it is `<|image_pad|>` everywhere, for the token is overwritten by what the
+encoder saw, and its place counts alike.
 """
 
 import re
@@ -24,16 +29,33 @@ IMAGE_START, IMAGE_PAD, IMAGE_END = "<|vision_start|>", "<|image_pad|>", "<|visi
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
-def prompt(instruction: str, text: str, *, num_image_tokens: int = 0) -> str:
+def prompt(instruction: str, text: str, *, shown: str = "") -> str:
     """Return everything before the gate.
 
     Args:
         instruction: what the vector is for, from the model version's manifest.
         text: the content, already neutralised.
-        num_image_tokens: how many vectors the image becomes; 0 when there is none.
+        shown: its images and its clip, by `image_part` and `clip_part`; empty without any.
     """
-    image = IMAGE_START + IMAGE_PAD * num_image_tokens + IMAGE_END if num_image_tokens else ""
-    return f"{TURN_START}user\n{image}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
+    return f"{TURN_START}user\n{shown}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
+
+
+def image_part(num_tokens: int) -> str:
+    """Return the place of an image that becomes so many vectors.
+
+    >>> image_part(2)
+    '<|vision_start|><|image_pad|><|image_pad|><|vision_end|>'
+    """
+    return IMAGE_START + IMAGE_PAD * num_tokens + IMAGE_END
+
+
+def clip_part(moments_s: Sequence[float], num_tokens: int) -> str:
+    """Return the place of a clip that becomes so many vectors at each of its moments.
+
+    >>> clip_part([0.25, 1.0], 1)[:44]
+    '<0.2 seconds><|vision_start|><|image_pad|><|'
+    """
+    return "".join(f"<{moment:.1f} seconds>{image_part(num_tokens)}" for moment in moments_s)
 
 
 def reasoned_answer(rationale: str, summary: str) -> str:

@@ -14,6 +14,8 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.reasoners.reasoner import Rationale
 
+_MEDIA: dict[str, Any] = {"image": pl.Binary, "images": pl.List(pl.Binary), "video": pl.Binary}
+
 UPDATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -37,8 +39,8 @@ class Example:
 def write_data(folder: Path, examples: Sequence[Example]) -> None:
     """Write items, pairs, hard negatives and rationales; items are there when all is.
 
-    Contents become items, named after their pair: its target, `-q` a query with an image, and
-    `-1`, `-2`... its hard negatives.
+    Contents become items, named after their pair: its target, `-q` a query with an image or a
+    clip, and `-1`, `-2`... its hard negatives.
     """
     items = list(_items(examples))
     _write_jsonl(folder / "pairs.jsonl", map(_pair_row, examples))
@@ -51,7 +53,7 @@ def write_data(folder: Path, examples: Sequence[Example]) -> None:
         ),
     )
     _write_jsonl(folder / "rationales.jsonl", _rationale_rows(examples))
-    frame = pl.DataFrame(items, schema_overrides={"image": pl.Binary})
+    frame = pl.DataFrame(items, schema_overrides=_MEDIA)
     write_atomically(folder / "items.parquet", frame.write_parquet)
 
 
@@ -59,7 +61,7 @@ def _items(examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
     for one in examples:
         pair = one.pair
         yield _item(pair.pair_id, pair.target, one.brand)
-        if pair.query.image is not None:
+        if not _is_text(pair.query):
             yield _item(f"{pair.pair_id}-q", pair.query, "")
         for item_id, negative in _negative_ids(pair):
             yield _item(item_id, negative.content, "")
@@ -70,6 +72,8 @@ def _item(item_id: str, content: Content, brand: str) -> dict[str, Any]:
         "item_id": item_id,
         "title": content.text or None,
         "image": content.image,
+        "images": list(content.gallery),
+        "video": content.clip,
         "attributes": {"brand": brand or None},
         "updated_at": UPDATED_AT,
     }
@@ -80,9 +84,13 @@ def _negative_ids(pair: Pair) -> Iterator[tuple[str, Any]]:
         yield f"{pair.pair_id}-{number}", negative
 
 
+def _is_text(content: Content) -> bool:
+    return content.image is None and content.clip is None
+
+
 def _asks_by(pair: Pair) -> dict[str, str]:
     """Return the query as a row names it."""
-    if pair.query.image is None:
+    if _is_text(pair.query):
         return {"query_text": pair.query.text}
     return {"query_item": f"{pair.pair_id}-q"}
 

@@ -24,6 +24,8 @@ class _FrozenItem(msgspec.Struct, kw_only=True, frozen=True):
     item_id: str
     text: str
     image: str | None
+    gallery: tuple[str, ...] = ()
+    clip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,21 @@ def freeze(
 
 
 def _write_item(item_id: str, content: Content, folder: Path) -> _FrozenItem:
-    name = None
-    if content.image is not None:
-        name = hashlib.sha256(content.image).hexdigest()
-        (folder / "images" / name).write_bytes(content.image)
-    return _FrozenItem(item_id=item_id, text=content.text, image=name)
+    return _FrozenItem(
+        item_id=item_id,
+        text=content.text,
+        image=_write_media(content.image, folder),
+        gallery=tuple(_write_media(image, folder) or "" for image in content.gallery),
+        clip=_write_media(content.clip, folder),
+    )
+
+
+def _write_media(data: bytes | None, folder: Path) -> str | None:
+    if data is None:
+        return None
+    name = hashlib.sha256(data).hexdigest()
+    (folder / "images" / name).write_bytes(data)
+    return name
 
 
 def read_frozen_set(folder: Path) -> FrozenSet:
@@ -94,12 +106,18 @@ def read_frozen_set(folder: Path) -> FrozenSet:
             f"{found}; restore it, or remove the folder to freeze another one"
         )
     items = msgspec.json.Decoder(_FrozenItem).decode_lines((folder / "items.jsonl").read_bytes())
-    contents = {item.item_id: Content(item.text, _image(folder, item.image)) for item in items}
+    contents = {item.item_id: _content(folder, item) for item in items}
     return FrozenSet(contents, read_queries(folder / "queries.jsonl"), digest)
 
 
-def _image(folder: Path, name: str | None) -> bytes | None:
-    return None if name is None else (folder / "images" / name).read_bytes()
+def _content(folder: Path, item: _FrozenItem) -> Content:
+    images = folder / "images"
+    return Content(
+        item.text,
+        None if item.image is None else (images / item.image).read_bytes(),
+        gallery=tuple((images / name).read_bytes() for name in item.gallery),
+        clip=None if item.clip is None else (images / item.clip).read_bytes(),
+    )
 
 
 def _digest(folder: Path) -> str:

@@ -135,24 +135,21 @@ def later_queries(
     ]
 
 
-def contents_of(items: pl.DataFrame, images: Mapping[str, bytes]) -> dict[str, Content]:
+def contents_of(items: pl.DataFrame, media: Mapping[str, bytes]) -> dict[str, Content]:
     """Return the living items by id as an embedder reads them, without those of a broken image.
+
+    A clip is not opened here: it takes longer than an image, and was decoded when it landed.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS`.
-        images: image bytes by `image_hash`.
+        media: images and clips by their hash.
     """
-    from catalog.images.check import ImageError
     from embedder.items import item_content
-    from embedder.prompting.images import open_image
+    from embedder.prompting.images import image_problem
 
     contents = {}
     for row in items.filter(~pl.col("deleted")).sort("item_id").iter_rows(named=True):
-        content = item_content(row, images.get(row["image_hash"]))
-        try:
-            if content.image is not None:
-                open_image(content.image)
-        except ImageError:
-            continue
-        contents[row["item_id"]] = content
+        content = item_content(row, media)
+        if not any(map(image_problem, (content.image, *content.gallery))):
+            contents[row["item_id"]] = content
     return contents

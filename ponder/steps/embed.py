@@ -10,7 +10,7 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +22,8 @@ from catalog.lake.embedding_failures import dead_letter_keys, embedding_dead_let
 from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
-from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, MEDIA, RATIONALES
+from catalog.lake.shown_media import read_media
+from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS, RATIONALES
 from ponder.settings import Settings
 from ponder.steps.progress import Progress, ignore_progress
 from ponder.telemetry.identity import current_ids, identify
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 BLOCK_ITEMS = 2_048
 """Items of a shard whose images are in memory at once."""
+
+BLOCK_CLIPS = 32
+"""Of these, items with a clip, which is some megabytes, and as many again once it is cut up."""
 
 Shard = tuple[str, str]
 """First and last item_id."""
@@ -212,20 +216,25 @@ def embed_shard(
     )
     todo = plan(items, done, model_version=encoder.version)
     total, started = Embedded(), time.monotonic()
-    for block in todo.iter_slices(BLOCK_ITEMS):
+    for block in _blocks(todo):
         for part in stream_embedded(
-            block, _images(lake, block), encoder, every_s=commit_every_s, progress=progress
+            block, read_media(lake, block), encoder, every_s=commit_every_s, progress=progress
         ):
             with span("write"):
                 total += _written(lake, block, part, version=encoder.version)
     return replace(total, seconds=time.monotonic() - started)
 
 
-def _images(lake: Lake, items: pl.DataFrame) -> dict[str, bytes]:
-    """Return the images of items by their hash; those that the lake lost are missing."""
-    hashes = items["image_hash"].drop_nulls().unique().to_list()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    return dict(zip(media["hash"], media["bytes"], strict=True))
+def _blocks(items: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the items in blocks of which the images and clips fit into memory."""
+    first = num_clips = 0
+    for row, has_clip in enumerate(items["video_hash"].is_not_null()):
+        num_clips += has_clip
+        if row - first == BLOCK_ITEMS or num_clips > BLOCK_CLIPS:
+            yield items[first:row]
+            first, num_clips = row, int(has_clip)
+    if first < len(items):
+        yield items[first:]
 
 
 def _written(

@@ -16,7 +16,8 @@ import polars as pl
 from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import living_items
-from catalog.lake.tables import ITEMS, MEDIA
+from catalog.lake.shown_media import read_media
+from catalog.lake.tables import ITEMS
 from ponder.registry import REGISTRY
 from ponder.settings import Settings
 from ponder.steps.codes import assign_where_used
@@ -180,11 +181,9 @@ def _seconds_per_item(settings: Settings, lake: Lake) -> float:
     done = pl.concat([embedded_keys(lake, encoder.version), failed_keys(lake, encoder.version)])
     left = living_items(lake).join(done.lazy(), on=["item_id", "content_hash"], how="anti")
     items = left.bottom_k(TIMED_ITEMS, by=pl.col("item_id").hash(seed=0)).collect()
-    hashes = items["image_hash"].drop_nulls()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes.implode())).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
+    media = read_media(lake, items)
     started = time.perf_counter()
-    embed_items(items, images, encoder)
+    embed_items(items, media, encoder)
     return (time.perf_counter() - started) / max(len(items), 1)
 
 

@@ -12,7 +12,8 @@ from catalog.lake.index_versions import IndexVersion, IndexVersions
 from catalog.lake.key_set import KeySet
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items
-from catalog.lake.tables import EVENTS, ITEMS, MEDIA
+from catalog.lake.shown_media import read_media
+from catalog.lake.tables import EVENTS, ITEMS
 from ponder.json_form import json_form, to_json
 from ponder.settings import Settings
 from ponder.telemetry.identity import identify
@@ -232,10 +233,8 @@ class _Asked:
         items = self._sampled()
         if items.is_empty():
             return None
-        hashes = items["image_hash"].drop_nulls()
-        media = self.lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes.implode())).collect()
-        images = dict(zip(media["hash"], media["bytes"], strict=True))
-        made = embed_items(items, images, open_encoder(self.settings)).embeddings
+        media = read_media(self.lake, items)
+        made = embed_items(items, media, open_encoder(self.settings)).embeddings
         stored = self.truth.vectors(made["item_id"].to_list(), self.version)
         cosines = [
             float(np.dot(vector, stored[item_id]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import Secret
 
+from catalog.clips.limits import ClipLimits
 from catalog.images.image import ImageConfig
 from catalog.lake.index_versions import IndexVersions
 from catalog.lake.lake import Lake
@@ -88,11 +89,17 @@ def open_living_search(settings: Settings) -> "Iterator[VectorSearch]":
 
 
 def image_config(settings: Settings) -> ImageConfig:
-    """Return where the deployment's images may be fetched from."""
+    """Return where images and clips may be fetched from, and what they may cost."""
     return ImageConfig(
         allow=settings.media_allow,
         buckets=settings.media_buckets,
         store_options=revealed(settings.lake_options),
+        clips=ClipLimits(
+            max_bytes=settings.max_clip_bytes,
+            max_duration_s=settings.max_clip_s,
+            max_pixels=settings.max_clip_pixels,
+            decoding_s=settings.clip_decoding_s,
+        ),
     )
 
 

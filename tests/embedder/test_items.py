@@ -33,7 +33,7 @@ def test_rows_have_the_tables_columns_and_the_encoders_vectors(encoder, image):
     assert embedded.embeddings["item_id"].to_list() == ["a", "b"]
     assert set(embedded.embeddings["model_version"]) == {encoder.version}
     for row, data in zip(rows.iter_rows(named=True), (None, image), strict=True):
-        expected = encoder.encode_items([item_content(row, data)])[0].vector
+        expected = encoder.encode_items([item_content(row, {"pic": data})])[0].vector
         got = embedded.embeddings.filter(item_id=row["item_id"])["vector"][0].to_numpy()
         np.testing.assert_allclose(got, expected, atol=1e-5)
 

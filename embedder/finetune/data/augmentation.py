@@ -5,7 +5,7 @@ Colours are never touched: in a catalogue they are part of what people ask for.
 
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageOps
 
@@ -37,11 +37,13 @@ class Augmentation:
     def __call__(self, content: Content, rng: random.Random) -> Content:
         """Return the content with a varied image and a shortened text, as far as it has them.
 
+        Further images and the clip stay as they are: mirrored, what moves would move another way.
+
         Raises:
             catalog.images.check.ImageError: the image cannot be read.
         """
         image = None if content.image is None else self._varied(content.image, rng)
-        return Content(self._shortened(content.text, rng), image)
+        return replace(content, text=self._shortened(content.text, rng), image=image, key="")
 
     def _varied(self, data: bytes, rng: random.Random) -> bytes:
         image = open_image(data)

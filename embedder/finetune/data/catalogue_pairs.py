@@ -11,22 +11,22 @@ from embedder.finetune.data.pair_rows import pair_rows
 
 
 def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl.DataFrame:
-    """Return a pair from each item's title to its image alone.
+    """Return a pair from each item's title to what it shows, its images and its clip, alone.
 
     Titles that differ in case alone ask the same. With `swap_roles` the trainer also learns the way
     from images to titles.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS` to learn from; which these are, a split by time
-            or by item decides before. Deleted ones and those without title or image are left out.
+            or by item decides before. Deleted ones and those without title, or with nothing to
+            show, are left out.
         source: name of the source.
 
     Returns:
         Layout of `PAIRS`.
     """
-    shown = items.filter(
-        ~pl.col("deleted") & pl.col("image_hash").is_not_null() & (pl.col("title") != "")
-    )
+    shows = pl.col("image_hash").is_not_null() | pl.col("video_hash").is_not_null()
+    shown = items.filter(~pl.col("deleted") & shows & (pl.col("title") != ""))
     found = shown.select(
         pl.col("title").str.to_lowercase().alias("query_key"),
         pl.col("title").alias("query_text"),

@@ -5,7 +5,7 @@ A row names items by id, so that it can be stored and split long before an image
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -123,7 +123,7 @@ def read_pairs(rows: pl.DataFrame, contents: Mapping[str, Content]) -> ReadPairs
             query = contents[row["query_item"]]
         target = contents[row["target_item"]]
         if row["target_view"] == "image":
-            target = Content(image=target.image)
+            target = replace(target, text="", key="")
         keys = (row["query_key"], row["target_key"], row["pair_id"], row["source"])
         named = row["answers"]
         answered = shared[row["source"], row["query_key"]] if named is None else frozenset(named)
@@ -137,6 +137,6 @@ def _missing(row: Mapping[str, str | None], contents: Mapping[str, Content]) -> 
         if item_id is not None and item_id not in contents:
             return f"item {item_id!r} has no content"
     target = contents[str(row["target_item"])]
-    if row["target_view"] == "image" and target.image is None:
+    if row["target_view"] == "image" and target.image is None and target.clip is None:
         return f"item {row['target_item']!r} has no image"
     return ""

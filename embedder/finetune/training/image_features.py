@@ -50,7 +50,7 @@ class ImageFeatureCache:
     def _encode(self, missing: dict[bytes, Sample]) -> None:
         prompts = self._inputs.prompts(list(missing.values()), device=self._backbone.device)
         assert prompts.patches_PV is not None
-        encoded = self._backbone.images.encode(prompts.patches_PV, prompts.grids)
+        encoded = self._backbone.images.encode(prompts.patches_PV, prompts.grids, prompts.motion)
         num_patches = [
             len(sample.patches_PV) for sample in missing.values() if sample.patches_PV is not None
         ]
@@ -78,4 +78,6 @@ def _key(sample: Sample) -> bytes:
     assert sample.patches_PV is not None
     digest = hashlib.blake2b(repr(sample.grids).encode(), digest_size=16)
     digest.update(sample.patches_PV.tobytes())
+    if sample.later_MU is not None:
+        digest.update(sample.later_MU.tobytes())
     return digest.digest()

@@ -9,7 +9,8 @@ import polars as pl
 
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
-from catalog.lake.tables import ITEMS, MEDIA
+from catalog.lake.shown_media import read_media
+from catalog.lake.tables import ITEMS
 from serving.thumbnail import thumbnail
 
 SIDE = 128  # pixels of a thumbnail's longer side
@@ -33,10 +34,8 @@ class Card:
 def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
     """Return a card for every id, also for those that the lake does not hold."""
     items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(list(item_ids))).collect()
-    hashes = items["image_hash"].drop_nulls().unique().to_list()
-    media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes)).collect()
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    known = {row["item_id"]: _card(row, images) for row in items.iter_rows(named=True)}
+    shown = read_media(lake, items)
+    known = {row["item_id"]: _card(row, shown) for row in items.iter_rows(named=True)}
     return {
         item_id: known.get(item_id) or Card(item_id=item_id, title=item_id, missing="unknown item")
         for item_id in item_ids

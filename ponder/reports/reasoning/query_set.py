@@ -52,9 +52,6 @@ def _contents(
         lake = open_lake(aside)
         rows = lake.read(ITEMS).filter(~pl.col("deleted")).sort("item_id")
         media = lake.read(MEDIA)
-    images = dict(zip(media["hash"], media["bytes"], strict=True))
-    contents = {
-        row["item_id"]: item_content(row, images.get(row["image_hash"]))
-        for row in rows.iter_rows(named=True)
-    }
+    shown = dict(zip(media["hash"], media["bytes"], strict=True))
+    contents = {row["item_id"]: item_content(row, shown) for row in rows.iter_rows(named=True)}
     return {item_id: content for item_id, content in contents.items() if refusal(content) is None}

@@ -50,7 +50,9 @@ def test_images_come_in_the_order_of_their_records_from_wherever_they_are(image)
     rejected = RecordError("validate", "no id")
     uris = [None, "http://h/1", data_uri(image), rejected, "http://h/4", "s3://b/5", "/x"]
     loaded = load(uris, lambda uri: png(number_of(uri)))
-    assert [entry.image for entry in loaded] == [*(None, png(1), image, None, png(4), png(5), None)]
+    assert [entry.shown.image for entry in loaded] == [
+        *(None, png(1), image, None, png(4), png(5), None)
+    ]
     assert loaded[3].item is rejected
     assert "no data folder" in str(loaded[6].item)
     assert [entry.item.item_id for entry in (loaded[0], loaded[5])] == ["i0", "i5"]
@@ -88,9 +90,9 @@ def test_the_outcome_does_not_depend_on_who_is_slow(data):
     for uri, entry in zip(uris, load(uris, fetch, config=config), strict=True):
         if "/gone/" in uri or "/junk/" in uri:
             assert isinstance(entry.item, RecordError)
-            assert entry.image is None
+            assert entry.shown.image is None
         else:
-            assert entry.image == png(number_of(uri))
+            assert entry.shown.image == png(number_of(uri))
 
 
 def test_what_is_fetched_must_be_an_image():
@@ -108,7 +110,7 @@ def test_one_address_is_fetched_once_while_it_is_under_way():
 
     uris = ["http://h/1"] * 50
     threading.Timer(0.05, gate.set).start()
-    assert [entry.image for entry in load(uris, fetch)] == [png(1)] * 50
+    assert [entry.shown.image for entry in load(uris, fetch)] == [png(1)] * 50
     assert asked == ["http://h/1"]
 
 
@@ -123,7 +125,7 @@ def test_what_is_unavailable_is_tried_again_after_growing_waits():
 
     config = ImageConfig(max_attempts=3, retry_wait_s=0.25)
     (entry,) = load(["http://h/1"], fetch, config=config, sleep=waits.append)
-    assert entry.image == png(1)
+    assert entry.shown.image == png(1)
     assert waits == [0.25, 0.5]
     asked.clear()
     (entry,) = load(["http://h/1"], fetch, config=ImageConfig(max_attempts=2))
@@ -151,7 +153,7 @@ def test_what_trips_a_library_costs_its_item_only():
 
     broken, good = load(["http://h/0", "http://h/1"], fetch)
     assert "got UnicodeDecodeError" in str(broken.item)
-    assert good.image == png(1)
+    assert good.shown.image == png(1)
 
 
 def test_a_dead_host_is_left_alone_and_the_others_are_not():
@@ -168,7 +170,7 @@ def test_a_dead_host_is_left_alone_and_the_others_are_not():
     loaded = load(uris, fetch, config=config, sleep=waits.append)
     assert asked.count("dead") == 3
     assert waits == [config.retry_wait_s]  # the third failure is the last: why wait after it
-    assert [entry.image for entry in loaded[1::2]] == [png(1)] * 50
+    assert [entry.shown.image for entry in loaded[1::2]] == [png(1)] * 50
     assert all(isinstance(entry.item, ImageUnavailable) for entry in loaded[::2])
     assert "3 failures in a row from dead" in str(loaded[-2].item)
 
@@ -197,7 +199,7 @@ def test_other_images_arrive_while_a_slow_host_is_waited_for():
         return png(1)
 
     uris = ["http://slow/0", *(f"http://h/{n}" for n in range(100))]
-    assert all(entry.image for entry in load(uris, fetch))
+    assert all(entry.shown.image for entry in load(uris, fetch))
     assert len(arrived) == 100
 
 
@@ -223,7 +225,7 @@ def test_only_so_much_is_held_ahead(limit):
     config = ImageConfig(max_concurrency=4, per_host=2, **limit)
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
         stream = images.load(counted(uris))
-        assert next(stream).image
+        assert next(stream).shown.image
         assert read <= 20
         assert len(list(stream)) == 59
 
@@ -248,7 +250,7 @@ class Together:
     def meets(self, images):
         """Whether a fetcher still reads ahead; the barrier breaks when it does not."""
         uris = [f"http://together/{n}" for n in range(4)]
-        return all(entry.image for entry in images.load(parsed(uris)))
+        return all(entry.shown.image for entry in images.load(parsed(uris)))
 
 
 def test_nothing_stays_held_when_a_stream_has_ended():
@@ -272,7 +274,7 @@ def test_nothing_stays_held_when_a_stream_is_given_up(uri):
         for round_ in range(4):
             rest = [uri.format(100 * round_ + n) for n in range(19)]
             stream = images.load(parsed([f"http://slow/{round_}", *rest]))
-            assert next(stream).image  # the others were read while it was waited for
+            assert next(stream).shown.image  # the others were read while it was waited for
             stream.close()
         assert fetch.meets(images)
 
@@ -302,7 +304,7 @@ def test_images_are_fetched_from_a_web_server(web, answer):
     config = ImageConfig(allow=parse_networks("127.0.0.1/32"), per_host=4)
     with ImageFetcher(config) as images:
         loaded = list(images.load(parsed([web.url(f"/{number}") for number in range(22)])))
-    assert [entry.image for entry in loaded[:20]] == [png(number) for number in range(20)]
+    assert [entry.shown.image for entry in loaded[:20]] == [png(number) for number in range(20)]
     assert "got 404" in str(loaded[20].item)
     assert "must lead to a public address" in str(loaded[21].item)
     assert sorted(map(number_of, web.paths())) == list(range(22))
@@ -324,6 +326,6 @@ def test_what_is_not_there_when_the_batch_is_due_is_unavailable_and_holds_nothin
         due.set()
         again = list(images.load(parsed(uris), within_s=10))
     assert 0.3 <= took_s < 5
-    assert [entry.image for entry in loaded] == [None, png(2), None, None]
+    assert [entry.shown.image for entry in loaded] == [None, png(2), None, None]
     assert isinstance(loaded[0].item, ImageUnavailable)
-    assert [entry.image for entry in again] == [png(1), png(2), png(3), png(4)]
+    assert [entry.shown.image for entry in again] == [png(1), png(2), png(3), png(4)]

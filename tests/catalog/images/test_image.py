@@ -4,41 +4,26 @@ import base64
 import gc
 import os
 import tracemalloc
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
 
 from catalog.images.check import MAX_PIXELS
-from catalog.images.image import ImageConfig, data_uri, is_remote, load_image
-from catalog.records import Item, RecordError
-
-
-def item(image_uri, **fields):
-    return Item(
-        item_id="a", updated_at=datetime(2026, 1, 1, tzinfo=UTC), image_uri=image_uri, **fields
-    )
+from catalog.images.image import ImageConfig, data_uri, load_image
+from catalog.records import RecordError
 
 
 def reason(image_uri, *, base_dir=None, **options):
     with pytest.raises(RecordError) as caught:
-        load_image(item(image_uri), base_dir=base_dir, **options)
+        load_image(image_uri, base_dir=base_dir, **options)
     assert caught.value.stage == "media"
     return str(caught.value)
 
 
-def test_an_item_without_an_image_has_none():
-    assert load_image(item(None), base_dir=None) is None
-
-
-def test_a_tombstone_loads_nothing():
-    assert load_image(item("http://host/x.png", deleted=True), base_dir=None) is None
-
-
 def test_an_inline_image_comes_back_as_it_was(image):
-    assert load_image(item(data_uri(image)), base_dir=None) == image
+    assert load_image(data_uri(image), base_dir=None) == image
     encoded = base64.b64encode(image).decode()
-    assert load_image(item(f"data:image/png;base64,{encoded}"), base_dir=None) == image
+    assert load_image(f"data:image/png;base64,{encoded}", base_dir=None) == image
 
 
 @pytest.mark.parametrize(
@@ -52,13 +37,13 @@ def test_an_inline_image_comes_back_as_it_was(image):
 )
 @pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:;BASE64,"])
 def test_an_inline_image_may_be_wrapped_as_mime_does(image, wrapped, head):
-    assert load_image(item(head + wrapped(image)), base_dir=None) == image
+    assert load_image(head + wrapped(image), base_dir=None) == image
 
 
 def test_wrapping_does_not_count_against_the_size_of_an_image(image):
     config = ImageConfig(max_bytes=len(image))
     wrapped = "data:;base64," + base64.encodebytes(image).decode()
-    assert load_image(item(wrapped), base_dir=None, config=config) == image
+    assert load_image(wrapped, base_dir=None, config=config) == image
 
 
 @pytest.mark.parametrize(
@@ -67,7 +52,7 @@ def test_wrapping_does_not_count_against_the_size_of_an_image(image):
 def test_an_image_is_read_from_the_data_folder(tmp_path, image, form):
     (tmp_path / "pics").mkdir()
     (tmp_path / "pics" / "a b.png").write_bytes(image)
-    assert load_image(item(form.format(dir=tmp_path)), base_dir=tmp_path) == image
+    assert load_image(form.format(dir=tmp_path), base_dir=tmp_path) == image
 
 
 @pytest.mark.parametrize(
@@ -106,22 +91,6 @@ def test_what_is_no_uri_is_refused():
     assert "must be a URI" in reason("http://[::1/a.png")
 
 
-@pytest.mark.parametrize(
-    ("uri", "deleted", "remote"),
-    [
-        ("http://h/a", False, True),
-        ("HTTPS://h/a", False, True),
-        ("s3://b/a", False, True),
-        ("s3://b/a", True, False),
-        ("a.png", False, False),
-        ("data:,", False, False),
-        (None, False, False),
-    ],
-)
-def test_only_living_items_with_an_address_on_the_network_are_remote(uri, deleted, remote):
-    assert is_remote(item(uri, deleted=deleted)) is remote
-
-
 @pytest.mark.parametrize("uri", ["data:image/png;base64,%%%", "data:image/png,abc", "data:"])
 def test_a_data_uri_must_be_base64(uri):
     assert "base64" in reason(uri)
@@ -143,13 +112,13 @@ def test_the_size_limit_counts_encoded_bytes_and_includes_its_bound(tmp_path, im
     (tmp_path / "a.png").write_bytes(image)
     for uri in (data_uri(image), "a.png"):
         enough = ImageConfig(max_bytes=len(image))
-        assert load_image(item(uri), base_dir=tmp_path, config=enough) == image
+        assert load_image(uri, base_dir=tmp_path, config=enough) == image
         less = ImageConfig(max_bytes=len(image) - 1)
         assert f"got {len(image)}" in reason(uri, base_dir=tmp_path, config=less)
 
 
 def test_the_pixel_limit_includes_its_bound(image):
-    assert load_image(item(data_uri(image)), base_dir=None, config=ImageConfig(max_pixels=12))
+    assert load_image(data_uri(image), base_dir=None, config=ImageConfig(max_pixels=12))
     small = ImageConfig(max_pixels=11)
     assert "at most 11 pixels, got 4 x 3" in reason(data_uri(image), config=small)
 

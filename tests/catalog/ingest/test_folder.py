@@ -49,7 +49,7 @@ def test_a_parquet_row_is_a_record_without_its_nulls(tmp_path, image):
     full, bare = FolderSource(tmp_path).items()
     item = parse_item(full)
     assert (item.title, item.tags, item.attributes) == ("A", ["x"], {"year": 1999})
-    assert load_image(item, base_dir=None) == image
+    assert load_image(item.image_uri, base_dir=None) == image
     assert bare.value == {"item_id": "b", "updated_at": START}
     assert (full.offset, bare.offset) == (0, 1)
 
@@ -163,4 +163,4 @@ def test_an_image_may_be_bytes_or_what_hugging_face_keeps(tmp_path, image, colum
     )
     frame.write_parquet(tmp_path / "items.parquet")
     [record] = FolderSource(tmp_path).items()
-    assert load_image(parse_item(record), base_dir=tmp_path) == image
+    assert load_image(parse_item(record).image_uri, base_dir=tmp_path) == image

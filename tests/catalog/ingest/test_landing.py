@@ -9,7 +9,7 @@ import pytest
 from catalog.images.addresses import parse_networks
 from catalog.images.image import ImageConfig, data_uri
 from catalog.ingest.landing import land, land_events, land_items
-from catalog.ingest.rows import hash_image
+from catalog.ingest.rows import hash_media
 from catalog.ingest.source import open_source
 from catalog.lake.lake import Lake
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS, MEDIA
@@ -73,7 +73,7 @@ def test_a_folder_lands_with_its_images_and_nothing_is_lost(lake, folder, image)
     assert (report.consumed, report.items) == (7, UpsertCounts(inserted=2))
     assert (report.events, report.known_events) == (1, 1)
     assert (report.images, report.dead_letters) == (1, 3)
-    digest = hash_image(image)
+    digest = hash_media(image)
     with_image = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"]).sort("item_id")
     assert with_image.rows() == [("a", "red.png", digest), ("d", f"media:{digest}", digest)]
     assert lake.read(MEDIA).rows() == [(digest, image)]
@@ -116,8 +116,8 @@ def test_images_are_fetched_and_those_that_cannot_be_had_wait_as_dead_letters(
 
     report = land(open_source(tmp_path), lake, image_config=config, now=NOW)
     stored = lake.read(ITEMS, ["item_id", "image_uri", "image_hash"])
-    assert stored.rows() == [("a", web.url("/a.png"), hash_image(image))]
-    assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
+    assert stored.rows() == [("a", web.url("/a.png"), hash_media(image))]
+    assert lake.read(MEDIA).rows() == [(hash_media(image), image)]
     assert report.rejected == {
         "media: the server must answer with status 200": 2,
         "media: an image must be a whole PNG, JPEG, WEBP, GIF, BMP": 1,
@@ -138,7 +138,7 @@ def test_a_crash_between_two_writes_leaves_no_dangling_image_and_heals(lake, fol
 
     with pytest.raises(OSError, match="disk gone"):
         land(open_source(folder), CrashingLake(lake.uri), now=NOW)
-    assert lake.read(MEDIA).rows() == [(hash_image(image), image)]
+    assert lake.read(MEDIA).rows() == [(hash_media(image), image)]
     assert lake.version(ITEMS) is None
     assert land(open_source(folder), lake, now=NOW).items == UpsertCounts(inserted=2)
 

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 
-from catalog.ingest.rows import dead_letter_row, event_frame, hash_image, item_frame
+from catalog.ingest.rows import dead_letter_row, event_frame, hash_media, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EVENTS, ITEMS
 from catalog.records import Event, Item, RawRecord, RecordError
 
@@ -43,7 +43,7 @@ def test_only_an_inline_image_gets_another_uri():
 
 
 def test_an_image_is_named_by_its_sha256():
-    assert hash_image(b"GIF") == hashlib.new("sha256", b"GIF").hexdigest()
+    assert hash_media(b"GIF") == hashlib.new("sha256", b"GIF").hexdigest()
 
 
 def test_events_and_dead_letters_fill_their_tables():

@@ -11,7 +11,7 @@ from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import ImageConfig, data_uri
 from catalog.ingest.batch import Batch
 from catalog.ingest.message_parsing import parse_item_messages
-from catalog.ingest.writer import write_images, write_items
+from catalog.ingest.writer import write_items, write_media
 from catalog.lake.tables import ITEMS, MEDIA
 
 Message = namedtuple("Message", "topic partition offset key value timestamp")
@@ -40,9 +40,9 @@ def test_images_are_loaded_after_the_checks_and_their_failures_keep_the_message(
         {"item_id": "c", "image_uri": "/etc/passwd", "deleted": True},
     )
     assert batch.items()["item_id"].to_list() == ["c"]
-    assert write_images(batch, lake, ImageFetcher()) == 0
+    assert write_media(batch, lake, ImageFetcher()) == 0
     assert sorted(batch.items()["item_id"]) == ["a", "c"]
-    assert batch.images()["bytes"].to_list() == [image]
+    assert batch.media()["bytes"].to_list() == [image]
     assert batch.dead_letters()["value"].to_list() == [values[1]]
     assert batch.consumed == 3
 
@@ -53,8 +53,8 @@ def test_more_images_than_may_be_held_are_written_in_parts(lake):
     batch, _ = batch_of(
         *({"item_id": str(n), "image_uri": data_uri(each)} for n, each in enumerate(images))
     )
-    assert write_images(batch, lake, ImageFetcher(), max_held_bytes=room) == 2
-    assert batch.images()["bytes"].to_list() == images[2:]
+    assert write_media(batch, lake, ImageFetcher(), max_held_bytes=room) == 2
+    assert batch.media()["bytes"].to_list() == images[2:]
     assert set(lake.read(MEDIA)["bytes"]) == set(images[:2])
     write_items(batch, lake)
     assert set(lake.read(MEDIA)["bytes"]) == set(images)
@@ -75,7 +75,7 @@ def test_a_batch_is_written_when_it_is_due_without_the_images_that_are_late(lake
     )
     config = ImageConfig(batch_timeout_s=0.2)
     with ImageFetcher(config, fetchers={"http": fetch}) as images:
-        write_images(batch, lake, images)
+        write_media(batch, lake, images)
         due.set()
     assert batch.items()["item_id"].to_list() == ["there"]
     assert batch.dead_letters()["value"].to_list() == [values[0]]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from embedder.content import Content
 from embedder.prompting.template import (
     PONDER_TOKENS,
+    image_part,
     item_text,
     neutraliser,
     prompt,
@@ -18,7 +19,7 @@ CONTROL = [*PONDER_TOKENS, "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|end
 
 def test_a_prompt_without_an_image_has_no_vision_tokens():
     assert "vision" not in prompt("find", "red mugs")
-    assert prompt("find", "red mugs", num_image_tokens=3).count("<|image_pad|>") == 3
+    assert prompt("find", "red mugs", shown=image_part(3)).count("<|image_pad|>") == 3
 
 
 def test_a_reasoned_answer_opens_with_the_gate_and_closes_with_the_embedding():

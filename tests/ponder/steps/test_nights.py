@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from catalog.images.addresses import parse_networks
 from catalog.images.image import ImageConfig
-from catalog.ingest.rows import hash_image, item_frame
+from catalog.ingest.rows import hash_media, item_frame
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, EVENTS, ITEMS, MEDIA, TIME
 from catalog.records import Item
 from features.centred_embeddings import CentredEmbeddings
@@ -65,8 +65,8 @@ def land_unreadable(settings, folder, item_id):
     """An item that cannot be embedded; past landing, which lets no such image through."""
     lake, half = open_lake(settings), half_an_image(folder)
     item = Item(item_id=item_id, updated_at=datetime.now(UTC))
-    lake.insert_new(MEDIA, pl.DataFrame({"hash": [hash_image(half)], "bytes": [half]}))
-    lake.upsert_items(item_frame([item], [hash_image(half)]))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": [hash_media(half)], "bytes": [half]}))
+    lake.upsert_items(item_frame([item], [hash_media(half)]))
 
 
 def commits(settings):

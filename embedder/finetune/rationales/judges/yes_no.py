@@ -27,9 +27,6 @@ from embedder.finetune.rationales.judges.prompt import (
 from embedder.model.checkpoint import Checkpoint
 from embedder.prompting.sample import Sample
 from embedder.prompting.template import (
-    IMAGE_END,
-    IMAGE_PAD,
-    IMAGE_START,
     TURN_END,
     TURN_START,
     neutraliser,
@@ -122,10 +119,8 @@ class YesNoJudge:
         text = self._cut(content.text)
         if content.image is None:
             return text, []
-        inputs = self._checkpoint.inputs
-        image = inputs.sample(Content(image=content.image), "")
-        num_tokens = image.tokens.count(inputs.tokenizer.convert_tokens_to_ids(IMAGE_PAD))
-        return f"{IMAGE_START}{IMAGE_PAD * num_tokens}{IMAGE_END}{text}", [image]
+        seen = self._checkpoint.inputs.seen(Content(image=content.image))
+        return seen.text + text, [seen.sample]
 
     def _cut(self, text: str) -> str:
         """Return untrusted text without control tokens, as long as an embedder would read it."""

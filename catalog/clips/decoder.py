@@ -1,0 +1,172 @@
+"""Clips decoded where it cannot hurt: in processes that are ended when they take too long.
+
+A decoder of video is a large parser of hostile bytes in C. In a thread it could not be stopped, and
+its crash would be ours. The processes are kept from clip to clip, for starting one takes longer
+than most clips; without clips none is started.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from weakref import finalize
+
+from catalog.clips.frames import Frames
+from catalog.clips.limits import (
+    DEFAULT_LIMITS,
+    DEFAULT_SAMPLING,
+    ClipError,
+    ClipLimits,
+    FrameSampling,
+    check_clip_size,
+    too_slow,
+)
+from catalog.clips.messages import Request, read_answer, write_request
+
+GRACE_S = 2.0
+"""Beyond its own deadline a process is given so long, then it hangs."""
+
+START_S = 30.0
+"""Longest time for the first answer, of a process that must load its libraries first."""
+
+MAX_PROCESSES = 4
+
+
+class ClipDecoder:
+    """Decodes clips; safe to share between threads. It may be closed, and is when it is dropped."""
+
+    def __init__(self, *, max_processes: int | None = None) -> None:
+        """Start no process yet.
+
+        Args:
+            max_processes: clips decoded at once; None: one a core, 4 at most.
+        """
+        self._idle: list[_Process] = []
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(max_processes or min(MAX_PROCESSES, os.cpu_count() or 1))
+        self._closing = finalize(self, _end_all, self._idle)
+
+    def close(self) -> None:
+        """End the processes that decode nothing at the moment."""
+        with self._lock:
+            _end_all(self._idle)
+
+    def decode(
+        self,
+        data: bytes,
+        *,
+        limits: ClipLimits = DEFAULT_LIMITS,
+        sampling: FrameSampling = DEFAULT_SAMPLING,
+    ) -> Frames:
+        """Return the frames that stand for a clip.
+
+        Raises:
+            ClipError: no clip, cut off, damaged, larger than the limits or too slow to decode.
+        """
+        check_clip_size(len(data), max_bytes=limits.max_bytes)
+        request = Request(data, limits, sampling)
+        with self._free:
+            process = self._take()
+            try:
+                answer = process.answer(request)
+            except BaseException:
+                process.end()
+                raise
+            with self._lock:
+                self._idle.append(process)
+        if isinstance(answer, str):
+            raise ClipError(answer)
+        return answer
+
+    def check(self, data: bytes, *, limits: ClipLimits = DEFAULT_LIMITS) -> None:
+        """Check that bytes are a whole clip within the limits: some of its frames are decoded.
+
+        Raises:
+            ClipError: as of `decode`.
+        """
+        self.decode(data, limits=limits)
+
+    def _take(self) -> "_Process":
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_alive:
+                    return process
+                process.end()
+        return _Process.start()
+
+
+@dataclass(slots=True)
+class _Process:
+    """One process that decodes."""
+
+    popen: Any
+    is_new: bool = True
+
+    @classmethod
+    def start(cls) -> "_Process":
+        return cls(
+            subprocess.Popen(
+                [sys.executable, "-m", "catalog.clips.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+            )
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def answer(self, request: Request) -> Frames | str:
+        """Return what the process answers.
+
+        Raises:
+            ClipError: it does not, or answers nonsense; it must not be asked again.
+        """
+        within_s = request.limits.decoding_s + GRACE_S + (START_S if self.is_new else 0.0)
+        due = time.monotonic() + within_s
+        timer = threading.Timer(within_s, self.popen.kill)
+        timer.start()
+        try:
+            write_request(self.popen.stdin, request)
+            answer = read_answer(self.popen.stdout, request)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if time.monotonic() >= due:
+                raise too_slow(request.limits) from error
+            raise ClipError(
+                "a clip must be decoded, got one that its decoder does not survive"
+            ) from error
+        finally:
+            timer.cancel()
+        self.is_new = False
+        return answer
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self.popen.kill()
+        self.popen.wait()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            with contextlib.suppress(OSError):  # of what it was still to be told
+                stream.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return what the process needs of our environment: where its modules are, no credentials."""
+    kept = ("PATH", "LD_LIBRARY_PATH", "LANG", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def _end_all(processes: list[_Process]) -> None:
+    while processes:
+        processes.pop().end()

@@ -1,0 +1,54 @@
+"""Untrusted clips to frames, as many as a model reads."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from catalog.clips.decoder import ClipDecoder
+from catalog.clips.limits import MAX_PIXELS, ClipError, ClipLimits, FrameSampling
+from embedder.prompting.images import pad_extremes
+
+LIMITS = ClipLimits(
+    max_bytes=2_000_000_000, max_duration_s=86_400, max_pixels=4 * MAX_PIXELS, decoding_s=120
+)
+"""Wider than any landing's: what is embedded was landed or asked within limits, of which this model
+knows nothing. They hold what came another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrames:
+    """Frames of a clip, and when each is shown."""
+
+    frames: list[Image.Image]
+    """RGB, upright, all of one size."""
+
+    times_s: list[float]
+    """Ascending, from the start of the clip on, in seconds."""
+
+
+class ClipReader:
+    """Opens clips; safe to share between threads."""
+
+    def __init__(self, sampling: FrameSampling) -> None:
+        """Start no process yet; `sampling` says which frames are read."""
+        self._decoder, self._sampling = ClipDecoder(), sampling
+
+    def open_clip(self, data: bytes) -> TimedFrames:
+        """Return the frames that are read of a clip; extreme ratios are padded as of an image.
+
+        Raises:
+            catalog.clips.limits.ClipError: no clip, cut off, damaged, or too long to decode.
+        """
+        decoded = self._decoder.decode(data, limits=LIMITS, sampling=self._sampling)
+        frames = [pad_extremes(Image.fromarray(pixels)) for pixels in decoded.images]
+        return TimedFrames(frames, decoded.times_s)
+
+    def problem(self, data: bytes | None) -> str | None:
+        """Return why bytes cannot be opened as a clip; None when they can, or there are none."""
+        if data is None:
+            return None
+        try:
+            self.open_clip(data)
+        except ClipError as error:
+            return str(error)
+        return None
