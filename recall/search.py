@@ -93,7 +93,7 @@ class Recall:
         options: RecallOptions = DEFAULTS,
         stages: Stages | None = None,
     ) -> Candidates:
-        """Find items that match a text, an image, or both together.
+        """Find items that match a text, an image, a clip, or several of them together.
 
         Args:
             content: the query, untrusted; not empty.
@@ -117,8 +117,8 @@ class Recall:
             Busy: too much waits, or so much that the deadline would pass.
             InvalidQuery, Unavailable: as `by_content` says.
         """
-        if not content.text.strip() and content.image is None:
-            raise InvalidQuery("a query must have a text or an image, got neither")
+        if not content.text.strip() and content.image is None and content.clip is None:
+            raise InvalidQuery("a query must have a text, an image or a clip, got none of them")
         with stages.time("version"), self.in_time():
             version = self.live.or_asked(options.version)
         deadline = None

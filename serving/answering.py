@@ -1,7 +1,7 @@
 """A request for candidates on its way through the service: threads, the encoder's queue, deadline.
 
-No thread waits while a text or an image does: the event loop waits for the encoder, and threads do
-what blocks, which is to decode, to search and to look up.
+No thread waits while a text, an image or a clip does: the event loop waits for the encoder, and
+threads do what blocks, which is to decode, to search and to look up.
 """
 
 import asyncio

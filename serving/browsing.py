@@ -58,6 +58,16 @@ def add_browsing(app: FastAPI, catalogue: Catalogue, state: State, *, wait_s: fl
         image = await workers.run(lambda: catalogue.image(image_hash))
         return Response(image, media_type="image/webp", headers=IMAGE_HEADERS)
 
+    @app.get(
+        "/v1/clips/{video_hash}",
+        response_class=Response,
+        responses={200: WEBP, **error_replies(404, *READ_ERRORS)},
+    )
+    async def get_clip(video_hash: str) -> Response:
+        """Return frames of a clip as an animated WebP of at most 320 pixels a side."""
+        clip = await workers.run(lambda: catalogue.clip(video_hash))
+        return Response(clip, media_type="image/webp", headers=IMAGE_HEADERS)
+
     @app.get("/v1/users/{user_id:path}", responses=error_replies(404, *READ_ERRORS))
     async def get_user(user_id: str) -> UserReply:
         """Return what a user did; a stranger did nothing."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from catalog.clips.decoder import ClipDecoder
+from catalog.clips.limits import ClipError
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
@@ -21,10 +23,11 @@ from serving.catalogue_replies import (
     ValueCount,
 )
 from serving.remembered import Remembered
-from serving.thumbnail import thumbnail
+from serving.thumbnail import moving_thumbnail, thumbnail
 
 THUMBNAIL_SIDE = 320
 NUM_THUMBNAILS = 1_000  # kept in memory, some 10 kB each
+NUM_MOVING_THUMBNAILS = 100  # some 100 kB each
 NUM_NEWEST = 24
 NUM_LIKED = 24
 NUM_VALUES = 200
@@ -45,6 +48,8 @@ class Catalogue:
         self._lake = lake
         self._overview = Remembered(self._read_overview, max_age_s=OVERVIEW_MAX_AGE_S)
         self._thumbnail = lru_cache(NUM_THUMBNAILS)(self._make_thumbnail)
+        self._moving_thumbnail = lru_cache(NUM_MOVING_THUMBNAILS)(self._make_moving_thumbnail)
+        self._clip_decoder = ClipDecoder(max_processes=1)
 
     def items(self, item_ids: Sequence[str]) -> list[ItemReply]:
         """Return those of the items that are there and not deleted, in the order of the ids."""
@@ -71,6 +76,14 @@ class Catalogue:
         """
         return self._thumbnail(image_hash)
 
+    def clip(self, video_hash: str) -> bytes:
+        """Return frames of a landed clip as an animated WebP of at most 320 pixels a side.
+
+        Raises:
+            NotFound: no such clip was landed, or it cannot be read.
+        """
+        return self._moving_thumbnail(video_hash)
+
     def user(self, user_id: str) -> UserReply:
         """Return what a user did, and the newest items that they liked."""
         events = self._lake.scan(EVENTS).filter(pl.col("user_id") == user_id).collect()
@@ -89,13 +102,24 @@ class Catalogue:
         return self._lake.scan(ITEMS).filter(LIVING)
 
     def _make_thumbnail(self, image_hash: str) -> bytes:
-        media = self._lake.scan(MEDIA).filter(pl.col("hash") == image_hash).collect()
-        if media.is_empty():
-            raise NotFound(f"image {image_hash!r} was not landed")
+        image = self._landed("image", image_hash)
         try:
-            return thumbnail(media["bytes"][0], side=THUMBNAIL_SIDE)
+            return thumbnail(image, side=THUMBNAIL_SIDE)
         except ImageError as error:
             raise NotFound(f"image {image_hash!r} cannot be read: {error}") from error
+
+    def _make_moving_thumbnail(self, video_hash: str) -> bytes:
+        clip = self._landed("clip", video_hash)
+        try:
+            return moving_thumbnail(clip, self._clip_decoder, side=THUMBNAIL_SIDE)
+        except ClipError as error:
+            raise NotFound(f"clip {video_hash!r} cannot be read: {error}") from error
+
+    def _landed(self, kind: str, media_hash: str) -> bytes:
+        media = self._lake.scan(MEDIA).filter(pl.col("hash") == media_hash).collect()
+        if media.is_empty():
+            raise NotFound(f"{kind} {media_hash!r} was not landed")
+        return media["bytes"][0]
 
     def _read_overview(self) -> CatalogueReply:
         living = self._living()
@@ -147,6 +171,8 @@ def _item(row: dict[str, Any]) -> ItemReply:
         tags=row["tags"] or [],
         attributes=attributes,
         image=None if image_hash is None else f"/v1/images/{image_hash}",
+        gallery=[f"/v1/images/{key}" for key in row["gallery_hashes"] or ()],
+        clip=None if row["video_hash"] is None else f"/v1/clips/{row['video_hash']}",
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

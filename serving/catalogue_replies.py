@@ -36,6 +36,12 @@ class ItemReply(BaseModel):
     image: str | None
     """Path of a small image of it, e.g. `/v1/images/316aaa78`; null when it has none."""
 
+    gallery: list[str]
+    """Paths of its further images, in their order."""
+
+    clip: str | None
+    """Path of a small animation of its clip, e.g. `/v1/clips/77ab0c12`; null when it has none."""
+
     created_at: datetime
     """When it first appeared."""
 

@@ -113,7 +113,7 @@ class Client:
         self._http.close()
 
     def recall(self, **query: Unpack[RecallQuery]) -> RecallReply:
-        """Find candidates for a text, an image, an item, a user or a history."""
+        """Find candidates for a text, an image, a clip, an item, a user or a history."""
         return self._send(client_requests.recall(**query))
 
     def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:
@@ -233,7 +233,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def recall(self, **query: Unpack[RecallQuery]) -> RecallReply:
-        """Find candidates for a text, an image, an item, a user or a history."""
+        """Find candidates for a text, an image, a clip, an item, a user or a history."""
         return await self._send(client_requests.recall(**query))
 
     async def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:

@@ -26,7 +26,7 @@ Seen = Literal["none", "liked", "acted", "shown"]
 
 
 class RecallQuery(TypedDict, total=False):
-    """What recall is asked: the fields of `serving.requests.RecallRequest`, and `image`."""
+    """What recall is asked: the fields of `serving.requests.RecallRequest`, `image`, `video`."""
 
     text: str
     image: bytes
@@ -34,6 +34,10 @@ class RecallQuery(TypedDict, total=False):
 
     image_base64: str
     image_url: str
+    video: bytes
+    """A clip's file; sent as `video_base64`."""
+
+    video_base64: str
     item_id: str
     user_id: str
     history: Sequence[str]
@@ -178,8 +182,9 @@ def metrics() -> Call[str]:
 
 def _encoded(query: RecallQuery) -> dict[str, Any]:
     fields: dict[str, Any] = dict(query)
-    if "image" in fields:
-        fields["image_base64"] = base64.b64encode(fields.pop("image")).decode()
+    for name in ("image", "video"):
+        if name in fields:
+            fields[f"{name}_base64"] = base64.b64encode(fields.pop(name)).decode()
     return fields
 
 

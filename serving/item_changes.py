@@ -5,7 +5,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import FastAPI, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from catalog.record_parsing import MAX_ID_CHARS, MAX_TAGS, MAX_TEXT_CHARS
+from catalog.record_parsing import MAX_ID_CHARS, MAX_IMAGES, MAX_TAGS, MAX_TEXT_CHARS
 from serving.errors import QUERY_ERRORS, error_replies
 from serving.replies import ItemChangeReply
 from serving.workers import Workers
@@ -60,6 +60,12 @@ class ItemBody(BaseModel):
 
     image_uri: str | None = None
     """`data:`, `http:`, `https:` or `s3:`; fetched before the answer."""
+
+    image_uris: list[str] | None = Field(default=None, max_length=MAX_IMAGES)
+    """Further images, in their order."""
+
+    video_uri: str | None = None
+    """A clip (MP4, WebM, GIF), named as an image is."""
 
     created_at: str | None = None
     """When it first appeared, with a time zone; the time of the change unless said."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
+from catalog.clips.decoder import ClipDecoder
 from catalog.lake.item_lookup import ItemLookup
 from embedder.content import Content
 from recall.candidates import Candidates
@@ -12,6 +13,7 @@ from recall.errors import InvalidQuery
 from recall.query_encoder import Encoded
 from recall.search import Recall
 from recall.stages import Stages
+from serving.clips import decode_clip
 from serving.deadlines import until
 from serving.images import decode_image
 from serving.replies import RecallReply
@@ -25,7 +27,7 @@ FetchImage = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedRequest:
-    """A request whose text or image is encoded."""
+    """A request whose text, image or clip is encoded."""
 
     request: RecallRequest
     query: EncodedQuery
@@ -52,6 +54,7 @@ class RecallService:
         *,
         items: ItemLookup | None = None,
         fetch_image: FetchImage | None = None,
+        clip_decoder: ClipDecoder | None = None,
     ) -> None:
         """Answer from recall.
 
@@ -59,8 +62,10 @@ class RecallService:
             recall: finds the candidates.
             items: says what they are; None: requests for details are refused.
             fetch_image: of queries; None: addresses are refused.
+            clip_decoder: checks clips of queries; None: one of its own.
         """
         self._recall, self._items, self._fetch_image = recall, items, fetch_image
+        self._clip_decoder = clip_decoder or ClipDecoder()
 
     def answer(self, request: RecallRequest, stages: Stages | None = None) -> RecallReply:
         """Return the reply to a request.
@@ -104,7 +109,7 @@ class RecallService:
             return self._recall.submit(content, request.options(), stages)
 
     def is_quickly_read(self, request: RecallRequest) -> bool:
-        """Whether `submit` of a request waits for nothing: no image, no index and no model."""
+        """Whether `submit` of a request waits for nothing: no image, clip, index or model."""
         return request.is_words and self._recall.live.is_loaded
 
     def submit_all(
@@ -147,7 +152,10 @@ class RecallService:
             if self._fetch_image is None:
                 raise InvalidQuery("image_url must be left out: this service fetches no images")
             image = self._fetch_image(request.image_url)
-        return Content(text=request.text or "", image=image)
+        clip = None
+        if request.video_base64 is not None:
+            clip = decode_clip(request.video_base64, self._clip_decoder)
+        return Content(text=request.text or "", image=image, clip=clip)
 
 
 def _last(deadlines: Sequence[float | None]) -> float | None:

@@ -55,6 +55,9 @@ class Candidate(BaseModel):
     image: str | None = None
     """With `details`: path of a small image of it, null when it has none."""
 
+    clip: str | None = None
+    """With `details`: path of a small animation of its clip, null when it has none."""
+
     image_uri: str | None = None
     """With `details`: where its image came from; untrusted, `media:...` when it came inline."""
 
@@ -183,6 +186,7 @@ def _candidates(
                 "title": item.title,
                 "category": item.category,
                 "image": None if item.image_hash is None else f"/v1/images/{item.image_hash}",
+                "clip": None if item.video_hash is None else f"/v1/clips/{item.video_hash}",
                 "image_uri": item.image_uri,
             }
         candidates.append(told)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from embedder.content import Policy
 from recall.candidates import MAX_INTERESTS, MAX_TOP_K, NO_FILTER, RecallOptions, Seen
 from recall.filters import Filter
+from serving import clips
 from serving.images import MAX_BASE64_CHARS
 from serving.rank import Asker
 
@@ -35,8 +36,10 @@ APPLIES_TO: dict[str, tuple[Kind, ...]] = {
 }
 """Options that say something about some kinds of query only."""
 
+CONTENT_FIELDS = ("text", "image_base64", "image_url", "video_base64")
+
 NAMES: dict[Kind, str] = {
-    "content": "a text or an image",
+    "content": "a text, an image or a clip",
     "item": "item_id",
     "user": "user_id",
     "history": "history",
@@ -44,7 +47,7 @@ NAMES: dict[Kind, str] = {
 
 
 class RecallRequest(BaseModel):
-    """One query: a text, an image or both; or an item; or a user; or a history."""
+    """One query: a text, an image, a clip or several of them; or an item; a user; or a history."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -57,6 +60,9 @@ class RecallRequest(BaseModel):
     image_url: str | None = Field(default=None, min_length=1, max_length=MAX_URL_CHARS)
     """Where such a file is, `http:` or `https:`, fetched within 5 s by the rules that images of
     items are fetched by: nothing but the public internet unless `media_allow` says so."""
+
+    video_base64: str | None = Field(default=None, min_length=1, max_length=clips.MAX_BASE64_CHARS)
+    """A clip (MP4, WebM, GIF), at most 16 MiB, 120 s and 9 megapixels a frame; without its sound."""
 
     item_id: ItemId | None = None
     """Items like this one."""
@@ -97,7 +103,7 @@ class RecallRequest(BaseModel):
     ranks; `score` stays the cosine."""
 
     reasoning: Policy = "auto"
-    """Whether a text or image may be reasoned about: the gate's choice, always or never."""
+    """Whether a text, image or clip may be reasoned about: the gate's choice, always or never."""
 
     max_new_tokens: int | None = Field(default=None, ge=1, le=MAX_NEW_TOKENS)
     """Tokens of the rationale; null, or more than the version allows: as many as it allows."""
@@ -111,7 +117,7 @@ class RecallRequest(BaseModel):
     found."""
 
     details: bool = False
-    """Say what each candidate is: its title, category and image."""
+    """Say what each candidate is: its title, category, image and clip."""
 
     version: str | None = Field(default=None, min_length=1, max_length=256)
     """Answer from this model version, to compare it; null: from the live one. A text or an image
@@ -122,8 +128,8 @@ class RecallRequest(BaseModel):
         if len(self._kinds()) != 1 or (self.image_base64 and self.image_url):
             got = [name for name in self._asking() if getattr(self, name) is not None]
             raise ValueError(
-                "a query must have exactly one of text and/or image_base64 or image_url, item_id, "
-                f"user_id, history; got {', '.join(got) or 'none'}"
+                "a query must have exactly one of text and/or image_base64 or image_url and/or "
+                f"video_base64, item_id, user_id, history; got {', '.join(got) or 'none'}"
             )
         return self
 
@@ -152,9 +158,9 @@ class RecallRequest(BaseModel):
 
     @property
     def is_words(self) -> bool:
-        """Whether it is a text without an image, for the live version."""
-        has_image = self.image_base64 is not None or self.image_url is not None
-        return self.text is not None and not has_image and self.version is None
+        """Whether it is a text without an image or a clip, for the live version."""
+        shown = (self.image_base64, self.image_url, self.video_base64)
+        return self.text is not None and not any(shown) and self.version is None
 
     def options(self) -> RecallOptions:
         """Return how recall is to answer."""
@@ -176,7 +182,7 @@ class RecallRequest(BaseModel):
 
     def _kinds(self) -> list[Kind]:
         given: dict[Kind, bool] = {
-            "content": any(x is not None for x in (self.text, self.image_base64, self.image_url)),
+            "content": any(getattr(self, name) is not None for name in CONTENT_FIELDS),
             "item": self.item_id is not None,
             "user": self.user_id is not None,
             "history": self.history is not None,
@@ -184,7 +190,7 @@ class RecallRequest(BaseModel):
         return [kind for kind, is_given in given.items() if is_given]
 
     def _asking(self) -> tuple[str, ...]:
-        return ("text", "image_base64", "image_url", "item_id", "user_id", "history")
+        return (*CONTENT_FIELDS, "item_id", "user_id", "history")
 
 
 class AskerRequest(BaseModel):

@@ -2,7 +2,14 @@
 
 import io
 
+from PIL import Image
+
+from catalog.clips.decoder import ClipDecoder
+from catalog.clips.limits import FrameSampling
 from embedder.prompting.images import open_image
+
+SAMPLING = FrameSampling(max_frames=8)
+LAST_FRAME_MS = 500
 
 
 def thumbnail(image: bytes, *, side: int) -> bytes:
@@ -21,4 +28,35 @@ def thumbnail(image: bytes, *, side: int) -> bytes:
     opened.thumbnail((side, side))
     buffer = io.BytesIO()
     opened.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def moving_thumbnail(clip: bytes, decoder: ClipDecoder, *, side: int) -> bytes:
+    """Return frames of a clip as an animated WebP, encoded anew as of `thumbnail`.
+
+    Args:
+        clip: encoded, untrusted.
+        decoder: of the clip.
+        side: in pixels; a smaller clip keeps its size.
+
+    Raises:
+        ClipError: the bytes are no clip; the text says why.
+    """
+    decoded = decoder.decode(clip, sampling=SAMPLING)
+    frames = [Image.fromarray(pixels) for pixels in decoded.images]
+    for frame in frames:
+        frame.thumbnail((side, side))
+    ends_s = decoded.times_s[1:]
+    lasts = [round(1000 * (end - at)) for at, end in zip(decoded.times_s, ends_s, strict=False)]
+    buffer = io.BytesIO()
+    first, *others = frames
+    first.save(
+        buffer,
+        "WEBP",
+        quality=80,
+        save_all=True,
+        append_images=others,
+        duration=[*lasts, LAST_FRAME_MS],
+        loop=0,
+    )
     return buffer.getvalue()

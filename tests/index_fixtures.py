@@ -46,7 +46,11 @@ class FakeEncoder:
     encode_items = encode_query
 
     def _encoding(self, content: Content, policy: Policy) -> Encoding:
-        words = content.text.split() + (["blue"] if content.image else [])
+        words = (
+            content.text.split()
+            + (["blue"] if content.image else [])
+            + (["grey"] if content.clip else [])
+        )
         if unknown := set(words) - set(WORDS):
             raise ValueError(f"unknown words {sorted(unknown)}")
         vector = np.array([float(words.count(word)) for word in WORDS], dtype=np.float32)

@@ -32,6 +32,9 @@ class ItemDetails:
     image_hash: str | None
     """Of its image, as the lake keeps it; None without one."""
 
+    video_hash: str | None
+    """Of its clip; None without one."""
+
     tags: Sequence[str]
     attributes: str
     """A JSON object."""

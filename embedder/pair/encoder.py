@@ -66,6 +66,8 @@ class PairEncoder(BaseEncoder):
 
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
+        if content.clip is not None and content.image is None and not content.text:
+            return f"{self.name} reads no clips, and there is one without a text or an image"
         return image_problem(content.image)
 
     def _answers(
@@ -85,6 +87,9 @@ class PairEncoder(BaseEncoder):
         chunk: list[tuple[int, str, torch.Tensor | None]] = []
         for number, content in enumerate(contents):
             image = None
+            if content.image is None and (reason := self.refusal(content)) is not None:
+                yield number, Failure(ValueError(reason))
+                continue
             if content.image is not None:
                 try:
                     image = self._frozen.prepared(content.image)

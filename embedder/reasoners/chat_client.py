@@ -23,7 +23,8 @@ from tenacity import (
     wait_exponential,
 )
 
-from catalog.images.check import ImageError
+from catalog.clips.limits import ClipError
+from catalog.records import RecordError
 from embedder.content import Content
 from embedder.prompting.images import open_image
 from embedder.reasoners.config import EndpointConfig
@@ -109,7 +110,7 @@ class ChatEndpoint:
 
         Args:
             questions: of any type.
-            body: a question as the request's JSON; may raise `ImageError`.
+            body: a question as the request's JSON; may raise `RecordError`, of its image or clip.
             read: what a completion holds.
             max_attempts: requests for one question, the first included.
         """
@@ -120,7 +121,7 @@ class ChatEndpoint:
                 return health.outage
             try:
                 asked = body(question)
-            except ImageError as error:
+            except RecordError as error:
                 return NoAnswer(str(error))
             answer = self._ask(client, asked, max_attempts, health)
             return answer if isinstance(answer, NoAnswer) else read(answer)
@@ -200,7 +201,10 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
 
     Raises:
         catalog.images.check.ImageError: the image cannot be read.
+        catalog.clips.limits.ClipError: there is nothing but a clip, which is not sent.
     """
+    if content.clip is not None and content.image is None and not content.text:
+        raise ClipError("an endpoint is sent no clips, and there is one without text or image")
     parts: list[dict[str, Any]] = []
     if content.image is not None:
         parts.append({"type": "image_url", "image_url": {"url": _data_url(content.image)}})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
-from catalog.images.check import ImageError
+from catalog.records import RecordError
 from embedder.content import Content, Side
 from embedder.engine.batches import longest_first
 from embedder.engine.sampling import SeededDraw
@@ -50,7 +50,7 @@ class LocalReasoner:
         for row, content in enumerate(contents):
             try:
                 samples[row] = self._sample(content, side)
-            except ImageError as error:
+            except RecordError as error:
                 outcomes[row] = NoRationale(str(error))
         readable = list(samples)
         for batch in longest_first(list(samples.values()), batch_size=self._config.batch_size):

@@ -100,8 +100,11 @@ class SentenceEncoder(BaseEncoder):
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can.
 
-        To a model that reads no images, an image beside a text is as good as none.
+        To a model that reads no images, an image beside a text is as good as none; and so is a clip
+        beside a text or an image to every one of these models.
         """
+        if content.clip is not None and content.image is None and not content.text:
+            return f"{self.name} reads no clips, and there is one without a text or an image"
         if content.image is None or (content.text and not self._sees):
             return None
         if not self._sees:

@@ -20,6 +20,9 @@ def recall(
     image: Annotated[
         str | None, typer.Option(help="An image to look for: a file, or its http(s) address.")
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="A clip to look for: an MP4, WebM or GIF file.")
+    ] = None,
     item: Annotated[str | None, typer.Option(help="Items like this one, by id.")] = None,
     user: Annotated[str | None, typer.Option(help="Items for this user, by id.")] = None,
     history: Annotated[
@@ -76,13 +79,14 @@ def recall(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the live version: by words, image, item, user or history."""
+    """Ask the live version: by words, image, clip, item, user or history."""
     from ponder.steps import recall as steps
 
     with failures():
         request: dict[str, Any] = {
             "text": text,
             **_image(image),
+            **_video(video),
             "item_id": item,
             "user_id": user,
             "history": history or None,
@@ -108,12 +112,21 @@ def recall(
     _show(reply)
 
 
+def _video(video: Path | None) -> dict[str, str]:
+    if video is None:
+        return {}
+    return {"video_base64": base64.b64encode(video.read_bytes()).decode()}
+
+
 def _given(request: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, so that the service's own defaults hold for the rest."""
+    from serving.requests import CONTENT_FIELDS
+
     given = {name: value for name, value in request.items() if value is not None}
-    if not given.keys() & {"text", "image_base64", "image_url", "item_id", "user_id", "history"}:
+    if not given.keys() & {*CONTENT_FIELDS, "item_id", "user_id", "history"}:
         raise ValueError(
-            'say what to look for: words ("3 red mugs"), --image, --item, --user or --history'
+            'say what to look for: words ("3 red mugs"), --image, --video, --item, --user or '
+            "--history"
         )
     return given
 

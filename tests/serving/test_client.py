@@ -90,13 +90,14 @@ def clients(script, **options):
 def test_a_query_is_sent_as_the_service_takes_it():
     script = Script(found(), found())
     for client in clients(script, api_key="k1"):
-        client.recall(text="red", image=b"GIF", filter=Filter(category_in=("a",)), top_k=3)
+        kitchen = Filter(category_in=("a",))
+        client.recall(text="red", image=b"GIF", video=b"GIF", filter=kitchen, top_k=3)
     for request in script.asked:
         assert (request.method, request.url.path) == ("POST", "/v1/recall")
         assert request.headers["authorization"] == "Bearer k1"
         body = json.loads(request.content)
         assert body.pop("filter")["category_in"] == ["a"]
-        assert body == {"text": "red", "image_base64": "R0lG", "top_k": 3}
+        assert body == {"text": "red", "image_base64": "R0lG", "video_base64": "R0lG", "top_k": 3}
         RecallRequest.model_validate_json(request.content)
 
 

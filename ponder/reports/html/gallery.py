@@ -7,11 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from catalog.clips.decoder import ClipDecoder
+from catalog.clips.limits import ClipError
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.shown_media import read_media
 from catalog.lake.tables import ITEMS
-from serving.thumbnail import thumbnail
+from serving.thumbnail import moving_thumbnail, thumbnail
 
 SIDE = 128  # pixels of a thumbnail's longer side
 
@@ -34,8 +36,8 @@ class Card:
 def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
     """Return a card for every id, also for those that the lake does not hold."""
     items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(list(item_ids))).collect()
-    shown = read_media(lake, items)
-    known = {row["item_id"]: _card(row, shown) for row in items.iter_rows(named=True)}
+    shown, decoder = read_media(lake, items), ClipDecoder()
+    known = {row["item_id"]: _card(row, shown, decoder) for row in items.iter_rows(named=True)}
     return {
         item_id: known.get(item_id) or Card(item_id=item_id, title=item_id, missing="unknown item")
         for item_id in item_ids
@@ -48,13 +50,22 @@ def thumbnail_uri(data: bytes) -> str:
     Raises:
         ImageError: the bytes are no image; the text says why.
     """
-    small = thumbnail(data, side=SIDE)
-    return f"data:image/webp;base64,{base64.b64encode(small).decode()}"
+    return _uri(thumbnail(data, side=SIDE))
 
 
-def _card(row: Mapping[str, Any], images: Mapping[str, bytes]) -> Card:
+def _uri(webp: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+
+
+def _card(row: Mapping[str, Any], media: Mapping[str, bytes], decoder: ClipDecoder) -> Card:
+    """Return an item's card; what moves is shown rather than what does not."""
     card = {"item_id": row["item_id"], "title": row["title"] or row["item_id"]}
-    image = images.get(row["image_hash"])
+    if (clip := media.get(row["video_hash"])) is not None:
+        try:
+            return Card(**card, image=_uri(moving_thumbnail(clip, decoder, side=SIDE)))
+        except ClipError:
+            return Card(**card, missing="unreadable clip")
+    image = media.get(row["image_hash"])
     if image is None:
         return Card(**card, missing="no image")
     try:

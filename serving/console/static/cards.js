@@ -3,14 +3,15 @@
 import { getItems, imageAddress } from "./api.js";
 import { ago, bar, byId, el } from "./dom.js";
 
-/** The square that shows an item's image, or says that it has none. */
+/** The square that shows an item's image, its clip when it has no image, or says that it has none. */
 function frame(item) {
-  if (!item?.image) return el("span", { class: "frame none" }, item ? "no image" : "gone");
+  const shown = item?.image ?? item?.clip;
+  if (!shown) return el("span", { class: "frame none" }, item ? "no image" : "gone");
   const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
   const box = el("span", { class: "frame" }, image);
   const missing = () => box.replaceChildren("no image");
   image.addEventListener("error", missing);
-  imageAddress(item.image).then((address) => (image.src = address), missing);
+  imageAddress(shown).then((address) => (image.src = address), missing);
   return box;
 }
 

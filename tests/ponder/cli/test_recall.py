@@ -11,7 +11,7 @@ from ponder.cli.app import app
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], 'say what to look for: words ("3 red mugs"), --image, --item, --user or --history'),
+        ([], 'say what to look for: words ("3 red mugs"), --image, --video, --item, --user or'),
         (["mug", "--filter", "{bad"], "--filter must be a JSON object, got '{bad': Expecting"),
         (["mug", "--filter", "{bad"], """write one like '{"category_in": ["toys"]}'"""),
         (["mug", "--filter", "[1]"], "--filter must be a JSON object, got '[1]'"),
@@ -21,8 +21,8 @@ from ponder.cli.app import app
         ),
         (["mug", "--filter", '{"colour": 1}'], "filter.colour: there is no such field; /docs"),
         (["mug", "--item", "a"], "a query must have exactly one of"),
-        (["--item", "a", "--reasoning", "never"], "reasoning goes with a text or an image"),
-        (["--item", "a", "--hybrid"], "hybrid goes with a text or an image, got it with item_id"),
+        (["--item", "a", "--reasoning", "never"], "reasoning goes with a text, an image or a clip"),
+        (["--item", "a", "--hybrid"], "hybrid goes with a text, an image or a clip, got it with"),
         (["mug", "--interests", "2"], "interests goes with user_id or history"),
         (
             ["mug", "--reasoning", "perhaps"],

@@ -2,13 +2,20 @@
 
 import base64
 import io
+from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from catalog.images.check import ImageError
-from ponder.reports.html.gallery import thumbnail_uri
+from catalog.ingest.rows import item_frame
+from catalog.lake.lake import Lake
+from catalog.lake.tables import MEDIA
+from catalog.records import NO_FURTHER_MEDIA, FurtherMedia, Item
+from ponder.reports.html.gallery import cards, thumbnail_uri
+from tests.clips import bar_clip
 
 
 def encoded(pixels_HWC):
@@ -33,6 +40,22 @@ def test_the_hardest_images_still_leave_a_page_under_three_megabytes():
     noise = np.random.default_rng(0).integers(0, 256, size=(300, 300, 3), dtype=np.uint8)
     shown = 8 * (1 + 6) + 4 * 3 * 6 + 8  # neighbours, queries of four tiers, reasoned items
     assert shown * len(thumbnail_uri(encoded(noise))) < 2.8e6
+
+
+def test_an_item_with_a_clip_moves_on_its_card(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    clip = bar_clip(num_frames=12)
+    file = encoded(np.zeros((20, 10, 3), np.uint8))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": ["v", "i"], "bytes": [clip, file]}))
+    broken = FurtherMedia(video="gone")
+    items = [Item(item_id=name, updated_at=datetime(2026, 1, 1, tzinfo=UTC)) for name in "abc"]
+    further = [FurtherMedia(video="v"), NO_FURTHER_MEDIA, broken]
+    lake.upsert_items(item_frame(items, ["i", "i", None], further))
+    made = cards(lake, ["a", "b", "c"])
+    assert decoded(made["a"].image).n_frames > 1
+    assert decoded(made["a"].image).size == (64, 48)
+    assert decoded(made["b"].image).size == (10, 20)
+    assert made["c"].missing == "no image"
 
 
 def test_what_is_no_image_is_refused():

@@ -1,0 +1,29 @@
+"""Clips that come with a query, as bytes."""
+
+from catalog.clips.decoder import ClipDecoder
+from catalog.clips.limits import ClipError, ClipLimits
+from catalog.images.base64_text import decode_base64
+from recall.errors import InvalidQuery
+
+MAX_CLIP_BYTES = 16 * 2**20
+MAX_BASE64_CHARS = MAX_CLIP_BYTES * 4 // 3 * 78 // 76 + 4  # MIME ends lines of 76 with two more
+
+LIMITS = ClipLimits(max_bytes=MAX_CLIP_BYTES, max_duration_s=120, decoding_s=10)
+"""Narrower than a landing's: somebody waits."""
+
+
+def decode_clip(video_base64: str, decoder: ClipDecoder) -> bytes:
+    """Return the clip's file; its frames were decoded once, and can be again.
+
+    Raises:
+        InvalidQuery: not base64, not a clip that could also be landed, or larger than the limits.
+    """
+    try:
+        data = decode_base64(video_base64)
+    except ValueError as error:
+        raise InvalidQuery(f"video_base64 must be base64: {error}") from error
+    try:
+        decoder.check(data, limits=LIMITS)
+    except ClipError as error:
+        raise InvalidQuery(f"video_base64: {error}") from error
+    return data
