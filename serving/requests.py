@@ -62,7 +62,7 @@ class RecallRequest(BaseModel):
     items are fetched by: nothing but the public internet unless `media_allow` says so."""
 
     video_base64: str | None = Field(default=None, min_length=1, max_length=clips.MAX_BASE64_CHARS)
-    """A clip (MP4, WebM, GIF), at most 16 MiB, 120 s and 9 megapixels a frame; without its sound."""
+    """A clip (MP4, WebM, GIF), at most 16 MiB, 120 s and 9 megapixels a frame."""
 
     item_id: ItemId | None = None
     """Items like this one."""

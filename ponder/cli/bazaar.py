@@ -15,6 +15,10 @@ def bazaar(
     users: Annotated[int, typer.Option(help="Shoppers.", min=1)] = 300,
     weeks: Annotated[int, typer.Option(help="Weeks of events.", min=1)] = 4,
     queries: Annotated[int, typer.Option(help="Evaluation questions.", min=0)] = 300,
+    clips: Annotated[
+        int,
+        typer.Option(help="Further items that show a clip, to be found by how it moves.", min=0),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides everything.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
@@ -22,7 +26,12 @@ def bazaar(
     from catalog.bazaar.generator import BazaarConfig, write_bazaar
 
     config = BazaarConfig(
-        num_items=items, num_users=users, num_weeks=weeks, num_queries=queries, seed=seed
+        num_items=items,
+        num_users=users,
+        num_weeks=weeks,
+        num_queries=queries,
+        num_clips=clips,
+        seed=seed,
     )
     with failures():
         show(write_bazaar(folder, config), as_json)

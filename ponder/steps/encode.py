@@ -101,20 +101,25 @@ def _content(record: dict[str, Any], folder: Path) -> Content:
     words = [record.get(name) for name in ("title", "text", "category")]
     if not all(word is None or isinstance(word, str) for word in words):
         raise ValueError("title, text and category must be strings")
-    image = record.get("image", record.get("image_uri"))
-    if image is not None and not isinstance(image, str):
-        raise ValueError("image must be a path or a data: URI")
+    image, further = record.get("image", record.get("image_uri")), record.get("image_uris") or []
+    images = dict.fromkeys([*([] if image is None else [image]), *further])
+    video = record.get("video", record.get("video_uri"))
+    loaded = [_loaded("image", uri, folder) for uri in images]
     return Content(
         item_text(words[0], words[1], words[2], record.get("tags") or ()),
-        None if image is None else _image(image, folder),
+        loaded[0] if loaded else None,
+        gallery=tuple(loaded[1:]),
+        clip=None if video is None else _loaded("video", video, folder),
     )
 
 
-def _image(image: str, folder: Path) -> bytes:
-    if not image.startswith("data:"):
-        return (folder / image).read_bytes()
+def _loaded(field: str, uri: object, folder: Path) -> bytes:
+    if not isinstance(uri, str):
+        raise ValueError(f"{field} must be a path or a data: URI")
+    if not uri.startswith("data:"):
+        return (folder / uri).read_bytes()
     try:
-        return decode_base64(image.partition(";base64,")[2])
+        return decode_base64(uri.partition(";base64,")[2])
     except ValueError as error:
         raise ValueError(f"the data: URI must be base64: {error}") from error
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -191,3 +192,23 @@ def test_a_click_is_likelier_for_what_is_liked_and_for_what_stands_higher():
 def test_an_empty_bazaar_is_refused():
     with pytest.raises(ValueError, match="num_items must be at least 1, got 0"):
         BazaarConfig(num_items=0)
+
+
+def test_clips_come_on_top_of_a_bazaar_and_change_nothing_else(bazaar, tmp_path):
+    write_bazaar(tmp_path, replace(SMALL, num_clips=24))
+    for name in ("items", "queries", "truth", "events"):
+        before, after = ((f / f"{name}.jsonl").read_text() for f in (bazaar, tmp_path))
+        assert after.startswith(before)
+    moving = {row["item_id"]: row for row in rows(tmp_path / "items.jsonl") if "video_uri" in row}
+    assert len(moving) == 24
+    assert all((tmp_path / row["video_uri"]).read_bytes()[:3] == b"GIF" for row in moving.values())
+    truth = {row["item_id"]: row for row in rows(tmp_path / "truth.jsonl") if "motion" in row}
+    asked = [row for row in rows(tmp_path / "queries.jsonl") if row["tier"] == "motion"]
+    assert len(asked) == sum(row["title"] is None for row in moving.values()) == 6
+    for query in asked:
+        kinds = {
+            tuple(truth[i][name] for name in ("colour", "noun", "motion"))
+            for i in query["relevant"]
+        }
+        [(colour, noun, _)] = kinds
+        assert query["text"].startswith(f"{colour} {noun} ")
