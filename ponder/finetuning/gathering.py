@@ -20,6 +20,7 @@ from ponder.steps.land import land_folder
 
 if TYPE_CHECKING:
     from embedder.content import Content
+    from embedder.finetune.data.pairs import Pair
 
 AFTER = "after-"
 """Before the name of an evaluation set of events that lie after a split."""
@@ -91,8 +92,16 @@ def _readable_rows(
         seed=config.seed,
     )
     rows = pl.concat([given.read_pairs(run.data_folder), found])
-    skipped = read_pairs(rows, contents).skipped
+    read = read_pairs(rows, contents)
+    skipped = set(read.skipped)
+    if run.frozen_models is not None:  # which read no clips
+        skipped |= {pair.pair_id for pair in read.pairs if _shows_nothing_else(pair)}
     return rows.filter(~pl.col("pair_id").is_in(list(skipped))), len(skipped)
+
+
+def _shows_nothing_else(pair: "Pair") -> bool:
+    """Return whether a side of a pair is a clip without text and image."""
+    return any(not one.text and one.image is None for one in (pair.query, pair.target))
 
 
 def _by_source(rows: pl.DataFrame) -> dict[str, int]:

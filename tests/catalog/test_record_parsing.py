@@ -56,6 +56,10 @@ def test_bytes_that_are_no_json_fail_to_decode(value):
         ({"text": "x" * 100_001}, "text must have at most 100000 characters"),
         ({"tags": [str(n) for n in range(201)]}, "at most 200"),
         ({"attributes": {"a": [1]}}, "Expected"),
+        ({"image_uris": [str(n) for n in range(17)]}, "at most 16 are taken, got 17"),
+        ({"image_uris": ["a", ""]}, "image_uris must be addresses, got an empty one"),
+        ({"image_uris": "a"}, "Expected `array"),
+        ({"video_uri": 7}, "Expected `str"),
     ],
 )
 def test_an_item_that_breaks_a_rule_names_it(fields, words):
@@ -114,7 +118,7 @@ def test_no_bytes_make_anything_but_a_record_or_a_reason(value):
 ABSENT = {
     name: None
     for name in ("created_at", "title", "text", "category", "tags", "attributes", "image_uri")
-} | {"audio_uri": None, "deleted": None}
+} | {"image_uris": None, "video_uri": None, "audio_uri": None, "deleted": None}
 """Every optional field of an item, as a source writes it that knows no absent ones."""
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.records import Item, RawRecord, content_hash
+from catalog.records import FurtherMedia, Item, RawRecord, content_hash
 
 T1 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,6 +22,28 @@ def test_the_digest_covers_what_is_seen_and_nothing_else():
     assert digest() == digest(tags=["q", "p", "p"], **unseen)
     others = [digest(**{name: None if name != "tags" else ["p"]}) for name in seen]
     assert len({digest(), digest(None), *others}) == 2 + len(seen)
+
+
+def test_the_digest_covers_further_images_in_their_order_and_the_clip():
+    item = Item(item_id="a", updated_at=T1)
+
+    def digest(*gallery, video=None):
+        return content_hash(item, "h", FurtherMedia(gallery=gallery, video=video))
+
+    digests = [digest(), digest("x"), digest("x", "y"), digest("y", "x"), digest(video="x")]
+    digests += [digest("x", video="y"), digest(video="y")]
+    assert len(set(digests)) == len(digests)
+    assert digests[0] == content_hash(item, "h")  # as it was before there were any
+
+
+def test_further_images_come_each_once_and_the_first_stands_for_the_item():
+    def images(**fields):
+        item = Item(item_id="a", updated_at=T1, **fields)
+        return item.image_uri, item.image_uris
+
+    assert images(image_uri="a", image_uris=["b", "a", "c", "b"]) == ("a", ["b", "c"])
+    assert images(image_uris=["b", "a", "b"]) == ("b", ["a"])
+    assert images() == (None, [])
 
 
 texts = st.text(max_size=20) | st.none()

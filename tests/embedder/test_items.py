@@ -8,6 +8,7 @@ from catalog.lake.tables import EMBEDDINGS, ITEMS, RATIONALES
 from embedder.content import Encoding, Failure
 from embedder.items import embed_items, item_content, stream_embedded
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from tests.clips import bar_clip
 
 COLUMNS = {"title": "3 mugs", "text": None, "category": "kitchen", "tags": [], "deleted": False}
 
@@ -98,3 +99,25 @@ def test_what_is_done_comes_in_parts_whenever_the_time_has_passed():
     found = [(part.embeddings["item_id"].to_list(), part.failures) for part in parts]
     assert found == [(["d", "e"], {}), (["b"], {"c": "ValueError: no c"}), (["a"], {})]
     assert sum(done) == 5
+
+
+def test_an_item_is_read_with_all_that_it_shows_and_fails_when_a_part_is_lost(encoder, image):
+    clip = bar_clip(num_frames=6)
+    rows = items(a="pic", b=None, c="pic").with_columns(
+        gallery_hashes=pl.Series([["pic2", "pic"], None, ["gone"]]),
+        video_hash=pl.Series(["film", "film", None]),
+    )
+    media = {"pic": image, "pic2": image + b"\0", "film": clip}
+    first, second, _ = (item_content(row, media) for row in rows.iter_rows(named=True))
+    assert (first.image, first.gallery, first.clip) == (image, (image + b"\0", image), clip)
+    assert (second.image, second.gallery, second.clip) == (None, (), clip)
+    embedded = embed_items(rows, media, encoder)
+    assert embedded.embeddings["item_id"].to_list() == ["a", "b"]
+    assert embedded.failures == {"c": "the lake has no media gone; land the item again"}
+
+
+def test_a_clip_that_cannot_be_read_fails_its_item_alone(encoder):
+    rows = items(a=None, b=None).with_columns(video_hash=pl.Series(["film", "bad"]))
+    embedded = embed_items(rows, {"film": bar_clip(num_frames=3), "bad": b"no clip"}, encoder)
+    assert embedded.embeddings["item_id"].to_list() == ["a"]
+    assert "must be an MP4, WebM or GIF" in embedded.failures["b"]

@@ -71,6 +71,10 @@ def test_contents_that_differ_in_anything_have_different_keys():
         Content("a\1b"),
         Content("", b"a"),
         Content("a", key="k"),
+        Content("a", clip=b"b"),
+        Content("a", b"b", gallery=(b"c",)),
+        Content("a", b"b", gallery=(b"c", b"d")),
+        Content("a", b"b", gallery=(b"c",), clip=b"d"),
     ]
     assert len({content_key(content) for content in contents}) == len(contents)
     assert content_key(Content("anything", key="k")) == "k"  # the lake's digest covers all of it

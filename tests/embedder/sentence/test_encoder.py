@@ -110,6 +110,11 @@ def test_an_image_alone_fails_its_item_and_no_other(text_encoder, image):
     assert "reads text only" in embedded.failures["b"]
 
 
+def test_a_clip_alone_is_refused_and_one_beside_a_text_is_passed_over(text_encoder):
+    assert "reads no clips" in text_encoder.refusal(Content(clip=b"film"))
+    assert text_encoder.refusal(Content("a kite", clip=b"film")) is None
+
+
 def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, image_encoder, image):
     with pytest.raises(ValueError, match="reads text only"):
         text_encoder.encode_query([Content("", image)])
