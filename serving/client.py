@@ -162,6 +162,10 @@ class Client:
         """Return the WebP that an item's `image` names."""
         return self._send(client_requests.image(path))
 
+    def clip(self, path: str) -> bytes:
+        """Return the animated WebP that an item's `clip` names."""
+        return self._send(client_requests.clip(path))
+
     def user(self, user_id: str) -> UserReply:
         """Return what a user did."""
         return self._send(client_requests.user(user_id))
@@ -281,6 +285,10 @@ class AsyncClient:
     async def image(self, path: str) -> bytes:
         """Return the WebP that an item's `image` names."""
         return await self._send(client_requests.image(path))
+
+    async def clip(self, path: str) -> bytes:
+        """Return the animated WebP that an item's `clip` names."""
+        return await self._send(client_requests.clip(path))
 
     async def user(self, user_id: str) -> UserReply:
         """Return what a user did."""

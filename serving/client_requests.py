@@ -16,6 +16,7 @@ from serving.replies import ItemChangeReply, RecallBatchReply, RecallReply, Reco
 from serving.state_replies import StateReply
 
 IMAGES = "/v1/images/"
+CLIPS = "/v1/clips/"
 
 Reply = TypeVar("Reply")
 Model = TypeVar("Model", bound=BaseModel)
@@ -157,6 +158,17 @@ def image(path: str) -> Call[bytes]:
     """
     if not path.startswith(IMAGES):
         raise ValueError(f"path must be an item's image and begin with {IMAGES!r}, got {path!r}")
+    return Call(path=path, read=bytes)
+
+
+def clip(path: str) -> Call[bytes]:
+    """Get the small animation that an item names.
+
+    Raises:
+        ValueError: the path is none; another address must not get the API key.
+    """
+    if not path.startswith(CLIPS):
+        raise ValueError(f"path must be an item's clip and begin with {CLIPS!r}, got {path!r}")
     return Call(path=path, read=bytes)
 
 

@@ -160,7 +160,7 @@ def test_every_match_comes_back_when_fewer_match_than_asked(recall):
             NotFound,
             "none of the 1 items of user 'bob' is in version",
         ),
-        (lambda r: r.by_content(Content(" ")), InvalidQuery, "got neither"),
+        (lambda r: r.by_content(Content(" ")), InvalidQuery, "got none of them"),
         (lambda r: r.by_content(Content("pink")), InvalidQuery, r"unknown words \['pink'\]"),
         (lambda r: r.by_content(Content("red"), RecallOptions(top_k=0)), InvalidQuery, "got 0"),
         (

@@ -187,6 +187,8 @@ def test_no_address_but_an_images_is_sent_the_key():
     script = Script()
     with pytest.raises(ValueError, match="begin with '/v1/images/'"):
         script.client(api_key="secret").image("http://elsewhere/v1/images/x")
+    with pytest.raises(ValueError, match="must be an item's clip"):
+        script.client(api_key="secret").clip("/v1/images/x")
 
 
 def test_an_id_cannot_leave_its_place_in_the_address():
@@ -208,7 +210,9 @@ def test_both_clients_have_the_same_calls():
 
 
 def test_a_query_has_every_field_that_the_service_takes():
-    assert RecallQuery.__annotations__.keys() - {"image"} == RecallRequest.model_fields.keys()
+    assert (
+        RecallQuery.__annotations__.keys() - {"image", "video"} == RecallRequest.model_fields.keys()
+    )
     fields = RecommendRequest.model_fields.keys() - {"user_id"}
     assert RecommendQuery.__annotations__.keys() == fields
 
@@ -253,6 +257,7 @@ def test_every_route_of_the_service_has_a_call(app):
                 "recall_batch": [[{"text": "x"}]],
                 "put_item": ["x", {}],
                 "image": ["/v1/images/x"],
+                "clip": ["/v1/clips/x"],
             }.get(name, ["x"])
             takes = inspect.signature(getattr(client, name)).parameters.values()
             positional = [p for p in takes if p.kind is p.POSITIONAL_OR_KEYWORD]
