@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from catalog.clips.containers import container_of, gif_size, is_cut_off
 from catalog.clips.frame_times import duration_s, sampled_frames
@@ -122,19 +123,22 @@ def _images(
 ) -> Iterator[np.ndarray]:
     """Yield frames as upright RGB images of the first one's size, scaled down where it is large."""
     size: tuple[int, int] | None = None
+    scaler = VideoReformatter()  # one for all frames: to set it up takes longer than a small frame
     for frame in frames:
         _check_pixels(frame.width, frame.height, limits)
         if size is None:
             shrink = min(1.0, (sampling.max_kept_pixels / (frame.width * frame.height)) ** 0.5)
             size = max(1, int(frame.width * shrink)), max(1, int(frame.height * shrink))
         has_alpha = any(part.is_alpha for part in frame.format.components)
-        scaled = frame.reformat(*size, format="rgba" if has_alpha else "rgb24")
+        scaled = scaler.reformat(frame, *size, format="rgba" if has_alpha else "rgb24", threads=1)
         pixels = scaled.to_ndarray()
         turns = round(frame.rotation / 90) % 4
         yield np.ascontiguousarray(np.rot90(_on_white(pixels) if has_alpha else pixels, turns))
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
+    if pixels[..., 3].min() == 255:  # nothing is clear, as in most GIFs
+        return pixels[..., :3]
     alpha = pixels[..., 3:].astype(np.uint16)
     return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
