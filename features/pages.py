@@ -9,21 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 
 from catalog.lake.tables import LANDED_AT, TIME
 from features.answered_pages import ID, answered_pages
 from features.histories import HistoryConfig, positive_events
 from features.landings import BEGINNING, Landings, settling
+from features.page_starts import in_time, landed_late
 
 RELEVANCE: Mapping[str, int] = {"view": 1, "click": 1, "like": 2, "purchase": 2, "rating": 2}
 """What liking a shown item is worth to the ranker, by how it was said; 0 is not liked. What counts
 as liked, such as a rating from 3.5 on, says `features.histories.positive_events`."""
-
-PAGE_LASTS = timedelta(hours=1)
-"""A page's impressions end so long after its first. One id that goes on is a session's, and what
-is shown later is its next page: dated to the first, it would be ranked by a history of days ago."""
 
 TOLD_WITHIN = timedelta(hours=1)
 """An event that newer requests landed before is counted as late when they are newer by more."""
@@ -184,8 +180,8 @@ def pages_of(
     A page is what one user was shown under one request_id within an hour of its first impression,
     which gives the page its time. An event answers the page of its user and request_id that showed
     its item, whatever the clock says; of several such pages, the newest not after it, else the
-    first. No event is taken along by a page that became known more than `DAY_SETTLES` after it: by
-    then it is what later requests had in their history.
+    first. No event is taken along by a page that landed when this would have changed rows of days
+    that had settled; see `features.answered_pages`.
 
     Args:
         events: columns of `catalog.lake.tables.EVENTS`, any order; with `landed_at`, where it is
@@ -203,17 +199,16 @@ def pages_of(
     dates = dates or LogDates.of(events)
     settles = dates.settling
     landed = events.filter(IN_PAGES)
-    shown = landed.filter(~_is_late(landed, landed["ts"], settles))
-    paged = shown.with_columns(page_ts=_page_starts(shown))
+    paged = in_time(landed, settles)
     known = pl.col(LANDED_AT).fill_null(BEGINNING)
     impressions = paged.group_by(*ID, "item_id", ts="page_ts").agg(
         pl.col("position").min(), known.min()
     )
-    showing, page = answered_pages(events, impressions)
-    impressions = impressions.drop(LANDED_AT)
     known_from = dates.landings.known_from(events, "ts")
+    showing, page = answered_pages(events, impressions, known_from, settles)
+    impressions = impressions.drop(LANDED_AT)
     dated = events.with_columns(ts=pl.max_horizontal("ts", page, known_from)).drop(LANDED_AT)
-    is_late = _is_late(events, showing, settles)
+    is_late = landed_late(events, showing, settles)
     answered = showing.zip_with(~is_late, pl.Series([None], dtype=showing.dtype))
     liked = positive_events(events.with_columns(page_ts=answered), config=liked_config)
     kept = impressions if max_items is None else _without_oversized(impressions, max_items)
@@ -232,7 +227,7 @@ def pages_of(
         shared_requests=num_shared(request_ids),
         lasting_requests=_num_mixed(impressions, list(ID), "ts"),
         oversized_pages=_num_pages(impressions) - _num_pages(kept),
-        late_impressions=len(landed) - len(shown),
+        late_impressions=len(landed) - len(paged),
         late_answers=len(positive_events(events.filter(is_late), config=liked_config)),
         late_events=int((known_from - events["ts"] > TOLD_WITHIN).sum()),
     )
@@ -257,45 +252,9 @@ IN_PAGES = (pl.col("action") == "impression") & pl.col("request_id").is_not_null
 """Which events show an item on a page; a blank request_id is null by then."""
 
 
-def _is_late(rows: pl.DataFrame, page_ts: pl.Series, settles: pl.DataFrame) -> pl.Series:
-    """Return whether each row landed after the day of its page had settled; False without one."""
-    days = pl.DataFrame({"day": page_ts.dt.date(), LANDED_AT: rows[LANDED_AT]})
-    found = days.join(settles, on="day", how="left", maintain_order="left")
-    return (found[LANDED_AT] > found["settles_at"]).fill_null(False)
-
-
 def _present(text: pl.Expr) -> pl.Expr:
     """Return the text; null where it is blank."""
     return pl.when(text.str.strip_chars() != "").then(text)
-
-
-def _page_starts(shown: pl.DataFrame) -> pl.Series:
-    """Return the time of each impression's page: that of the first within `PAGE_LASTS` before it.
-
-    Only ids that go on longer are walked through, from each page's first impression to the next.
-    """
-    first, last = pl.col("ts").min().over(ID), pl.col("ts").max().over(ID)
-    rows = shown.select(*ID, "ts", page_ts=first, lasts=last - first > PAGE_LASTS)
-    if not rows["lasts"].any():
-        return rows["page_ts"]
-    times = rows.filter(pl.col("lasts")).select(*ID, "ts").unique().sort(*ID, "ts")
-    starts = times.with_columns(page_ts=times["ts"].gather(_start_rows(times)))
-    found = rows.join(starts, on=[*ID, "ts"], how="left", maintain_order="left")
-    return found.select(pl.coalesce("page_ts_right", "page_ts"))["page_ts_right"]
-
-
-def _start_rows(times: pl.DataFrame) -> np.ndarray:
-    """Return [N] the row at which each row's page starts, of rows sorted by request and time."""
-    request = times.select(pl.struct(ID).rle_id()).to_series().to_numpy()
-    ts = times["ts"].to_physical().to_numpy()
-    lasts = PAGE_LASTS // timedelta(microseconds=1)
-    start = np.empty(len(times), dtype=np.int64)
-    current = 0
-    for row in range(len(times)):
-        if request[row] != request[current] or ts[row] - ts[current] > lasts:
-            current = row
-        start[row] = current
-    return start
 
 
 def _with_relevance(impressions: pl.DataFrame, liked: pl.DataFrame) -> pl.DataFrame:

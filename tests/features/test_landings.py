@@ -79,9 +79,7 @@ def test_pages_and_answers_stay_as_they_are_once_their_day_has_settled():
     assert pages.settling.row(0) == (NOON.date(), at(36))
 
 
-def test_a_page_that_lands_a_day_after_an_event_does_not_take_it_along():
-    """The like of a session is dated by, and answers, the pages that were known by then."""
-
+def test_a_page_that_lands_after_an_event_takes_it_along_unless_what_it_changes_has_settled():
     def told(late):
         rows = [("u", "a", "impression", 0, 0.1), ("u", "a", "like", 34, 34.1)]
         rows += [("u", "b", "like", -2, 0), ("u", "a", "impression", 30, late)]
@@ -90,11 +88,30 @@ def test_a_page_that_lands_a_day_after_an_event_does_not_take_it_along():
         return pages.impressions["relevance"].to_list(), likes
 
     assert told(34.2) == ([0, 2], [at(34), at(0)])  # the newest page before it
-    assert told(58) == ([0, 2], [at(34), at(0)])
-    assert told(58.2) == ([2, 0], [at(34), at(0)])
-    only = log(("u", "b", "like", -2, 0), ("u", "a", "impression", 0, 24.1))
-    session = only.with_columns(request_id=pl.lit("session"))
-    assert times(session)["b"] == at(-2)
+    assert told(35.9) == ([0, 2], [at(34), at(0)])
+    assert told(36.1) == ([2, 0], [at(34), at(0)])  # the first page's day has settled
+
+
+def test_a_page_that_lands_after_an_event_does_not_date_what_settled_requests_knew():
+    other = ("v", "c", "impression", 0, 0.1)
+    like, page = ("u", "b", "like", -2, 0), ("u", "a", "impression", 20, 36.1)
+
+    def told(*rows):
+        pages = pages_of(log(*rows).with_columns(request_id=pl.lit("session")))
+        return pages.events.filter(action="like")["ts"].item()
+
+    assert told(like, page) == at(20)  # no other request knew of it
+    assert told(other, like, page) == at(-2)
+
+
+def test_what_is_shown_after_midnight_is_too_late_once_its_page_has_settled():
+    def items(*rows):
+        pages = pages_of(log(*rows).with_columns(request_id=pl.lit("session")))
+        return pages.impressions["item_id"].to_list()
+
+    page, after_midnight = ("u", "a", "impression", 11.5, 12), ("u", "b", "impression", 12.2, 36.1)
+    assert items(page, (*after_midnight[:-1], 35.9)) == ["a", "b"]
+    assert items(page, after_midnight) == ["a"]
 
 
 def versions(*rows):
