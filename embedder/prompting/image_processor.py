@@ -7,7 +7,13 @@ folder loads everywhere and its images become the same patches as in `embedder.p
 
 from typing import Any
 
-from transformers import AutoProcessor, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLProcessor
+from transformers import (
+    AutoProcessor,
+    Qwen2VLImageProcessorPil,
+    Qwen3_5Config,
+    Qwen3VLConfig,
+    Qwen3VLProcessor,
+)
 from transformers.processing_utils import ProcessorMixin
 
 from embedder.prompting.template import IMAGE_END, IMAGE_PAD, IMAGE_START
@@ -40,5 +46,9 @@ class ImageProcessor(Qwen3VLProcessor):
 
 
 def register() -> None:
-    """Makes `AutoProcessor` use it for every Qwen3-VL model that this process loads from now on."""
-    AutoProcessor.register(Qwen3VLConfig, ImageProcessor, exist_ok=True)
+    """Makes `AutoProcessor` use it for every Qwen3-VL model that this process loads from now on.
+
+    Qwen3.5 reads images by the same processor.
+    """
+    for config in (Qwen3VLConfig, Qwen3_5Config):
+        AutoProcessor.register(config, ImageProcessor, exist_ok=True)

@@ -9,11 +9,13 @@ Shape legend: N = contents, D = embedding dimension
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tokenizers import Tokenizer
 
 from embedder.base_encoder import BaseEncoder
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
@@ -170,7 +172,9 @@ class SentenceEncoder(BaseEncoder):
         for row, content in enumerate(contents):
             image = content.image
             if image is not None and content.text and self._fuses:
-                inputs.setdefault("both", {})[row] = {"text": content.text, "image": image}
+                # The model's template is given them in this order; vision-language models were
+                # trained with the image first.
+                inputs.setdefault("both", {})[row] = {"image": image, "text": content.text}
                 continue
             if image is not None:
                 inputs.setdefault("image", {})[row] = {"image": image}
@@ -199,10 +203,25 @@ def load_sentence_model(
         ValueError: one of its modules is code that it brings along.
     """
     register()
-    return SentenceTransformer(
-        str(sentence_folder(model)),
+    folder = sentence_folder(model)
+    loaded = SentenceTransformer(
+        str(folder),
         device=device,
         trust_remote_code=False,
         local_files_only=True,
         model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
     )
+    _restore_normalizer(loaded, folder)
+    return loaded
+
+
+def _restore_normalizer(model: SentenceTransformer, folder: Path) -> None:
+    """Give the tokenizer the rules of its file again.
+
+    transformers from 5.18 on builds the normalizer of some classes (Qwen's) anew and drops what a
+    checkpoint's `tokenizer.json` has beyond, such as WeMM-Embedding's rule for a last line break.
+    """
+    tokenizer = getattr(getattr(model[0], "tokenizer", None), "backend_tokenizer", None)
+    path = next(folder.rglob("tokenizer.json"), None)
+    if tokenizer is not None and path is not None:
+        tokenizer.normalizer = Tokenizer.from_file(str(path)).normalizer

@@ -6,7 +6,7 @@ from pathlib import Path
 from embedder.precision import Dtype
 from embedder.version import READ_PATTERNS, fetched_folder, plain_name, read_manifest
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise it whenever `embedder.sentence.encoder` would give another vector."""
 
 
