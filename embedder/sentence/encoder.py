@@ -37,7 +37,6 @@ Modality = Literal["text", "image", "both"]
 CHUNK = 256  # contents that are encoded together, at most
 CHUNK_PIXELS = 32_000_000  # of their images, which lie there at three bytes each: 100 MB
 BATCH_SIZE = 32
-READS_TEXT_ONLY = "reads text only, and there is an image without any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class SentenceEncoder(BaseEncoder):
         if content.image is None or (content.text and not self._sees):
             return None
         if not self._sees:
-            return f"{self.name} {READS_TEXT_ONLY}"
+            return f"{self.name} reads text only, and there is an image without any"
         return image_problem(content.image)
 
     def _answers(
@@ -148,13 +147,13 @@ class SentenceEncoder(BaseEncoder):
 
         Raises:
             ImageError: the image cannot be opened.
-            ValueError: it is all there is, and the model reads texts only.
+            ValueError: there is nothing that the model reads.
         """
-        if content.image is None or (content.text and not self._sees):
-            return OpenedContent(content.text, None)
-        if not self._sees:
-            raise ValueError(f"{self.name} {READS_TEXT_ONLY}")
-        return OpenedContent(content.text, open_image(content.image))
+        if content.image is not None and self._sees:
+            return OpenedContent(content.text, open_image(content.image))
+        if (reason := self.refusal(content)) is not None:
+            raise ValueError(reason)
+        return OpenedContent(content.text, None)
 
     def _encoded(
         self, chunk: Mapping[int, OpenedContent], side: Side, fallback: str

@@ -113,6 +113,10 @@ def test_an_image_alone_fails_its_item_and_no_other(text_encoder, image):
 def test_a_clip_alone_is_refused_and_one_beside_a_text_is_passed_over(text_encoder):
     assert "reads no clips" in text_encoder.refusal(Content(clip=b"film"))
     assert text_encoder.refusal(Content("a kite", clip=b"film")) is None
+    contents = [Content(clip=b"film"), Content("a kite", clip=b"film")]
+    answers = dict(text_encoder.stream_items(contents))
+    assert "reads no clips" in answers[0].reason
+    assert answers[1].action == "direct"
 
 
 def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, image_encoder, image):
