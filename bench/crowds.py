@@ -71,6 +71,7 @@ def _rows(vectors_ND: np.ndarray) -> pl.DataFrame:
             "tags": [[]] * len(vectors_ND),
             "attributes": ["{}"] * len(vectors_ND),
             "created_at": [datetime(2026, 1, 1, tzinfo=UTC)] * len(vectors_ND),
+            "codes": [""] * len(vectors_ND),
         },
         schema_overrides={"vector": pl.List(pl.Float32), "tags": pl.List(pl.String)},
     )

@@ -99,6 +99,7 @@ def catalogue(num_items: int, *, dim: int, identical: int) -> pl.DataFrame:
             "tags": [[]] * num_items,
             "attributes": ["{}"] * num_items,
             "created_at": [datetime(2026, 1, 1, tzinfo=UTC)] * num_items,
+            "codes": [""] * num_items,
         },
         schema_overrides={"vector": pl.List(pl.Float32), "tags": pl.List(pl.String)},
     )

@@ -24,11 +24,13 @@ from bench.run_folder import check_settings
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
 from catalog.bazaar.shoppers import Shopper
 from catalog.bazaar.world import Product
+from embedder.codes.config import CodesConfig
 from features.export import read_export
 from features.groups import in_order
 from ponder.cli.embed import embed_all
 from ponder.json_form import to_json
 from ponder.settings import Settings
+from ponder.steps.codes import learn_codes
 from ponder.steps.experiment import experiment
 from ponder.steps.features import export_features
 from ponder.steps.land import land_folder
@@ -38,7 +40,12 @@ METRICS = ("auc", "gauc", "ndcg@10")
 
 
 def world(
-    folder: Path, config: BazaarConfig, *, variants: Sequence[str], num_seeds: int
+    folder: Path,
+    config: BazaarConfig,
+    *,
+    variants: Sequence[str],
+    num_seeds: int,
+    codes: CodesConfig,
 ) -> dict[str, Any]:
     """Return the experiment's report of one world, made where the folder has none.
 
@@ -47,6 +54,7 @@ def world(
         config: of the bazaar.
         variants: groups of features, the baseline first; those of `experiment` when there are none.
         num_seeds: rankers of each variant.
+        codes: how they are learned, where a variant has features of them.
     """
     settings = Settings(home=folder)
     path, truth = settings.reports_folder / "experiment.json", folder / "truth.parquet"
@@ -54,7 +62,10 @@ def world(
         write_bazaar(folder / "bazaar", config)
         land_folder(settings, folder / "bazaar")
         embed_all(settings)
-        export_features(settings, groups=in_order(",".join(variants).split(",")) or None)
+        groups = in_order(",".join(variants).split(","))
+        if "codes" in groups:
+            learn_codes(settings, codes)
+        export_features(settings, groups=groups or None)
         true_scores(folder / "bazaar", settings.features_folder).write_parquet(truth)
     if not path.exists():
         given = [f"{TRUTH}={truth}"]
@@ -129,18 +140,21 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2_000, help="items ever listed, of each")
     parser.add_argument("--users", type=int, default=300, help="shoppers of each")
     parser.add_argument("--seeds", type=int, default=3, help="rankers of each variant and world")
+    parser.add_argument("--codes", type=int, default=64, help="of each of three levels")
     parser.add_argument(
         "--variant", action="append", default=[], help="groups with commas between; the base first"
     )
     args = parser.parse_args()
     sizes = {"items": args.items, "users": args.users, "seeds": args.seeds}
-    check_settings(args.out, sizes | {"variants": args.variant})
+    codes = CodesConfig(num_codes=args.codes)
+    check_settings(args.out, sizes | {"variants": args.variant, "codes": args.codes})
     reports = [
         world(
             args.out / f"world-{seed}",
             BazaarConfig(num_items=args.items, num_users=args.users, seed=seed),
             variants=args.variant,
             num_seeds=args.seeds,
+            codes=codes,
         )
         for seed in range(1, args.worlds + 1)
     ]

@@ -19,7 +19,10 @@ class Asked(Protocol):
 
     @property
     def rows(self) -> pl.DataFrame:
-        """Return `category` and `created_at` (microseconds since 1970), among others."""
+        """Return `category`, `created_at` (microseconds since 1970) and `codes`, among others.
+
+        The last only where a filter asks about them.
+        """
 
     @property
     def tags(self) -> Callable[[], pl.DataFrame]:
@@ -58,6 +61,10 @@ def _on_columns(filter: Filter) -> pl.Expr | None:
         conditions.append(pl.col("created_at") >= microseconds(filter.created_after))
     if filter.created_before is not None:
         conditions.append(pl.col("created_at") < microseconds(filter.created_before))
+    if filter.code_prefixes is not None:
+        codes = pl.col("codes")
+        begins = [codes.str.starts_with(f"{prefix}-") for prefix in filter.code_prefixes]
+        conditions.append(reduce(or_, begins))
     return reduce(and_, conditions) if conditions else None
 
 

@@ -27,7 +27,7 @@ from recall.attributes import ATTRIBUTES, TAGS
 from recall.rows import norms
 
 CURRENT = "current.json"
-LAYOUT = 2  # of the files; what an earlier release wrote otherwise is written again
+LAYOUT = 3  # of the files; what an earlier release wrote otherwise is written again
 BLOCK_ROWS = 32_768  # a block is closed when it has so many
 ATTEMPTS = 10  # to open blocks before a writer has replaced them
 
@@ -36,6 +36,7 @@ ROWS = pl.Schema(
         "item_id": pl.String,
         "category": pl.String,
         "created_at": pl.Int64,  # microseconds since 1970, UTC
+        "codes": pl.String,  # as of `catalog.lake.living_parts`
     }
 )
 """What a search may ask of a row."""

@@ -18,7 +18,15 @@ Seen = Literal["none", "liked", "acted", "shown"]
 any way, or those that they were shown as well."""
 
 Channel = Literal[
-    "content", "item", "profile", "interest", "lexical", "collaborative", "popular", "fresh"
+    "content",
+    "item",
+    "profile",
+    "interest",
+    "codes",
+    "lexical",
+    "collaborative",
+    "popular",
+    "fresh",
 ]
 """How a candidate was found."""
 
@@ -51,6 +59,10 @@ class RecallOptions:
     max_interests: int = 1
     """Searches that a history is made into: 1 searches by its recency-weighted mean, more by the
     medoids of its interests, in [1, 8]."""
+
+    code_levels: int | None = None
+    """Items are looked for only among those whose first so many codes are those of the item, or of
+    items of the history, >= 1; None: among all."""
 
     strict: bool = False
     """A user without a usable history is an error, and not answered with what is popular."""
@@ -85,6 +97,8 @@ class RecallOptions:
             raise InvalidQuery(
                 f"max_interests must be in [1, {MAX_INTERESTS}], got {self.max_interests}"
             )
+        if self.code_levels is not None and self.code_levels < 1:
+            raise InvalidQuery(f"code_levels must be >= 1, got {self.code_levels}")
         if self.mmr_lambda is not None and not 0 <= self.mmr_lambda <= 1:
             raise InvalidQuery(f"mmr_lambda must be in [0, 1], got {self.mmr_lambda}")
         if self.max_similarity is not None and not 0 < self.max_similarity <= 1:

@@ -17,9 +17,12 @@ MAX_LIMIT = 16_384  # the most rows a Milvus server hands out at once
 MAX_STRING_BYTES = 65_535  # the longest VARCHAR, and the largest JSON value, of a server
 MAX_TAGS = 4_096  # the longest ARRAY of a server
 MAX_NAME_CHARS = 255
+CODES = "codes"
+MAX_CODES_BYTES = 64  # 8 codes of 5 digits
 SCALAR_INDEXES = {
     "category": "Trie",
     "created_at": "STL_SORT",
+    "codes": "Trie",
     "vector_key": "STL_SORT",
     "place": "STL_SORT",
 }
@@ -172,6 +175,8 @@ def item_schema(dim: int) -> CollectionSchema:
     )
     schema.add_field("attributes", DataType.JSON)
     schema.add_field("created_at", DataType.INT64)  # microseconds since 1970, UTC
+    # "" where an item has none; as of `catalog.lake.living_parts`.
+    schema.add_field(CODES, DataType.VARCHAR, max_length=MAX_CODES_BYTES)
     schema.add_field("vector_key", DataType.INT64)
     schema.add_field("place", DataType.INT8)
     return schema

@@ -42,6 +42,9 @@ Strings = Annotated[tuple[Text, ...], Field(min_length=1, max_length=MAX_VALUES)
 Names = Annotated[
     tuple[Annotated[Text, Field(min_length=1)], ...], Field(min_length=1, max_length=MAX_VALUES)
 ]
+_CODE = "(0|[1-9][0-9]{0,4})"
+CodePrefix = Annotated[StrictStr, Field(pattern=f"^{_CODE}(-{_CODE}){{0,7}}$")]
+CodePrefixes = Annotated[tuple[CodePrefix, ...], Field(min_length=1, max_length=100)]
 Ids = Annotated[tuple[Text, ...], Field(max_length=MAX_IDS)]
 
 
@@ -93,6 +96,10 @@ class Filter(BaseModel):
     """By attribute: the value it has, a list of values it may have, or a range it lies in.
     Numbers compare by value and never equal strings; Milvus Lite takes true for 1."""
 
+    code_prefixes: CodePrefixes | None = None
+    """The item's codes begin with one of these, e.g. `12-200` for all of `12-200-7`; of the codes
+    that its version had in use when it was indexed, see docs/codes.md."""
+
     include_ids: Ids | None = None
     """The item is one of these; none at all when this is empty."""
 
@@ -105,10 +112,28 @@ class Filter(BaseModel):
             update={"exclude_ids": tuple(dict.fromkeys([*self.exclude_ids, *item_ids]))}
         )
 
+    def under(self, prefix: str) -> "Filter":
+        """Return the same conditions, and that an item's codes begin with a prefix.
+
+        Example:
+            >>> Filter(code_prefixes=("1-2", "1", "7")).under("1-2-3").code_prefixes
+            ('1-2-3',)
+        """
+        both = {prefix}
+        if self.code_prefixes is not None:
+            within = [max(prefix, one, key=len) for one in self.code_prefixes if _meet(prefix, one)]
+            if not within:
+                return self.model_copy(update={"include_ids": ()})
+            both = set(within)
+        return self.model_copy(update={"code_prefixes": tuple(sorted(both))})
+
     @property
     def asks_columns(self) -> bool:
         """Whether there is a condition on anything but the item's id."""
-        columns = ("category_in", "tags_any", "tags_all", "created_after", "created_before")
+        columns = (
+            *("category_in", "tags_any", "tags_all", "created_after", "created_before"),
+            "code_prefixes",
+        )
         return bool(self.attributes) or any(getattr(self, name) is not None for name in columns)
 
     def expression(self) -> str:
@@ -130,11 +155,19 @@ class Filter(BaseModel):
         if self.created_before is not None:
             terms.append(f"created_at < {microseconds(self.created_before)}")
         terms += [f"({_attribute(name, c)})" for name, c in self.attributes.items()]
+        if self.code_prefixes is not None:
+            likes = [f"codes like {quoted(f'{prefix}-%')}" for prefix in self.code_prefixes]
+            terms.append(f"({' or '.join(likes)})")
         if self.include_ids is not None:
             terms.append(ids_in(self.include_ids))
         if self.exclude_ids:
             terms.append(f"item_id not in {_strings(self.exclude_ids)}")
         return " and ".join(terms)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether an item's codes may begin with both prefixes."""
+    return f"{one}-".startswith(f"{other}-") or f"{other}-".startswith(f"{one}-")
 
 
 def _attribute(name: str, condition: Condition) -> str:

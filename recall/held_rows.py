@@ -41,7 +41,7 @@ class HeldRows(Versions):
         """Count the items that match, what was written just now included."""
         reply = self._client.query(
             self._collection(version),
-            filter=filter.expression(),
+            filter=self.expression(filter, version),
             output_fields=["count(*)"],
             consistency_level="Strong",
         )
@@ -51,7 +51,7 @@ class HeldRows(Versions):
         self, item_ids: Sequence[str], version: str, *, filter: Filter = NO_FILTER
     ) -> dict[str, np.ndarray]:
         """Return the [D] float32 vectors of the items; see `recall.vector_search.VectorSearch`."""
-        name, expression = self._collection(version), filter.expression()
+        name, expression = self._collection(version), self.expression(filter, version)
         also = f" and ({expression})" if expression else ""
         return {
             row["item_id"]: np.asarray(row["vector"], dtype=np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from catalog.lake.living_parts import LivingPart
-from recall.collection import collection_name, indexes, item_schema
+from recall.collection import CODES, collection_name, indexes, item_schema
 from recall.errors import IndexFailed, OtherDim
 from recall.index_kinds import IndexKind, chosen_kind
 from recall.index_search import IndexSearch
@@ -126,6 +126,8 @@ class ItemIndex(IndexSearch):
 
     def _upsert(self, name: str, rows: pl.DataFrame) -> None:
         in_crowd = is_in_crowd("row_hash")
+        if not self.has_codes(name):
+            rows = rows.drop(CODES)
         for partition, part in (
             (GRAPH_PARTITION, rows.filter(~in_crowd)),
             (CROWD_PARTITION, rows.filter(in_crowd)),

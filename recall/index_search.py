@@ -59,7 +59,7 @@ class IndexSearch(HeldRows):
         if not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"limit must be in [1, {MAX_LIMIT}], got {limit}")
         check_queries(query_vectors_QD, version, dim=self.dim(version))
-        expression = filter.expression()
+        expression = self.expression(filter, version)
         found = self._approximate(query_vectors_QD, version, limit=limit, expression=expression)
         self._add_crowds(found, query_vectors_QD, version, limit=limit, expression=expression)
         short = [q for q, scores in enumerate(found) if len(scores) < limit]

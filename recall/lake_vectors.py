@@ -15,7 +15,7 @@ import polars as pl
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of
 from catalog.lake.living_parts import IdRange, LivingPart, living_parts
-from catalog.lake.tables import EMBEDDINGS, ITEMS
+from catalog.lake.tables import CODEBOOKS, CODES, EMBEDDINGS, ITEMS
 from recall.attributes import attribute_table, tag_table
 from recall.blocks import (
     BLOCK_ROWS,
@@ -32,8 +32,8 @@ from recall.rows import index_rows, vector_matrix
 
 logger = logging.getLogger(__name__)
 
-SOURCES = (ITEMS, EMBEDDINGS)
-COLUMNS = ("category", "tags", "attributes", "created_at")
+SOURCES = (ITEMS, EMBEDDINGS, CODES, CODEBOOKS)
+COLUMNS = ("category", "tags", "attributes", "created_at", "codes")
 SAME = [*KEYS, "fingerprint"]
 HELD = pl.Schema({name: (ROWS | HASHES)[name] for name in SAME} | {"row": pl.Int64})
 ROWS_AT_ONCE = 8_192

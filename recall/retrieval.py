@@ -43,6 +43,13 @@ class Seed:
     interest: str | None = None
     """The item that it is the vector of, where it stands for an interest."""
 
+    code_prefix: str = ""
+    """Codes with which those begin that it looks for; empty: it looks for all."""
+
+    def narrowed(self, filter: Filter) -> Filter:
+        """Return the filter of its search."""
+        return filter.under(self.code_prefix) if self.code_prefix else filter
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -99,7 +106,8 @@ class Retrieval:
             Unavailable: hybrid search is wanted, and the words have not been read yet.
         """
         if len(seeds) == 1 and not options.hybrid and not options.diversifies:
-            [found] = self.plain(seeds, version, options, filter=filter, stages=[stages])
+            own = seeds[0].narrowed(filter)
+            [found] = self.plain(seeds, version, options, filter=own, stages=[stages])
             return found
         depth = _pool_size(options)
         while True:  # near-duplicates may leave too few of the first pool
@@ -152,20 +160,24 @@ class Retrieval:
         filter: Filter,
         stages: Stages,
     ) -> list[Found]:
-        with stages.time("search"):
-            ranked = self._index.search(
-                np.stack([seed.vector_D for seed in seeds]),
-                version,
-                limit=depth,
-                filter=filter,
-            )
         lists: list[list[str]] = [[] for _ in seeds]
         scores: dict[str, float] = {}
-        for number, item_id, score in ranked.select(
-            "query_index", "item_id", "recall_score"
-        ).iter_rows():
-            lists[number].append(item_id)
-            scores[item_id] = max(score, scores.get(item_id, -1.0))
+        by_prefix: dict[str, list[int]] = {}
+        for number, seed in enumerate(seeds):
+            by_prefix.setdefault(seed.code_prefix, []).append(number)
+        for numbers in by_prefix.values():  # one search for all that look among the same items
+            with stages.time("search"):
+                ranked = self._index.search(
+                    np.stack([seeds[number].vector_D for number in numbers]),
+                    version,
+                    limit=depth,
+                    filter=seeds[numbers[0]].narrowed(filter),
+                )
+            for place, item_id, score in ranked.select(
+                "query_index", "item_id", "recall_score"
+            ).iter_rows():
+                lists[numbers[place]].append(item_id)
+                scores[item_id] = max(score, scores.get(item_id, -1.0))
         taken = interleaved(lists, [seed.weight for seed in seeds], limit=depth)
         return [
             Found(item_id, scores[item_id], (seeds[number].channel,), seeds[number].interest)

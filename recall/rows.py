@@ -17,7 +17,7 @@ from recall.collection import MAX_STRING_BYTES, MAX_TAGS
 
 logger = logging.getLogger(__name__)
 
-METADATA = ("content_hash", "category", "tags", "attributes", "created_at")
+METADATA = ("content_hash", "category", "tags", "attributes", "created_at", "codes")
 
 
 def vector_matrix(vectors: pl.Series, *, dim: int) -> np.ndarray:
@@ -98,6 +98,7 @@ def metadata_rows(rows: pl.DataFrame) -> pl.DataFrame:
             tags         list[str]
             attributes   str, a JSON object
             created_at   datetime[us, UTC]
+            codes        str, as of `catalog.lake.living_parts`; empty where it has none
 
     Returns:
         The same columns, with created_at as i64 (microseconds since 1970), and row_hash (str, 32
@@ -161,6 +162,8 @@ def _json(values: dict[str, Any]) -> str:
 
 
 def _row_hash(values: tuple[Any, ...]) -> str:
+    if not values[-1]:  # without codes: as it was before there were any
+        values = values[:-1]
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()
 
 

@@ -21,6 +21,7 @@ from features.neighbours import NeighboursNow
 from features.profile import ProfileConfig
 from recall.candidates import Candidates, RecallOptions
 from recall.catalogue_store import CatalogueStore
+from recall.code_seeds import Coder, CodeSeeds
 from recall.content_query import EncodedQuery, SubmittedQuery
 from recall.errors import InvalidQuery, NotFound
 from recall.history_seeds import history_seeds, newest_known, seen_items
@@ -28,16 +29,13 @@ from recall.live_version import LiveVersion
 from recall.living_items import LivingItems
 from recall.popular import Known, first_known, popular_and_fresh
 from recall.query_encoder import QueryEncoder, QueryEncoderConfig
+from recall.reading_time import ReadingTime
 from recall.retrieval import Found, ImageHashes, Retrieval, Seed, candidate_frame
 from recall.stages import Stages
 from recall.vector_search import VectorSearch
 
 DEFAULTS = RecallOptions()
 FALLBACK_ITEMS = 2_000
-MIN_SEARCH_SHARE, MAX_SEARCH_SHARE = 0.1, 0.5
-"""Of a deadline, kept for what follows the reading: twice what that takes now, within these."""
-
-SMOOTHING = 0.2
 
 
 class Recall:
@@ -56,6 +54,7 @@ class Recall:
         living: LivingItems | None = None,
         queue: QueryEncoderConfig | None = None,
         centre_of: Callable[[str], np.ndarray | None] = lambda version: None,
+        codes_of: Callable[[str], Coder | None] = lambda version: None,
     ) -> None:
         """Answer from `index`.
 
@@ -73,15 +72,17 @@ class Recall:
                 vector is not found.
             queue: how many texts and images may wait to be read.
             centre_of: [D] of a version, what is taken off profiles; see `history_seeds`.
+            codes_of: gives vectors of a version their codes; None: it has none.
         """
         self.index = index
         self.encoder = QueryEncoder(encoder_of, queue)
         self.live = LiveVersion(index, self.encoder)
         self._histories = histories
         self._config, self._centre_of = config or ProfileConfig(), centre_of
+        self._code_seeds = CodeSeeds(codes_of, self._config)
         self._catalogue, self._neighbours, self._living = catalogue, neighbours, living
         self._retrieval = Retrieval(index, catalogue=catalogue, image_hashes_of=image_hashes_of)
-        self._search_s = 0.0  # from an encoding to its candidates, the wait for a thread included
+        self._reading = ReadingTime()
 
     def in_time(self) -> AbstractContextManager[None]:
         """Let all that a block asks of the index end in time, and see one state of it."""
@@ -123,7 +124,7 @@ class Recall:
             version = self.live.or_asked(options.version)
         deadline = None
         if options.deadline_s is not None:
-            deadline = stages.started_at + self._reading_s(options.deadline_s)
+            deadline = stages.started_at + self._reading.within(options.deadline_s)
         answer = self.encoder.submit(
             content,
             version,
@@ -162,8 +163,7 @@ class Recall:
                         stages=first.stages,
                     )
                 ]
-        after_s = time.monotonic() - first.encoded.ended_at
-        self._search_s += SMOOTHING * (after_s - self._search_s)
+        self._reading.searched(time.monotonic() - first.encoded.ended_at)
         return [self._of_content(query, f) for query, f in zip(queries, frames, strict=True)]
 
     def _of_content(self, query: EncodedQuery, frame: pl.DataFrame) -> Candidates:
@@ -177,13 +177,6 @@ class Recall:
             is_cut_short=encoding.out_of_time,
             **self._told(query.submitted.version, query.options, query.stages),
         )
-
-    def _reading_s(self, deadline_s: float) -> float:
-        """Return the seconds of a deadline that a text or an image may be read for."""
-        kept_s = np.clip(
-            2 * self._search_s, MIN_SEARCH_SHARE * deadline_s, MAX_SEARCH_SHARE * deadline_s
-        )
-        return deadline_s - float(kept_s)
 
     def by_item(
         self, item_id: str, options: RecallOptions = DEFAULTS, stages: Stages | None = None
@@ -203,6 +196,8 @@ class Recall:
             if item_id not in vectors:
                 raise NotFound(f"item {item_id!r} is not in version {version!r}")
             seeds = [Seed(vectors[item_id], "item")]
+            if options.code_levels is not None:
+                seeds, _ = self._code_seeds.of([item_id], [vectors[item_id]], version, options)
             return self._found(seeds, version, options, stages, excluded=[item_id])
 
     def by_user(
@@ -305,7 +300,8 @@ class Recall:
 
     def _known(self, options: RecallOptions) -> Known:
         """Return what tells which items may be returned that no search has found."""
-        if self._living is not None and not options.needs_vector:
+        by_codes = options.filter.code_prefixes is not None  # what has no vector has none either
+        if self._living is not None and not options.needs_vector and not by_codes:
             return partial(self._living.that_meet, options.filter)
         version = self.live.or_asked(options.version)
         return lambda ids: self._retrieval.vectors(ids, version, filter=options.filter).keys()
@@ -332,13 +328,16 @@ class Recall:
                     )
                 return self._popular(reason, version, options, stages, seen)
             with stages.time("interests"):
-                seeds, found = history_seeds(
-                    known,
-                    np.stack(vectors),
-                    self._config,
-                    max_interests=options.max_interests,
-                    centre_D=self._centre_of(version),
-                )
+                if options.code_levels is not None:
+                    seeds, found = self._code_seeds.of(known, vectors, version, options)
+                else:
+                    seeds, found = history_seeds(
+                        known,
+                        np.stack(vectors),
+                        self._config,
+                        max_interests=options.max_interests,
+                        centre_D=self._centre_of(version),
+                    )
             return self._found(
                 seeds, version, options, stages, excluded=seen, interests=tuple(found)
             )

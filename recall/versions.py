@@ -16,9 +16,10 @@ from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
 from recall import lite_folder
 from recall.client import TimedClient
-from recall.collection import IndexConfig, channel_options, collection_name, version_of
+from recall.collection import CODES, IndexConfig, channel_options, collection_name, version_of
 from recall.crowds import Crowds
 from recall.errors import NotFound, Unavailable
+from recall.filters import Filter
 from recall.index_kinds import IndexKind
 
 LIVE_MAX_AGE_S = 1.0
@@ -60,6 +61,7 @@ class Versions:
         """
         self._dims: dict[str, int] = {}  # D of collections that are in Milvus's memory, by name
         self._kinds: dict[str, IndexKind] = {}
+        self._with_codes: dict[str, bool] = {}
         self._live: tuple[float, str | None] | None = None
         self._client = TimedClient(client, timeout_s=config.call_timeout_s, on_failure=self._forget)
         self._crowds = Crowds(self._client, max_identical=config.max_identical)
@@ -91,6 +93,7 @@ class Versions:
         """Ask Milvus again: one that has started anew has nothing in memory."""
         self._dims.clear()
         self._kinds.clear()
+        self._with_codes.clear()
         self._crowds.forget()
         self._live = None
 
@@ -156,6 +159,7 @@ class Versions:
         self._client.drop_collection(name)
         self._dims.pop(name, None)
         self._kinds.pop(name, None)
+        self._with_codes.pop(name, None)
         self._crowds.forget()
 
     def dim(self, version: str) -> int:
@@ -177,6 +181,26 @@ class Versions:
         if name not in self._kinds:
             self._kinds[name] = self._client.describe_index(name, "vector")["index_type"]
         return self._kinds[name]
+
+    def has_codes(self, name: str) -> bool:
+        """Whether a collection holds codes; one that an earlier release made does not."""
+        if name not in self._with_codes:
+            fields = self._client.describe_collection(name)["fields"]
+            self._with_codes[name] = any(field["name"] == CODES for field in fields)
+        return self._with_codes[name]
+
+    def expression(self, filter: Filter, version: str) -> str:
+        """Return a filter as Milvus takes it.
+
+        Raises:
+            Unavailable: it asks for codes, which the collection does not hold.
+        """
+        if filter.code_prefixes is not None and not self.has_codes(self._collection(version)):
+            raise Unavailable(
+                f"the collection of version {version!r} was made before there were codes; while "
+                "another version is live, ponder drop it and ponder index again"
+            )
+        return filter.expression()
 
     def _collection(self, version: str) -> str:
         """Return the name of the version's collection, which is in memory from then on."""

@@ -162,6 +162,7 @@ def _add_recommend(
                     top_k=request.top_k,
                     filter=request.filter,
                     strict=request.strict,
+                    code_levels=request.code_levels,
                     explain=request.explain,
                     deadline=deadline,
                     stages=stages,

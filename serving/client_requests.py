@@ -47,6 +47,7 @@ class RecallQuery(TypedDict, total=False):
     version: str
     exclude_seen: Seen
     interests: int
+    code_levels: int
     strict: bool
     mmr_lambda: float
     max_similarity: float
@@ -65,6 +66,7 @@ class RecommendQuery(TypedDict, total=False):
     top_k: int
     filter: Filter | Mapping[str, Any]
     strict: bool
+    code_levels: int
     deadline_ms: int
     explain: bool
 

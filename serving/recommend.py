@@ -84,6 +84,7 @@ class Recommender:
         top_k: int = 20,
         filter: Filter = NO_FILTER,
         strict: bool = False,
+        code_levels: int | None = None,
         explain: bool = False,
         deadline: float | None = None,
         stages: Stages | None = None,
@@ -98,6 +99,8 @@ class Recommender:
             filter: what an item must meet.
             strict: a user without a usable history is an error, and not answered with what is
                 popular and fresh.
+            code_levels: choose also among 200 items whose first so many codes are those of an item
+                of the history; None: only among the others.
             explain: whether to say which features moved each score, and what of the history
                 brought each item in.
             deadline: a moment of `time.monotonic` after which nobody waits; None: no end.
@@ -105,15 +108,18 @@ class Recommender:
 
         Raises:
             NotFound: with `strict`, nothing is known of the history.
-            InvalidQuery: `top_k` is out of range.
+            InvalidQuery: `top_k` or `code_levels` is out of range.
             OutOfTime: the deadline passed.
             RankerMismatch: the ranker fits other features, or another version than the live one.
-            Unavailable: no version is live, or no ranker of it is in use.
+            Unavailable: no version is live, no ranker of it is in use, or it has no codes.
         """
         stages = stages or Stages()
         with until(deadline):
             version, pool, fallback = self._pool(
-                asker, top_k, filter, stages, strict=strict, explain=explain
+                *(asker, top_k, filter, stages),
+                strict=strict,
+                explain=explain,
+                code_levels=code_levels,
             )
         if not explain:
             pool = pool.with_columns(because=pl.lit(None, pl.String))
@@ -190,6 +196,7 @@ class Recommender:
         *,
         strict: bool,
         explain: bool,
+        code_levels: int | None,
     ) -> tuple[str, pl.DataFrame, str]:
         """Return the version that answers, the candidates of all channels, and the fallback."""
         version, is_live = self._version(stages)
@@ -209,6 +216,9 @@ class Recommender:
         if is_live:
             own = self._near(asker, options, stages)
             near, fallback = [own.frame], own.fallback
+            if code_levels is not None and not fallback:
+                alike = replace(some, code_levels=code_levels)
+                near.append(self._near(asker, alike, stages).frame)
         else:
             near, fallback = [], self._nothing_near(asker, options)
         if not near or not fallback:

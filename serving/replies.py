@@ -17,7 +17,15 @@ if TYPE_CHECKING:  # the client reads these replies without an index or a ranker
 SCORE_DECIMALS = 6  # a float32 has no more, and would show some that are noise
 
 Channel = Literal[
-    "content", "item", "profile", "interest", "lexical", "collaborative", "popular", "fresh"
+    "content",
+    "item",
+    "profile",
+    "interest",
+    "codes",
+    "lexical",
+    "collaborative",
+    "popular",
+    "fresh",
 ]
 """How a candidate was found; `recall.candidates.Channel`, which is not there for a client."""
 
@@ -44,7 +52,8 @@ class Candidate(BaseModel):
     """With `explain`, how it was found."""
 
     interest: str | None = None
-    """With `explain`, the item that stands for the interest that found it."""
+    """With `explain`, the item that stands for the interest that found it; of `codes` the one whose
+    first codes it shares."""
 
     title: str | None = None
     """With `details`; untrusted, null when it has none."""
@@ -261,7 +270,7 @@ class Recommendation(BaseModel):
     """1 = best."""
 
     channels: list[str] = []
-    """How it was found: interest, collaborative, popular, fresh; empty of what was given."""
+    """How it was found: interest, codes, collaborative, popular, fresh; empty of what was given."""
 
     because: str | None = None
     """With `explain`, the item of the history that brought it in: what it was liked together with

@@ -21,6 +21,7 @@ MAX_DEADLINE_MS = 60_000
 MAX_NEW_TOKENS = 4_096
 MAX_URL_CHARS = 2_000
 MAX_RANK_HISTORY = 1_000
+MAX_LEVELS = 8
 DEFAULT_INTERESTS = 3
 
 Kind = Literal["content", "item", "user", "history"]
@@ -32,6 +33,7 @@ APPLIES_TO: dict[str, tuple[Kind, ...]] = {
     "hybrid": ("content",),
     "exclude_seen": ("user", "history"),
     "interests": ("user", "history"),
+    "code_levels": ("item", "user", "history"),
     "strict": ("user", "history"),
 }
 """Options that say something about some kinds of query only."""
@@ -86,6 +88,12 @@ class RecallRequest(BaseModel):
     interests: int = Field(default=DEFAULT_INTERESTS, ge=1, le=MAX_INTERESTS)
     """A history is searched by so many of its interests, each by the item that stands for it, and
     they take turns by their weight; 1 searches once, by its recency-weighted mean."""
+
+    code_levels: int | None = Field(default=None, ge=1, le=MAX_LEVELS)
+    """Look only among items whose first so many codes are those of the item, or of an item of the
+    history: a history is then searched by as many of its prefixes as there are `interests`, each by
+    its newest item, and `channels` says `codes`. null looks among all. See `code_prefixes` of the
+    filter, and docs/codes.md."""
 
     strict: bool = False
     """Answer 404 for a user without a usable history, instead of popular and fresh items."""
@@ -171,6 +179,7 @@ class RecallRequest(BaseModel):
             version=self.version,
             exclude_seen=self.exclude_seen,
             max_interests=self.interests if is_history else 1,
+            code_levels=self.code_levels,
             strict=self.strict,
             mmr_lambda=self.mmr_lambda,
             max_similarity=self.max_similarity,
@@ -250,3 +259,7 @@ class RecommendRequest(AskerRequest):
 
     strict: bool = False
     """Answer 404 for somebody without a usable history, and not with popular and fresh items."""
+
+    code_levels: int | None = Field(default=None, ge=1, le=MAX_LEVELS)
+    """Choose also among items whose first so many codes are those of an item of the history, beside
+    what the other channels find; null leaves that channel out."""

@@ -68,6 +68,19 @@ def _cut(encoding: Encoding, max_new_tokens: int | None) -> Encoding:
     return replace(encoding, rationale=encoding.rationale[:max_new_tokens])
 
 
+class AxisCoder:
+    """Two codes of a vector: its axes, the greatest first."""
+
+    num_levels = 2
+
+    def assign(self, vectors_ND: np.ndarray) -> np.ndarray:
+        return np.argsort(-np.asarray(vectors_ND), axis=1, kind="stable")[:, :2].astype(np.int32)
+
+    def told(self, vectors_ND: np.ndarray) -> list[str]:
+        """Codes as an index holds them."""
+        return [f"{first}-{second}-" for first, second in self.assign(vectors_ND).tolist()]
+
+
 class KnownHistories:
     """Histories by hand: what users liked, what else they did, and what is popular."""
 
@@ -103,6 +116,7 @@ def build_rows(**vectors: Sequence[float]) -> pl.DataFrame:
             "tags": [[]] * len(vectors),
             "attributes": ["{}"] * len(vectors),
             "created_at": [start + timedelta(days=n) for n in range(len(vectors))],
+            "codes": [""] * len(vectors),
         },
         schema_overrides={
             "vector": pl.List(pl.Float32),

@@ -102,7 +102,7 @@ def put_codes(lake: Lake, rows: pl.DataFrame, *, version: str, codes_id: str) ->
     def plan(stored: pl.LazyFrame) -> pl.DataFrame:
         of_these = stored.filter(pl.col("codes_id") == codes_id).with_columns(name=NAME)
         same = of_these.filter(pl.col("name").is_in(named["name"].unique().implode()))
-        taken = same.select(*KEYS, "name", "digit").collect()
+        taken = same.select(*KEYS, "name", "digit").collect(engine="streaming")
         new = named.join(taken, on=KEYS, how="anti")
         given = with_digits(new, taken)
         constant = {"model_version": version, "codes_id": codes_id}

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from catalog.lake.item_codes import NAME, codes_in_use, codes_of
 from catalog.lake.lake import Lake
 from catalog.lake.living_embeddings import KEYS, embeddings_of, living_items, present_keys
 
@@ -21,6 +22,11 @@ PART_ROWS = 8_192  # with vectors of 1,024 dims 32 MB
 MAX_PARTS = 400  # a file of each is open while both tables are laid out
 SAMPLES_PER_PART = 64
 BATCH_ROWS = 8_192
+
+CODES = "codes"
+"""A column that may be asked for as well: str, the codes of the content by the codebooks in use,
+each with a `-` after it, such as `12-200-7-`, so that a prefix of the text is one of the codes;
+empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +74,29 @@ def living_parts(
     Args:
         lake: its tables.
         version: model version.
-        columns: of `items`, item_id and content_hash apart.
+        columns: of `items`, item_id and content_hash apart; and `codes`, see `CODES`.
         held_of: item_id and content_hash, among others, of what is held of a range of ids. Of
             several earlier contents the held one is kept.
         part_rows: items of a range, about.
         with_vectors: false only tells which contents' vectors stand for the items, and reads less.
     """
-    items = living_items(lake).select("item_id", *columns, present_hash="content_hash")
+    of_items = [name for name in columns if name != CODES]
+    items = living_items(lake).select("item_id", *of_items, present_hash="content_hash")
+    codes = _codes(lake, version) if CODES in columns else None
     embedded = embeddings_of(lake, version).select(KEYS + ["vector"] * with_vectors)
     ranges = _ranges(items, part_rows=part_rows)
     if len(ranges) == 1:
-        yield _part(ranges[0], held_of(ranges[0]), items, embedded)
+        yield _part(ranges[0], held_of(ranges[0]), items, embedded, codes)
         return
     begins = pl.Series([ids.begin for ids in ranges[1:]])
     with tempfile.TemporaryDirectory(prefix="ponder-") as folder:
         laid_items = _laid_out(items, begins, Path(folder) / "items")
         laid_embedded = _laid_out(embedded, begins, Path(folder) / "embedded")
+        laid_codes = None if codes is None else _laid_out(codes, begins, Path(folder) / "codes")
         for number, ids in enumerate(ranges):
             held = held_of(ids)  # before the range is read: it may take memory of its own
-            yield _part(ids, held, laid_items(number), laid_embedded(number))
+            coded = None if laid_codes is None else laid_codes(number)
+            yield _part(ids, held, laid_items(number), laid_embedded(number), coded)
 
 
 def _ranges(items: pl.LazyFrame, *, part_rows: int) -> list[IdRange]:
@@ -131,11 +141,27 @@ def _laid_out(
     return read
 
 
+def _codes(lake: Lake, version: str) -> pl.LazyFrame:
+    """Scan the codes of contents by the codebooks in use, in the columns of `KEYS` and `CODES`."""
+    codes_id = codes_in_use(lake, version)
+    if codes_id is None:
+        return pl.LazyFrame(schema=dict.fromkeys([*KEYS, CODES], pl.String))
+    return codes_of(lake, codes_id).select(*KEYS, (NAME + "-").alias(CODES))
+
+
 def _part(
-    ids: IdRange, held: pl.DataFrame, items: pl.LazyFrame, embedded: pl.LazyFrame
+    ids: IdRange,
+    held: pl.DataFrame,
+    items: pl.LazyFrame,
+    embedded: pl.LazyFrame,
+    codes: pl.LazyFrame | None,
 ) -> LivingPart:
     keys = present_keys(embedded.select(KEYS), items.select("item_id", "present_hash"), held=held)
     vectors = keys.join(embedded, on=KEYS, maintain_order="left")  # and so in order of item_id
     described = items.drop("present_hash")
     rows = vectors.join(described, on="item_id", maintain_order="left")
+    if codes is not None:
+        rows = rows.join(codes, on=KEYS, how="left", maintain_order="left").with_columns(
+            pl.col(CODES).fill_null("")
+        )
     return LivingPart(ids, held, rows.collect())

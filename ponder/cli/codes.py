@@ -1,5 +1,6 @@
 """`ponder codes`: items as a few whole numbers that begin alike where items are alike."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,6 +105,27 @@ def show_codes(
         line(f"  {shared.prefix}: {shared.num_items} others")
         for each in shared.first:
             line(f"    {each.item_id:<16} {each.codes:<16} {_title(each.title)}")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day (UTC) of likes [default: all]")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Last day, with it [default: all]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write items and users' sequences of them as codes, for generative recommenders: Parquet."""
+    from ponder.steps.code_export import export_codes
+    from ponder.steps.days import days_between
+
+    with failures():
+        exported = export_codes(context.obj, folder, days=days_between(first, last))
+    show(exported, as_json)
 
 
 def _tell_account(account: "CodesAccount", as_json: bool) -> None:

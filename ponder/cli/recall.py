@@ -51,6 +51,10 @@ def recall(
         int | None,
         typer.Option(help="Search a history by so many interests; 1 is its mean. [default: 3]"),
     ] = None,
+    code_levels: Annotated[
+        int | None,
+        typer.Option(help="Only items that share so many first codes; see ponder codes."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail for a user without a history.")
     ] = False,
@@ -94,6 +98,7 @@ def recall(
             "filter": _filter(conditions, exclude or []),
             "exclude_seen": exclude_seen,
             "interests": interests,
+            "code_levels": code_levels,
             "strict": strict or None,
             "mmr_lambda": mmr_lambda,
             "max_similarity": max_similarity,

@@ -15,6 +15,14 @@ def recommend(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail for a user without a history.")
     ] = False,
+    code_levels: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose also among items that share so many first codes with the history; see "
+            "ponder codes.",
+            min=1,
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which features moved each score most.")
     ] = False,
@@ -24,7 +32,13 @@ def recommend(
     from ponder.steps import recommend as steps
 
     with failures():
-        reply = steps.recommend(context.obj, user, top_k=top_k, strict=strict, explain=explain)
+        reply = steps.recommend(
+            *(context.obj, user),
+            top_k=top_k,
+            strict=strict,
+            code_levels=code_levels,
+            explain=explain,
+        )
     if as_json:
         show(reply, as_json)
         return

@@ -154,7 +154,7 @@ def learn_codes(
         open_lake(settings),
     )
     used = codebooks_in_use(lake, version)
-    if used is not None and _config(used["config"]) == config and not again:
+    if used is not None and config_of(used["config"]) == config and not again:
         assigned = _assigned(settings, lake, version, ignore_progress)
         return LearnedCodes(
             model_version=version,
@@ -273,7 +273,7 @@ def describe_codes(settings: Settings) -> CodesAccount:
     """
     version, lake = configured_version(settings), open_lake(settings)
     used = _used(lake, version)
-    config = _config(used["config"])
+    config = config_of(used["config"])
     keys = living_keys(lake, version).select(KEYS)
     coded = keys.join(codes_of(lake, used["codes_id"]), on=KEYS, how="left").select("codes")
     codes = coded.collect()["codes"]
@@ -356,7 +356,8 @@ def _used(lake: Lake, version: str) -> dict[str, str]:
     return used
 
 
-def _config(text: str) -> CodesConfig:
+def config_of(text: str) -> CodesConfig:
+    """Return how codebooks were learned, as the lake tells it."""
     plain = json.loads(text)
     return CodesConfig(**plain | {"hidden_sizes": tuple(plain["hidden_sizes"])})
 

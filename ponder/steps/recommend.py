@@ -27,7 +27,7 @@ class TitledRecommendation:
     """1 = best."""
 
     channels: tuple[str, ...]
-    """How it was found: interest, collaborative, popular, fresh."""
+    """How it was found: interest, codes, collaborative, popular, fresh."""
 
     because: str | None
     """The item of the history that brought it in, where there is one and `explain` asked for it."""
@@ -60,6 +60,7 @@ def recommend(
     *,
     top_k: int = 20,
     strict: bool = False,
+    code_levels: int | None = None,
     explain: bool = False,
 ) -> RecommendAnswer:
     """Return what the service would recommend to a user, with titles.
@@ -69,11 +70,13 @@ def recommend(
         user_id: whom to recommend to.
         top_k: items wanted.
         strict: a user without a usable history is an error.
+        code_levels: choose also among items whose first so many codes are those of an item of the
+            history; None: only among the others.
         explain: whether to say which features moved each score, and what of the history brought
             each item in.
 
     Raises:
-        ValueError: `top_k` is out of range.
+        ValueError: `top_k` or `code_levels` is out of range.
         LookupError: with `strict`, the user has no history that the live version knows.
         RuntimeError: no version is live, no ranker is trained, or the ranker fits other features
             or another version than the live one.
@@ -90,7 +93,11 @@ def recommend(
         )
         recommender = open_recommender(settings, recall, open_live_log(settings, recall, counts))
         found = recommender.recommend(
-            Asker(user_id=user_id), top_k=top_k, strict=strict, explain=explain
+            Asker(user_id=user_id),
+            top_k=top_k,
+            strict=strict,
+            code_levels=code_levels,
+            explain=explain,
         )
     reasons = found.reasons or [{}] * len(found.frame)
     titles = titles_of(settings, found.frame["item_id"].to_list())

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 from catalog.lake.item_codes import codes_in_use
 from features.centred_embeddings import codes_column
 from ponder.settings import Settings
-from ponder.wiring.artifacts import follow
+from ponder.wiring.artifacts import FOLLOW_S, follow
 from ponder.wiring.stores import open_lake
 
 if TYPE_CHECKING:
@@ -65,6 +66,26 @@ def with_codes(settings: Settings, vectors: pl.DataFrame, codes_id: str) -> pl.D
 def matrix(vectors: pl.Series) -> np.ndarray:
     """Return [N, D] float32 a column of vectors of one length, of which there is one at least."""
     return vectors.cast(pl.Array(pl.Float32, len(vectors[0]))).to_numpy()
+
+
+class CodebooksInUse:
+    """Tells the codebooks of a version that are in use, as they were some seconds ago at most."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read nothing yet."""
+        self._settings = settings
+        self._known: dict[str, tuple[float, Codebooks | None]] = {}
+
+    def __call__(self, version: str) -> "Codebooks | None":
+        """Return the codebooks of a version; None: it has none.
+
+        Raises:
+            ValueError: they are lost or broken.
+        """
+        now, known = monotonic(), self._known.get(version)
+        if known is None or now - known[0] > FOLLOW_S:
+            known = self._known[version] = now, codebooks_of(self._settings, version)
+        return known[1]
 
 
 def codebooks_of(settings: Settings, version: str) -> "Codebooks | None":

@@ -18,11 +18,15 @@ from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import ImageConfig
 from catalog.ingest.item_change import LandedItem, land_item_change
 from catalog.lake.dead_letter_kinds import HTTP_TOPIC
+from catalog.lake.item_codes import put_codes
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EMBEDDINGS, ITEMS
 from catalog.records import RawRecord, RecordError
+from embedder.codes.codebooks import told
+from ponder.wiring.codes import matrix
 
 if TYPE_CHECKING:
+    from embedder.codes.codebooks import Codebooks
     from embedder.content import CatalogueEncoder, Encoder
     from recall.search import Recall
     from serving.replies import ItemChangeReply
@@ -36,11 +40,20 @@ Embed = Callable[["CatalogueEncoder", str], object]
 """Embeds an item, by its id, and writes what comes of it to the lake."""
 
 
+CodebooksOf = Callable[[str], "Codebooks | None"]
+
+
 class LakeItemWriter:
     """Implements `serving.item_changes.ItemWriter`; safe to call from several threads."""
 
     def __init__(
-        self, lake: Lake, recall: "Recall", embed: Embed, image_config: ImageConfig
+        self,
+        lake: Lake,
+        recall: "Recall",
+        embed: Embed,
+        image_config: ImageConfig,
+        *,
+        codebooks_of: CodebooksOf = lambda version: None,
     ) -> None:
         """Write to a lake and to the index that recall searches.
 
@@ -49,9 +62,10 @@ class LakeItemWriter:
             recall: its live version is the one that an item is embedded with.
             embed: see `Embed`.
             image_config: where images may be fetched from.
+            codebooks_of: those in use of a version; None: it has none.
         """
         self._lake, self._recall, self._embed = lake, recall, embed
-        self._image_config = image_config
+        self._image_config, self._codebooks_of = image_config, codebooks_of
         self._offsets = Lock()
         self._last_offset = 0
 
@@ -94,7 +108,7 @@ class LakeItemWriter:
         try:
             version = self._recall.live.get()
             self._recall.encoder.run(version, lambda encoder: self._embedded(encoder, item_id))
-            rows = _index_rows(self._lake, item_id, version)
+            rows = _index_rows(self._lake, item_id, version, self._codebooks(version))
             if rows.is_empty():
                 return _reply(landed, version, "the live version cannot embed it; see its letter")
             self._recall.index.put(version, rows)
@@ -102,6 +116,13 @@ class LakeItemWriter:
             logger.warning("landed but not indexed yet: %s: %s", type(error).__name__, error)
             return _reply(landed, None, "it is landed, and searchable after the next ponder index")
         return _reply(landed, version)
+
+    def _codebooks(self, version: str) -> "Codebooks | None":
+        try:
+            return self._codebooks_of(version)
+        except ValueError as error:
+            logger.warning("an item goes without codes: %s", error)
+            return None
 
     def _embedded(self, encoder: "Encoder", item_id: str) -> None:
         self._embed(cast("CatalogueEncoder", encoder), item_id)
@@ -145,8 +166,13 @@ def _addressed(item_id: str, body: bytes, now: datetime) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _index_rows(lake: Lake, item_id: str, version: str) -> pl.DataFrame:
-    """Return the item as `recall.index.ItemIndex.put` takes it; empty when it is not embedded."""
+def _index_rows(
+    lake: Lake, item_id: str, version: str, codebooks: "Codebooks | None"
+) -> pl.DataFrame:
+    """Return the item as `recall.index.ItemIndex.put` takes it; empty when it is not embedded.
+
+    Where there are codebooks it has its codes, in the lake too.
+    """
     is_it = pl.col("item_id") == item_id
     embedded = (
         lake.scan(EMBEDDINGS)
@@ -154,7 +180,13 @@ def _index_rows(lake: Lake, item_id: str, version: str) -> pl.DataFrame:
         .select("item_id", "content_hash", "vector")
     )
     living = lake.scan(ITEMS).filter(is_it, ~pl.col("deleted"))
-    return living.join(embedded, on=["item_id", "content_hash"]).collect()
+    found = living.join(embedded, on=["item_id", "content_hash"]).collect()
+    if codebooks is None or found.is_empty():
+        return found.with_columns(codes=pl.lit(""))
+    codes = pl.Series("codes", codebooks.assign(matrix(found["vector"])).tolist())
+    coded = found.select("item_id", "content_hash", codes.cast(pl.List(pl.Int32)))
+    put_codes(lake, coded, version=version, codes_id=codebooks.id)
+    return found.with_columns(codes=pl.lit(f"{told(codes[0].to_list())}-"))
 
 
 def _reply(landed: LandedItem, version: str | None, why_not: str = "") -> "ItemChangeReply":

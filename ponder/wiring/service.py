@@ -20,7 +20,7 @@ from features.history_store import (
 from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.wiring.artifacts import follow
-from ponder.wiring.codes import open_codebooks
+from ponder.wiring.codes import CodebooksInUse, open_codebooks
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.golden_vectors import check_golden_vectors
@@ -90,6 +90,7 @@ def open_recall(
         living=None if items is None else LivingItems(items),
         queue=QueryEncoderConfig(max_waiting=settings.max_waiting),
         centre_of=cache(partial(centre_of, settings)),
+        codes_of=CodebooksInUse(settings),
     )
 
 
@@ -132,7 +133,8 @@ def open_item_writer(settings: Settings, recall: "Recall", embed: Embed) -> Lake
     Their images are fetched by the rules of the landing, in one attempt and a few seconds.
     """
     config = _impatient(image_config(settings))
-    return LakeItemWriter(open_lake(settings), recall, embed, config)
+    codebooks_of = CodebooksInUse(settings)
+    return LakeItemWriter(open_lake(settings), recall, embed, config, codebooks_of=codebooks_of)
 
 
 def _impatient(config: ImageConfig) -> ImageConfig:
@@ -176,7 +178,12 @@ def open_live_log(
     """
 
     def codes_of(vectors_VD: np.ndarray, version: str, codes_id: str) -> np.ndarray:
-        return open_codebooks(settings, version, codes_id).assign(vectors_VD)
+        from recall.errors import Unavailable
+
+        try:
+            return open_codebooks(settings, version, codes_id).assign(vectors_VD)
+        except ValueError as error:
+            raise Unavailable(f"features of codes cannot be made: {error}") from error
 
     return LiveLog(
         open_lake(settings),

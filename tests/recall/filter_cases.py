@@ -33,6 +33,11 @@ CASES = [
 ]
 
 
+SOME_CODES = ("1-2-3-", "1-2-4-", "1-20-3-", "11-2-3-", "12-0-", "", "1-2-3-")
+CODES = {item["item_id"]: SOME_CODES[n % 7] for n, item in enumerate(CASES)}
+"""Codes of the items as an index holds them; the lake has them elsewhere than in `items`."""
+
+
 def meets(item, condition: Filter, *, is_true_one: bool) -> bool:
     """The meaning of a filter; `is_true_one` as Milvus Lite has it, which takes true for 1."""
     c, tags = condition, item["tags"]
@@ -45,6 +50,10 @@ def meets(item, condition: Filter, *, is_true_one: bool) -> bool:
         and all(
             _attribute_meets(item["attributes"], *pair, is_true_one=is_true_one)
             for pair in c.attributes.items()
+        )
+        and (
+            c.code_prefixes is None
+            or any(CODES[item["item_id"]].startswith(f"{one}-") for one in c.code_prefixes)
         )
         and (c.include_ids is None or item["item_id"] in c.include_ids)
         and item["item_id"] not in c.exclude_ids
@@ -92,9 +101,22 @@ CONDITIONS = {
     "include_ids": ids,
     "exclude_ids": ids,
 }
+prefixes = st.lists(
+    st.sampled_from(["1", "1-2", "1-2-3", "1-20", "11", "2", "12-0", "12-0-0"]),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+
+
 # One or two conditions at a time: with more, hardly a filter would let anything through.
-filters = (
-    st.lists(st.sampled_from(sorted(CONDITIONS)), min_size=1, max_size=2, unique=True)
-    .flatmap(lambda names: st.fixed_dictionaries({name: CONDITIONS[name] for name in names}))
-    .map(lambda conditions: Filter(**conditions))
-)
+def _one_or_two(conditions):
+    return (
+        st.lists(st.sampled_from(sorted(conditions)), min_size=1, max_size=2, unique=True)
+        .flatmap(lambda names: st.fixed_dictionaries({name: conditions[name] for name in names}))
+        .map(lambda chosen: Filter(**chosen))
+    )
+
+
+filters = _one_or_two(CONDITIONS)
+index_filters = _one_or_two(CONDITIONS | {"code_prefixes": prefixes})
+"""Also of what an index alone knows."""

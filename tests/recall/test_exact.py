@@ -11,6 +11,7 @@ import pytest
 from deltalake import write_deltalake
 from hypothesis import given, settings
 
+from catalog.lake.item_codes import put_codebooks_in_use, put_codes
 from catalog.lake.lake import Lake
 from catalog.lake.living_parts import IdRange, living_parts
 from catalog.lake.tables import EMBEDDINGS, ITEMS
@@ -20,7 +21,7 @@ from recall.errors import NotFound, OtherDim, Unavailable
 from recall.exact import ExactIndex
 from recall.filters import Filter
 from recall.lake_vectors import LakeVectors
-from tests.recall.filter_cases import CASES, filters, meets
+from tests.recall.filter_cases import CASES, CODES, index_filters, meets
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 QUERY = np.array([[1.0, 0.0]])
@@ -288,11 +289,45 @@ def filtered(tmp_path_factory):
     embedded = pl.DataFrame({"item_id": ids, "vector": [[1.0, 0.0]] * len(ids)})
     described = embedded.with_columns(content_hash=pl.lit("c"), model_version=pl.lit("v1"))
     lake.insert_new(EMBEDDINGS, pl.DataFrame(described.to_dicts(), schema=EMBEDDINGS.schema))
+    give_codes(lake, CODES)
     return opened(lake, folder)
 
 
+def give_codes(lake, told, codes_id="one"):
+    """Put codebooks in use, and what they gave to contents "c" of items."""
+    codes = [[int(code) for code in text.split("-")[:-1]] for text in told.values()]
+    rows = pl.DataFrame({"item_id": list(told), "content_hash": "c", "codes": codes})
+    put_codes(lake, rows.filter(pl.col("codes").list.len() > 0), version="v1", codes_id=codes_id)
+    put_codebooks_in_use(lake, "v1", codes_id, config="{}", measured="{}", at=DAY)
+
+
+def test_codes_are_followed_as_are_others_that_are_put_in_use(lake, tmp_path):
+    told = {"updated_at": DAY, "deleted": False, "content_hash": "c", "created_at": DAY}
+    items = [{"item_id": i, "tags": [], "attributes": "{}"} | told for i in "ab"]
+    lake.upsert_items(pl.DataFrame(items, schema=ITEMS.schema))
+    embedded = [
+        {"item_id": i, "content_hash": "c", "model_version": "v1", "vector": vector}
+        for i, vector in (("a", [1.0, 0.0]), ("b", [0.0, 1.0]))
+    ]
+    lake.insert_new(EMBEDDINGS, pl.DataFrame(embedded, schema=EMBEDDINGS.schema))
+    index = opened(lake, tmp_path)
+
+    def under(prefix):
+        index.refresh()
+        asked = Filter(code_prefixes=(prefix,))
+        found = sorted(index.search(QUERY, "v1", limit=9, filter=asked)["item_id"])
+        assert sorted(index.vectors(["a", "b"], "v1", filter=asked)) == found
+        return found
+
+    assert under("1") == []
+    give_codes(lake, {"a": "1-2-", "b": "1-3-"})
+    assert (under("1"), under("1-3")) == (["a", "b"], ["b"])
+    give_codes(lake, {"a": "9-", "b": "8-"}, codes_id="two")
+    assert (under("1"), under("9")) == ([], ["a"])
+
+
 @settings(deadline=None, max_examples=200)
-@given(filters)
+@given(index_filters)
 def test_any_filter_finds_what_its_conditions_say(filtered, condition):
     found = filtered.search(QUERY, "v1", limit=100, filter=condition)
     expected = {case["item_id"] for case in CASES if meets(case, condition, is_true_one=False)}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from recall.filters import Filter, Range
-from tests.recall.filter_cases import CASES, HOSTILE, filters, meets
+from tests.recall.filter_cases import CASES, CODES, HOSTILE, index_filters, meets
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,7 @@ def found(index, rows):
         pl.Series("tags", [item["tags"] for item in CASES]),
         pl.Series("attributes", [json.dumps(item["attributes"]) for item in CASES]),
         pl.Series("created_at", [item["created_at"] for item in CASES]),
+        pl.Series("codes", [CODES[item["item_id"]] for item in CASES]),
     )
     index.sync("filters", frame, dim=2)
 
@@ -32,7 +33,7 @@ def found(index, rows):
 
 
 @settings(deadline=None, max_examples=150)
-@given(filters)
+@given(index_filters)
 def test_any_filter_returns_what_its_conditions_say(found, condition):
     assert found(condition) == {
         item["item_id"] for item in CASES if meets(item, condition, is_true_one=True)
@@ -77,6 +78,24 @@ def test_excluding_adds_to_what_is_excluded():
 
 
 @pytest.mark.parametrize(
+    ("own", "prefix", "both"),
+    [
+        (None, "1-2", ("1-2",)),
+        (("1", "2"), "1-2", ("1-2",)),
+        (("1-2-3", "1-2-4", "1-20"), "1-2", ("1-2-3", "1-2-4")),
+        (("1-2",), "1-2", ("1-2",)),
+    ],
+)
+def test_under_a_prefix_both_conditions_hold(own, prefix, both):
+    assert Filter(code_prefixes=own).under(prefix).code_prefixes == both
+
+
+def test_under_a_prefix_that_no_item_can_have_nothing_is_found(found):
+    assert found(Filter(code_prefixes=("1-2", "11"))) > found(Filter(code_prefixes=("11",)))
+    assert found(Filter(code_prefixes=("1-2",)).under("11")) == set()
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"category": "books"},
@@ -89,6 +108,12 @@ def test_excluding_adds_to_what_is_excluded():
         {"attributes": {"x": float("nan")}},
         {"attributes": {"x": {"min": float("inf")}}},
         {"category_in": ["\ud800"]},
+        {"code_prefixes": []},
+        {"code_prefixes": ["1-"]},
+        {"code_prefixes": ["01"]},
+        {"code_prefixes": ["1%"]},
+        {"code_prefixes": ["1-2\n"]},
+        {"code_prefixes": ["1-2-3-4-5-6-7-8-9"]},
     ],
 )
 def test_a_filter_that_means_nothing_is_refused(wrong):

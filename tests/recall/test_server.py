@@ -54,6 +54,7 @@ def catalogue(num_items, seed=0):
             "tags": [["a"] if n % 2 else ["a", 'b"'] for n in range(num_items)],
             "attributes": [f'{{"price": {n}}}' for n in range(num_items)],
             "created_at": [datetime(2026, 1, 1, tzinfo=UTC)] * num_items,
+            "codes": [f"{n % 7}-{n % 5}-" if n % 11 else "" for n in range(num_items)],
         },
         schema_overrides={"vector": pl.List(pl.Float32)},
     )
@@ -99,6 +100,10 @@ def test_filtered_searches_on_a_server_equal_brute_force(server):
     quoted = Filter(tags_all=("a", 'b"'), exclude_ids=(rows["item_id"][0],))
     found = server.search(query_D[None], "v1", limit=200, filter=quoted)
     assert set(found["item_id"]) == set(rows["item_id"][::2]) - {rows["item_id"][0]}
+    coded = Filter(code_prefixes=("3", "5-1"))
+    found = server.search(query_D[None], "v1", limit=200, filter=coded)
+    begins = pl.col("codes").str.starts_with("3-") | pl.col("codes").str.starts_with("5-1-")
+    assert set(found["item_id"]) == set(rows.filter(begins)["item_id"])
 
 
 class Words:

@@ -50,7 +50,8 @@ with ItemIndex.open(IndexConfig(uri={folder!r})) as index:
     if sys.argv[1] == "write":
         rows = pl.DataFrame({{"item_id": ["a", "b"], "vector": [[1.0, 0.0], [0.0, 1.0]],
             "content_hash": ["x", "y"], "category": [None, None], "tags": [[], []],
-            "attributes": ["{{}}", "{{}}"], "created_at": [None, None]}},
+            "attributes": ["{{}}", "{{}}"], "created_at": [None, None],
+            "codes": ["", ""]}},
             schema_overrides={{"vector": pl.List(pl.Float32), "category": pl.String,
             "tags": pl.List(pl.String), "created_at": pl.Datetime("us", "UTC")}})
         rows = rows.with_columns(created_at=pl.datetime(2026, 1, 1, time_zone="UTC"))

@@ -9,7 +9,7 @@ from features.table import build_features
 from ranker.config import RankerConfig
 from ranker.training import train
 from recall.search import Recall
-from tests.index_fixtures import KnownHistories, encoder, index, rows
+from tests.index_fixtures import AxisCoder, KnownHistories, encoder, index, rows
 from tests.serving.clicks import IDS, LOG, VECTORS_ND
 
 __all__ = ["encoder", "index", "rows"]
@@ -17,13 +17,15 @@ __all__ = ["encoder", "index", "rows"]
 
 @pytest.fixture(scope="module")
 def recall(index, rows, encoder):
-    index.sync("v1", rows(**dict(zip(IDS, VECTORS_ND.tolist(), strict=True))), dim=4)
+    told = pl.Series(AxisCoder().told(VECTORS_ND))
+    frame = rows(**dict(zip(IDS, VECTORS_ND.tolist(), strict=True))).with_columns(codes=told)
+    index.sync("v1", frame, dim=4)
     index.promote("v1")
 
     liked = positive_events(LOG.events, config=HistoryConfig()).sort("ts", descending=True)
     newest = liked.group_by("user_id").agg(pl.col("item_id").unique(maintain_order=True))
     histories = KnownHistories(dict(newest.iter_rows()))
-    return Recall(index, lambda version: encoder, histories)
+    return Recall(index, lambda version: encoder, histories, codes_of={"v1": AxisCoder()}.get)
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,14 @@ from recall.filters import Filter
 from recall.search import Recall
 from serving.errors import RankerMismatch
 from serving.rank import NUM_REASONS, Asker, Ranking
-from serving.recommend import Recommender
-from tests.index_fixtures import KnownHistories
+from serving.recommend import NUM_INTERESTS, Recommender
+from tests.index_fixtures import AxisCoder, KnownHistories
 from tests.serving.clicks import (
     IDS,
     LOG,
     NOON,
     NUM_ITEMS,
+    VECTORS_ND,
     Catalogue,
     HandRanker,
     HeldRanker,
@@ -104,6 +105,24 @@ def test_features_of_what_is_answered_to_a_user_are_kept_as_they_were(recall, ra
     assert table.frame["item_id"].to_list() == found["item_id"].to_list()
     assert table.frame["user_id"].unique().to_list() == ["u1"]
     np.testing.assert_allclose(ranker.predict(table), found["score"], atol=1e-12)
+
+
+def test_items_that_share_codes_with_the_history_are_a_channel_of_their_own(recall, ranker):
+    asked = recommender(recall, lambda version: ranker)
+    plain = asked.recommend(Asker(user_id="u0"), top_k=NUM_ITEMS).frame
+    assert "codes" not in plain["channels"].explode()
+    found = asked.recommend(Asker(user_id="u0"), top_k=NUM_ITEMS, code_levels=1, explain=True)
+    codes_of = dict(zip(IDS, AxisCoder().assign(VECTORS_ND).tolist(), strict=True))
+    liked = recall.liked_by("u0")
+    first_codes = {codes_of[item][0] for item in liked}
+    assert 1 < len(first_codes) <= NUM_INTERESTS
+    by_codes = found.frame.filter(pl.col("channels").list.contains("codes"))
+    expected = {item for item in IDS if codes_of[item][0] in first_codes} - set(liked)
+    assert set(by_codes["item_id"]) == expected
+    for item, because in by_codes.select("item_id", "because").iter_rows():
+        assert because in liked, item
+    with pytest.raises(InvalidQuery, match=r"code_levels must be in \[1, 2\]"):
+        asked.recommend(Asker(user_id="u0"), code_levels=3)
 
 
 def test_what_was_liked_is_not_recommended_and_a_filter_holds(recall, ranker):

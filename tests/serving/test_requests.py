@@ -22,6 +22,7 @@ VALUES = {
     "exclude_seen": "none",
     "interests": 2,
     "strict": False,
+    "code_levels": 1,
 }
 
 

@@ -65,6 +65,7 @@ const CHANNELS = {
   interest: "by interest",
   lexical: "by words",
   collaborative: "liked together",
+  codes: "same codes",
   popular: "popular",
   fresh: "fresh",
 };

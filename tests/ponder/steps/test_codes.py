@@ -25,6 +25,7 @@ from ponder.steps.feature_references import make_reference
 from ponder.steps.features import export_features
 from ponder.steps.index import index
 from ponder.steps.rank import train_ranker
+from ponder.steps.recall import recall
 from ponder.wiring.codes import codebooks_of
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
@@ -140,11 +141,33 @@ def test_codebooks_that_are_lost_or_broken_end_the_step(coded):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="must be codebooks"):
         index(coded)
+    with pytest.raises(RuntimeError, match=r"codes of version .* cannot be read"):
+        recall(coded, {"item_id": "b000001", "code_levels": 1})
 
 
 def test_fewer_items_than_codes_are_refused(coded):
     with pytest.raises(ValueError, match="--codes"):
         learn_codes(coded)
+
+
+@pytest.mark.parametrize("is_exact", [True, False], ids=["exact", "milvus"])
+def test_an_item_is_recalled_among_those_of_its_codes(coded, monkeypatch, is_exact):
+    index(coded)
+    monkeypatch.setattr(Settings, "is_embedded", is_exact)
+    codes = dict(given_out(coded).select("item_id", "codes").iter_rows())
+    item_id = next(i for i in codes if sum(c[0] == codes[i][0] for c in codes.values()) > 2)
+    own = codes[item_id]
+    asked = {"item_id": item_id, "top_k": 100, "explain": True}
+    for levels in (1, 2):
+        reply = recall(coded, asked | {"code_levels": levels})
+        same = {i for i, other in codes.items() if other[:levels] == own[:levels]}
+        assert {each.item_id for each in reply.candidates} == same - {item_id}
+        assert all(each.channels == ["codes"] for each in reply.candidates)
+        prefix = "-".join(map(str, own[:levels]))
+        only = recall(coded, asked | {"filter": {"code_prefixes": [prefix]}})
+        assert {each.item_id for each in only.candidates} == same - {item_id}
+    with pytest.raises(ValueError, match="code_levels goes with"):
+        recall(coded, {"text": "a mug", "code_levels": 1})
 
 
 def shared(one, other):

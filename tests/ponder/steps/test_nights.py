@@ -336,7 +336,7 @@ def test_without_a_ranker_recommending_says_what_to_run(settings, folder, night)
 def test_a_version_that_is_not_live_can_be_dropped(settings, folder, night):
     night(settings, folder)
     live = status(settings).live
-    rows = living_vectors(open_lake(settings), live)
+    rows = living_vectors(open_lake(settings), live).with_columns(codes=pl.lit(""))
     with open_index(settings) as milvus:
         milvus.sync("old", rows, dim=len(rows["vector"][0]))
     dropped = drop(settings, "old")

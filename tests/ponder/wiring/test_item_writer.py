@@ -5,14 +5,18 @@ import io
 import shutil
 from contextlib import contextmanager, nullcontext
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from catalog.ingest.dead_letters import LetterFilter
+from catalog.lake.item_codes import codes_in_use, codes_of
 from catalog.lake.maintenance import history
 from catalog.lake.tables import DEAD_LETTERS, EMBEDDINGS, ITEMS
+from embedder.codes.config import CodesConfig
 from ponder.settings import Settings
+from ponder.steps.codes import learn_codes
 from ponder.steps.dead_letters import replay_letters
 from ponder.steps.embed import embed_shard
 from ponder.steps.progress import ignore_progress
@@ -94,6 +98,24 @@ def test_an_item_that_is_put_is_found_at_once_and_says_where_it_came_from(opened
     assert history(lake, ITEMS, limit=1)[0].origin == "http"
     again = client.put(f"/v1/items/{kite}", json=body | {"updated_at": reply["updated_at"]}).json()
     assert (again["outcome"], again["searchable"]) == ("unchanged", True)
+
+
+def test_an_item_that_is_put_has_codes_and_a_digit_at_once(opened, settings):
+    client, recall, lake = opened
+    version = recall.live.get()
+    learn_codes(settings, CodesConfig(num_levels=1, num_codes=2))
+    item_id = f"coded/{type(recall.index).__name__}"
+
+    def embed_one(encoder, item_id):
+        embed_shard(lake, encoder, (item_id, item_id), progress=ignore_progress)
+
+    writer = open_item_writer(settings, recall, embed_one)
+    assert writer.put(item_id, b'{"title": "a green kite"}').searchable
+    codes = codes_of(lake, codes_in_use(lake, version)).filter(pl.col("item_id") == item_id)
+    [(codes, digit)] = codes.select("codes", "digit").collect().rows()
+    assert digit >= 0
+    assert item_id in found(client, "a green kite", code_prefixes=[str(codes[0])])
+    assert item_id not in found(client, "a green kite", code_prefixes=[str(1 - codes[0])])
 
 
 def test_an_item_that_changes_is_found_as_it_is_now_also_where_only_a_filter_can_tell(client):
