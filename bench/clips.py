@@ -3,11 +3,11 @@
     python -m bench.clips --out FOLDER
 
 By the product's own `ponder finetune` (recipe `fashion`, the vision encoder left as it is) nano
-learns pairs of a name ("red kite rising") and a clip, and beside it the same pairs with the clip's
-first frame in its place. Asked are names of products whose colour and noun were never met together
-in training, among clips of each of them moving in every way: whoever sees the first frame alone
-finds the product, and its motion by chance, one in six. `--out` gets data and runs; a killed one
-goes on.
+learns pairs of a name ("red kite rising") and a clip, each with the clip of an equal product that
+moves otherwise as a hard negative; and beside it the same pairs with first frames in place of
+clips. Asked are names of products whose colour and noun were never met together in training, among
+clips of each of them moving in every way: whoever sees the first frame alone finds the product, and
+its motion by chance, one in six. `--out` gets data and runs; a killed one goes on.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bench.stopwatch import Stopwatch
 from catalog.bazaar.drawing import png
 from catalog.bazaar.motion import MOTIONS, MovingProduct, film, gif, random_moving_product
 from embedder.content import Content, Encoding
-from embedder.finetune.data.pairs import Pair
+from embedder.finetune.data.pairs import Negative, Pair
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from ponder.finetuning.data_folder import Example, write_data
 from ponder.finetuning.recipes import configured
@@ -74,13 +74,21 @@ def content(moving: MovingProduct, shown: str, seed: int) -> Content:
 
 def write_train(products: Sequence[MovingProduct], shown: str, folder: Path) -> None:
     """Write a pair of each product's name and what is shown of it; equal names ask the same."""
-    pairs = [
-        Pair(
-            Content(one.name), content(one, shown, number), one.name, str(number), f"p{number:05d}"
+    rng = random.Random(len(products))
+    examples = []
+    for number, one in enumerate(products):
+        motion = rng.choice([motion for motion in MOTIONS if motion != one.motion])
+        other = content(MovingProduct(one.product, motion), shown, len(products) + number)
+        pair = Pair(
+            Content(one.name),
+            content(one, shown, number),
+            one.name,
+            str(number),
+            pair_id=f"p{number:05d}",
+            negatives=(Negative(other, f"{number}-1"),),
         )
-        for number, one in enumerate(products)
-    ]
-    write_data(folder, [Example(pair) for pair in pairs])
+        examples.append(Example(pair))
+    write_data(folder, examples)
 
 
 def fine_tuned(
@@ -94,6 +102,8 @@ def fine_tuned(
     still = dict.fromkeys(("flip_probability", "max_shift", "max_zoom", "word_dropout"), 0.0)
     config = configured(
         {
+            "negatives.trains": True,
+            "joint.swap_roles": False,  # a step that swaps them passes over hard negatives
             "joint.train_vision_encoder": False,
             "joint.learning_rate": 2e-3,
             **{f"augmentation.{name}": value for name, value in still.items()},
@@ -158,7 +168,7 @@ def parsed() -> argparse.Namespace:
     """Return options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
-    parser.add_argument("--pairs", type=int, default=6_000, help="clips to learn from")
+    parser.add_argument("--pairs", type=int, default=6_000, help="names to learn")
     parser.add_argument("--steps", type=int, default=2_000, help="optimiser steps of each run")
     parser.add_argument("--batch-size", type=int, default=64, help="pairs of a step")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")

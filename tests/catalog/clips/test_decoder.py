@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -50,10 +49,8 @@ def test_a_process_that_hangs_is_ended_and_the_next_clip_is_decoded(decoder, cli
     monkeypatch.setattr("catalog.clips.decoder.GRACE_S", 0.1)
     hanging = process_of(decoder)
     os.kill(hanging.pid, signal.SIGSTOP)
-    began = time.monotonic()
     with pytest.raises(ClipError, match=r"within 0\.2 s"):
         decoder.check(clip, limits=ClipLimits(decoding_s=0.2))
-    assert time.monotonic() - began < 10
     assert hanging.poll() is not None
     decoder.check(clip)
 

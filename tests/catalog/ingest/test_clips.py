@@ -1,17 +1,24 @@
 """Tests for items with clips and further images, from a record to the lake."""
 
 import json
+import os
+import signal
 import struct
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
+from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import ClipLimits
 from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import ImageConfig, data_uri
+from catalog.ingest.batch import Batch
 from catalog.ingest.landing import land, land_items
+from catalog.ingest.message_parsing import parse_item_messages
 from catalog.ingest.rows import hash_media
 from catalog.ingest.source import open_source
+from catalog.ingest.writer import write_media
 from catalog.lake.tables import DEAD_LETTERS, ITEMS, MEDIA
 from catalog.records import RawRecord
 from tests.clips import bar_clip, sound_only
@@ -153,3 +160,39 @@ def test_another_clip_is_another_content_and_a_moved_one_is_not(lake, tmp_path, 
         assert row["video_uri"] == name
         hashes.append(row["content_hash"])
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_message_with_a_clip_waits_for_it_and_may_name_no_file(lake, clip):
+    records = [
+        record(0, video_uri=data_uri(clip)),
+        record(1, image_uris=["/etc/passwd"]),
+        record(2, video_uri="/etc/passwd"),
+    ]
+    batch = Batch()
+    messages = [
+        SimpleNamespace(topic="items", partition=0, offset=n, key=b"", value=r.value, timestamp=0)
+        for n, r in enumerate(records)
+    ]
+    parse_item_messages(messages, batch, decoder=None)
+    assert batch.items().is_empty()
+    with ImageFetcher() as images:
+        write_media(batch, lake, images)
+    assert batch.items()["video_hash"].to_list() == [hash_media(clip)]
+    assert batch.media()["bytes"].to_list() == [clip]
+    assert [reason.partition(" is a path")[0] for reason in batch.dead_letters()["reason"]] == [
+        "image_uri",
+        "video_uri",
+    ]
+
+
+def test_a_hostile_clip_delays_no_other_item_by_more_than_its_deadline(lake, clip):
+    """Its decoder is stopped; the clips after it have theirs."""
+    decoder = ClipDecoder(max_processes=2)
+    decoder.check(clip)
+    os.kill(decoder._idle[0].popen.pid, signal.SIGSTOP)
+    config = ImageConfig(clips=ClipLimits(decoding_s=0.5))
+    records = [record(n, video_uri=data_uri(clip + bytes(n))) for n in range(4)]
+    with ImageFetcher(config, clip_decoder=decoder) as images:
+        land_items(records, lake, images=images)
+    assert len(lake.read(ITEMS)) == 3
+    assert ["within 0.5 s" in reason for reason in reasons(lake)] == [True]

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ponder.cli.app import app
+from tests.clips import bar_clip
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ from ponder.cli.app import app
         ),
         (["mug", "--mmr", "2"], "mmr_lambda: Input should be less than or equal to 1"),
         (["--image", "nowhere.png"], "nowhere.png"),
+        (["--video", "nowhere.gif"], "nowhere.gif"),
     ],
 )
 def test_a_mistake_is_told_with_what_to_do(ponder, arguments, words):
@@ -47,6 +49,14 @@ def asked(home, *arguments):
 
 def ids(reply):
     return {found["item_id"] for found in reply["candidates"]}
+
+
+def test_a_clip_is_asked_by(shop_home, tmp_path):
+    (tmp_path / "clip.gif").write_bytes(bar_clip("gif", num_frames=4))
+    alone = asked(shop_home, "--video", str(tmp_path / "clip.gif"))
+    beside = asked(shop_home, "mug", "--video", str(tmp_path / "clip.gif"))
+    assert len(alone["candidates"]) == len(beside["candidates"]) > 0
+    assert alone["candidates"][0]["score"] != beside["candidates"][0]["score"]
 
 
 def test_every_option_reaches_recall(shop_home):
