@@ -41,9 +41,10 @@ function timings({ timings: stages, index, consistency }) {
   return el("details", { class: "more timings" }, el("summary", {}, "Time by stage"), el("div", { class: "stages", "aria-hidden": "true" }, pieces), el("ul", {}, names), index ? el("p", {}, `Searched: ${index}, consistency ${consistency}`) : null);
 }
 
-/** What the service was asked, to be asked again by a program; an image is left out. */
+/** What the service was asked, to be asked again by a program; an image or a clip is left out. */
 function request({ path, body }) {
-  const shown = body.image_base64 ? { ...body, image_base64: "…" } : body;
+  const left = Object.keys(body).filter((name) => name.endsWith("_base64"));
+  const shown = { ...body, ...Object.fromEntries(left.map((name) => [name, "…"])) };
   const text = `POST ${path}\n${JSON.stringify(shown, null, 2)}`;
   return el("details", { class: "more" }, el("summary", {}, "The request"), el("pre", { dir: "ltr", tabindex: "0" }, text));
 }

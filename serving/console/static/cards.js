@@ -4,14 +4,16 @@ import { getItems, imageAddress } from "./api.js";
 import { ago, bar, byId, el } from "./dom.js";
 
 /** The square that shows an item's image, its clip when it has no image, or says that it has none. */
-function frame(item) {
-  const shown = item?.image ?? item?.clip;
-  if (!shown) return el("span", { class: "frame none" }, item ? "no image" : "gone");
+const frame = (item) => framed(item?.image ?? item?.clip, item ? "no image" : "gone");
+
+/** A square that shows what is at a path. */
+function framed(path, otherwise) {
+  if (!path) return el("span", { class: "frame none" }, otherwise);
   const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
   const box = el("span", { class: "frame" }, image);
   const missing = () => box.replaceChildren("no image");
   image.addEventListener("error", missing);
-  imageAddress(shown).then((address) => (image.src = address), missing);
+  imageAddress(path).then((address) => (image.src = address), missing);
   return box;
 }
 
@@ -81,6 +83,13 @@ export function strip(items, label) {
   return el("ul", { class: "strip", "aria-label": label }, items.map((item) => el("li", {}, small(item))));
 }
 
+/** An item's further images, and its clip when an image stands for it; null when there are none. */
+function further(item) {
+  const paths = [...(item?.gallery ?? []), ...(item?.image && item.clip ? [item.clip] : [])];
+  if (!paths.length) return null;
+  return el("ul", { class: "strip", "aria-label": "Further images" }, paths.map((path) => el("li", { class: "small" }, framed(path, ""))));
+}
+
 const fact = (name, ...values) => [el("dt", {}, name), el("dd", { dir: "auto" }, values)];
 
 /** What moved the ranker's score most, and by how much. */
@@ -105,6 +114,7 @@ async function openDetails(id, known, reasons) {
   dialog.replaceChildren(
     el("button", { class: "plain close", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×"),
     frame(item),
+    further(item),
     el(
       "div",
       {},

@@ -1,6 +1,6 @@
 // A query in the address bar, in the form, and as the service is asked it.
 //
-// The address holds all of it but the image, so that a search can be sent to somebody, and the
+// The address holds all of it but the image or clip, so that a search can be sent to somebody, and the
 // browser's back button leads to the one before.
 
 export const DEFAULTS = { mode: "content", reasoning: "auto", order: "recall", top_k: "24", compare: "" };
@@ -45,10 +45,10 @@ export const isEmpty = (query) => !query[FIELDS[query.mode]].trim() && !(query.m
 /**
  * What the service is asked, once for each column.
  *
- * @param image base64 of the image that was dropped; empty without one
+ * @param shown the image or clip that was dropped, as the query's field and base64; null without one
  * @returns [{ path, body, told }] with a word for each column where there are two
  */
-export function requests(query, image) {
+export function requests(query, shown) {
   const { reasoning, order, hybrid, interests } = query;
   const plain = { reasoning, order, hybrid, interests, version: "" };
   const columns = [plain];
@@ -58,10 +58,10 @@ export function requests(query, image) {
   if (kind === "interests") columns.push({ ...plain, interests: interests === "1" ? OPTIONS.interests : "1" });
   if (kind === "order") columns.push({ ...plain, order: plain.order === "ranked" ? "recall" : "ranked" });
   if (kind === "version") columns.push({ ...plain, version: value });
-  return columns.map((column) => ({ ...request(query, column, image), told: told(kind, column) }));
+  return columns.map((column) => ({ ...request(query, column, shown), told: told(kind, column) }));
 }
 
-function request(query, { reasoning, order, hybrid, interests, version }, image) {
+function request(query, { reasoning, order, hybrid, interests, version }, shown) {
   const body = { top_k: Number(query.top_k) };
   if (Object.keys(query.filter).length) body.filter = query.filter;
   if (query.mode === "user" && order === "ranked") {
@@ -77,7 +77,7 @@ function request(query, { reasoning, order, hybrid, interests, version }, image)
     return { path: "/v1/recall", body: { ...body, ...user } };
   }
   if (query.text.trim()) body.text = query.text.trim();
-  if (image) body.image_base64 = image;
+  if (shown) body[shown.field] = shown.base64;
   if (hybrid && query.text.trim()) body.hybrid = true;
   return { path: "/v1/recall", body: { ...body, reasoning } };
 }

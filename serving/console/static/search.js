@@ -1,4 +1,4 @@
-// The search view: the form, the image that was dropped, and what came back.
+// The search view: the form, the image or clip that was dropped, and what came back.
 
 import { getItems, getJson, postJson } from "./api.js";
 import { agreement, column, failure, ranksOf } from "./answer.js";
@@ -7,11 +7,14 @@ import { ago, byId, count, el } from "./dom.js";
 import { startFilters } from "./filters.js";
 import { address, applies, FIELDS, isEmpty, OPTIONS, parsed, requests } from "./query.js";
 
-const MAX_IMAGE_BYTES = 8 * 2 ** 20;
+const KINDS = [
+  { name: "An image", types: /^image\//, field: "image_base64", maxMiB: 8 },
+  { name: "A clip", types: /^video\//, field: "video_base64", maxMiB: 16 },
+];
 
 const form = byId("search");
 let filters;
-let image = ""; // base64 of the one that was dropped
+let shown = null; // the image or clip that was dropped: the query's field and base64
 let running = new AbortController();
 let versions = { live: null, others: [] };
 
@@ -41,7 +44,7 @@ function queryOfForm() {
   return {
     mode: mode(),
     [FIELDS[mode()]]: byId(FIELDS[mode()]).value,
-    image: mode() === "content" && image ? "1" : "",
+    image: mode() === "content" && shown ? "1" : "",
     reasoning: mode() === "content" ? elements.reasoning.value : "",
     order: mode() === "user" ? elements.order.value : "",
     ...Object.fromEntries(Object.keys(OPTIONS).filter((name) => applies(name, mode())).map((name) => [name, elements[name].value])),
@@ -75,7 +78,7 @@ export async function showSearch(parameters) {
   running = new AbortController();
   const { signal } = running;
   try {
-    if (isEmpty(query) || (query.image && !image && !query.text)) await showStart(query.mode, signal);
+    if (isEmpty(query) || (query.image && !shown && !query.text)) await showStart(query.mode, signal);
     else await showAnswers(query, signal);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -90,7 +93,7 @@ async function showAnswers(query, signal) {
   const results = byId("results");
   results.setAttribute("aria-busy", "true");
   tell("Searching");
-  const asked = requests(query, query.image ? image : "");
+  const asked = requests(query, query.image ? shown : null);
   const settled = await Promise.allSettled(asked.map(({ path, body }) => postJson(path, body, signal)));
   const replies = settled.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
   const refused = settled.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
@@ -163,15 +166,19 @@ async function showStart(shown, signal) {
 
 async function takeImage(file) {
   if (!file) return;
-  if (!file.type.startsWith("image/")) return byId("results").replaceChildren(failure({ name: "not an image", message: `${file.name} is no image.` }));
-  if (file.size > MAX_IMAGE_BYTES) return byId("results").replaceChildren(failure({ name: "too large", message: `An image may have 8 MiB; ${file.name} has ${(file.size / 2 ** 20).toFixed(1)}.` }));
+  const kind = KINDS.find(({ types }) => types.test(file.type));
+  if (!kind) return byId("results").replaceChildren(failure({ name: "not an image", message: `${file.name} is no image and no clip.` }));
+  if (file.size > kind.maxMiB * 2 ** 20) return byId("results").replaceChildren(failure({ name: "too large", message: `${kind.name} may have ${kind.maxMiB} MiB; ${file.name} has ${(file.size / 2 ** 20).toFixed(1)}.` }));
   const bytes = new Uint8Array(await file.arrayBuffer());
   let binary = "";
   for (let first = 0; first < bytes.length; first += 8192) binary += String.fromCharCode(...bytes.subarray(first, first + 8192));
-  image = btoa(binary);
+  shown = { field: kind.field, base64: btoa(binary) };
   const preview = byId("image-preview");
   if (preview.src) URL.revokeObjectURL(preview.src);
-  preview.src = URL.createObjectURL(file);
+  preview.hidden = kind.field !== "image_base64";
+  byId("clip-name").textContent = preview.hidden ? file.name : "";
+  if (preview.hidden) preview.removeAttribute("src");
+  else preview.src = URL.createObjectURL(file);
   byId("chosen-image").hidden = false;
   form.elements.mode.value = "content";
   showMode("content");
@@ -179,7 +186,7 @@ async function takeImage(file) {
 }
 
 function dropImage() {
-  image = "";
+  shown = null;
   byId("chosen-image").hidden = true;
   byId("image").value = "";
   byId("text").focus();
@@ -205,7 +212,7 @@ function acceptDrops() {
     event.preventDefault();
     takeImage(event.dataTransfer.files[0]);
   });
-  document.addEventListener("paste", (event) => takeImage([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+  document.addEventListener("paste", (event) => takeImage([...event.clipboardData.files].find((file) => KINDS.some(({ types }) => types.test(file.type)))));
 }
 
 /** Which versions a search can be compared with. */

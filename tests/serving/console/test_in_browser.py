@@ -4,18 +4,21 @@ import base64
 import json
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 from catalog.lake.index_versions import IndexVersions
+from catalog.lake.tables import ITEMS, MEDIA
 from recall.search import Recall
 from serving.app import create_app
 from serving.catalogue import Catalogue
 from serving.errors import error_response
 from serving.state import State
+from tests.clips import bar_clip
 from tests.index_fixtures import KnownHistories, encoder, index, rows  # noqa: F401
 from tests.serving.console.browser import opened
 from tests.serving.running import running
-from tests.serving.shop import HOSTILE, IMAGE, write_shop
+from tests.serving.shop import HOSTILE, IMAGE, IMAGE_HASH, item, write_shop
 
 pytestmark = pytest.mark.integration
 
@@ -28,6 +31,10 @@ WAITS = "document.querySelector('#results[aria-busy]') === null"
 @pytest.fixture(scope="module")
 def app(index, rows, encoder, tmp_path_factory):  # noqa: F811
     lake = write_shop(tmp_path_factory.mktemp("lake"))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": ["film"], "bytes": [bar_clip(num_frames=6)]}))
+    shown = {"image_hash": IMAGE_HASH, "gallery_hashes": [IMAGE_HASH], "video_hash": "film"}
+    rose = item("rose", 1.5, category="garden", tags=["cut", "new"], **shown)
+    lake.upsert_items(pl.DataFrame([rose], schema=ITEMS.schema))
     index.sync("v1", rows(**VECTORS), dim=4)
     index.sync("v2", rows(rose=[1, 0, 0, 0], leaf=[0.8, 0.6, 0, 0], sky=[0, 0, 1, 0]), dim=4)
     index.promote("v1")
@@ -118,6 +125,24 @@ def test_an_image_is_searched_for_and_shown(page, tmp_path):
     page.until("document.getElementById('image-preview').naturalWidth === 400")
     page.js("document.getElementById('remove-image').click()")
     assert page.js("document.getElementById('chosen-image').hidden")
+
+
+def test_a_clip_is_searched_for_and_named(page, tmp_path):
+    file = tmp_path / "query.mp4"
+    file.write_bytes(bar_clip(num_frames=6))
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    chooser = page.call("DOM.querySelector", nodeId=root, selector="#image")["nodeId"]
+    page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=chooser)
+    page.until("document.getElementById('told').textContent.includes('3 items found')")
+    assert page.js("document.getElementById('clip-name').textContent") == "query.mp4"
+    assert page.js("document.getElementById('image-preview').hidden")
+
+
+def test_further_images_and_the_clip_of_an_item_are_among_its_details(page):
+    page.until("document.querySelector('[data-id=rose]') !== null")
+    page.js("document.querySelector('[data-id=rose]').click()")
+    images = "[...document.querySelectorAll('#details .strip img')].map((i) => i.naturalWidth)"
+    page.until(f"{images}.join() === '320,64'")
 
 
 def test_an_image_that_is_dropped_is_searched_for(page, tmp_path):
