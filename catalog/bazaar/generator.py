@@ -15,6 +15,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,15 @@ def write_bazaar(folder: Path, config: BazaarConfig) -> dict[str, int]:
         rng=rng,
     )
     living = [offer for offer in listed if offer.item_id not in gone]
-    queries = [*query_records(living, config.num_queries, rng)]
     moving = _write_clips(folder, config)
     items = [*map(item_record, [*listed, *changed]), *map(_moving_record, moving)]
     truth = [*map(_truth_record, listed), *map(_moving_truth, moving)]
+    queries = query_records(living, config.num_queries, rng)
     return {
         "items": _write(folder / "items.jsonl", items),
+        # Visits are drawn while they are written, and the questions after them.
         "events": _write(folder / "events.jsonl", map(_event_record, happenings)),
-        "queries": _write(folder / "queries.jsonl", [*queries, *_motion_queries(moving)]),
+        "queries": _write(folder / "queries.jsonl", chain(queries, _motion_queries(moving))),
         "truth": _write(folder / "truth.jsonl", truth),
         "tastes": _write(folder / "tastes.jsonl", map(asdict, crowd)),
     }

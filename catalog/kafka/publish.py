@@ -1,9 +1,9 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
-Images and clips that a record names by a path go inline: whoever lands a message never reads a
-file that it names. Those behind an `http:` or `s3:` address are left for the landing to fetch. A
-record that would not be landed is sent as it came, so that it is rejected, and kept with the
-reason, where the others are landed.
+Images and clips that a record names by a path go inline, as far as they fit: whoever lands a
+message never reads a file that it names. Those behind an `http:` or `s3:` address are left for the
+landing to fetch. A record that would not be landed is sent as it came, so that it is rejected, and
+kept with the reason, where the others are landed.
 """
 
 import json
@@ -15,7 +15,6 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from catalog.clips import limits as clips
 from catalog.images.check import MAX_BYTES
 from catalog.images.image import data_uri, load_image, load_local
 from catalog.images.shown import Address, addresses_of
@@ -26,8 +25,8 @@ from catalog.kafka.connection import connect
 from catalog.record_parsing import parse_event, parse_item
 from catalog.records import RawRecord, RecordError
 
-MAX_MESSAGE_BYTES = (MAX_BYTES + clips.MAX_BYTES) * 4 // 3 + 1_000_000
-"""The largest image and clip in base64, and room for words. The brokers must take what is sent."""
+MAX_MESSAGE_BYTES = MAX_BYTES * 4 // 3 + 1_000_000
+"""The largest image in base64, and room for words. The brokers must take as much."""
 
 LINGER_MS = 50
 PROGRESS_ROWS = 1_000
@@ -115,7 +114,7 @@ def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     except RecordError:
         return record
     message = replace(record, key=item.item_id.encode())
-    if sent == [address.uri for address in addresses]:
+    if sum(map(len, sent)) > MAX_BYTES * 4 // 3 or sent == [address.uri for address in addresses]:
         return message
     named: dict[str, Any] = {"image_uri": None, "image_uris": [], "video_uri": None}
     for address, uri in zip(addresses, sent, strict=True):
@@ -133,7 +132,7 @@ def _sent_uri(address: Address, base_dir: Path) -> str:
         return address.uri
     if address.kind == "image":
         return data_uri(load_image(address.uri, base_dir=base_dir))
-    return data_uri(load_local(address.uri, base_dir=base_dir, max_bytes=clips.MAX_BYTES))
+    return data_uri(load_local(address.uri, base_dir=base_dir, max_bytes=MAX_BYTES))
 
 
 def _event_message(record: RawRecord) -> RawRecord:

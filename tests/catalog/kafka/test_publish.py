@@ -112,6 +112,25 @@ def test_an_image_that_must_be_fetched_is_left_to_the_landing(source, uri):
     assert (key, json.loads(value)) == (b"a", item("a", image_uri=uri))
 
 
+def test_further_images_and_a_clip_go_inline_where_they_fit(source, image, monkeypatch):
+    further = item("a", image_uris=["a.png", "http://shop/b.png"], video_uri="v.mp4")
+    records = source(items=[further])
+    (records.base_dir / "a.png").write_bytes(image)
+    (records.base_dir / "v.mp4").write_bytes(b"a clip, which is not looked at here")
+    for room, fits in ((10_000, True), (len(image), False)):
+        monkeypatch.setattr("catalog.kafka.publish.MAX_BYTES", room)
+        producer = FakeProducer()
+        publish(records, CONFIG, producer_factory=producer)
+        [(_, _, value)] = producer.sent
+        told = json.loads(value)
+        if not fits:
+            assert told == further
+            continue
+        assert told["image_uri"] == data_uri(image)
+        assert told["image_uris"] == ["http://shop/b.png"]
+        assert told["video_uri"] == data_uri(b"a clip, which is not looked at here")
+
+
 @pytest.mark.parametrize("line", ['{"item_id": "a"}', "{", '{"item_id": "a", "image_uri": "no"}'])
 def test_a_record_that_will_be_rejected_is_sent_as_it_came(source, line):
     producer = FakeProducer()
