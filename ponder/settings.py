@@ -72,7 +72,7 @@ class Settings(Places, BaseSettings):
     service makes, with commas between: of context, collaborative, match, feedback, swing, clusters,
     behaviour and codes, `default` for the first four, `all` for all."""
 
-    centre_profiles: bool = False
+    centre_profiles: bool = True
     """Whether what a history is searched by has the mean of all vectors taken off, as of the
     version's last validation; see [serving.md](serving.md#centred-profiles)."""
 

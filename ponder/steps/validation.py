@@ -19,7 +19,7 @@ from ponder.settings import Settings
 from ponder.telemetry.identity import identify
 from ponder.telemetry.observation import observed
 from ponder.wiring.encoder import configured_version, open_encoder
-from ponder.wiring.service import history_config
+from ponder.wiring.service import centre_of, history_config
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import embedded_dim, failed_keys, index_parts
 
@@ -186,13 +186,14 @@ class _Asked:
         from features.profile import ProfileConfig, profile_vector
 
         histories = ScannedHistories(self.lake, history_config(self.settings))
+        half_life, centre_D = ProfileConfig().half_life, centre_of(self.settings, self.version)
         profiles = []
         for user_id in self._users():
             liked = histories.of(user_id).liked[:MAX_HISTORY]
             vectors = self.truth.vectors(liked, self.version)
             if known := [vectors[item_id] for item_id in liked if item_id in vectors]:
-                half_life = ProfileConfig().half_life
-                profiles.append(profile_vector(np.stack(known), half_life=half_life))
+                profile = profile_vector(np.stack(known), half_life=half_life, centre_D=centre_D)
+                profiles.append(profile)
         return profiles
 
     def _users(self) -> list[str]:

@@ -38,6 +38,8 @@ from ponder.wiring.vectors import known_vectors, living_vectors
 from ranker.config import RankerConfig
 from ranker.saved import load_ranker
 
+FEW_TREES = RankerConfig(num_rounds=2, num_members=1)
+
 
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -78,6 +80,13 @@ def commits(settings):
 @pytest.fixture
 def folder(bazaar, tmp_path):
     return shutil.copytree(bazaar, tmp_path / "data")
+
+
+@pytest.fixture
+def ran(settings, night_home):
+    """The deployment after a night."""
+    shutil.copytree(night_home, settings.home)
+    return settings
 
 
 def test_nights_in_a_row_do_only_what_is_new(settings, folder, night):
@@ -135,19 +144,18 @@ def test_settings_say_where_images_may_be_fetched_from(tmp_path):
     }
 
 
-def test_a_change_that_no_embedder_sees_costs_no_embedding(settings, folder, night):
-    night(settings, folder)
+def test_a_change_that_no_embedder_sees_costs_no_embedding(ran, folder, night):
     gone = {row["item_id"] for row in rows(folder / "items.jsonl") if row.get("deleted")}
     record = next(r for r in rows(folder / "items.jsonl") if r["item_id"] not in gone)
     record["attributes"] = {"price": 1.0}
     record["updated_at"] = "2030-01-01T00:00:00Z"
     append(folder / "items.jsonl", record)
-    _, embedded, synced = night(settings, folder)
+    _, embedded, synced = night(ran, folder)
     assert embedded == 0
     assert synced.upserted == 1  # filters must see the new price
 
 
-def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, folder, night):
+def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(ran, folder, night):
     half = half_an_image(folder)
     (folder / "images" / "cut.jpg").write_bytes(half)
     when = "2026-03-05T00:00:00Z"
@@ -157,29 +165,29 @@ def test_what_cannot_be_landed_or_embedded_is_kept_and_stops_nothing(settings, f
         {"item_id": "faraway", "image_uri": "../../etc/passwd", "updated_at": when},
         {"item_id": "cut", "image_uri": "images/cut.jpg", "updated_at": when},
     )
-    land_unreadable(settings, folder, "spoilt")
-    lake = open_lake(settings)
-    night(settings, folder)
+    land_unreadable(ran, folder, "spoilt")
+    lake = open_lake(ran)
+    night(ran, folder)
     letters = lake.read(DEAD_LETTERS)
     assert sorted(letters["stage"]) == ["embed", "media", "media", "validate"]
     assert letters.filter(stage="embed")["key"].to_list() == [b"spoilt"]
-    assert not {"untitled", "faraway", "cut", "spoilt"} & indexed(settings)
+    assert not {"untitled", "faraway", "cut", "spoilt"} & indexed(ran)
 
 
-def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(settings, folder, night):
-    land_unreadable(settings, folder, "cut")
-    night(settings, folder)
-    planned = plan(settings)
+def test_what_failed_to_embed_is_not_tried_again_until_its_content_changes(ran, folder, night):
+    land_unreadable(ran, folder, "cut")
+    night(ran, folder)
+    planned = plan(ran)
     assert (planned.num_items, planned.num_failed) == (0, 1)
-    assert embed(settings, ("cut", "cut")).failed == 0
+    assert embed(ran, ("cut", "cut")).failed == 0
 
     Image.effect_noise((96, 96), 80).save(folder / "images" / "whole.jpg")
     mended = {"item_id": "cut", "image_uri": "images/whole.jpg"}
     append(folder / "items.jsonl", mended | {"updated_at": "2030-01-01T00:00:00Z"})
-    _, embedded, _ = night(settings, folder)
+    _, embedded, _ = night(ran, folder)
     assert embedded == 1
-    assert "cut" in indexed(settings)
-    assert open_lake(settings).read(DEAD_LETTERS).is_empty()
+    assert "cut" in indexed(ran)
+    assert open_lake(ran).read(DEAD_LETTERS).is_empty()
 
 
 def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
@@ -193,17 +201,16 @@ def test_a_shard_that_was_embedded_already_embeds_nothing(settings, bazaar):
     assert left.num_items == len(living) - 25
 
 
-def test_an_index_that_lags_behind_the_lake_does_not_go_live(settings, folder, night):
-    night(settings, folder)
+def test_an_index_that_lags_behind_the_lake_does_not_go_live(ran, folder):
     append(
         folder / "items.jsonl",
         {"item_id": "late", "title": "3 red mugs", "updated_at": "2030-01-01T00:00:00Z"},
     )
-    land_folder(settings, folder)
-    for shard in plan(settings).shards:
-        embed(settings, shard)
+    land_folder(ran, folder)
+    for shard in plan(ran).shards:
+        embed(ran, shard)
     with pytest.raises(ValidationFailed, match=r"1 of .* items are missing"):
-        validate(settings)
+        validate(ran)
 
 
 def test_indexing_before_embedding_says_what_to_do(settings, bazaar):
@@ -217,9 +224,8 @@ def test_landing_from_kafka_without_brokers_says_which_setting_is_missing(settin
         land_kafka(settings)
 
 
-def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, night):
-    night(settings, folder)
-    lake = open_lake(settings)
+def test_an_old_vector_stands_in_for_an_item_that_is_gone(ran, folder):
+    lake = open_lake(ran)
     version = lake.read(EMBEDDINGS, ["model_version"])["model_version"][0]
     removed = living_vectors(lake, version)["item_id"][0]
     vector = known_vectors(lake, version).filter(item_id=removed)["vector"][0].to_list()
@@ -227,47 +233,46 @@ def test_an_old_vector_stands_in_for_an_item_that_is_gone(settings, folder, nigh
         folder / "items.jsonl",
         {"item_id": removed, "deleted": True, "updated_at": "2030-01-01T00:00:00Z"},
     )
-    land_folder(settings, folder)
+    land_folder(ran, folder)
     assert removed not in living_vectors(lake, version)["item_id"]
     known = known_vectors(lake, version)
     assert known["item_id"].is_unique().all()
     np.testing.assert_array_equal(known.filter(item_id=removed)["vector"][0].to_list(), vector)
 
 
-def test_features_ranker_evaluation_and_recall_follow_a_night(settings, folder, night):
-    night(settings, folder)
-    exported = export_features(settings)
+def test_features_ranker_evaluation_and_recall_follow_a_night(ran, folder):
+    exported = export_features(ran)
     shown = [row for row in rows(folder / "events.jsonl") if row["action"] == "impression"]
     assert exported.num_rows == len(shown)
-    ranked = train_ranker(settings)
+    ranked = train_ranker(ran, config=RankerConfig(num_rounds=20, num_members=2))
     assert ranked.promoted, ranked.checks
-    _is_kept_when_another_learns_nothing_new(settings, ranked)
+    _is_kept_when_another_learns_nothing_new(ran, ranked)
     assert set(ranked.report.overall.metrics) == {"without match", "with match"}
-    evaluated = evaluate(settings, folder / "queries.jsonl")
+    evaluated = evaluate(ran, folder / "queries.jsonl")
     assert set(evaluated.queries.policies) == {"never", "auto", "always"}
     assert evaluated.queries.policies["never"].reason_rate == 0
     assert evaluated.queries.policies["always"].reason_rate == 1
     for name in ("ranking", "recall"):
-        assert json.loads((settings.reports_folder / f"{name}.json").read_text())
-    reply = recall(settings, {"text": "3 red mugs", "top_k": 5})
+        assert json.loads((ran.reports_folder / f"{name}.json").read_text())
+    reply = recall(ran, {"text": "3 red mugs", "top_k": 5})
     assert [found.rank for found in reply.candidates] == [1, 2, 3, 4, 5]
-    assert write_html(settings).name == "report.html"
-    events = open_lake(settings).read(EVENTS)
+    assert write_html(ran).name == "report.html"
+    events = open_lake(ran).read(EVENTS)
     user = events.filter(action="click")["user_id"].sort()[0]
-    for_user = recommend(settings, user, top_k=60)
+    for_user = recommend(ran, user, top_k=60)
     assert [found.rank for found in for_user.candidates] == list(
         range(1, len(for_user.candidates) + 1)
     )
     as_recommended = {"interests": 3, "exclude_seen": "liked"}
-    by_recall = recall(settings, {"user_id": user, "top_k": 60} | as_recommended).candidates
+    by_recall = recall(ran, {"user_id": user, "top_k": 60} | as_recommended).candidates
     recommended = {found.item_id: found.recall_score for found in for_user.candidates}
     expected = {found.item_id: found.score for found in by_recall}
     assert recommended == pytest.approx(expected, abs=1e-6)  # float32
-    _is_ordered_by_the_whole_log(settings, user, for_user)
+    _is_ordered_by_the_whole_log(ran, user, for_user)
 
 
 def _is_kept_when_another_learns_nothing_new(settings, ranked):
-    other = train_ranker(settings, config=RankerConfig(num_rounds=2, num_members=1))
+    other = train_ranker(settings, config=FEW_TREES)
     assert (other.before, other.promoted) == (ranked.name, False)
     assert [check.rule for check in other.checks if not check.passed] == ["evidence"]
     rankers = {row.name: row for row in registered_rankers(settings)}
@@ -279,10 +284,9 @@ def _is_kept_when_another_learns_nothing_new(settings, ranked):
     assert promote_ranker(settings, ranked.name).champion == ranked.name
 
 
-def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, night, caplog):
-    night(settings, folder)
-    before = export_features(settings)
-    exported = read_export(settings.features_folder).frame
+def test_one_odd_event_changes_no_other_page_and_is_counted(ran, folder, night, caplog):
+    before = export_features(ran)
+    exported = read_export(ran.features_folder).frame
     shown = next(row for row in rows(folder / "events.jsonl") if row["action"] == "impression")
     odd = [
         shown | {"event_id": "odd1", "user_id": "another"},
@@ -290,8 +294,8 @@ def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, ni
         shown | {"event_id": "odd3", "action": "click", "ts": "2020-01-01T00:00:00Z"},
     ]
     append(folder / "events.jsonl", *odd)
-    night(settings, folder)
-    after = export_features(settings)
+    night(ran, folder)
+    after = export_features(ran)
     assert (before.protocol, after.protocol) == ("impressions", "impressions")
     assert after.num_rows == before.num_rows + 1
     assert after.pages.oddities() == before.pages.oddities() | {
@@ -302,13 +306,13 @@ def test_one_odd_event_changes_no_other_page_and_is_counted(settings, folder, ni
     }
     assert "shared_requests=1" in " ".join(caplog.text.split())
     keys = ["request_id", "user_id", "item_id", "ts"]
-    kept = read_export(settings.features_folder).frame.join(exported, on=keys, how="semi")
+    kept = read_export(ran.features_folder).frame.join(exported, on=keys, how="semi")
     others = pl.col("request_id") != shown["request_id"]
     assert_frame_equal(
         kept.filter(others).select(*keys, "relevance").sort(keys),
         exported.filter(others).select(*keys, "relevance").sort(keys),
     )
-    train_ranker(settings)
+    train_ranker(ran, config=FEW_TREES)
 
 
 def _is_ordered_by_the_whole_log(settings, user, answer):
@@ -324,30 +328,27 @@ def _is_ordered_by_the_whole_log(settings, user, answer):
     assert [found.score for found in answer.candidates] == pytest.approx(expected.tolist())
 
 
-def test_without_a_ranker_recommending_says_what_to_run(settings, folder, night):
-    night(settings, folder)
-    user = open_lake(settings).read(EVENTS).filter(action="click")["user_id"].sort()[0]
+def test_without_a_ranker_recommending_says_what_to_run(ran):
+    user = open_lake(ran).read(EVENTS).filter(action="click")["user_id"].sort()[0]
     with pytest.raises(
         RuntimeError, match=r"no ranker of version .* is in use; run ponder features and"
     ):
-        recommend(settings, user)
+        recommend(ran, user)
 
 
-def test_a_version_that_is_not_live_can_be_dropped(settings, folder, night):
-    night(settings, folder)
-    live = status(settings).live
-    rows = living_vectors(open_lake(settings), live).with_columns(codes=pl.lit(""))
-    with open_index(settings) as milvus:
+def test_a_version_that_is_not_live_can_be_dropped(ran):
+    live = status(ran).live
+    rows = living_vectors(open_lake(ran), live).with_columns(codes=pl.lit(""))
+    with open_index(ran) as milvus:
         milvus.sync("old", rows, dim=len(rows["vector"][0]))
-    dropped = drop(settings, "old")
+    dropped = drop(ran, "old")
     assert (dropped.dropped, dropped.left) == ("old", (live,))
     with pytest.raises(ValueError, match="is live"):
-        drop(settings, live)
+        drop(ran, live)
 
 
-def test_status_counts_what_is_there(settings, folder, night):
-    night(settings, folder)
-    held = status(settings)
+def test_status_counts_what_is_there(ran, folder):
+    held = status(ran)
     items = rows(folder / "items.jsonl")
     gone = {row["item_id"] for row in items if row.get("deleted")}
     assert held.deleted_items == len(gone)
