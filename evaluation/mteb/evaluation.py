@@ -122,8 +122,9 @@ def _evaluated(
             result = _result(task, model, cache)
             measured[policy] = _score(task, model, result, costs, cache)
     except Exception as caught:  # of a data set, the hub, a metric: anything
-        logger.exception("task=%s was not run to its end", name)
         error = f"{type(caught).__name__}: {caught}".splitlines()[0]
+        is_verbose = logger.isEnabledFor(logging.INFO)
+        logger.warning("task=%s was not run to its end: %s", name, error, exc_info=is_verbose)
     finally:
         if task.data_loaded:
             task.unload_data()
