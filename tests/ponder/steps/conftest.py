@@ -10,6 +10,7 @@ import embedder.nano
 from ponder.settings import Settings
 from ponder.steps.index import index
 from ponder.steps.versions import promote
+from tests.ponder.steps.exports import four_days
 from tests.ponder.steps.mugs import embed_all, land, mugs
 
 
@@ -45,3 +46,11 @@ def model(tmp_path_factory):
     manifest |= {"name": "other", "item_instruction": "What is this, and who would buy it?"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def exports_home(tmp_path_factory):
+    """The home of a deployment that landed four days of pages, to be copied."""
+    home = tmp_path_factory.mktemp("exports") / "home"
+    four_days(home)
+    return home

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from subprocess import PIPE
@@ -230,6 +231,7 @@ def test_an_index_step_runs_while_queries_are_answered(sound):
             while step.poll() is None:
                 index.refresh()
                 assert index.search(query_1D, live, limit=10).equals(first)
+                time.sleep(0.02)
             assert step.returncode == 0, step.stdout.read()
 
 

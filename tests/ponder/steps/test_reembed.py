@@ -145,8 +145,12 @@ def test_the_command_plans_and_changes(live, target, model):
     assert json.loads(done.stdout)["live"] == configured_version(target)
 
 
+PAUSE_S = 0.03
+"""A client that asks without one leaves the run, in the same process, half of the time."""
+
+
 class Client(threading.Thread):
-    """Asks without pause for items like an item, and remembers what was wrong with replies."""
+    """Asks again and again for items like an item, and remembers what was wrong with replies."""
 
     def __init__(self, settings, deleted):
         super().__init__(daemon=True)
@@ -157,7 +161,7 @@ class Client(threading.Thread):
     def run(self):
         try:
             with open_search(self._settings) as index:
-                while not self._ended.is_set():
+                while not self._ended.wait(PAUSE_S):
                     now = time.monotonic()
                     gone = {i for i, at in self._deleted.items() if now - at > FOLLOWS_S}
                     index.refresh()
