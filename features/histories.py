@@ -96,8 +96,8 @@ def histories(
     """Return the last positive items of each request's user, strictly before the request.
 
     An event of the same microsecond is not history: it may be the answer to the request. An item
-    that was acted on twice is there once, at its newest time. An item that becomes known late is
-    judged by its own `ts`, for the lake keeps no time of arrival.
+    that was acted on twice is there once, at its newest time. An event that became known
+    late has the time from which on it counted, as `features.pages.pages_of` dates it.
 
     Args:
         requests: request, user_id, ts; one row per request, see `features.requests`.

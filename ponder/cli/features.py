@@ -90,7 +90,7 @@ def describe(
     as_json: JsonOption = False,
 ) -> None:
     """Show what the values of each feature of an export are."""
-    from ponder.steps.features import describe_export
+    from ponder.steps.export_contents import describe_export
 
     with failures():
         found = describe_export(context.obj, folder)
@@ -111,7 +111,7 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Show in what two exports differ: how they were made, rows, and values by feature."""
-    from ponder.steps.features import diff_exports
+    from ponder.steps.export_contents import diff_exports
 
     with failures():
         show(diff_exports(one, other), as_json)

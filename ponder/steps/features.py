@@ -1,4 +1,4 @@
-"""Export the match features that rankers are trained on, day by day, and say what exports hold."""
+"""Export the match features that rankers are trained on, day by day."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,6 @@ from catalog.lake.tables import EMBEDDINGS, EVENTS, ITEM_VERSIONS, ITEMS
 from features.centred_embeddings import CentredEmbeddings
 from features.export import Export
 from features.export_card import card
-from features.export_contents import Difference, FeatureValues, difference, values_of
 from features.groups import FeatureGroup, groups_named
 from features.pages import PageCounts
 from features.reference import DEFAULT, Reference
@@ -31,7 +30,7 @@ from ponder.steps.progress import Progress, ignore_progress
 from ponder.telemetry.observation import observed
 from ponder.telemetry.step_metrics import StepMetrics
 from ponder.wiring.allocator import share_one_arena
-from ponder.wiring.artifacts import follow, sharing
+from ponder.wiring.artifacts import sharing
 from ponder.wiring.codes import with_codes
 from ponder.wiring.counts import DailyCounts
 from ponder.wiring.feature_log import ScannedLog, scan_log
@@ -45,8 +44,6 @@ __all__ = [
     "ExportedFeatures",
     "NothingToLearn",
     "days_between",
-    "describe_export",
-    "diff_exports",
     "export_days",
     "export_features",
     "plan_export",
@@ -81,7 +78,7 @@ class ExportedFeatures:
     """Days that were written by this export; the others cannot have changed."""
 
     protocol: Protocol
-    """What a request is: a page shown, or a liked item among sampled unseen ones."""
+    """What a request is: a page shown, or a liked item among what stage one would have offered."""
 
     pages: PageCounts
     """What the log's impressions came to, and what was left out by reason."""
@@ -214,25 +211,6 @@ def plan_export(settings: Settings, days: Days = ALL_DAYS, *, again: bool = Fals
     with _prepared(settings) as prepared:
         due = _due(prepared, _centred(prepared), days, again=again)
     return [Days(first=part[0], last=part[-1]) for part in _parts(due)]
-
-
-def describe_export(settings: Settings, folder: Path | None = None) -> list[FeatureValues]:
-    """Return what the values of each feature of an export are.
-
-    Raises:
-        ValueError: there is no export.
-    """
-    follow(settings, "features")
-    return values_of(folder or settings.features_folder)
-
-
-def diff_exports(one: Path, other: Path) -> Difference:
-    """Return in what two exports differ.
-
-    Raises:
-        ValueError: one of them is no export.
-    """
-    return difference(one, other)
 
 
 @contextmanager

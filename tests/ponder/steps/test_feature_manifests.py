@@ -24,11 +24,10 @@ from features.reference import Reference, References
 from features.served import ServedFeatures
 from ponder.settings import Settings
 from ponder.steps import features as steps
+from ponder.steps.export_contents import describe_export, diff_exports
 from ponder.steps.feature_references import make_reference
 from ponder.steps.features import (
     Days,
-    describe_export,
-    diff_exports,
     export_features,
 )
 from ponder.wiring.stores import open_lake

@@ -11,9 +11,9 @@ from features.groups import VECTOR_GROUPS
 from features.schema import feature_schema
 from ponder.settings import Settings
 from ponder.steps import features as steps
+from ponder.steps.export_contents import diff_exports
 from ponder.steps.features import (
     Days,
-    diff_exports,
     export_days,
     export_features,
     plan_export,
