@@ -60,7 +60,7 @@ class ExportedCodes:
     """Likes left out: of items that the version never embedded, or not coded yet."""
 
 
-@observed("codes export")
+@observed("export_codes")
 def export_codes(settings: Settings, folder: Path, *, days: Days = ALL_DAYS) -> ExportedCodes:
     """Write every item's semantic ID, and each user's liked items as a sequence of them.
 

@@ -134,7 +134,7 @@ class ItemCodes:
     """The longest prefix first."""
 
 
-@observed("learn codes")
+@observed("learn_codes")
 def learn_codes(
     settings: Settings, config: CodesConfig | None = None, *, again: bool = False
 ) -> LearnedCodes:

@@ -196,8 +196,8 @@ def test_an_export_tells_what_candidates_share_with_what_was_liked_before(coded,
     assert told > 50
 
 
-def test_codes_that_were_learned_again_leave_an_export_and_its_ranker_as_they_are(coded, caplog):
-    groups, folder = groups_named("default,codes"), coded.features_folder
+def test_codes_that_were_learned_again_leave_an_export_as_it_is(coded):
+    groups, folder = groups_named("match,codes"), coded.features_folder
     export_features(coded, groups=groups)
     before = read_export(folder)
     codes_id = before.centring.codes_id
@@ -207,12 +207,21 @@ def test_codes_that_were_learned_again_leave_an_export_and_its_ranker_as_they_ar
     after = read_export(folder)
     assert after.centring.codes_id == codes_id
     assert after.frame.equals(before.frame)
-    train_ranker(coded.replace(feature_set="default,codes"))
     make_reference(coded, groups=groups)
     export_features(coded, groups=groups)
     assert read_export(folder).centring.codes_id != codes_id
-    trained = train_ranker(coded.replace(feature_set="default,codes"))
-    assert trained.before is not None  # the champion was compared by the codes that it had learned
+
+
+@pytest.mark.slow
+def test_a_champion_is_compared_by_the_codes_that_it_has_learned(coded):
+    groups = groups_named("default,codes")
+    settings = coded.replace(feature_set="default,codes")
+    export_features(settings)
+    first = train_ranker(settings)
+    learn_codes(settings, CodesConfig(num_levels=1, num_codes=4))
+    make_reference(settings, groups=groups)
+    export_features(settings)
+    assert train_ranker(settings).before == first.name
 
 
 def test_without_codebooks_features_of_codes_are_missing_and_it_is_said(
