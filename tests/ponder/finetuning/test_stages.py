@@ -323,6 +323,7 @@ def test_the_command_goes_on_with_a_run_and_shows_its_version(finished, settings
     assert json.loads(ponder("models", "show", name, "--json").stdout)["name"] == "tuned"
 
 
+@pytest.mark.slow  # three processes load everything; threads that exchange are tested always
 def test_two_processes_train_what_one_does(finished, settings, tmp_path):
     """Started as documented; all that is left to do is the joint training."""
     folder = tmp_path / "run"
