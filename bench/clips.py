@@ -2,12 +2,12 @@
 
     python -m bench.clips --out FOLDER
 
-By the product's own `ponder finetune` (recipe `fashion`, the vision encoder left as it is) nano
-learns pairs of a name ("red kite rising") and a clip, each with the clip of an equal product that
-moves otherwise as a hard negative; and beside it the same pairs with first frames in place of
-clips. Asked are names of products whose colour and noun were never met together in training, among
-clips of each of them moving in every way: whoever sees the first frame alone finds the product, and
-its motion by chance, one in six. `--out` gets data and runs; a killed one goes on.
+By the product's own `ponder finetune --recipe clips` nano learns pairs of a name ("red kite
+rising") and a clip, each with the clip of an equal product that moves otherwise as a hard negative;
+and beside it the same pairs with first frames in place of clips. Asked are names of products whose
+colour and noun were never met together in training, among clips of each of them moving in every
+way: whoever sees the first frame alone finds the product, and its motion by chance, one in six.
+`--out` gets data and runs; a killed one goes on.
 """
 
 import argparse
@@ -99,19 +99,7 @@ def fine_tuned(
     if not (data / "items.parquet").exists():
         write_train(products, shown, data)
     told = {"data": str(data), "name": "nano-clips", "pairs.sources": ("given",)}
-    still = dict.fromkeys(("flip_probability", "max_shift", "max_zoom", "word_dropout"), 0.0)
-    config = configured(
-        {
-            "negatives.trains": True,
-            "joint.swap_roles": False,  # a step that swaps them passes over hard negatives
-            "joint.train_vision_encoder": False,
-            "joint.learning_rate": 2e-3,
-            **{f"augmentation.{name}": value for name, value in still.items()},
-            **changes,
-            **told,
-        },
-        recipe="fashion",
-    )
+    config = configured({**changes, **told}, recipe="clips")
     run = Run.open(Settings(home=folder), config, folder / "run")
     for name in STAGES:
         run_stage(run, name)
@@ -169,8 +157,8 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
     parser.add_argument("--pairs", type=int, default=6_000, help="names to learn")
-    parser.add_argument("--steps", type=int, default=2_000, help="optimiser steps of each run")
-    parser.add_argument("--batch-size", type=int, default=64, help="pairs of a step")
+    parser.add_argument("--steps", type=int, help="of each run; without: the recipe's")
+    parser.add_argument("--batch-size", type=int, help="pairs of a step; without: the recipe's")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0, help="of clips and of the order of pairs")
     return parser.parse_args()
@@ -187,11 +175,9 @@ def main() -> None:
     rng = random.Random(options.seed)
     learnt = drawn(options.pairs, held_out=False, rng=rng)
     asked = asked_for(rng)
-    changes = {
-        "joint.num_steps": options.steps,
-        "joint.batch_size": options.batch_size,
-        "seed": options.seed,
-    }
+    short = {"joint.num_steps": options.steps, "joint.batch_size": options.batch_size}
+    changes = {name: value for name, value in short.items() if value is not None}
+    changes |= {"seed": options.seed}
     found = {"preparation": preparation(asked), "untrained": evaluated("nano", asked, "clip")}
     for shown in SHOWN:
         run = fine_tuned(learnt, shown, options.out / shown.replace(" ", "-"), changes)

@@ -26,9 +26,6 @@ NAMES = (
     *("code_1_age_h", "code_2_age_h"),
 )
 
-MAX_LEVELS = 8
-"""Codes of an item, at most."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeConfig:
@@ -143,16 +140,11 @@ def _compare_repeats(
     out: _Overlap,
 ) -> None:
     """Compare candidates that are in their history again, with what is left without them."""
-    start, same_N = groups.first_R[begin], centred.same_N
-    for row in np.flatnonzero(groups.is_past_N[start : groups.first_R[end]]):
-        candidate = groups.candidate_N[start + row]
-        request = int(np.searchsorted(groups.first_R, start + row, side="right")) - 1
-        own = slice(groups.first_E[request], groups.first_E[request + 1])
-        history_n = groups.history_E[own]
-        kept = np.flatnonzero(same_N[history_n] != same_N[candidate])[: groups.slots]
+    for row, candidate, events in groups.repeats(begin, end, centred.same_N):
+        history_n = groups.history_E[events]
         out.prefix_SB[:, row], out.age_SB[:, row] = -1, np.inf
-        out.prefix_SB[: len(kept), row] = _shared(codes_NL[candidate], codes_NL[history_n[kept]])
-        out.age_SB[: len(kept), row] = groups.age_E[own][kept]
+        out.prefix_SB[: len(events), row] = _shared(codes_NL[candidate], codes_NL[history_n])
+        out.age_SB[: len(events), row] = groups.age_E[events]
 
 
 def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ S = slots.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,6 +33,19 @@ class Vectors(Protocol):
     def square_N(self) -> np.ndarray:
         """[N] float32 cosine of each with itself."""
         ...
+
+
+class Repeat(NamedTuple):
+    """A candidate that its request's history has already, itself or an exact duplicate of it."""
+
+    row: int
+    """In the range of requests that was asked about."""
+
+    candidate: int
+    """Row in the embeddings."""
+
+    events: np.ndarray
+    """Places in the histories (E) of what it is compared with: the others, newest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +158,22 @@ class Groups:
             end = max(begin + 1, int(np.searchsorted(self.first_R, limit, side="right")) - 1)
             yield begin, end
             begin = end
+
+    def repeats(self, begin: int, end: int, same_N: np.ndarray) -> Iterator[Repeat]:
+        """Yield the candidates of a range of requests that are in their own history.
+
+        Args:
+            begin: of the requests.
+            end: behind the last one.
+            same_N: a number that exact duplicates among the embeddings share.
+        """
+        start = self.first_R[begin]
+        for row in np.flatnonzero(self.is_past_N[start : self.first_R[end]]):
+            candidate = self.candidate_N[start + row]
+            request = int(np.searchsorted(self.first_R, start + row, side="right")) - 1
+            events = np.arange(self.first_E[request], self.first_E[request + 1])
+            others = same_N[self.history_E[events]] != same_N[candidate]
+            yield Repeat(int(row), int(candidate), events[others][: self.slots])
 
 
 def _is_past(

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from catalog.lake.tables import MAX_CODE_LEVELS
 from features.behaviour import BehaviourConfig
-from features.code_overlap import MAX_LEVELS, CodeConfig
+from features.code_overlap import CodeConfig
 from features.collaborative import NeighbourConfig
 from features.match_config import SIZES, MatchConfig
 
@@ -129,7 +130,7 @@ def unit_and_range(name: str, decayed: float | None) -> tuple[str, float | None,
     if name == "co_decayed":
         return "", 0, decayed
     if name.startswith("code_prefix"):
-        return "codes", 0, MAX_LEVELS
+        return "codes", 0, MAX_CODE_LEVELS
     if name.endswith("_h"):
         return "h", 0, None
     if name.startswith("match_over"):
@@ -150,7 +151,7 @@ def _widest_gap(name: str, decayed: float | None) -> float | None:
         return None
     if name.startswith("co_"):
         return decayed if name.startswith("co_decayed") else 1
-    return MAX_LEVELS if name.startswith("code_") else 2
+    return MAX_CODE_LEVELS if name.startswith("code_") else 2
 
 
 def _relative_rows(name: str) -> list[Row]:

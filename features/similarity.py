@@ -232,37 +232,30 @@ def _compare_repeats(
     out: Compared,
 ) -> None:
     """Compare candidates that are in their history again, with what is left without them."""
-    start, same_N = groups.first_R[begin], vectors.same_N
-    for row in np.flatnonzero(groups.is_past_N[start : groups.first_R[end]]):
-        candidate = groups.candidate_N[start + row]
-        request = int(np.searchsorted(groups.first_R, start + row, side="right")) - 1
-        own = slice(groups.first_E[request], groups.first_E[request + 1])
-        history_n = groups.history_E[own]
-        kept = np.flatnonzero(same_N[history_n] != same_N[candidate])[: groups.slots]
+    start = groups.first_R[begin]
+    for row, candidate, events in groups.repeats(begin, end, vectors.same_N):
         out.cosine_SB[:, row], out.profile_TB[:, row] = np.nan, np.nan
-        age_n, is_strong_n = groups.age_E[own][kept], groups.is_strong_E[own][kept]
-        if len(kept):
-            vector_D, history_nD = (
-                vectors.vectors_ND[candidate],
-                vectors.vectors_ND[history_n[kept]],
-            )
+        age_n, is_strong_n = groups.age_E[events], groups.is_strong_E[events]
+        if len(events):
+            vector_D = vectors.vectors_ND[candidate]
+            history_nD = vectors.vectors_ND[groups.history_E[events]]
             weight_Tn = profiles.weights(age_n[None], is_strong_n[None])[0]
             profile_TD = weight_Tn @ history_nD
             norm_T = profile_norms(profile_TD[None], weight_Tn[None])[0]
-            out.cosine_SB[: len(kept), row] = history_nD @ vector_D
+            out.cosine_SB[: len(events), row] = history_nD @ vector_D
             out.profile_TB[:, row] = profile_TD @ vector_D / norm_T
         if profiles.with_details:
             category = groups.category_N[start + row]
-            is_category_n = (groups.category_E[own][kept] == category) & (category >= 0)
+            is_category_n = (groups.category_E[events] == category) & (category >= 0)
             for matrix_SB, value_n, none in (
                 (out.age_SB, age_n, np.inf),
                 (out.is_strong_SB, is_strong_n, False),
                 (out.is_category_SB, is_category_n, False),
             ):
                 matrix_SB[:, row] = none
-                matrix_SB[: len(kept), row] = value_n
+                matrix_SB[: len(events), row] = value_n
         if profiles.with_clusters:
             cluster = groups.cluster_N[start + row]
-            ages = age_n[(groups.cluster_E[own][kept] == cluster) & (cluster >= 0)]
+            ages = age_n[(groups.cluster_E[events] == cluster) & (cluster >= 0)]
             out.in_cluster_B[row] = len(ages)
             out.cluster_age_B[row] = ages[0] if len(ages) else np.nan

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from catalog.lake.tables import MAX_CODE_LEVELS
 from embedder.content import Policy
 from recall.candidates import MAX_INTERESTS, MAX_TOP_K, NO_FILTER, RecallOptions, Seen
 from recall.filters import Filter
@@ -21,7 +22,6 @@ MAX_DEADLINE_MS = 60_000
 MAX_NEW_TOKENS = 4_096
 MAX_URL_CHARS = 2_000
 MAX_RANK_HISTORY = 1_000
-MAX_LEVELS = 8
 DEFAULT_INTERESTS = 3
 
 Kind = Literal["content", "item", "user", "history"]
@@ -89,7 +89,7 @@ class RecallRequest(BaseModel):
     """A history is searched by so many of its interests, each by the item that stands for it, and
     they take turns by their weight; 1 searches once, by its recency-weighted mean."""
 
-    code_levels: int | None = Field(default=None, ge=1, le=MAX_LEVELS)
+    code_levels: int | None = Field(default=None, ge=1, le=MAX_CODE_LEVELS)
     """Look only among items whose first so many codes are those of the item, or of an item of the
     history: a history is then searched by as many of its prefixes as there are `interests`, each by
     its newest item, and `channels` says `codes`. null looks among all. See `code_prefixes` of the
@@ -260,6 +260,6 @@ class RecommendRequest(AskerRequest):
     strict: bool = False
     """Answer 404 for somebody without a usable history, and not with popular and fresh items."""
 
-    code_levels: int | None = Field(default=None, ge=1, le=MAX_LEVELS)
+    code_levels: int | None = Field(default=None, ge=1, le=MAX_CODE_LEVELS)
     """Choose also among items whose first so many codes are those of an item of the history, beside
     what the other channels find; null leaves that channel out."""

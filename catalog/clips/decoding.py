@@ -56,9 +56,7 @@ def decode(data: bytes, limits: ClipLimits, sampling: FrameSampling) -> Frames:
     with _told_as_reasons():
         if is_cut_off(data):
             raise ClipError("a clip must be whole, got one that is cut off")
-        if (
-            container_of(data) == "gif"
-        ):  # else FFmpeg tells, and of a GIF no more than that it fails
+        if container_of(data) == "gif":  # of which FFmpeg tells no more than that it fails
             _check_pixels(*gif_size(data), limits)
         index = _index(data, limits, until)
         times_s = [float((at - index.times[0]) * index.unit) for at in index.times]

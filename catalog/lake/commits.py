@@ -4,19 +4,26 @@ Like every write of `catalog.lake.lake` they fail when somebody has committed si
 opened: what to write was decided on what it held then.
 """
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from catalog.lake.row_groups import row_groups
 from catalog.lake.tables import Table
+
+MAX_ATTEMPTS = 20
 
 Transactions = Mapping[str, int]
 """Applications' names and their own growing numbers, recorded in the commit they cause."""
 
 NO_TRANSACTIONS: Transactions = MappingProxyType({})
+
+logger = logging.getLogger(__name__)
 
 
 def append_rows(
@@ -77,6 +84,21 @@ def ahead(delta: DeltaTable, transactions: Transactions) -> Transactions:
         for name, number in transactions.items()
         if recorded[name] is None or recorded[name] < number
     }
+
+
+def attempts(table: Table) -> Retrying:
+    """Return what decides and commits again while other writers come first, 20 times in all."""
+
+    def log(state: RetryCallState) -> None:
+        number = state.attempt_number
+        logger.info("table=%s attempt=%d another writer was first", table.name, number)
+
+    return Retrying(
+        stop=stop_after_attempt(MAX_ATTEMPTS),
+        retry=retry_if_exception_type(CommitFailedError),
+        before_sleep=log,
+        reraise=True,
+    )
 
 
 def _commit_properties(transactions: Transactions, origin: str) -> CommitProperties:

@@ -5,7 +5,6 @@ nobody has committed since; otherwise it decides again. So no key is ever stored
 alone does not promise (two appends never conflict).
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +12,15 @@ from typing import TypeVar
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from catalog.lake.commits import NO_TRANSACTIONS, Transactions, ahead, append_rows, merge_rows
+from catalog.lake.commits import (
+    NO_TRANSACTIONS,
+    Transactions,
+    ahead,
+    append_rows,
+    attempts,
+    merge_rows,
+)
 from catalog.lake.item_versions import versions_of
 from catalog.lake.rewrites import delete_equal, replace_keys
 from catalog.lake.table_store import TableStore
@@ -34,12 +38,9 @@ from catalog.lake.tables import (
 from catalog.lake.time_travel import rewind
 from catalog.lake.upsert import Upsert, UpsertCounts, plan_events, plan_upsert
 
-MAX_ATTEMPTS = 20
 REPLACED_ROWS = 500
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class Lake:
@@ -224,13 +225,11 @@ class Lake:
         if rows.is_empty():
             return 0
 
-        def attempt(delta: DeltaTable) -> int:
-            stored = self._stored(delta, table, rows, columns=table.key)
-            new = rows.join(stored, on=table.key, how="anti", maintain_order="left")
-            append_rows(delta, _landed(new, table), table)
-            return new.height
+        def new(stored: pl.LazyFrame) -> pl.DataFrame:
+            keys = stored.select(table.key).join(rows.lazy(), on=table.key, how="semi").collect()
+            return rows.join(keys, on=table.key, how="anti", maintain_order="left")
 
-        return self._until_committed(table, attempt)
+        return len(self.insert_planned(table, new))
 
     def insert_planned(
         self, table: Table, plan: Callable[[pl.LazyFrame], pl.DataFrame]
@@ -390,17 +389,7 @@ class Lake:
         return stored.join(keys, on=table.key, how="semi").collect()
 
     def _until_committed(self, table: Table, attempt: Callable[[DeltaTable], T]) -> T:
-        def log(state: RetryCallState) -> None:
-            number = state.attempt_number
-            logger.info("table=%s attempt=%d another writer was first", table.name, number)
-
-        retrying = Retrying(
-            stop=stop_after_attempt(MAX_ATTEMPTS),
-            retry=retry_if_exception_type(CommitFailedError),
-            before_sleep=log,
-            reraise=True,
-        )
-        return retrying(lambda: attempt(self._tables.open_or_create(table)))
+        return attempts(table)(lambda: attempt(self._tables.open_or_create(table)))
 
 
 def _landed(rows: pl.DataFrame, table: Table, at: datetime | None = None) -> pl.DataFrame:

@@ -261,6 +261,9 @@ CODEBOOKS = Table(
     },
 )
 
+MAX_CODE_LEVELS = 8
+"""Codes of an item, at most."""
+
 CODES = Table(
     name="codes",
     key=("item_id", "content_hash", "codes_id"),

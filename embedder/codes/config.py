@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_LEVELS = 8
+from catalog.lake.tables import MAX_CODE_LEVELS
+
 MAX_CODES = 65_536
 
 LearnerName = Literal["kmeans", "vae"]
@@ -52,8 +53,8 @@ class CodesConfig:
     """A code that no vector took for so many steps is put where a vector is."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_levels <= MAX_LEVELS:
-            raise ValueError(f"num_levels must be in [1, {MAX_LEVELS}], got {self.num_levels}")
+        if not 1 <= self.num_levels <= MAX_CODE_LEVELS:
+            raise ValueError(f"num_levels must be in [1, {MAX_CODE_LEVELS}], got {self.num_levels}")
         if not 2 <= self.num_codes <= MAX_CODES:
             raise ValueError(f"num_codes must be in [2, {MAX_CODES}], got {self.num_codes}")
         if self.sample_items < self.num_codes:
