@@ -77,8 +77,21 @@ def test_a_clip_that_is_cut_off_is_refused(kind):
     assert "must be whole" in refusal(clip[: len(clip) * 9 // 10])
 
 
+def test_a_clip_that_lacks_whole_frames_is_refused_though_no_box_of_it_is_cut():
+    clip = encoded([bar_frame(number) for number in range(20)], movflags="faststart")
+    start = clip.index(b"mdat") - 4
+    for end in range(len(clip) - 100, len(clip)):  # some of these are where a frame ends
+        cut = clip[:start] + struct.pack(">I", end - start) + clip[start + 4 : end]
+        assert "must be whole" in refusal(cut)
+
+
 def test_a_clip_that_is_longer_than_may_be_is_refused_by_what_its_header_says():
     assert "at most 1.5 s, got 2.0" in refusal(bar_clip(num_frames=20, fps=10), max_duration_s=1.5)
+
+
+def test_a_clip_whose_header_says_nothing_is_refused_by_its_frames():
+    recorded = encoded([bar_frame(number) for number in range(20)], "webm", live="1")
+    assert "at most 1.5 s, got 2.0" in refusal(recorded, max_duration_s=1.5)
 
 
 def test_ten_hours_are_refused_before_a_frame_is_decoded():
