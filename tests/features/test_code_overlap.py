@@ -61,6 +61,15 @@ def test_prefixes_are_counted_to_the_first_code_that_differs():
     assert (got["code_1_age_h"], got["code_2_age_h"]) == (1, 1)
 
 
+def test_a_history_of_years_ago_is_weighed_as_one_of_yesterday():
+    hours = {"b": 80_000, "c": 80_024, "d": 80_048}  # of 0.5 ** 476 no float32 is left
+    [long_ago], [recent] = (
+        [row["code_prefix_decayed"] for row in made(liked, "a").values()]
+        for liked in (hours, {item: at - 79_999 for item, at in hours.items()})
+    )
+    assert long_ago == pytest.approx(recent, rel=1e-5)
+
+
 def test_the_candidate_itself_is_left_out_of_its_history():
     rows = made({"a": 1, "b": 2}, "ae")
     assert rows["a"]["code_prefix_max"] == 2  # of b

@@ -139,6 +139,40 @@ def test_a_collection_of_before_there_were_codes_goes_on_without(index, rows, en
     index.drop("old")
 
 
+class Together:
+    """Everything was liked together with everything; `plain` has no vector."""
+
+    def nearest(self, history):
+        return ["plain", "sky", "rose", "moss"]
+
+
+class Living:
+    """All that the lake knows of, by conditions that it can tell; of codes it knows nothing."""
+
+    def that_meet(self, filter, item_ids):
+        assert filter.code_prefixes is None
+        return set(item_ids)
+
+
+def test_what_has_no_vector_has_no_codes_to_be_found_by(index, rows, encoder, recall):
+    stores = {"neighbours": Together, "living": Living()}
+    both = Recall(index, {"v1": encoder}.__getitem__, KnownHistories(), **stores)
+    codes = Filter(code_prefixes=("0", "1-3"))
+    asked = RecallOptions(top_k=9, needs_vector=False, filter=codes)
+    assert both.liked_together(["leaf"], asked)["item_id"].to_list() == ["rose", "moss"]
+    anything = both.liked_together(["leaf"], RecallOptions(top_k=9, needs_vector=False))
+    assert anything["item_id"].to_list() == ["plain", "sky", "rose", "moss"]
+
+
+def test_the_heaviest_prefixes_are_searched_though_another_is_newer():
+    green, red = np.array([0.0, 1, 0, 0]), np.array([1.0, 0, 0, 0])
+    seeds, found = CodeSeeds(lambda version: AxisCoder(), ProfileConfig(half_life=10)).of(
+        ["new", "old", "older"], [green, red, red], "v1", RecallOptions(code_levels=1)
+    )
+    assert [(seed.interest, seed.code_prefix) for seed in seeds] == [("old", "0")]
+    assert [one.size for one in found] == [2]
+
+
 def test_equal_weights_go_by_the_newest():
     seeds, found = CodeSeeds(lambda version: AxisCoder(), ProfileConfig(half_life=1e9)).of(
         ["a", "b", "c"],

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from catalog.lake.item_codes import codes_in_use, codes_of
+from catalog.lake.item_codes import codes_in_use, codes_of, put_codes
 from catalog.lake.tables import EVENTS, ITEMS
 from embedder.codes.config import CodesConfig
 from ponder.settings import Settings
@@ -18,6 +18,7 @@ from ponder.steps.days import Days
 from ponder.wiring.encoder import configured_version
 from ponder.wiring.stores import open_lake
 
+CODES_TYPE = pl.List(pl.Int32)
 LIKED = ("click", "like", "purchase", "view")
 
 
@@ -25,7 +26,15 @@ LIKED = ("click", "like", "purchase", "view")
 def settings(night_home, tmp_path_factory):
     home = shutil.copytree(night_home, tmp_path_factory.mktemp("exported") / "home")
     settings = Settings(home=home)
-    learn_codes(settings, CodesConfig(num_levels=2, num_codes=5))
+    learned = learn_codes(settings, CodesConfig(num_levels=2, num_codes=5))
+    lake = open_lake(settings)
+    former = codes_of(lake, learned.codes_id).sort("item_id").head(3).collect()
+    put_codes(  # of what these items said before, by a hash that is greater than any other
+        lake,
+        former.select("item_id", content_hash=pl.lit("z"), codes=pl.lit([4, 4], CODES_TYPE)),
+        version=learned.model_version,
+        codes_id=learned.codes_id,
+    )
     return settings
 
 
