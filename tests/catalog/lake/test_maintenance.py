@@ -41,9 +41,9 @@ def media(**images):
 
 def moment():
     """Now, told apart from the commits around it: Delta counts in milliseconds."""
-    sleep(0.005)
+    sleep(0.02)
     now = datetime.now(UTC)
-    sleep(0.005)
+    sleep(0.02)
     return now
 
 
