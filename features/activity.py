@@ -20,6 +20,7 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, TIME
 from features.context import ContextConfig, decay, running_sums
 from features.histories import HistoryConfig, is_positive, is_skipped, is_strong
+from features.sorted_ids import rows_in
 
 COLUMNS = ("event_id", "user_id", "item_id", "action", "value", "ts")
 
@@ -156,9 +157,8 @@ class Activity:
         if self.items.is_empty():
             nothing = np.zeros(len(item_ids))
             return nothing, nothing, nothing
-        places = self.items["item_id"].search_sorted(item_ids)
-        rows = self.items[np.minimum(places.to_numpy(), len(self.items) - 1)]
-        is_there = (rows["item_id"] == item_ids).to_numpy()
+        place_N = rows_in(self.items["item_id"], item_ids)
+        rows, is_there = self.items[np.maximum(place_N, 0)], place_N >= 0
         age_us = (pl.lit(now, TIME) - pl.col("popular_at")).dt.total_microseconds()
         weight = decay(
             rows.select(age_us.fill_null(0)).to_series().to_numpy(),

@@ -23,6 +23,7 @@ from catalog.atomic_file import write_atomically
 from catalog.lake.tables import BEHAVIOUR_SPACES
 from features.cooccurrence import Cooccurrence
 from features.daily_sums import DAYS, days_of
+from features.sorted_ids import rows_in
 
 SUFFIX = ".spaces"
 """Of a file of spaces, which is Parquet: whoever reads all Parquet files of an export is not to
@@ -169,11 +170,9 @@ class BehaviourSpaces:
     def rows_of(self, item_ids: pl.Series, day_N: np.ndarray) -> np.ndarray:
         """Return [N] row in `rows` of each item in the space of a day; -1: it has no vector."""
         space_N = np.searchsorted(self.days_T, day_N, side="right") - 1
-        num_items = len(self.item_ids)
-        place_N = self.item_ids.search_sorted(item_ids).to_numpy().astype(np.int64)
-        place_N = np.minimum(place_N, num_items - 1)
-        is_there_N = (self.item_ids.gather(place_N) == item_ids).to_numpy() & (space_N >= 0)
-        row_N = np.maximum(space_N, 0) * num_items + place_N
+        place_N = rows_in(self.item_ids, item_ids)
+        row_N = np.maximum(space_N, 0) * len(self.item_ids) + place_N
+        is_there_N = (place_N >= 0) & (space_N >= 0)
         return np.where(is_there_N & self.rows.is_known_N[row_N], row_N, -1)
 
 

@@ -26,6 +26,7 @@ from catalog.atomic_file import write_atomically
 from catalog.lake.tables import EVENTS
 from features.daily_sums import DAYS, Amounts, rows_before, running_sums, sums_at
 from features.histories import HistoryConfig, positive_events
+from features.sorted_ids import rows_in
 from features.swing import SWING_ONE, NumberedLikes, SwingConfig, swings
 
 ONE = 1 << 20
@@ -84,12 +85,7 @@ class Cooccurrence:
 
     def rows_of(self, item_ids: pl.Series) -> np.ndarray:
         """Return [N] number of each item, int64; -1 for one that nobody has liked."""
-        if not len(self.item_ids):
-            return np.full(len(item_ids), -1, dtype=np.int64)
-        places_N = self.item_ids.search_sorted(item_ids).to_numpy().astype(np.int64)
-        places_N = np.minimum(places_N, len(self.item_ids) - 1)
-        is_there_N = (self.item_ids[places_N] == item_ids).to_numpy()
-        return np.where(is_there_N, places_N, -1)
+        return rows_in(self.item_ids, item_ids)
 
     def _before(
         self, amount_P: np.ndarray, left_N: np.ndarray, right_N: np.ndarray, day_N: np.ndarray

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from features.sorted_ids import rows_in
+
 BEFORE_ALL = np.iinfo(np.int64).min
 
 
@@ -52,7 +54,7 @@ class ItemStates:
 
     def known(self, item_ids: pl.Series) -> np.ndarray:
         """Return [N] whether there are states of each item."""
-        return self._places(item_ids) >= 0
+        return rows_in(self.item_ids, item_ids) >= 0
 
     def at(self, item_ids: pl.Series, ts_N: np.ndarray) -> pl.DataFrame:
         """Return category, price and created_at of each item just before a moment; else null.
@@ -61,7 +63,7 @@ class ItemStates:
             item_ids: of any items.
             ts_N: int64, microseconds.
         """
-        place_N = self._places(item_ids)
+        place_N = rows_in(self.item_ids, item_ids)
         first_N = self.begin_I[place_N]
         low_N, high_N = first_N.copy(), self.begin_I[np.minimum(place_N + 1, len(self.item_ids))]
         while (is_open_N := low_N < high_N).any():  # the first state that is not before
@@ -77,10 +79,3 @@ class ItemStates:
             return found
         other = self.more.at(item_ids, ts_N)
         return found.select(pl.coalesce(name, other[name]).alias(name) for name in found.columns)
-
-    def _places(self, item_ids: pl.Series) -> np.ndarray:
-        if not len(self.item_ids):
-            return np.full(len(item_ids), -1)
-        places = self.item_ids.search_sorted(item_ids).to_numpy().astype(np.int64)
-        places = np.minimum(places, len(self.item_ids) - 1)
-        return np.where((self.item_ids[places] == item_ids).to_numpy(), places, -1)
