@@ -24,7 +24,7 @@ class RecordError(ValueError):
 
     Attributes:
         stage: "decode" when the bytes are not a record at all, "validate" when a field is wrong,
-            "media" when an image or a clip cannot be had.
+            "media" when an image, a clip or a sound cannot be had.
     """
 
     def __init__(self, stage: str, reason: str) -> None:
@@ -65,6 +65,7 @@ class Item(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """A clip, named as an image is."""
 
     audio_uri: str | None = None
+    """A sound, named as an image is."""
 
     deleted: bool = False
     """A tombstone. The other fields are then ignored."""
@@ -138,6 +139,7 @@ class FurtherMedia:
     """Of its further images, in their order."""
 
     video: str | None = None
+    audio: str | None = None
 
 
 NO_FURTHER_MEDIA = FurtherMedia()
@@ -149,9 +151,9 @@ def content_hash(
     """Digest everything that an embedder can see of an item.
 
     Two items with equal digests get equal embeddings from one model version, so the digest and the
-    version together are the key under which work is skipped. An item without further images and a
-    clip has the digest that it had before there were any. Left out are times, addresses (an
-    image that moves to another URI is the same image) and `attributes`: they are for filters,
+    version together are the key under which work is skipped. An item without further images, a
+    clip and a sound has the digest that it had before there were any. Left out are times, addresses
+    (an image that moves to another URI is the same image) and `attributes`: they are for filters,
     and a price that changes every night must not cost an embedding. Words that describe an item
     belong into `text`.
 
@@ -164,10 +166,10 @@ def content_hash(
         category=item.category,
         tags=item.tags,
         image=image_hash,
-        audio=item.audio_uri,
+        audio=further.audio,
     )
     digest = hashlib.blake2b(_ENCODER.encode(seen), digest_size=16)
-    if further != NO_FURTHER_MEDIA:
+    if further.gallery or further.video is not None:
         digest.update(_ENCODER.encode([further.gallery, further.video]))
     return digest.hexdigest()
 

@@ -141,12 +141,12 @@ class Settings(Places, BaseSettings):
     """The same for the event topic."""
 
     media_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(networks)] = ()
-    """Networks that images and clips may be fetched from although they are not of the public
-    internet, e.g. `10.0.0.0/8,fd00::/8`."""
+    """Networks that images, clips and sounds may be fetched from although they are not of the
+    public internet, e.g. `10.0.0.0/8,fd00::/8`."""
 
     media_buckets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)] = ()
-    """Buckets that `s3:` images and clips may be fetched from, with the keys of `lake_options`,
-    e.g. `shop-images,press`."""
+    """Buckets that `s3:` images, clips and sounds may be fetched from, with the keys of
+    `lake_options`, e.g. `shop-images,press`."""
 
     max_clip_bytes: int = Field(default=50_000_000, ge=1, le=2_000_000_000)
     """Bytes of a clip that is landed; a larger one is refused."""
@@ -159,6 +159,21 @@ class Settings(Places, BaseSettings):
 
     clip_decoding_s: float = Field(default=20.0, gt=0, le=120)
     """Seconds after which decoding a clip that is landed is given up."""
+
+    max_audio_bytes: int = Field(default=50_000_000, ge=1, le=2_000_000_000)
+    """Bytes of a sound that is landed; a larger one is refused."""
+
+    max_audio_s: float = Field(default=600.0, gt=0, le=86_400)
+    """Seconds that a sound may last."""
+
+    max_audio_channels: int = Field(default=6, ge=1, le=64)
+    """Channels that a sound may have."""
+
+    max_audio_hz: int = Field(default=96_000, ge=4_000, le=768_000)
+    """Samples a second that a channel of a sound may have."""
+
+    audio_decoding_s: float = Field(default=20.0, gt=0, le=120)
+    """Seconds after which decoding a sound that is landed is given up."""
 
     data: str = ""
     """Folder that the DAG `nightly` lands when there is no Kafka."""

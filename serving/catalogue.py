@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import ClipError
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
@@ -49,7 +49,7 @@ class Catalogue:
         self._overview = Remembered(self._read_overview, max_age_s=OVERVIEW_MAX_AGE_S)
         self._thumbnail = lru_cache(NUM_THUMBNAILS)(self._make_thumbnail)
         self._moving_thumbnail = lru_cache(NUM_MOVING_THUMBNAILS)(self._make_moving_thumbnail)
-        self._clip_decoder = ClipDecoder(max_processes=1)
+        self._guarded_decoder = GuardedDecoder(max_processes=1)
 
     def items(self, item_ids: Sequence[str]) -> list[ItemReply]:
         """Return those of the items that are there and not deleted, in the order of the ids."""
@@ -111,7 +111,7 @@ class Catalogue:
     def _make_moving_thumbnail(self, video_hash: str) -> bytes:
         clip = self._landed("clip", video_hash)
         try:
-            return moving_thumbnail(clip, self._clip_decoder, side=THUMBNAIL_SIDE)
+            return moving_thumbnail(clip, self._guarded_decoder, side=THUMBNAIL_SIDE)
         except ClipError as error:
             raise NotFound(f"clip {video_hash!r} cannot be read: {error}") from error
 

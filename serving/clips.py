@@ -1,7 +1,7 @@
 """Clips that come with a query, as bytes."""
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import ClipError, ClipLimits
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.base64_text import decode_base64
 from recall.errors import InvalidQuery
 
@@ -12,7 +12,7 @@ LIMITS = ClipLimits(max_bytes=MAX_CLIP_BYTES, max_duration_s=120, decoding_s=10)
 """Narrower than a landing's: somebody waits."""
 
 
-def decode_clip(video_base64: str, decoder: ClipDecoder) -> bytes:
+def decode_clip(video_base64: str, decoder: GuardedDecoder) -> bytes:
     """Return the clip's file; its frames were decoded once, and can be again.
 
     Raises:
@@ -23,7 +23,7 @@ def decode_clip(video_base64: str, decoder: ClipDecoder) -> bytes:
     except ValueError as error:
         raise InvalidQuery(f"video_base64 must be base64: {error}") from error
     try:
-        decoder.check(data, limits=LIMITS)
+        decoder.frames(data, limits=LIMITS)
     except ClipError as error:
         raise InvalidQuery(f"video_base64: {error}") from error
     return data

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from catalog.clips.decoder import ClipDecoder
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.lake.item_lookup import ItemLookup
 from embedder.content import Content
 from recall.candidates import Candidates
@@ -54,7 +54,7 @@ class RecallService:
         *,
         items: ItemLookup | None = None,
         fetch_image: FetchImage | None = None,
-        clip_decoder: ClipDecoder | None = None,
+        guarded_decoder: GuardedDecoder | None = None,
     ) -> None:
         """Answer from recall.
 
@@ -62,10 +62,10 @@ class RecallService:
             recall: finds the candidates.
             items: says what they are; None: requests for details are refused.
             fetch_image: of queries; None: addresses are refused.
-            clip_decoder: checks clips of queries; None: one of its own.
+            guarded_decoder: checks clips of queries; None: one of its own.
         """
         self._recall, self._items, self._fetch_image = recall, items, fetch_image
-        self._clip_decoder = clip_decoder or ClipDecoder()
+        self._guarded_decoder = guarded_decoder or GuardedDecoder()
 
     def answer(self, request: RecallRequest, stages: Stages | None = None) -> RecallReply:
         """Return the reply to a request.
@@ -154,7 +154,7 @@ class RecallService:
             image = self._fetch_image(request.image_url)
         clip = None
         if request.video_base64 is not None:
-            clip = decode_clip(request.video_base64, self._clip_decoder)
+            clip = decode_clip(request.video_base64, self._guarded_decoder)
         return Content(text=request.text or "", image=image, clip=clip)
 
 

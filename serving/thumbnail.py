@@ -4,8 +4,8 @@ import io
 
 from PIL import Image
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import FrameSampling
+from catalog.decoding.decoder import GuardedDecoder
 from embedder.prompting.images import open_image
 
 SAMPLING = FrameSampling(max_frames=8)
@@ -31,7 +31,7 @@ def thumbnail(image: bytes, *, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def moving_thumbnail(clip: bytes, decoder: ClipDecoder, *, side: int) -> bytes:
+def moving_thumbnail(clip: bytes, decoder: GuardedDecoder, *, side: int) -> bytes:
     """Return frames of a clip as an animated WebP, encoded anew as of `thumbnail`.
 
     Args:
@@ -42,7 +42,7 @@ def moving_thumbnail(clip: bytes, decoder: ClipDecoder, *, side: int) -> bytes:
     Raises:
         ClipError: the bytes are no clip; the text says why.
     """
-    decoded = decoder.decode(clip, sampling=SAMPLING)
+    decoded = decoder.frames(clip, sampling=SAMPLING)
     frames = [Image.fromarray(pixels) for pixels in decoded.images]
     for frame in frames:
         frame.thumbnail((side, side))

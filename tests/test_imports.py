@@ -35,6 +35,8 @@ FLOORS = {
         "catalog.bazaar",
         "catalog.lake",
         "catalog.clips",
+        "catalog.audio",
+        "catalog.decoding",
         "catalog.images",
         "catalog.artifact_store",
         "catalog.ingest",
@@ -94,7 +96,7 @@ FLOORS = {
 }
 
 OWNER = {
-    "av": {"catalog.clips"},
+    "av": {"catalog.clips", "catalog.audio"},
     "packaging": {"ponder.doctor"},
     "kafka": {"catalog.kafka", "catalog.audit", "bench"},
     "deltalake": {"catalog.lake"},

@@ -26,7 +26,7 @@ WORLD = "catalog/bazaar"
 ENTRIES = {
     "ponder.__main__",  # python -m ponder, torchrun --module ponder
     "embedder.nano.training",  # python -m embedder.nano.training
-    "catalog.clips.worker",  # python -m catalog.clips.worker, by `catalog.clips.decoder`
+    "catalog.decoding.worker",  # python -m catalog.decoding.worker, by `catalog.decoding.decoder`
     "serving.client",  # imported by those who ask the service
 }
 CALLED_FROM_OUTSIDE = {

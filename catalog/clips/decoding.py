@@ -1,4 +1,4 @@
-"""Untrusted clips to frames, by FFmpeg; run in a process of its own (`catalog.clips.worker`).
+"""Untrusted clips to frames, by FFmpeg; run in a process of its own (`catalog.decoding.worker`).
 
 FFmpeg reads hundreds of formats, some of which are lists of other files and addresses. Here a clip
 is one of three containers, told by its first bytes and not by FFmpeg's guess, its video is of one

@@ -1,4 +1,4 @@
-"""What a stream of items shows: images and clips, fetched ahead, many at a time, in order out."""
+"""What a stream of items shows, fetched ahead, many at a time, in order out."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from catalog.clips.decoder import ClipDecoder
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.check import check_image
 from catalog.images.circuit_breaker import CircuitBreaker
 from catalog.images.host_limiter import HostLimiter
@@ -47,19 +47,19 @@ class Loaded(NamedTuple):
 
 @dataclass(slots=True)
 class _Fetching:
-    """An image or a clip under way, for all records that name it."""
+    """An image, a clip or a sound under way, for all records that name it."""
 
     future: Future[bytes]
     num_users: int = 0
 
 
 class ImageFetcher:
-    """Loads images and clips from wherever items name them, as a context manager, for one stream.
+    """Loads what items show from wherever they name it, as a context manager, for one stream.
 
     While a slow host is waited for, the images of the records after it are fetched; a host that
     keeps failing is left alone for a while. An address that is named again while its image is
-    under way or held is fetched once. Clips are loaded and checked in the same way wherever they
-    are, for that takes long.
+    under way or held is fetched once. Clips and sounds are loaded and checked in the same way
+    wherever they are, for that takes long.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ImageFetcher:
         *,
         base_dir: Path | None = None,
         fetchers: Mapping[str, Fetch] | None = None,
-        clip_decoder: ClipDecoder | None = None,
+        guarded_decoder: GuardedDecoder | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Start no thread and open no connection yet.
@@ -76,17 +76,17 @@ class ImageFetcher:
         Args:
             config: what may be fetched, and at what cost.
             base_dir: the folder that images named by a path lie in; None refuses paths.
-            fetchers: by scheme, of images and clips; None fetches from web servers and S3.
-            clip_decoder: checks clips; closed with the fetcher.
+            fetchers: by scheme, of whatever is shown; None fetches from web servers and S3.
+            guarded_decoder: checks clips and sounds; closed with the fetcher.
             sleep: waits some seconds before a second attempt.
         """
         self._config = config
         self._base_dir = base_dir
         self._fetchers: dict[Kind, Mapping[str, Fetch]] = {
-            "image": fetchers or _fetchers(config),
-            "clip": fetchers or _fetchers(replace(config, max_bytes=config.clips.max_bytes)),
+            kind: fetchers or _fetchers(replace(config, max_bytes=_max_bytes(kind, config)))
+            for kind in get_args(Kind)
         }
-        self._clip_decoder = clip_decoder or ClipDecoder()
+        self._guarded_decoder = guarded_decoder or GuardedDecoder()
         self._sleep = sleep
         self._limiter = HostLimiter(max_threads=config.max_concurrency, per_host=config.per_host)
         self._breaker = CircuitBreaker(
@@ -115,7 +115,7 @@ class ImageFetcher:
     def close(self) -> None:
         """Drop what is not fetched yet; see `HostLimiter.close`."""
         self._limiter.close()
-        self._clip_decoder.close()
+        self._guarded_decoder.close()
 
     def load(
         self,
@@ -125,8 +125,8 @@ class ImageFetcher:
     ) -> Iterator[Loaded]:
         """Yield every record with its item and what it shows, in order.
 
-        A record of whose images and clip one cannot be had comes with the reason in place of its
-        item, as does one that already came with a reason.
+        A record of which something cannot be had comes with the reason in place of its item, as
+        does one that already came with a reason.
 
         Args:
             parsed: the records.
@@ -179,8 +179,8 @@ class ImageFetcher:
             except RecordError as error:
                 raise address.told_of(error) from error
             return host, lambda: self._fetch(address, host)
-        if address.kind == "clip":
-            return "", lambda: self._clip(address, None)
+        if address.kind != "image":
+            return "", lambda: self._decodable(address, None)
         return None
 
     def _is_ready(self, begun: "_Begun") -> bool:
@@ -208,14 +208,15 @@ class ImageFetcher:
             for address in begun.under_way:
                 self._drop(address)
         images = [data for kind, data in shown if kind == "image"]
-        clips = [data for kind, data in shown if kind == "clip"]
+        others = {kind: data for kind, data in shown if kind != "image"}
         return Loaded(
             begun.record,
             begun.item,
             Shown(
                 images[0] if images else None,
                 tuple(images[1:]),
-                clips[0] if clips else None,
+                others.get("clip"),
+                others.get("audio"),
             ),
         )
 
@@ -269,17 +270,21 @@ class ImageFetcher:
             reraise=True,
         )
         data = retrying(self._attempt, address, host)
-        if address.kind == "clip":
-            return self._clip(address, data)
+        if address.kind != "image":
+            return self._decodable(address, data)
         self._hold(len(data))
         return data
 
-    def _clip(self, address: Address, fetched: bytes | None) -> bytes:
-        """Return a clip that is known to be one, read from here if it was not fetched."""
-        limits = self._config.clips
+    def _decodable(self, address: Address, fetched: bytes | None) -> bytes:
+        """Return a clip or sound that is known to be one, read from here if it was not fetched."""
+        config = self._config
         if fetched is None:
-            fetched = load_local(address.uri, base_dir=self._base_dir, max_bytes=limits.max_bytes)
-        self._clip_decoder.check(fetched, limits=limits)
+            most = _max_bytes(address.kind, config)
+            fetched = load_local(address.uri, base_dir=self._base_dir, max_bytes=most)
+        if address.kind == "clip":
+            self._guarded_decoder.frames(fetched, limits=config.clips)
+        else:
+            self._guarded_decoder.waveform(fetched, limits=config.audio)
         self._hold(len(fetched))
         return fetched
 
@@ -330,6 +335,11 @@ def host_of(uri: str) -> str:
     if not parts.hostname:
         raise RecordError("media", f"image_uri must name a host or a bucket, got {uri[:80]!r}")
     return f"s3://{parts.netloc}" if parts.scheme == "s3" else parts.hostname
+
+
+def _max_bytes(kind: Kind, config: ImageConfig) -> int:
+    most = {"image": config.max_bytes, "clip": config.clips.max_bytes}
+    return most.get(kind, config.audio.max_bytes)
 
 
 def _fetchers(config: ImageConfig) -> dict[str, Fetch]:

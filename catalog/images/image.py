@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from catalog.clips.limits import DEFAULT_LIMITS, ClipLimits
+from catalog.audio import limits as audio_limits
+from catalog.clips import limits as clip_limits
 from catalog.images.addresses import Network
 from catalog.images.base64_text import decode_base64, without_space
 from catalog.images.check import MAX_BYTES, MAX_PIXELS, check_image, check_size
@@ -42,8 +43,11 @@ class ImageConfig:
     max_pixels: int = MAX_PIXELS
     """Of one frame; the embedder reads no more than the default."""
 
-    clips: ClipLimits = DEFAULT_LIMITS
+    clips: clip_limits.ClipLimits = clip_limits.DEFAULT_LIMITS
     """What a clip may cost; fetched by the same rules, and as many bytes as it may have."""
+
+    audio: audio_limits.AudioLimits = audio_limits.DEFAULT_LIMITS
+    """What a sound may cost, likewise."""
 
     max_redirects: int = 3
     """Each is judged as the first address was."""

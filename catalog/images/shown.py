@@ -1,13 +1,16 @@
-"""What an item shows: its image, further images and a clip, by their addresses and as bytes."""
+"""What an item shows: images, a clip and a sound, by their addresses and as bytes."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from catalog.images.image import REMOTE_SCHEMES, ImageUnavailable, scheme_of
 from catalog.records import Item, RecordError
 
-Kind = Literal["image", "clip"]
+Kind = Literal["image", "clip", "audio"]
+
+CALLED: Mapping[Kind, str] = {"image": "image", "clip": "clip", "audio": "sound"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Shown:
     """Its further images, in their order."""
 
     clip: bytes | None = None
+    audio: bytes | None = None
 
 
 NOTHING_SHOWN = Shown()
@@ -52,17 +56,19 @@ class Address:
         Who fetches knows of no fields but `image_uri` and of nothing but images.
         """
         reason = str(error).replace("image_uri", self.field)
-        if self.kind == "clip":
-            reason = reason.replace("an image", "a clip").replace("the image", "the clip")
+        if self.kind != "image":
+            called = CALLED[self.kind]
+            reason = reason.replace("an image", f"a {called}").replace("the image", f"the {called}")
         if isinstance(error, ImageUnavailable):
             return ImageUnavailable(reason)
         return RecordError(error.stage, reason)
 
 
 def addresses_of(item: Item) -> list[Address]:
-    """Return where all that an item shows is: its image, its further images, its clip."""
+    """Return where all that an item shows is: its image, further images, its clip, its sound."""
     if item.deleted:
         return []
     found = [Address(item.image_uri, "image", "image_uri")] if item.image_uri else []
     found += [Address(uri, "image", "image_uris") for uri in item.image_uris]
-    return found + ([Address(item.video_uri, "clip", "video_uri")] if item.video_uri else [])
+    found += [Address(item.video_uri, "clip", "video_uri")] if item.video_uri else []
+    return found + ([Address(item.audio_uri, "audio", "audio_uri")] if item.audio_uri else [])

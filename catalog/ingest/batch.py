@@ -31,7 +31,7 @@ class Batch:
     """Records read, rejected ones included."""
 
     held_bytes: int = 0
-    """Size of the images, clips and rejected messages held."""
+    """Size of what items show and of rejected messages, as far as held."""
 
     rejected: Counter[str] = field(default_factory=Counter)
     """See `catalog.ingest.report.LandingReport`."""
@@ -49,12 +49,16 @@ class Batch:
     _letters: list[Row] = field(default_factory=list)
 
     def add_item(self, item: Item, shown: Shown = NOTHING_SHOWN) -> None:
-        """Hold an item and what it shows; equal images and clips are held once."""
+        """Hold an item and what it shows; equal files are held once."""
         self._items.append(item)
         self._image_hashes.append(self._held(shown.image))
-        if shown.gallery or shown.clip is not None:
-            gallery = tuple(self._hold(image) for image in shown.gallery)
-            self._further.append(FurtherMedia(gallery=gallery, video=self._held(shown.clip)))
+        if shown.gallery or shown.clip is not None or shown.audio is not None:
+            further = FurtherMedia(
+                gallery=tuple(self._hold(image) for image in shown.gallery),
+                video=self._held(shown.clip),
+                audio=self._held(shown.audio),
+            )
+            self._further.append(further)
         else:
             self._further.append(NO_FURTHER_MEDIA)
 
@@ -62,7 +66,7 @@ class Batch:
         return None if data is None else self._hold(data)
 
     def _hold(self, data: bytes) -> str:
-        """Hold an image or a clip; return its hash."""
+        """Hold an image, a clip or a sound; return its hash."""
         media_hash = hash_media(data)
         if media_hash not in self._media:
             self._media[media_hash] = data
@@ -118,12 +122,12 @@ class Batch:
         return pl.concat([EVENTS.empty(), *self._event_frames])
 
     def media(self) -> pl.DataFrame:
-        """Return the images and clips held, in the columns of `media`."""
+        """Return what items show, as far as held, in the columns of `media`."""
         columns = {"hash": list(self._media), "bytes": list(self._media.values())}
         return pl.DataFrame(columns, schema=MEDIA.schema)
 
     def take_media(self) -> pl.DataFrame:
-        """Return the images and clips held and hold them no longer; their items stay."""
+        """Return the same and hold it no longer; the items stay."""
         taken, self._media = self.media(), {}
         self.held_bytes -= int(taken["bytes"].bin.size().sum())
         return taken

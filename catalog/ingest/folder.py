@@ -152,8 +152,8 @@ def _parquet_records(file: Path, given: Mapping[str, str]) -> Iterator[tuple[int
 
 
 def _with_media(record: dict[str, Any]) -> dict[str, Any]:
-    """Put the images and the clip of a record inline that are columns of their own."""
-    for column in ("image", "video"):
+    """Put the images, the clip and the sound of a record inline that are columns of their own."""
+    for column in ("image", "video", "audio"):
         uri, is_inline = _uri_of(record.pop(column, None))
         if is_inline:
             record[f"{column}_uri"] = uri

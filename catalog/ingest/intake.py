@@ -56,7 +56,7 @@ class Intake:
     def write(
         self, table: Table, batch: Batch, *, transactions: Transactions = NO_TRANSACTIONS
     ) -> LandingReport:
-        """Write a batch, its images and clips loaded first; see `catalog.ingest.writer`."""
+        """Write a batch, what its items show loaded first; see `catalog.ingest.writer`."""
         if table is not ITEMS:
             return write_events(
                 batch, self.lake, transactions=transactions, landed_at=self.landed_at

@@ -55,7 +55,7 @@ def parse_item_messages(messages: Iterable[Any], batch: Batch, *, decoder: Decod
         except RecordError as error:
             batch.reject(_raw_record(message), error, failed_at=datetime.now(UTC))
         else:
-            if (item.image_uri or item.video_uri) and not item.deleted:
+            if (item.image_uri or item.video_uri or item.audio_uri) and not item.deleted:
                 batch.without_media.append((_raw_record(message), item))
             else:
                 batch.add_item(item)

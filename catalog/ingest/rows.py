@@ -63,7 +63,9 @@ def item_frame(
         "attributes": [_attributes(item) for item in items],
         "image_uri": [_kept(item.image_uri, of) for item, of in zip(items, hashes, strict=True)],
         "image_hash": hashes,
-        "audio_uri": [item.audio_uri for item in items],
+        "audio_uri": [
+            _kept(item.audio_uri, of.audio) for item, of in zip(items, more, strict=True)
+        ],
         "created_at": [item.created_at or item.updated_at for item in items],
         "updated_at": [item.updated_at for item in items],
         "deleted": [item.deleted for item in items],
@@ -74,6 +76,7 @@ def item_frame(
             _kept(item.video_uri, of.video) for item, of in zip(items, more, strict=True)
         ],
         "video_hash": [media.video for media in more],
+        "audio_hash": [media.audio for media in more],
     }
     return _frame(columns, ITEMS)
 
@@ -125,11 +128,12 @@ def tombstone_row(item_id: str, *, updated_at: datetime) -> Row:
         "gallery_hashes": None,
         "video_uri": None,
         "video_hash": None,
+        "audio_hash": None,
     }
 
 
 def hash_media(data: bytes) -> str:
-    """Return the key of an image or a clip in `media`: sha256, 64 hexadecimal digits."""
+    """Return the key of an image, a clip or a sound in `media`: sha256, 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -16,7 +16,7 @@ from catalog.lake.tables import ITEMS
 
 TICK = pl.duration(microseconds=1)
 
-_ADDRESSES = ("image_uri", "gallery_uris", "video_uri")
+_ADDRESSES = ("image_uri", "gallery_uris", "video_uri", "audio_uri")
 
 STORED_COLUMNS = ("item_id", "updated_at", "deleted", "content_hash", "attributes", *_ADDRESSES)
 """What must be known of the lake's items to compare a snapshot with them."""

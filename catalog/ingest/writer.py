@@ -1,6 +1,6 @@
 """Checked batches into the lake, each table of a batch in the order that a crash forgives.
 
-What other rows point at, and what is only kept, goes first: images, clips and dead letters have
+What other rows point at, and what is only kept, goes first: media and dead letters have
 keys of their own, so writing them twice changes nothing. The table that a batch is about goes last,
 and its commit carries the offsets that the batch reaches. A crash before it repeats the batch, a
 crash after it does not.
@@ -20,7 +20,7 @@ from catalog.lake.lake import Lake
 from catalog.lake.tables import MEDIA
 
 MAX_HELD_BYTES = 256_000_000
-"""Images, clips and rejected messages that a batch holds before the former are written."""
+"""Media and rejected messages that a batch holds before the former are written."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +28,16 @@ logger = logging.getLogger(__name__)
 def write_media(
     batch: Batch, lake: Lake, fetcher: ImageFetcher, *, max_held_bytes: int = MAX_HELD_BYTES
 ) -> int:
-    """Load the images and clips that a batch waits for, and write some early; return how many new.
+    """Load the media that a batch waits for, and write some early; return how many were new.
 
     The batch then holds its items, and of what they show no more than the memory allows.
 
     Args:
         batch: of items.
         lake: written to.
-        fetcher: of images and clips; from messages it must take no paths, for a path would let a
+        fetcher: of media; from messages it must take no paths, for a path would let a
             sender read this machine's files.
-        max_held_bytes: of images, clips and rejected messages; so many are written early.
+        max_held_bytes: of media and rejected messages; so many are written early.
     """
     waiting, batch.without_media = batch.without_media, []
     written = 0

@@ -1,9 +1,9 @@
 """A source's records onto the Kafka topics, as the systems that own them would send them.
 
-Images and clips that a record names by a path go inline, as far as they fit: whoever lands a
-message never reads a file that it names. Those behind an `http:` or `s3:` address are left for the
-landing to fetch. A record that would not be landed is sent as it came, so that it is rejected, and
-kept with the reason, where the others are landed.
+Images, clips and sounds that a record names by a path go inline, as far as they fit: whoever lands
+a message never reads a file that it names. Those behind an `http:` or `s3:` address are left for
+the landing to fetch. A record that would not be landed is sent as it came, so that it is rejected,
+and kept with the reason, where the others are landed.
 """
 
 import json
@@ -116,7 +116,10 @@ def _item_message(record: RawRecord, base_dir: Path) -> RawRecord:
     message = replace(record, key=item.item_id.encode())
     if sum(map(len, sent)) > MAX_BYTES * 4 // 3 or sent == [address.uri for address in addresses]:
         return message
-    named: dict[str, Any] = {"image_uri": None, "image_uris": [], "video_uri": None}
+    named: dict[str, Any] = {
+        **{"image_uri": None, "image_uris": []},
+        **{"video_uri": None, "audio_uri": None},
+    }
     for address, uri in zip(addresses, sent, strict=True):
         if address.field == "image_uris":
             named["image_uris"].append(uri)

@@ -35,6 +35,9 @@ class ItemDetails:
     video_hash: str | None
     """Of its clip; None without one."""
 
+    audio_hash: str | None
+    """Of its sound; None without one."""
+
     tags: Sequence[str]
     attributes: str
     """A JSON object."""

@@ -115,7 +115,7 @@ def vacuum(
 def drop_unreferenced_media(
     lake: Lake, retention: Retention | None = None, *, now: datetime, dry_run: bool = False
 ) -> int:
-    """Drop the images and clips that no item shows and that came long ago; return how many.
+    """Drop the images, clips and sounds that no item shows and that came long ago; return how many.
 
     Their bytes go at a vacuum, after another retention; until then they can be read as of before.
     One that is landed again while this runs may be lost, so run it while nothing lands; an

@@ -1,9 +1,12 @@
-"""Which images and clips items show, and their bytes."""
+"""Which images, clips and sounds items show, and their bytes."""
 
 import polars as pl
 
 from catalog.lake.lake import Lake
 from catalog.lake.tables import MEDIA
+
+SINGLE = ("image_hash", "video_hash", "audio_hash")
+"""Columns of `items`, of what an item shows one of."""
 
 
 def shown_hashes(items: pl.LazyFrame) -> pl.LazyFrame:
@@ -12,13 +15,13 @@ def shown_hashes(items: pl.LazyFrame) -> pl.LazyFrame:
     Args:
         items: rows of `items`, at least the columns that are keys of `media`.
     """
-    single = [items.select("item_id", hash=name) for name in ("image_hash", "video_hash")]
+    single = [items.select("item_id", hash=name) for name in SINGLE]
     gallery = items.select("item_id", hash="gallery_hashes").explode("hash")
     return pl.concat([*single, gallery]).drop_nulls("hash")
 
 
 def read_media(lake: Lake, items: pl.DataFrame) -> dict[str, bytes]:
-    """Return the images and clips of items by their hash; those that the lake lost are missing."""
+    """Return all that items show by its hash; what the lake lost is missing."""
     hashes = shown_hashes(items.lazy()).select(pl.col("hash").unique()).collect()["hash"]
     media = lake.scan(MEDIA).filter(pl.col("hash").is_in(hashes.implode())).collect()
     return dict(zip(media["hash"], media["bytes"], strict=True))

@@ -68,7 +68,7 @@ ITEMS = Table(
         "attributes": pl.String,  # JSON object with sorted keys; "{}" when there are none
         "image_uri": pl.String,  # where the image came from; "media:<hash>" when inline
         "image_hash": pl.String,  # sha256 of the bytes, key of `media`; null: no image
-        "audio_uri": pl.String,
+        "audio_uri": pl.String,  # where the sound came from
         "created_at": TIME,
         "updated_at": TIME,  # the newer one wins when an item is landed twice
         "deleted": pl.Boolean,  # a tombstone: kept here, absent from everything derived
@@ -77,6 +77,7 @@ ITEMS = Table(
         "gallery_hashes": pl.List(pl.String),  # of these, in their order
         "video_uri": pl.String,  # where the clip came from
         "video_hash": pl.String,  # key of `media`; null: no clip
+        "audio_hash": pl.String,  # key of `media`; null: no sound
     },
 )
 

@@ -12,7 +12,7 @@ import polars as pl
 
 ORDER = (
     *("updated_at", "deleted", "content_hash", "attributes"),
-    *("image_uri", "gallery_uris", "video_uri"),
+    *("image_uri", "gallery_uris", "video_uri", "audio_uri"),
 )
 """Newest last. At one instant a tombstone beats content, and the larger digest another content."""
 

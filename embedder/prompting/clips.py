@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import MAX_PIXELS, ClipError, ClipLimits, FrameSampling
+from catalog.decoding.decoder import GuardedDecoder
 from embedder.prompting.images import pad_extremes
 
 LIMITS = ClipLimits(
@@ -31,7 +31,7 @@ class ClipReader:
 
     def __init__(self, sampling: FrameSampling) -> None:
         """Start no process yet; `sampling` says which frames are read."""
-        self._decoder, self._sampling = ClipDecoder(), sampling
+        self._decoder, self._sampling = GuardedDecoder(), sampling
 
     def open_clip(self, data: bytes) -> TimedFrames:
         """Return the frames that are read of a clip; extreme ratios are padded as of an image.
@@ -39,7 +39,7 @@ class ClipReader:
         Raises:
             catalog.clips.limits.ClipError: no clip, cut off, damaged, or too long to decode.
         """
-        decoded = self._decoder.decode(data, limits=LIMITS, sampling=self._sampling)
+        decoded = self._decoder.frames(data, limits=LIMITS, sampling=self._sampling)
         frames = [pad_extremes(Image.fromarray(pixels)) for pixels in decoded.images]
         return TimedFrames(frames, decoded.times_s)
 

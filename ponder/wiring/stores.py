@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import Secret
 
+from catalog.audio.limits import AudioLimits
 from catalog.clips.limits import ClipLimits
 from catalog.images.image import ImageConfig
 from catalog.lake.index_versions import IndexVersions
@@ -89,7 +90,7 @@ def open_living_search(settings: Settings) -> "Iterator[VectorSearch]":
 
 
 def image_config(settings: Settings) -> ImageConfig:
-    """Return where images and clips may be fetched from, and what they may cost."""
+    """Return where images, clips and sounds may be fetched from, and what they may cost."""
     return ImageConfig(
         allow=settings.media_allow,
         buckets=settings.media_buckets,
@@ -99,6 +100,13 @@ def image_config(settings: Settings) -> ImageConfig:
             max_duration_s=settings.max_clip_s,
             max_pixels=settings.max_clip_pixels,
             decoding_s=settings.clip_decoding_s,
+        ),
+        audio=AudioLimits(
+            max_bytes=settings.max_audio_bytes,
+            max_duration_s=settings.max_audio_s,
+            max_channels=settings.max_audio_channels,
+            max_sample_rate_hz=settings.max_audio_hz,
+            decoding_s=settings.audio_decoding_s,
         ),
     )
 

@@ -13,25 +13,27 @@ T1 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_the_digest_covers_what_is_seen_and_nothing_else():
-    seen = {"title": "x", "text": "t", "category": "c", "tags": ["p", "q"], "audio_uri": "a.wav"}
+    seen = {"title": "x", "text": "t", "category": "c", "tags": ["p", "q"]}
 
     def digest(image_hash="h", **fields):
         return content_hash(Item(**{"item_id": "a", "updated_at": T1} | seen | fields), image_hash)
 
     unseen = {"item_id": "b", "created_at": T1, "attributes": {"price": 1}, "image_uri": "x.png"}
+    unseen |= {"video_uri": "x.mp4", "audio_uri": "x.wav"}
     assert digest() == digest(tags=["q", "p", "p"], **unseen)
     others = [digest(**{name: None if name != "tags" else ["p"]}) for name in seen]
     assert len({digest(), digest(None), *others}) == 2 + len(seen)
 
 
-def test_the_digest_covers_further_images_in_their_order_and_the_clip():
+def test_the_digest_covers_further_images_in_their_order_the_clip_and_the_sound():
     item = Item(item_id="a", updated_at=T1)
 
-    def digest(*gallery, video=None):
-        return content_hash(item, "h", FurtherMedia(gallery=gallery, video=video))
+    def digest(*gallery, **further):
+        return content_hash(item, "h", FurtherMedia(gallery=gallery, **further))
 
     digests = [digest(), digest("x"), digest("x", "y"), digest("y", "x"), digest(video="x")]
-    digests += [digest("x", video="y"), digest(video="y")]
+    digests += [digest("x", video="y"), digest(video="y"), digest(audio="x"), digest(audio="y")]
+    digests += [digest(audio="x", video="y"), digest("x", audio="y")]
     assert len(set(digests)) == len(digests)
     assert digests[0] == content_hash(item, "h")  # as it was before there were any
 
@@ -60,7 +62,6 @@ def test_the_digest_is_that_of_canonical_json(title, text, category, tags, audio
         text=text,
         category=category,
         tags=tags,
-        audio_uri=audio,
     )
     seen = {
         "title": title,
@@ -72,7 +73,7 @@ def test_the_digest_is_that_of_canonical_json(title, text, category, tags, audio
     }
     canonical = json.dumps(seen, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     expected = hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
-    assert content_hash(item, image_hash) == expected
+    assert content_hash(item, image_hash, FurtherMedia(audio=audio)) == expected
 
 
 def test_a_row_is_kept_as_json():

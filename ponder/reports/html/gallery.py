@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import ClipError
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.shown_media import read_media
@@ -36,7 +36,7 @@ class Card:
 def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
     """Return a card for every id, also for those that the lake does not hold."""
     items = lake.scan(ITEMS).filter(pl.col("item_id").is_in(list(item_ids))).collect()
-    shown, decoder = read_media(lake, items), ClipDecoder()
+    shown, decoder = read_media(lake, items), GuardedDecoder()
     known = {row["item_id"]: _card(row, shown, decoder) for row in items.iter_rows(named=True)}
     return {
         item_id: known.get(item_id) or Card(item_id=item_id, title=item_id, missing="unknown item")
@@ -57,7 +57,7 @@ def _uri(webp: bytes) -> str:
     return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
-def _card(row: Mapping[str, Any], media: Mapping[str, bytes], decoder: ClipDecoder) -> Card:
+def _card(row: Mapping[str, Any], media: Mapping[str, bytes], decoder: GuardedDecoder) -> Card:
     """Return an item's card; what moves is shown rather than what does not."""
     card = {"item_id": row["item_id"], "title": row["title"] or row["item_id"]}
     if (clip := media.get(row["video_hash"])) is not None:

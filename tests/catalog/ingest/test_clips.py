@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from catalog.clips.decoder import ClipDecoder
 from catalog.clips.limits import ClipLimits
+from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.fetcher import ImageFetcher
 from catalog.images.image import ImageConfig, data_uri
 from catalog.ingest.batch import Batch
@@ -187,12 +187,12 @@ def test_a_message_with_a_clip_waits_for_it_and_may_name_no_file(lake, clip):
 
 def test_a_hostile_clip_delays_no_other_item_by_more_than_its_deadline(lake, clip):
     """Its decoder is stopped; the clips after it have theirs."""
-    decoder = ClipDecoder(max_processes=2)
-    decoder.check(clip)
+    decoder = GuardedDecoder(max_processes=2)
+    decoder.frames(clip)
     os.kill(decoder._idle[0].popen.pid, signal.SIGSTOP)
     config = ImageConfig(clips=ClipLimits(decoding_s=0.5))
     records = [record(n, video_uri=data_uri(clip + bytes(n))) for n in range(4)]
-    with ImageFetcher(config, clip_decoder=decoder) as images:
+    with ImageFetcher(config, guarded_decoder=decoder) as images:
         land_items(records, lake, images=images)
     assert len(lake.read(ITEMS)) == 3
     assert ["within 0.5 s" in reason for reason in reasons(lake)] == [True]

@@ -46,7 +46,7 @@ def titles(lookup, *item_ids):
 def test_living_items_are_found_and_read_once(filled):
     lookup = CountingLookup(filled)
     lookup.refresh()
-    b = ItemDetails("y", None, None, "yy", None, tags=[], attributes="{}", created_at=START)
+    b = ItemDetails("y", None, None, "yy", None, None, tags=[], attributes="{}", created_at=START)
     assert lookup.find(["b", "c", "nobody"]) == {"b": b}
     assert titles(lookup, "a", "b") == {"a": "x", "b": "y"}
     assert titles(lookup, "a", "b") == {"a": "x", "b": "y"}

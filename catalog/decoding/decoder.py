@@ -1,8 +1,8 @@
-"""Clips decoded where it cannot hurt: in processes that are ended when they take too long.
+"""Clips and sounds decoded where it cannot hurt: in processes that are ended when they are slow.
 
 A decoder of video is a large parser of hostile bytes in C. In a thread it could not be stopped, and
-its crash would be ours. The processes are kept from clip to clip, for starting one takes longer
-than most clips; without clips none is started.
+its crash would be ours. The processes are kept from one file to the next, for starting one takes
+longer than most clips; without clips and sounds none is started.
 """
 
 import contextlib
@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import finalize
 
+from catalog.audio import limits as audio
+from catalog.audio.waveform import Waveform
+from catalog.clips import limits as clips
 from catalog.clips.frames import Frames
-from catalog.clips.limits import (
-    DEFAULT_LIMITS,
-    DEFAULT_SAMPLING,
-    ClipError,
-    ClipLimits,
-    FrameSampling,
-    check_clip_size,
-    too_slow,
+from catalog.decoding.messages import (
+    Answer,
+    AudioRequest,
+    ClipRequest,
+    Request,
+    read_answer,
+    write_request,
 )
-from catalog.clips.messages import Request, read_answer, write_request
 
 GRACE_S = 2.0
 """Beyond its own deadline a process is given so long, then it hangs."""
@@ -36,14 +37,14 @@ START_S = 30.0
 MAX_PROCESSES = 4
 
 
-class ClipDecoder:
-    """Decodes clips; safe to share between threads. It may be closed, and is when it is dropped."""
+class GuardedDecoder:
+    """Decodes clips and sounds; threads may share it. It may be closed, and is when dropped."""
 
     def __init__(self, *, max_processes: int | None = None) -> None:
         """Start no process yet.
 
         Args:
-            max_processes: clips decoded at once; None: one a core, 4 at most.
+            max_processes: files decoded at once; None: one a core, 4 at most.
         """
         self._idle: list[_Process] = []
         self._lock = threading.Lock()
@@ -55,20 +56,43 @@ class ClipDecoder:
         with self._lock:
             _end_all(self._idle)
 
-    def decode(
+    def frames(
         self,
         data: bytes,
         *,
-        limits: ClipLimits = DEFAULT_LIMITS,
-        sampling: FrameSampling = DEFAULT_SAMPLING,
+        limits: clips.ClipLimits = clips.DEFAULT_LIMITS,
+        sampling: clips.FrameSampling = clips.DEFAULT_SAMPLING,
     ) -> Frames:
         """Return the frames that stand for a clip.
+
+        Some are decoded whatever they are needed for: so a clip is known to be one.
 
         Raises:
             ClipError: no clip, cut off, damaged, larger than the limits or too slow to decode.
         """
-        check_clip_size(len(data), max_bytes=limits.max_bytes)
-        request = Request(data, limits, sampling)
+        clips.check_clip_size(len(data), max_bytes=limits.max_bytes)
+        frames = self._answer(ClipRequest(data, limits, sampling))
+        assert isinstance(frames, Frames)
+        return frames
+
+    def waveform(
+        self,
+        data: bytes,
+        *,
+        limits: audio.AudioLimits = audio.DEFAULT_LIMITS,
+        sampling: audio.AudioSampling = audio.DEFAULT_SAMPLING,
+    ) -> Waveform:
+        """Return the samples that stand for a sound.
+
+        Raises:
+            AudioError: no sound, cut off, damaged, larger than the limits or too slow to decode.
+        """
+        audio.check_audio_size(len(data), max_bytes=limits.max_bytes)
+        waveform = self._answer(AudioRequest(data, limits, sampling))
+        assert isinstance(waveform, Waveform)
+        return waveform
+
+    def _answer(self, request: Request) -> Frames | Waveform:
         with self._free:
             process = self._take()
             try:
@@ -79,16 +103,8 @@ class ClipDecoder:
             with self._lock:
                 self._idle.append(process)
         if isinstance(answer, str):
-            raise ClipError(answer)
+            raise request.refused(answer)
         return answer
-
-    def check(self, data: bytes, *, limits: ClipLimits = DEFAULT_LIMITS) -> None:
-        """Check that bytes are a whole clip within the limits: some of its frames are decoded.
-
-        Raises:
-            ClipError: as of `decode`.
-        """
-        self.decode(data, limits=limits)
 
     def _take(self) -> "_Process":
         with self._lock:
@@ -111,7 +127,7 @@ class _Process:
     def start(cls) -> "_Process":
         return cls(
             subprocess.Popen(
-                [sys.executable, "-m", "catalog.clips.worker"],
+                [sys.executable, "-m", "catalog.decoding.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -123,11 +139,11 @@ class _Process:
     def is_alive(self) -> bool:
         return self.popen.poll() is None
 
-    def answer(self, request: Request) -> Frames | str:
+    def answer(self, request: Request) -> Answer:
         """Return what the process answers.
 
         Raises:
-            ClipError: it does not, or answers nonsense; it must not be asked again.
+            RecordError: it does not, or answers nonsense; it must not be asked again.
         """
         within_s = request.limits.decoding_s + GRACE_S + (START_S if self.is_new else 0.0)
         due = time.monotonic() + within_s
@@ -138,9 +154,9 @@ class _Process:
             answer = read_answer(self.popen.stdout, request)
         except (OSError, ValueError, KeyError, TypeError) as error:
             if time.monotonic() >= due:
-                raise too_slow(request.limits) from error
-            raise ClipError(
-                "a clip must be decoded, got one that its decoder does not survive"
+                raise request.too_slow() from error
+            raise request.refused(
+                "a clip or a sound must be decoded, got one that its decoder does not survive"
             ) from error
         finally:
             timer.cancel()
