@@ -24,7 +24,7 @@ Side = Literal["query", "item"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A query or an item, as the embedder reads it: text, images, a clip, or all of them.
+    """A query or an item, as the embedder reads it: text, images, a clip, a sound, or all of them.
 
     Models that read one image read `image`, and pass over the rest.
     """
@@ -43,6 +43,9 @@ class Content:
 
     clip: bytes | None = None
     """A clip (MP4, WebM, GIF), encoded, untrusted."""
+
+    audio: bytes | None = None
+    """A sound (WAV, FLAC, Ogg, MP3), encoded, untrusted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +103,26 @@ def prefix(vectors_ND: np.ndarray, dim: int) -> np.ndarray:
         raise ValueError(f"dim must be in [1, {vectors_ND.shape[1]}], got {dim}")
     cut_ND = vectors_ND[:, :dim]
     return cut_ND / np.linalg.norm(cut_ND, axis=1, keepdims=True)
+
+
+def nothing_left(content: Content, reader: str, *, reads_clips: bool = False) -> str | None:
+    """Return why nothing is left of a content where sounds are not read; None when something is.
+
+    What a model does not read is as good as none beside what it does.
+
+    Args:
+        content: a query or an item.
+        reader: who reads no sounds; a name to be shown.
+        reads_clips: whether clips are read.
+    """
+    is_clip_left = reads_clips and content.clip is not None
+    if content.text or content.image is not None or is_clip_left:
+        return None
+    if content.clip is None and content.audio is None:
+        return None
+    unread = "sounds" if content.clip is None else "clips"
+    others = "a text, an image or a clip" if reads_clips else "a text or an image"
+    return f"{reader} reads no {unread}, and there is one without {others}"
 
 
 @overload

@@ -35,7 +35,7 @@ def item_content(row: Mapping[str, Any], media: Mapping[str, bytes]) -> Content:
 
     Args:
         row: of `items`.
-        media: images and clips by their hash; what is missing is left out.
+        media: what items show by its hash; what is missing is left out.
     """
     text = item_text(row["title"], row["text"], row["category"], row["tags"] or ())
     return Content(
@@ -44,12 +44,14 @@ def item_content(row: Mapping[str, Any], media: Mapping[str, bytes]) -> Content:
         row["content_hash"],
         gallery=tuple(media[key] for key in row["gallery_hashes"] or () if key in media),
         clip=media.get(row["video_hash"]),
+        audio=media.get(row["audio_hash"]),
     )
 
 
 def _lost_media(row: Mapping[str, Any], media: Mapping[str, bytes]) -> str | None:
-    """Return the hash of an image or clip of a row that is not there; None when all are."""
-    shown = (row["image_hash"], *(row["gallery_hashes"] or ()), row["video_hash"])
+    """Return the hash of something a row shows that is not there; None when all is."""
+    single = (row["image_hash"], row["video_hash"], row["audio_hash"])
+    shown = (*single, *(row["gallery_hashes"] or ()))
     return next((key for key in shown if key is not None and key not in media), None)
 
 
@@ -64,7 +66,7 @@ def embed_items(
 
     Args:
         items: rows of the `items` table.
-        media: images and clips by their hash.
+        media: what they show by its hash.
         encoder: the model version.
         progress: told how many more items are finished, failed ones included.
     """
@@ -88,7 +90,7 @@ def stream_embedded(
 
     Args:
         items: rows of the `items` table.
-        media: images and clips by their hash.
+        media: what they show by its hash.
         encoder: the model version.
         every_s: seconds of embedding between two parts.
         progress: told how many more items are finished, failed ones included.

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from embedder.base_encoder import BaseEncoder
-from embedder.content import Answer, Content, Policy, Side
+from embedder.content import Answer, Content, Policy, Side, nothing_left
 from embedder.engine.continuous_queries import ContinuousQueries
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine
@@ -150,7 +150,12 @@ class MMEmbR1(BaseEncoder):
         for image in (content.image, *content.gallery):
             if (problem := image_problem(image)) is not None:
                 return problem
-        return self._checkpoint.inputs.clips.problem(content.clip)
+        inputs = self._checkpoint.inputs
+        if (problem := inputs.clips.problem(content.clip)) is not None:
+            return problem
+        if inputs.audio is None:
+            return nothing_left(content, self.name, reads_clips=True)
+        return inputs.audio.problem(content.audio)
 
     def _answers(
         self,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from embedder.content import Policy, Side
 from embedder.precision import Dtype
+from embedder.prompting.audio_config import CONFIG_KEY
 from embedder.prompting.template import TEMPLATE_VERSION
 
 SHIPPED = {
@@ -73,6 +74,9 @@ class Manifest:
     max_gallery_tokens: int = 1024
     """An item's further images are scaled down until they are so many tokens together."""
 
+    max_audio_s: float = 30.0
+    """Seconds of a sound that are read, from its start, by a version with an audio encoder."""
+
     max_new_tokens: int = 256
     """A rationale that is longer is closed by force, and counted as a fallback."""
 
@@ -90,8 +94,9 @@ class Manifest:
         ):
             if getattr(self, limit) < 1:
                 raise ValueError(f"{limit} must be at least 1, got {getattr(self, limit)}")
-        if not self.clip_fps > 0:
-            raise ValueError(f"clip_fps must be > 0, got {self.clip_fps}")
+        for limit in ("clip_fps", "max_audio_s"):
+            if not getattr(self, limit) > 0:
+                raise ValueError(f"{limit} must be > 0, got {getattr(self, limit)}")
         if self.readout not in ("at", "before", "mean"):
             raise ValueError(f"readout must be at, before or mean, got {self.readout!r}")
 
@@ -111,7 +116,10 @@ class Manifest:
         return replace(self, query_instruction=query_instruction, item_instruction=item_instruction)
 
 
-LATER_FIELDS = ("readout", "clip_fps", "max_clip_frames", "max_clip_tokens", "max_gallery_tokens")
+LATER_FIELDS = (
+    *("readout", "clip_fps", "max_clip_frames", "max_clip_tokens", "max_gallery_tokens"),
+    "max_audio_s",
+)
 """Of a manifest, what came after versions had been registered."""
 
 
@@ -149,6 +157,12 @@ def fetched_folder(model: str) -> Path:
 def plain_name(text: str) -> str:
     """Return a text as the name of a version: what is no letter, digit or `._-` becomes a dash."""
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
+
+
+def reads_audio(folder: Path) -> bool:
+    """Return whether a folder's model has an audio encoder."""
+    path = folder / "config.json"
+    return path.exists() and CONFIG_KEY in json.loads(path.read_text())
 
 
 def read_manifest(folder: Path) -> Manifest:

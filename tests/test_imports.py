@@ -135,6 +135,7 @@ TORCH_FREE = (
     "embedder.query_batch",
     "embedder.precision",
     "embedder.version",
+    "embedder.prompting.audio_config",
     "embedder.prompting.template",
     "embedder.prompting.images",
     "embedder.sentence.version",

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from embedder.model.attention_kernels import unplanned_attention
+from embedder.model.audio_encoder import AudioEncoder
 from embedder.model.text_model import TextModel
 from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
 from embedder.prompting.prompts import Prompts
@@ -27,18 +28,22 @@ READ_BACK: Mapping[Readout, tuple[int, ...]] = {"at": (1,), "before": (2,), "mea
 class Backbone(torch.nn.Module):
     """Wraps `Qwen3VLForConditionalGeneration` (or a class with the same parts)."""
 
-    def __init__(self, model: Any, *, readout: Readout = "at") -> None:
+    def __init__(
+        self, model: Any, *, readout: Readout = "at", audio: AudioEncoder | None = None
+    ) -> None:
         """Of one model version.
 
         Args:
             model: the network.
             readout: where vectors are read; of the version's manifest.
+            audio: its audio encoder; None: it reads no sounds.
         """
         super().__init__()
         self.read_back = READ_BACK[readout]
         self.model = model
         self.text = TextModel(model.model.language_model)
         self.images = VisionEncoder(model.model.visual)
+        self.audio = audio
 
     @property
     def device(self) -> torch.device:
@@ -61,8 +66,14 @@ class Backbone(torch.nn.Module):
         with unplanned_attention(self.device):
             if images is None and prompts.patches_PV is not None:
                 images = self.images.encode(prompts.patches_PV, prompts.grids, prompts.motion)
+            audio_SH = self.audio.encode(prompts.mels) if self.audio and prompts.mels else None
             return self.text.prefill(
-                prompts, images, read_BA, sees_BLL=sees_BLL, past_Y2BKLD=past_Y2BKLD
+                prompts,
+                images,
+                read_BA,
+                audio_SH=audio_SH,
+                sees_BLL=sees_BLL,
+                past_Y2BKLD=past_Y2BKLD,
             )
 
     def last_states(self, prompts: Prompts) -> torch.Tensor:

@@ -19,8 +19,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from embedder.model.audio_encoder import load_audio_encoder
 from embedder.model.backbone import Backbone
 from embedder.precision import AskedDtype, Dtype, dtype_on
+from embedder.prompting.audio_config import CONFIG_KEY, AudioEncoderConfig
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.template import PONDER_TOKENS, TURN_START
 from embedder.prompting.vision_config import VisionConfig
@@ -53,7 +55,9 @@ class Checkpoint:
 
     def read_as(self, manifest: Manifest) -> "Checkpoint":
         """Return the same model, used as another manifest says."""
-        backbone = Backbone(self.backbone.model, readout=manifest.readout)
+        backbone = Backbone(
+            self.backbone.model, readout=manifest.readout, audio=self.backbone.audio
+        )
         return replace(self, manifest=manifest, backbone=backbone)
 
 
@@ -91,10 +95,25 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
         max_clip_tokens=manifest.max_clip_tokens,
         max_gallery_tokens=manifest.max_gallery_tokens,
     )
+    heard = AudioEncoderConfig.told(getattr(config, CONFIG_KEY, None))
     inputs = Inputs(
-        tokenizer, image_processor, max_text_tokens=manifest.max_text_tokens, vision=vision
+        tokenizer,
+        image_processor,
+        max_text_tokens=manifest.max_text_tokens,
+        vision=vision,
+        audio=heard,
+        max_audio_s=manifest.max_audio_s,
     )
-    backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout)
+    audio = None
+    if heard is not None:
+        audio = load_audio_encoder(
+            folder,
+            heard,
+            out_size=config.get_text_config().hidden_size,
+            device=network.device,
+            dtype=network.dtype,
+        )
+    backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout, audio=audio)
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 
 

@@ -7,7 +7,8 @@ but for the order of float32 sums; the tests hold this to 1e-5.
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, H = hidden size, A = places read per sequence,
-  Y = layers, N = heads, K = key-value heads, D = head size, T = image tokens, R = busy slots
+  Y = layers, N = heads, K = key-value heads, D = head size, T = image tokens, R = busy slots,
+  S = audio tokens
 """
 
 from collections.abc import Callable
@@ -39,6 +40,7 @@ class TextModel:
         images: ImageFeatures | None,
         read_BA: torch.Tensor,
         *,
+        audio_SH: torch.Tensor | None = None,
         sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -48,6 +50,7 @@ class TextModel:
             prompts: the batch.
             images: features of its images; None when it has none.
             read_BA: indices into each prompt.
+            audio_SH: what takes the place of the audio tokens' embeddings; None when it has none.
             sees_BLL: True where the token of a row attends to the token of a column; None: every
                 token sees what stands before it.
             past_Y2BKLD: filled with all keys ([:, 0]) and values ([:, 1]) when given.
@@ -57,6 +60,8 @@ class TextModel:
         flat = states.view(-1, states.shape[2])
         if images is not None:
             flat[prompts.image_places_T] = images.tokens_TH.to(flat.dtype)
+        if audio_SH is not None:
+            flat[prompts.audio_places_S] = audio_SH.to(flat.dtype)
         rotary = self._rotary(states, prompts.positions_3BL)
         last = len(model.layers) - 1
         for number, layer in enumerate(model.layers):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from catalog.images.check import ImageError
 from embedder.base_encoder import BaseEncoder
-from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
+from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, nothing_left
 from embedder.pair.frozen import FrozenEncoders
 from embedder.pair.heads import Features, Heads
 from embedder.pair.version import HEADS, IMAGE, SIZES, TEXT, pair_version
@@ -66,8 +66,8 @@ class PairEncoder(BaseEncoder):
 
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
-        if content.clip is not None and content.image is None and not content.text:
-            return f"{self.name} reads no clips, and there is one without a text or an image"
+        if (reason := nothing_left(content, self.name)) is not None:
+            return reason
         return image_problem(content.image)
 
     def _answers(

@@ -29,9 +29,9 @@ class TimedFrames:
 class ClipReader:
     """Opens clips; safe to share between threads."""
 
-    def __init__(self, sampling: FrameSampling) -> None:
+    def __init__(self, sampling: FrameSampling, decoder: GuardedDecoder) -> None:
         """Start no process yet; `sampling` says which frames are read."""
-        self._decoder, self._sampling = GuardedDecoder(), sampling
+        self._decoder, self._sampling = decoder, sampling
 
     def open_clip(self, data: bytes) -> TimedFrames:
         """Return the frames that are read of a clip; extreme ratios are padded as of an image.

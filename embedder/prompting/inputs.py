@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from embedder.content import Content
+from catalog.audio.limits import AudioError
+from catalog.decoding.decoder import GuardedDecoder
+from embedder.content import Content, nothing_left
+from embedder.prompting.audio import AudioReader
+from embedder.prompting.audio_config import AudioEncoderConfig
 from embedder.prompting.clips import ClipReader
 from embedder.prompting.images import open_image
 from embedder.prompting.patches import PatchCutter
@@ -22,7 +26,10 @@ from embedder.prompting.prompts import Prompts
 from embedder.prompting.rotary import Grid
 from embedder.prompting.sample import Sample
 from embedder.prompting.template import (
+    AUDIO_PAD,
+    IMAGE_PAD,
     PONDER_TOKENS,
+    audio_part,
     clip_part,
     image_part,
     neutraliser,
@@ -35,16 +42,16 @@ DEFAULT_VISION = VisionConfig()
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The images and the clip of a content, before any text."""
+    """The images, the clip and the sound of a content, before any text."""
 
     text: str
     """Their place in a prompt."""
 
     num_tokens: int
-    """Of these, those that stand for parts of images and frames."""
+    """Of these, those that stand for parts of images, frames and sounds."""
 
     sample: Sample
-    """Their patches, without tokens."""
+    """Their patches and spectrogram, without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class Inputs:
         *,
         max_text_tokens: int,
         vision: VisionConfig = DEFAULT_VISION,
+        audio: AudioEncoderConfig | None = None,
+        max_audio_s: float = 30.0,
     ) -> None:
         """Keeps both processors.
 
@@ -89,10 +98,16 @@ class Inputs:
             image_processor: a Pillow-backed Qwen2-VL image processor.
             max_text_tokens: content text is cut after so many tokens.
             vision: how much of further images and clips is read.
+            audio: the model's audio encoder; None: it has none, and sounds are passed over.
+            max_audio_s: seconds of a sound that are read.
         """
         self.max_text_tokens = max_text_tokens
         self.vision = vision
-        self.clips = ClipReader(vision.sampling)
+        self._decoder = GuardedDecoder()
+        self.clips = ClipReader(vision.sampling, self._decoder)
+        self.audio: AudioReader | None = None
+        if audio is not None:
+            self.audio = AudioReader(audio, self._decoder, max_s=max_audio_s)
         self._cutter = PatchCutter(image_processor)
         self._take(tokenizer)
 
@@ -102,10 +117,17 @@ class Inputs:
         other._take(tokenizer)
         return other
 
+    def with_audio(self, audio: AudioEncoderConfig, *, max_s: float) -> "Inputs":
+        """Return the same for a model with an audio encoder, of which `max_s` seconds are read."""
+        other = copy.copy(self)
+        other.audio = AudioReader(audio, self._decoder, max_s=max_s)
+        return other
+
     def _take(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._neutralise = neutraliser(tokenizer.get_added_vocab())
-        self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self._image_token = tokenizer.convert_tokens_to_ids(IMAGE_PAD)
+        self._audio_token = tokenizer.get_added_vocab().get(AUDIO_PAD)
         ids = tokenizer.convert_tokens_to_ids(list(PONDER_TOKENS))
         self.direct_id, self.reason_id, self.summary_id, self.emb_id = ids
         self.forbidden_ids = sorted(
@@ -142,6 +164,8 @@ class Inputs:
         Raises:
             catalog.images.check.ImageError: an image cannot be read.
             catalog.clips.limits.ClipError: the clip cannot be read.
+            catalog.audio.limits.AudioError: the sound cannot be read, or is all there is to a model
+                that reads none.
         """
         # No text is read beyond 16 characters a token: one of 10 MB costs no more than others.
         text = self._neutralise(content.text[: self.max_text_tokens * 16])
@@ -149,12 +173,7 @@ class Inputs:
         return replace(seen.sample, tokens=self._prompt_tokens(instruction, text, seen))
 
     def seen(self, content: Content) -> "Seen":
-        """Prepare the images and the clip of a content.
-
-        Raises:
-            catalog.images.check.ImageError: an image cannot be read.
-            catalog.clips.limits.ClipError: the clip cannot be read.
-        """
+        """Prepare the images, the clip and the sound of a content; errors as of `sample`."""
         cuts = [] if content.image is None else [self._cutter.cut(open_image(content.image))]
         if content.gallery:
             share = max(1, self.vision.max_gallery_tokens // len(content.gallery))
@@ -171,7 +190,19 @@ class Inputs:
             text += clip_part(self._cutter.moments(clip.times_s), self._num_tokens(moments[0]))
         joined = np.concatenate(patches) if patches else None
         num_tokens = sum(map(self._num_tokens, grids))
-        return Seen(text, num_tokens, Sample([], joined, grids, later))
+        if (mel := self._heard(content)) is None or self.audio is None:
+            return Seen(text, num_tokens, Sample([], joined, grids, later))
+        heard = self.audio.num_tokens(mel)
+        sample = Sample([], joined, grids, later, mel)
+        return Seen(text + audio_part(heard), num_tokens + heard, sample)
+
+    def _heard(self, content: Content) -> np.ndarray | None:
+        """Return the spectrogram of a content's sound; None without one, or where none is read."""
+        if self.audio is not None:
+            return None if content.audio is None else self.audio.open_audio(content.audio)
+        if (reason := nothing_left(content, "the model", reads_clips=True)) is not None:
+            raise AudioError(reason)
+        return None
 
     def _num_tokens(self, grid: Grid) -> int:
         return math.prod(grid) // self._cutter.merge_size**2
@@ -198,6 +229,7 @@ class Inputs:
         return Prompts.of(
             samples,
             image_token=self._image_token,
+            audio_token=self._audio_token,
             cutter=self._cutter,
             device=device,
         )

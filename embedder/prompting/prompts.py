@@ -6,7 +6,8 @@ positions start at 0, and what a prompt leaves in the cache begins at the cache'
 Shape legend:
   B = prompts in the batch, L = longest prompt, P = image patches in the batch,
   V = values of one patch, one frame of it, T = image tokens in the batch,
-  M = patches of clips in the batch, U = values of one patch, its frames after the first
+  M = patches of clips in the batch, U = values of one patch, its frames after the first,
+  S = audio tokens in the batch, F = frames of a sound, N = bands of these
 """
 
 import math
@@ -50,12 +51,19 @@ class Prompts:
     motion: Motion | None = None
     """None where no prompt has a clip."""
 
+    mels: Sequence[torch.Tensor] = ()
+    """[F, N] spectrogram of each sound."""
+
+    audio_places_S: torch.Tensor | None = None
+    """Where the tokens stand that stand for sounds, as `image_places_T`; None without any."""
+
     @classmethod
     def of(
         cls,
         samples: Sequence[Sample],
         *,
         image_token: int,
+        audio_token: int | None,
         cutter: PatchCutter,
         device: torch.device,
     ) -> "Prompts":
@@ -64,6 +72,7 @@ class Prompts:
         Args:
             samples: prompts, the answer's control tokens included.
             image_token: id of the token that stands for a part of an image.
+            audio_token: of the one for a part of a sound; None where sounds are not read.
             cutter: normalises patches, and knows how many of them one such token covers.
             device: where the tensors are put.
         """
@@ -78,6 +87,8 @@ class Prompts:
         patches_PV = (
             cutter.normalised(on_device(np.concatenate(patches), device)) if patches else None
         )
+        mels = [sample.mel_FN for sample in samples if sample.mel_FN is not None]
+        heard = np.flatnonzero(ids_BL == audio_token) if mels else None
         return cls(
             on_device(ids_BL, device),
             on_device(positions_3BL, device),
@@ -86,6 +97,8 @@ class Prompts:
             patches_PV,
             [grid for sample in samples for grid in sample.grids],
             _motion(samples, patches_PV, cutter),
+            [on_device(mel_FN, device) for mel_FN in mels],
+            None if heard is None else on_device(heard, device),
         )
 
 

@@ -1,7 +1,7 @@
 """One prompt, ready for a batch.
 
 Shape legend: P = patches of its images and its clip, M = those of its clip, V = bytes of a patch in
-one frame, U = those in the frames after the first
+one frame, U = those in the frames after the first, F = frames of its sound, N = bands of these
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from embedder.prompting.rotary import Grid
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One prompt, tokenised, with the patches of its images and its clip."""
+    """One prompt, tokenised, with what it shows."""
 
     tokens: list[int]
     patches_PV: np.ndarray | None = None
@@ -28,6 +28,9 @@ class Sample:
     later_MU: np.ndarray | None = None
     """Bytes of the last M patches in the frames after the first, for these are a clip's; None where
     nothing moves."""
+
+    mel_FN: np.ndarray | None = None
+    """Log-mel spectrogram of its sound; see `embedder.prompting.audio`. None without one."""
 
     def extended(self, tokens: Sequence[int]) -> "Sample":
         """Return the same prompt followed by more tokens."""

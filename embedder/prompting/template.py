@@ -1,6 +1,6 @@
 """The one place that knows how a prompt looks.
 
-    user      : [image] [image...] [<0.3 seconds> frames...] {instruction} {text}
+    user      : [image] [image...] [<0.3 seconds> frames...] [sound] {instruction} {text}
     assistant : DIRECT  ->  <|direct|><|emb|>
                 REASON  ->  <|reason|>{rationale}<|summary|>{summary}<|emb|>
 
@@ -12,7 +12,8 @@ that cannot be compared.
 A clip is told as Qwen3-VL tells it: what its vision encoder makes of two frames stands between the
 marks of an image, behind the moment in the middle of the two. Qwen3-VL fills the place with
 `<|video_pad|>`; here it is `<|image_pad|>` everywhere, for the token is overwritten by what the
-encoder saw, and its place counts alike.
+encoder saw, and its place counts alike. A sound stands between the marks that Qwen3-Omni has for
+it, its tokens one after the other like those of a text.
 """
 
 import re
@@ -26,6 +27,7 @@ PONDER_TOKENS = (DIRECT, REASON, SUMMARY, EMB)
 """Control tokens that every checkpoint gets."""
 
 IMAGE_START, IMAGE_PAD, IMAGE_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"
+AUDIO_START, AUDIO_PAD, AUDIO_END = "<|audio_start|>", "<|audio_pad|>", "<|audio_end|>"
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 
 
@@ -35,7 +37,8 @@ def prompt(instruction: str, text: str, *, shown: str = "") -> str:
     Args:
         instruction: what the vector is for, from the model version's manifest.
         text: the content, already neutralised.
-        shown: its images and its clip, by `image_part` and `clip_part`; empty without any.
+        shown: its images, its clip and its sound, by `image_part`, `clip_part` and `audio_part`;
+            empty without any.
     """
     return f"{TURN_START}user\n{shown}{instruction}\n{text}{TURN_END}\n{TURN_START}assistant\n"
 
@@ -56,6 +59,15 @@ def clip_part(moments_s: Sequence[float], num_tokens: int) -> str:
     '<0.2 seconds><|vision_start|><|image_pad|><|'
     """
     return "".join(f"<{moment:.1f} seconds>{image_part(num_tokens)}" for moment in moments_s)
+
+
+def audio_part(num_tokens: int) -> str:
+    """Return the place of a sound that becomes so many vectors.
+
+    >>> audio_part(2)
+    '<|audio_start|><|audio_pad|><|audio_pad|><|audio_end|>'
+    """
+    return AUDIO_START + AUDIO_PAD * num_tokens + AUDIO_END
 
 
 def reasoned_answer(rationale: str, summary: str) -> str:

@@ -95,7 +95,8 @@ def content_key(content: Content) -> str:
         return content.key
     digest = hashlib.blake2b(content.text.encode(errors="surrogatepass"), digest_size=16)
     digest.update(b"\0" if content.image is None else b"\1" + content.image)
-    for mark, data in ((b"\2", content.gallery), (b"\3", (content.clip,) if content.clip else ())):
+    for mark, data in ((b"\2", content.gallery), (b"\3", [content.clip]), (b"\4", [content.audio])):
         for each in data:
-            digest.update(mark + len(each).to_bytes(8) + each)
+            if each:
+                digest.update(mark + len(each).to_bytes(8) + each)
     return digest.hexdigest()

@@ -23,9 +23,8 @@ from tenacity import (
     wait_exponential,
 )
 
-from catalog.clips.limits import ClipError
 from catalog.records import RecordError
-from embedder.content import Content
+from embedder.content import Content, nothing_left
 from embedder.prompting.images import open_image
 from embedder.reasoners.config import EndpointConfig
 
@@ -201,10 +200,10 @@ def content_parts(content: Content) -> list[dict[str, Any]]:
 
     Raises:
         catalog.images.check.ImageError: the image cannot be read.
-        catalog.clips.limits.ClipError: there is nothing but a clip, which is not sent.
+        catalog.records.RecordError: there is nothing but a clip or a sound, which is not sent.
     """
-    if content.clip is not None and content.image is None and not content.text:
-        raise ClipError("an endpoint is sent no clips, and there is one without text or image")
+    if (reason := nothing_left(content, "an endpoint")) is not None:
+        raise RecordError("media", reason)
     parts: list[dict[str, Any]] = []
     if content.image is not None:
         parts.append({"type": "image_url", "image_url": {"url": _data_url(content.image)}})

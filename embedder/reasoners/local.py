@@ -4,12 +4,14 @@ Shape legend: B = sequences in the batch, L = prompt length with padding, T = ne
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
+from catalog.audio.limits import AudioError
 from catalog.records import RecordError
-from embedder.content import Content, Side
+from embedder.content import Content, Side, nothing_left
 from embedder.engine.batches import longest_first
 from embedder.engine.sampling import SeededDraw
 from embedder.model.checkpoint import Checkpoint, load
@@ -62,6 +64,9 @@ class LocalReasoner:
 
     def _sample(self, content: Content, side: Side) -> Sample:
         checkpoint, inputs = self._checkpoint, self._checkpoint.inputs
+        if (reason := nothing_left(content, self.name, reads_clips=True)) is not None:
+            raise AudioError(reason)
+        content = replace(content, audio=None)  # transformers' `generate` is given none
         if not checkpoint.gate_is_trained:
             return inputs.sample(content, INSTRUCTIONS[side])
         sample = inputs.sample(content, checkpoint.manifest.instruction(side))

@@ -18,7 +18,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from embedder.base_encoder import BaseEncoder
-from embedder.content import Answer, Content, Encoding, Failure, Policy, Side
+from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, nothing_left
 from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.image_processor import register
 from embedder.prompting.images import image_problem, open_image
@@ -101,11 +101,11 @@ class SentenceEncoder(BaseEncoder):
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can.
 
-        To a model that reads no images, an image beside a text is as good as none; and so is a clip
-        beside a text or an image to every one of these models.
+        To a model that reads no images, an image beside a text is as good as none; and so are a
+        clip and a sound beside a text or an image to every one of these models.
         """
-        if content.clip is not None and content.image is None and not content.text:
-            return f"{self.name} reads no clips, and there is one without a text or an image"
+        if (reason := nothing_left(content, self.name)) is not None:
+            return reason
         if content.image is None or (content.text and not self._sees):
             return None
         if not self._sees:

@@ -1,9 +1,9 @@
 """`ponder encode`: vectors of a file or of standard input, without a lake.
 
-In: one JSON object a line, with `text`, `image` and `video` (a path or a `data:` URI), or the
-fields of an item (`title`, `text`, `category`, `tags`, `image_uri`, `image_uris`, `video_uri`), and
-an `id` or `item_id`. Out: one row a line, in the order in which they are done, or a Parquet file. A
-line that cannot be encoded becomes a row with an `error`.
+In: one JSON object a line, with `text`, `image`, `video` and `audio` (a path or a `data:` URI), or
+the fields of an item (`title`, `text`, `category`, `tags`, `image_uri`, `image_uris`, `video_uri`,
+`audio_uri`), and an `id` or `item_id`. Out: one row a line, in the order in which they are done, or
+a Parquet file. A line that cannot be encoded becomes a row with an `error`.
 """
 
 import sys

@@ -16,6 +16,7 @@ from embedder.finetune.training.config import (
     SequenceObjectiveConfig,
 )
 from embedder.pair.config import HeadsConfig
+from embedder.prompting.audio_config import AudioEncoderConfig
 from embedder.reasoners.reasoner import Side
 from embedder.version import Readout
 from ponder.registry import CHAMPION, REGISTRY
@@ -186,6 +187,10 @@ class FinetuneConfig:
     joint: JointConfig
     """Stage 1: the joint training."""
 
+    audio: AudioEncoderConfig | None = None
+    """An audio encoder that a base without one is given, and that joint training then trains;
+    None: the base stays as it is."""
+
     augmentation: Augmentation | None = None
     """How contents are varied in joint training; None: they are read as they are, as rationales
     need it, which speak of a content as it was."""
@@ -226,6 +231,7 @@ class FinetuneConfig:
             "behaviour.learns": self.behaviour.learns,
             "rationales.num_drawn": self.rationales.num_drawn,
             "joint.lora": self.joint.lora,
+            "audio": self.audio,
             "augmentation": self.augmentation,
             "readout": self.readout,
             "gate": self.gate,

@@ -14,7 +14,10 @@ from embedder.content import Content
 from embedder.finetune.data.pairs import Pair
 from embedder.reasoners.reasoner import Rationale
 
-_MEDIA: dict[str, Any] = {"image": pl.Binary, "images": pl.List(pl.Binary), "video": pl.Binary}
+_MEDIA: dict[str, Any] = {
+    **{"image": pl.Binary, "images": pl.List(pl.Binary)},
+    **{"video": pl.Binary, "audio": pl.Binary},
+}
 
 UPDATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,8 +42,8 @@ class Example:
 def write_data(folder: Path, examples: Sequence[Example]) -> None:
     """Write items, pairs, hard negatives and rationales; items are there when all is.
 
-    Contents become items, named after their pair: its target, `-q` a query with an image or a
-    clip, and `-1`, `-2`... its hard negatives.
+    Contents become items, named after their pair: its target, `-q` a query that is no text
+    alone, and `-1`, `-2`... its hard negatives.
     """
     items = list(_items(examples))
     _write_jsonl(folder / "pairs.jsonl", map(_pair_row, examples))
@@ -74,6 +77,7 @@ def _item(item_id: str, content: Content, brand: str) -> dict[str, Any]:
         "image": content.image,
         "images": list(content.gallery),
         "video": content.clip,
+        "audio": content.audio,
         "attributes": {"brand": brand or None},
         "updated_at": UPDATED_AT,
     }
@@ -85,7 +89,7 @@ def _negative_ids(pair: Pair) -> Iterator[tuple[str, Any]]:
 
 
 def _is_text(content: Content) -> bool:
-    return content.image is None and content.clip is None
+    return content.image is None and content.clip is None and content.audio is None
 
 
 def _asks_by(pair: Pair) -> dict[str, str]:

@@ -26,6 +26,7 @@ class _FrozenItem(msgspec.Struct, kw_only=True, frozen=True):
     image: str | None
     gallery: tuple[str, ...] = ()
     clip: str | None = None
+    audio: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def _write_item(item_id: str, content: Content, folder: Path) -> _FrozenItem:
         image=_write_media(content.image, folder),
         gallery=tuple(_write_media(image, folder) or "" for image in content.gallery),
         clip=_write_media(content.clip, folder),
+        audio=_write_media(content.audio, folder),
     )
 
 
@@ -117,6 +119,7 @@ def _content(folder: Path, item: _FrozenItem) -> Content:
         None if item.image is None else (images / item.image).read_bytes(),
         gallery=tuple((images / name).read_bytes() for name in item.gallery),
         clip=None if item.clip is None else (images / item.clip).read_bytes(),
+        audio=None if item.audio is None else (images / item.audio).read_bytes(),
     )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from catalog.lake.tables import ITEMS, MEDIA
+from embedder.content import nothing_left
+from embedder.version import reads_audio, resolve
 from evaluation.query_sets import Query, read_queries
 from features.histories import HistoryConfig, positive_events
 from ponder.finetuning import given
@@ -94,14 +96,18 @@ def _readable_rows(
     rows = pl.concat([given.read_pairs(run.data_folder), found])
     read = read_pairs(rows, contents)
     skipped = set(read.skipped)
-    if run.frozen_models is not None:  # which read no clips
-        skipped |= {pair.pair_id for pair in read.pairs if _shows_nothing_else(pair)}
+    reads_clips = run.frozen_models is None
+    if not (reads_clips and (run.config.audio or reads_audio(resolve(run.given_base)))):
+        skipped |= {
+            pair.pair_id for pair in read.pairs if _is_unread(pair, reads_clips=reads_clips)
+        }
     return rows.filter(~pl.col("pair_id").is_in(list(skipped))), len(skipped)
 
 
-def _shows_nothing_else(pair: "Pair") -> bool:
-    """Return whether a side of a pair is a clip without text and image."""
-    return any(not one.text and one.image is None for one in (pair.query, pair.target))
+def _is_unread(pair: "Pair", *, reads_clips: bool) -> bool:
+    """Return whether of a side of a pair nothing is left to a base that reads no sounds."""
+    sides = (pair.query, pair.target)
+    return any(nothing_left(one, "the base", reads_clips=reads_clips) for one in sides)
 
 
 def _by_source(rows: pl.DataFrame) -> dict[str, int]:

@@ -138,11 +138,11 @@ def later_queries(
 def contents_of(items: pl.DataFrame, media: Mapping[str, bytes]) -> dict[str, Content]:
     """Return the living items by id as an embedder reads them, without those of a broken image.
 
-    A clip is not opened here: it takes longer than an image, and was decoded when it landed.
+    Clips and sounds are not opened here: they take longer, and were decoded when they landed.
 
     Args:
         items: rows of `catalog.lake.tables.ITEMS`.
-        media: images and clips by their hash.
+        media: what they show by its hash.
     """
     from embedder.items import item_content
     from embedder.prompting.images import image_problem

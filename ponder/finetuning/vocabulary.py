@@ -1,4 +1,4 @@
-"""The stage that gives the base words of the data's domain, before anything is read with it."""
+"""The stage that gives the base what it lacks, before anything is read with it: words, an ear."""
 
 from dataclasses import replace
 
@@ -10,17 +10,21 @@ from ponder.finetuning.run import Progress, Run
 def extend(run: Run, progress: Progress) -> LearnedVocabulary:
     """Extend the base's vocabulary by what the data's texts say often: stage `vocabulary`.
 
-    It leaves a version folder, which is the base of all later stages; none where the recipe asks
-    for no new tokens and no other limit of texts. Texts are those of `vocabulary.txt`, or without
+    It also adds an untrained audio encoder, where the recipe has one and the base has none. It
+    leaves a version folder, which is the base of all later stages; none where the recipe asks for
+    neither, nor for another limit of texts. Texts are those of `vocabulary.txt`, or without
     it those of all queries and targets.
     """
+    from embedder.finetune.training.audio import with_audio_encoder
     from embedder.finetune.training.version_folder import write_version
     from embedder.finetune.training.vocabulary import with_vocabulary
 
-    config = run.config.vocabulary
-    if not (config.num_tokens or config.max_text_tokens):
+    config, audio = run.config.vocabulary, run.config.audio
+    if not (config.num_tokens or config.max_text_tokens or audio):
         return LearnedVocabulary()
     base = run.load(run.given_base)
+    if audio is not None and base.backbone.audio is None:
+        base = with_audio_encoder(base, audio, seed=run.config.seed)
     num_before = len(base.inputs.tokenizer)
     if config.num_tokens:
         texts = given.read_texts(run.data_folder) or _texts(run)

@@ -45,7 +45,7 @@ BLOCK_ITEMS = 2_048
 """Items of a shard whose images are in memory at once."""
 
 BLOCK_CLIPS = 32
-"""Of these, items with a clip, which is some megabytes, and as many again once it is cut up."""
+"""Of these, items with a clip or a sound: some megabytes, and as many again once it is cut up."""
 
 Shard = tuple[str, str]
 """First and last item_id."""
@@ -226,9 +226,10 @@ def embed_shard(
 
 
 def _blocks(items: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield the items in blocks of which the images and clips fit into memory."""
+    """Yield the items in blocks of which all that they show fits into memory."""
     first = num_clips = 0
-    for row, has_clip in enumerate(items["video_hash"].is_not_null()):
+    with_clip = items["video_hash"].is_not_null() | items["audio_hash"].is_not_null()
+    for row, has_clip in enumerate(with_clip):
         num_clips += has_clip
         if row - first == BLOCK_ITEMS or num_clips > BLOCK_CLIPS:
             yield items[first:row]

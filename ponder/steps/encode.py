@@ -103,13 +103,14 @@ def _content(record: dict[str, Any], folder: Path) -> Content:
         raise ValueError("title, text and category must be strings")
     image, further = record.get("image", record.get("image_uri")), record.get("image_uris") or []
     images = dict.fromkeys([*([] if image is None else [image]), *further])
-    video = record.get("video", record.get("video_uri"))
+    video, audio = (record.get(name, record.get(f"{name}_uri")) for name in ("video", "audio"))
     loaded = [_loaded("image", uri, folder) for uri in images]
     return Content(
         item_text(words[0], words[1], words[2], record.get("tags") or ()),
         loaded[0] if loaded else None,
         gallery=tuple(loaded[1:]),
         clip=None if video is None else _loaded("video", video, folder),
+        audio=None if audio is None else _loaded("audio", audio, folder),
     )
 
 

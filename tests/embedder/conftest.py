@@ -10,10 +10,12 @@ from PIL import Image
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.world import random_product
 from embedder.content import Content
+from embedder.finetune.training.audio import with_audio_encoder
 from embedder.model.backbone import Backbone
-from embedder.model.checkpoint import Checkpoint
+from embedder.model.checkpoint import Checkpoint, load
 from embedder.nano import architecture
 from embedder.nano.checkpoint import save_checkpoint
+from embedder.prompting.audio_config import AudioEncoderConfig
 from embedder.prompting.inputs import Inputs
 from embedder.version import read_manifest
 
@@ -98,3 +100,11 @@ def plain_forward(backbone, inputs):
         return output.hidden_states[-1][0], output.logits[0]
 
     return forward
+
+
+@pytest.fixture(scope="session")
+def hearing(folder):
+    """The same with an untrained audio encoder; of 80 ms a token."""
+    loaded = load(str(folder))
+    config = AudioEncoderConfig(num_mel_bins=32, patch_frames=4, merged_patches=2)
+    return with_audio_encoder(loaded, config, seed=0)

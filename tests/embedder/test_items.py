@@ -106,14 +106,19 @@ def test_an_item_is_read_with_all_that_it_shows_and_fails_when_a_part_is_lost(en
     rows = items(a="pic", b=None, c="pic").with_columns(
         gallery_hashes=pl.Series([["pic2", "pic"], None, ["gone"]]),
         video_hash=pl.Series(["film", "film", None]),
+        audio_hash=pl.Series(["bell", None, None]),
     )
-    media = {"pic": image, "pic2": image + b"\0", "film": clip}
+    media = {"pic": image, "pic2": image + b"\0", "film": clip, "bell": b"sound"}
     first, second, _ = (item_content(row, media) for row in rows.iter_rows(named=True))
     assert (first.image, first.gallery, first.clip) == (image, (image + b"\0", image), clip)
     assert (second.image, second.gallery, second.clip) == (None, (), clip)
+    assert (first.audio, second.audio) == (b"sound", None)
     embedded = embed_items(rows, media, encoder)
     assert embedded.embeddings["item_id"].to_list() == ["a", "b"]
     assert embedded.failures == {"c": "the lake has no media gone; land the item again"}
+    del media["bell"]
+    lost = embed_items(rows, media, encoder).failures["a"]
+    assert lost == "the lake has no media bell; land the item again"
 
 
 def test_a_clip_that_cannot_be_read_fails_its_item_alone(encoder):

@@ -11,7 +11,7 @@ from embedder.finetune.data.pair_rows import pair_rows
 
 
 def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl.DataFrame:
-    """Return a pair from each item's title to what it shows, its images and its clip, alone.
+    """Return a pair from each item's title to its images, its clip and its sound, without texts.
 
     Titles that differ in case alone ask the same. With `swap_roles` the trainer also learns the way
     from images to titles.
@@ -25,7 +25,7 @@ def title_image_pairs(items: pl.DataFrame, *, source: str = "title_image") -> pl
     Returns:
         Layout of `PAIRS`.
     """
-    shows = pl.col("image_hash").is_not_null() | pl.col("video_hash").is_not_null()
+    shows = pl.any_horizontal(pl.col("image_hash", "video_hash", "audio_hash").is_not_null())
     shown = items.filter(~pl.col("deleted") & shows & (pl.col("title") != ""))
     found = shown.select(
         pl.col("title").str.to_lowercase().alias("query_key"),

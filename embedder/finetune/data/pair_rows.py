@@ -137,6 +137,7 @@ def _missing(row: Mapping[str, str | None], contents: Mapping[str, Content]) -> 
         if item_id is not None and item_id not in contents:
             return f"item {item_id!r} has no content"
     target = contents[str(row["target_item"])]
-    if row["target_view"] == "image" and target.image is None and target.clip is None:
+    shown = (target.image, target.clip, target.audio)
+    if row["target_view"] == "image" and all(each is None for each in shown):
         return f"item {row['target_item']!r} has no image"
     return ""

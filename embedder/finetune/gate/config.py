@@ -106,6 +106,9 @@ class GateConfig(TrainingConfig):
     train_vision_encoder: bool = False
     """Whether the vision encoder is trained; with `lora` it never is."""
 
+    train_audio_encoder: bool = False
+    """Whether an audio encoder is trained, where the base has one; with `lora` too."""
+
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 

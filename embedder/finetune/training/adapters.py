@@ -36,6 +36,7 @@ class TrainedBackbone:
             inputs,
             lora=config.lora,
             train_vision_encoder=config.train_vision_encoder,
+            train_audio_encoder=config.train_audio_encoder,
             seed=config.seed,
         )
 
@@ -49,7 +50,13 @@ class TrainedBackbone:
 
 
 def make_trainable(
-    backbone: Backbone, inputs: Inputs, *, lora: Lora | None, train_vision_encoder: bool, seed: int
+    backbone: Backbone,
+    inputs: Inputs,
+    *,
+    lora: Lora | None,
+    train_vision_encoder: bool,
+    train_audio_encoder: bool,
+    seed: int,
 ) -> LoraModel | None:
     """Mark what is trained, in place; it is kept in float32 whatever the rest is in.
 
@@ -58,6 +65,7 @@ def make_trainable(
         inputs: knows the control tokens.
         lora: None: all weights are trained.
         train_vision_encoder: whether the vision encoder is among them; with `lora` it never is.
+        train_audio_encoder: whether an audio encoder is, if there is one; with `lora` too.
         seed: of the adapters' first weights.
 
     Returns:
@@ -73,6 +81,8 @@ def make_trainable(
             adapted = LoraModel(
                 backbone.model, _peft_config(backbone, lora, inputs.control_ids), "default"
             )
+    if backbone.audio is not None:
+        backbone.audio.requires_grad_(train_audio_encoder)
     for parameter in backbone.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -52,6 +52,9 @@ class TrainingConfig:
     train_vision_encoder: bool = True
     """Whether the vision encoder is trained; with `lora` it never is."""
 
+    train_audio_encoder: bool = True
+    """Whether an audio encoder is trained, where the base has one; with `lora` too."""
+
     seed: int = 0
     """Decides the order of what is learnt and all that is drawn."""
 

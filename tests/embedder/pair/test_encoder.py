@@ -72,6 +72,13 @@ def test_a_clip_alone_fails_its_content_and_one_beside_a_text_is_passed_over(enc
     np.testing.assert_allclose(answers[0].vector, answers[2].vector, atol=1e-6)
 
 
+def test_a_sound_alone_fails_its_content_and_one_beside_a_text_is_passed_over(encoder):
+    contents = [Content("kite", audio=b"bell"), Content(audio=b"bell"), Content("kite")]
+    answers = dict(encoder.stream_items(contents))
+    assert "reads no sounds" in answers[1].reason
+    np.testing.assert_allclose(answers[0].vector, answers[2].vector, atol=1e-6)
+
+
 def test_a_vector_that_is_not_finite_fails_its_content(frozen, heads, version, image):
     broken = PairEncoder.open(version)
     broken._heads.image.out.bias.fill_(torch.inf)

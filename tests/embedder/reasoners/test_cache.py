@@ -75,6 +75,8 @@ def test_contents_that_differ_in_anything_have_different_keys():
         Content("a", b"b", gallery=(b"c",)),
         Content("a", b"b", gallery=(b"c", b"d")),
         Content("a", b"b", gallery=(b"c",), clip=b"d"),
+        Content("a", audio=b"b"),
+        Content("a", clip=b"c", audio=b"b"),
     ]
     assert len({content_key(content) for content in contents}) == len(contents)
     assert content_key(Content("anything", key="k")) == "k"  # the lake's digest covers all of it

@@ -59,6 +59,15 @@ def test_a_text_after_images_is_reasoned_about_as_if_alone(checkpoint, image):
     assert mixed[1] == alone
 
 
+def test_a_sound_is_passed_over_beside_a_text_and_alone_is_no_content(hearing):
+    reasoner = local(hearing, max_tokens=4)
+    with_sound, without, alone = reasoner.reason(
+        [Content("mugs", audio=b"s"), Content("mugs"), Content(audio=b"s")], "item"
+    )
+    assert with_sound == without
+    assert "reads no sounds" in alone.reason
+
+
 def test_an_unreadable_image_fails_its_content_and_no_other(checkpoint):
     bad, good = local(checkpoint, max_tokens=4).reason(
         [Content("", b"not an image"), Content("mugs")], "item"

@@ -119,6 +119,14 @@ def test_a_clip_alone_is_refused_and_one_beside_a_text_is_passed_over(text_encod
     assert answers[1].action == "direct"
 
 
+def test_a_sound_alone_is_refused_and_one_beside_a_text_is_passed_over(text_encoder):
+    assert "reads no sounds" in text_encoder.refusal(Content(audio=b"bell"))
+    contents = [Content(audio=b"bell"), Content("a kite", audio=b"bell")]
+    answers = dict(text_encoder.stream_items(contents))
+    assert "reads no sounds" in answers[0].reason
+    assert answers[1].action == "direct"
+
+
 def test_a_query_that_the_model_cannot_read_is_refused(text_encoder, image_encoder, image):
     with pytest.raises(ValueError, match="reads text only"):
         text_encoder.encode_query([Content("", image)])

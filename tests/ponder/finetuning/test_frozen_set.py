@@ -29,8 +29,8 @@ def test_a_set_comes_back_as_it_was_frozen(tmp_path):
     }
 
 
-def test_further_images_and_clips_come_back_too(tmp_path):
-    shown = Content("kite", b"1", gallery=(b"2", b"1"), clip=b"film")
+def test_further_images_clips_and_sounds_come_back_too(tmp_path):
+    shown = Content("kite", b"1", gallery=(b"2", b"1"), clip=b"film", audio=b"bell")
     freeze([query()], CONTENTS | {"a": shown}, tmp_path / "set")
     assert read_frozen_set(tmp_path / "set").contents["a"] == shown
 

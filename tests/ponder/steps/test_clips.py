@@ -1,4 +1,4 @@
-"""Tests for items with clips in the steps: embedded, and in memory only so many at a time."""
+"""Tests for items with clips and sounds in the steps: in memory only so many at a time."""
 
 import polars as pl
 
@@ -9,7 +9,8 @@ from ponder.steps.embed import BLOCK_CLIPS, BLOCK_ITEMS, _blocks
 def items(has_clip):
     row = {"tags": [], "deleted": False}
     rows = [
-        row | {"item_id": f"{n:06d}", "video_hash": "v" if shown else None}
+        row
+        | {"item_id": f"{n:06d}", "video_hash" if n % 3 else "audio_hash": "v" if shown else None}
         for n, shown in enumerate(has_clip)
     ]
     return pl.DataFrame(rows, schema=ITEMS.schema)
@@ -28,5 +29,8 @@ def test_a_block_has_no_more_clips_and_no_more_items_than_it_may():
             "item_id"
         ].to_list()
         assert all(0 < len(block) <= BLOCK_ITEMS for block in blocks)
-        assert all(block["video_hash"].count() <= BLOCK_CLIPS for block in blocks)
+        assert all(
+            block["video_hash"].count() + block["audio_hash"].count() <= BLOCK_CLIPS
+            for block in blocks
+        )
     assert [len(block) for block in _blocks(items(patterns[0]))] == [BLOCK_CLIPS, BLOCK_CLIPS, 1]

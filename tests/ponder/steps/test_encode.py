@@ -77,12 +77,13 @@ def test_a_line_may_be_an_item_and_bring_its_image(tmp_path):
         assert line.content == Content("3 mugs\nkitchen, gift\nnew", image())
 
 
-def test_a_line_may_bring_further_images_and_a_clip(tmp_path):
-    for name, data in (("a.png", b"a"), ("b.png", b"b"), ("v.mp4", b"v")):
+def test_a_line_may_bring_further_images_a_clip_and_a_sound(tmp_path):
+    for name, data in (("a.png", b"a"), ("b.png", b"b"), ("v.mp4", b"v"), ("s.ogg", b"s")):
         (tmp_path / name).write_bytes(data)
     told = {"image_uri": "a.png", "image_uris": ["a.png", "b.png"], "video_uri": "v.mp4"}
+    told |= {"audio_uri": "s.ogg"}
     [line] = read_lines([json.dumps({"text": "kite"} | told)], folder=tmp_path)
-    assert line.content == Content("kite", b"a", gallery=(b"b",), clip=b"v")
+    assert line.content == Content("kite", b"a", gallery=(b"b",), clip=b"v", audio=b"s")
 
 
 def test_parquet_holds_the_same_rows_as_json_lines(tmp_path):

@@ -25,6 +25,12 @@ def test_a_title_asks_for_the_image_alone():
     ]
 
 
+@pytest.mark.parametrize("shown", ["video_hash", "audio_hash"])
+def test_a_title_asks_for_a_clip_or_a_sound_as_well(shown):
+    found = title_image_pairs(items(a={"image_hash": None, shown: "x"}, b={"image_hash": None}))
+    assert found["target_item"].to_list() == ["a"]
+
+
 @pytest.mark.parametrize("lack", [{"title": None}, {"title": ""}, {"image_hash": None}])
 def test_items_without_title_or_image_and_deleted_ones_are_left_out(lack):
     found = title_image_pairs(items(a=lack, b={}, c={"deleted": True}))

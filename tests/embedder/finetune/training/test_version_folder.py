@@ -16,7 +16,12 @@ from embedder.model.checkpoint import load
 def test_a_written_version_has_the_trained_weights(fresh, tmp_path, lora):
     start = fresh()
     adapted = make_trainable(
-        start.backbone, start.inputs, lora=lora, train_vision_encoder=False, seed=0
+        start.backbone,
+        start.inputs,
+        lora=lora,
+        train_vision_encoder=False,
+        train_audio_encoder=True,
+        seed=0,
     )
     optimizer = AveragedAdamW(
         start.backbone.parameters(), weight_decay=0.0, average_decay=0.0, max_gradient_norm=1.0

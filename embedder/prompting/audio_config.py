@@ -1,0 +1,84 @@
+"""What an audio encoder is built like, and so how a sound is cut for it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CONFIG_KEY = "audio_encoder"
+"""Of a checkpoint's `config.json`; checkpoints without it have no audio encoder."""
+
+SAMPLE_RATE_HZ = 16_000
+WINDOW, HOP = 400, 160
+"""Samples of a frame of the spectrogram, and from one to the next: those of Whisper."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioEncoderConfig:
+    """A small transformer over patches of a log-mel spectrogram."""
+
+    num_mel_bins: int = 80
+    """Bands of the spectrogram."""
+
+    patch_frames: int = 8
+    """Frames of the spectrogram, 10 ms each, that are one patch."""
+
+    merged_patches: int = 4
+    """Patches that become one token of the text model."""
+
+    hidden_size: int = 128
+    """Width of the encoder."""
+
+    intermediate_size: int = 384
+    """Width inside its feed-forward layers."""
+
+    num_layers: int = 2
+    """Layers of the encoder."""
+
+    num_heads: int = 4
+    """Heads of its attention."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size must be an even multiple of num_heads, got {self.hidden_size} with "
+                f"num_heads {self.num_heads}"
+            )
+        if self.token_samples < WINDOW:
+            raise ValueError(
+                "patch_frames times merged_patches must be at least 3, for a token is no shorter "
+                f"than a window, got {self.patch_frames} times {self.merged_patches}"
+            )
+
+    @property
+    def token_frames(self) -> int:
+        """Frames of the spectrogram that become one token."""
+        return self.patch_frames * self.merged_patches
+
+    @property
+    def token_samples(self) -> int:
+        """Samples that become one token."""
+        return self.token_frames * HOP
+
+    def as_json(self) -> dict[str, int]:
+        """Return it as `config.json` keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def told(cls, values: Mapping[str, Any] | None) -> "AudioEncoderConfig | None":
+        """Return what `config.json` tells under `CONFIG_KEY`; None where that is nothing.
+
+        Raises:
+            ValueError: a key is not known, or a value out of range.
+        """
+        if values is None:
+            return None
+        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
+            raise ValueError(
+                f"{CONFIG_KEY} of config.json must have no keys but "
+                f"{', '.join(cls.__dataclass_fields__)}, got {', '.join(unknown)}"
+            )
+        return cls(**values)
