@@ -94,7 +94,7 @@ class Recall:
         options: RecallOptions = DEFAULTS,
         stages: Stages | None = None,
     ) -> Candidates:
-        """Find items that match a text, an image, a clip, or several of them together.
+        """Find items that match a text, an image, a clip, a sound, or several of them together.
 
         Args:
             content: the query, untrusted; not empty.
@@ -118,8 +118,11 @@ class Recall:
             Busy: too much waits, or so much that the deadline would pass.
             InvalidQuery, Unavailable: as `by_content` says.
         """
-        if not content.text.strip() and content.image is None and content.clip is None:
-            raise InvalidQuery("a query must have a text, an image or a clip, got none of them")
+        shown = (content.image, content.clip, content.audio)
+        if not content.text.strip() and all(each is None for each in shown):
+            raise InvalidQuery(
+                "a query must have a text, an image, a clip or a sound, got none of them"
+            )
         with stages.time("version"), self.in_time():
             version = self.live.or_asked(options.version)
         deadline = None

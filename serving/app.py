@@ -13,7 +13,7 @@ from fastapi import Body, FastAPI, Response
 from catalog.lake.item_lookup import ItemLookup
 from recall.search import Recall
 from recall.stages import Stages
-from serving import clips
+from serving import audio, clips
 from serving.access_log import VERSION_HEADER, AccessLog
 from serving.answering import Answering
 from serving.api_keys import ApiKey, KeyCheck
@@ -40,14 +40,14 @@ from serving.state import State
 from serving.workers import Workers
 
 DESCRIPTION = """
-Candidates for a text, an image, a clip, an item, a user or a history; recommendations; items that
-cannot wait.
+Candidates for a text, an image, a clip, a sound, an item, a user or a history; recommendations;
+items that cannot wait.
 
 Bodies are JSON, with `content-type: application/json`. Every error has one form, `ErrorReply`: a
 type for programs, and a sentence for people that says what to do.
 """
-MAX_BODY_BYTES = MAX_BASE64_CHARS + clips.MAX_BASE64_CHARS + 4 * 2**20
-"""An image, a clip, and the longest text and filter."""
+MAX_BODY_BYTES = MAX_BASE64_CHARS + clips.MAX_BASE64_CHARS + audio.MAX_BASE64_CHARS + 4 * 2**20
+"""An image, a clip, a sound, and the longest text and filter."""
 BODY_TIMEOUT_S = 10.0
 QUERY_THREADS = 40
 RANKING_THREADS = 4  # to rank takes a processor, and more at once would only be slower

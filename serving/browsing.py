@@ -20,6 +20,7 @@ IMAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'",
 }
 WEBP: dict[str, object] = {"content": {"image/webp": {}}}
+MP3: dict[str, object] = {"content": {"audio/mpeg": {}}}
 
 Ids = Annotated[
     list[Annotated[str, Query(min_length=1, max_length=256)]],
@@ -67,6 +68,16 @@ def add_browsing(app: FastAPI, catalogue: Catalogue, state: State, *, wait_s: fl
         """Return frames of a clip as an animated WebP of at most 320 pixels a side."""
         clip = await workers.run(lambda: catalogue.clip(video_hash))
         return Response(clip, media_type="image/webp", headers=IMAGE_HEADERS)
+
+    @app.get(
+        "/v1/audio/{audio_hash}",
+        response_class=Response,
+        responses={200: MP3, **error_replies(404, *READ_ERRORS)},
+    )
+    async def get_audio(audio_hash: str) -> Response:
+        """Return the first ten seconds of a sound as MP3, encoded anew."""
+        sound = await workers.run(lambda: catalogue.audio(audio_hash))
+        return Response(sound, media_type="audio/mpeg", headers=IMAGE_HEADERS)
 
     @app.get("/v1/users/{user_id:path}", responses=error_replies(404, *READ_ERRORS))
     async def get_user(user_id: str) -> UserReply:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from catalog.audio.limits import AudioError
 from catalog.clips.limits import ClipError
 from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.check import ImageError
@@ -23,11 +24,13 @@ from serving.catalogue_replies import (
     ValueCount,
 )
 from serving.remembered import Remembered
-from serving.thumbnail import moving_thumbnail, thumbnail
+from serving.thumbnail import moving_thumbnail, playable, thumbnail
 
 THUMBNAIL_SIDE = 320
 NUM_THUMBNAILS = 1_000  # kept in memory, some 10 kB each
 NUM_MOVING_THUMBNAILS = 100  # some 100 kB each
+NUM_SOUNDS = 100  # some 40 kB each
+PLAYED_S = 10.0
 NUM_NEWEST = 24
 NUM_LIKED = 24
 NUM_VALUES = 200
@@ -49,6 +52,7 @@ class Catalogue:
         self._overview = Remembered(self._read_overview, max_age_s=OVERVIEW_MAX_AGE_S)
         self._thumbnail = lru_cache(NUM_THUMBNAILS)(self._make_thumbnail)
         self._moving_thumbnail = lru_cache(NUM_MOVING_THUMBNAILS)(self._make_moving_thumbnail)
+        self._playable = lru_cache(NUM_SOUNDS)(self._make_playable)
         self._guarded_decoder = GuardedDecoder(max_processes=1)
 
     def items(self, item_ids: Sequence[str]) -> list[ItemReply]:
@@ -84,6 +88,14 @@ class Catalogue:
         """
         return self._moving_thumbnail(video_hash)
 
+    def audio(self, audio_hash: str) -> bytes:
+        """Return the first ten seconds of a landed sound as MP3.
+
+        Raises:
+            NotFound: no such sound was landed, or it cannot be read.
+        """
+        return self._playable(audio_hash)
+
     def user(self, user_id: str) -> UserReply:
         """Return what a user did, and the newest items that they liked."""
         events = self._lake.scan(EVENTS).filter(pl.col("user_id") == user_id).collect()
@@ -114,6 +126,13 @@ class Catalogue:
             return moving_thumbnail(clip, self._guarded_decoder, side=THUMBNAIL_SIDE)
         except ClipError as error:
             raise NotFound(f"clip {video_hash!r} cannot be read: {error}") from error
+
+    def _make_playable(self, audio_hash: str) -> bytes:
+        audio = self._landed("sound", audio_hash)
+        try:
+            return playable(audio, self._guarded_decoder, max_s=PLAYED_S)
+        except AudioError as error:
+            raise NotFound(f"sound {audio_hash!r} cannot be read: {error}") from error
 
     def _landed(self, kind: str, media_hash: str) -> bytes:
         media = self._lake.scan(MEDIA).filter(pl.col("hash") == media_hash).collect()
@@ -173,6 +192,7 @@ def _item(row: dict[str, Any]) -> ItemReply:
         image=None if image_hash is None else f"/v1/images/{image_hash}",
         gallery=[f"/v1/images/{key}" for key in row["gallery_hashes"] or ()],
         clip=None if row["video_hash"] is None else f"/v1/clips/{row['video_hash']}",
+        audio=None if row["audio_hash"] is None else f"/v1/audio/{row['audio_hash']}",
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

@@ -42,6 +42,9 @@ class ItemReply(BaseModel):
     clip: str | None
     """Path of a small animation of its clip, e.g. `/v1/clips/77ab0c12`; null when it has none."""
 
+    audio: str | None
+    """Path of the start of its sound, e.g. `/v1/audio/5e0d91c3`; null when it has none."""
+
     created_at: datetime
     """When it first appeared."""
 

@@ -113,7 +113,7 @@ class Client:
         self._http.close()
 
     def recall(self, **query: Unpack[RecallQuery]) -> RecallReply:
-        """Find candidates for a text, an image, a clip, an item, a user or a history."""
+        """Find candidates for a text, an image, a clip, a sound, an item, a user or a history."""
         return self._send(client_requests.recall(**query))
 
     def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:
@@ -165,6 +165,10 @@ class Client:
     def clip(self, path: str) -> bytes:
         """Return the animated WebP that an item's `clip` names."""
         return self._send(client_requests.clip(path))
+
+    def audio(self, path: str) -> bytes:
+        """Return the MP3 that an item's `audio` names."""
+        return self._send(client_requests.audio(path))
 
     def user(self, user_id: str) -> UserReply:
         """Return what a user did."""
@@ -237,7 +241,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def recall(self, **query: Unpack[RecallQuery]) -> RecallReply:
-        """Find candidates for a text, an image, a clip, an item, a user or a history."""
+        """Find candidates for a text, an image, a clip, a sound, an item, a user or a history."""
         return await self._send(client_requests.recall(**query))
 
     async def recall_batch(self, queries: Sequence[RecallQuery]) -> RecallBatchReply:
@@ -289,6 +293,10 @@ class AsyncClient:
     async def clip(self, path: str) -> bytes:
         """Return the animated WebP that an item's `clip` names."""
         return await self._send(client_requests.clip(path))
+
+    async def audio(self, path: str) -> bytes:
+        """Return the MP3 that an item's `audio` names."""
+        return await self._send(client_requests.audio(path))
 
     async def user(self, user_id: str) -> UserReply:
         """Return what a user did."""

@@ -17,6 +17,7 @@ from serving.state_replies import StateReply
 
 IMAGES = "/v1/images/"
 CLIPS = "/v1/clips/"
+AUDIO = "/v1/audio/"
 
 Reply = TypeVar("Reply")
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,7 +28,7 @@ Seen = Literal["none", "liked", "acted", "shown"]
 
 
 class RecallQuery(TypedDict, total=False):
-    """What recall is asked: the fields of `serving.requests.RecallRequest`, `image`, `video`."""
+    """What recall is asked: the fields of `serving.requests.RecallRequest`, and files."""
 
     text: str
     image: bytes
@@ -39,6 +40,10 @@ class RecallQuery(TypedDict, total=False):
     """A clip's file; sent as `video_base64`."""
 
     video_base64: str
+    audio: bytes
+    """A sound's file; sent as `audio_base64`."""
+
+    audio_base64: str
     item_id: str
     user_id: str
     history: Sequence[str]
@@ -174,6 +179,17 @@ def clip(path: str) -> Call[bytes]:
     return Call(path=path, read=bytes)
 
 
+def audio(path: str) -> Call[bytes]:
+    """Get the start of the sound that an item names.
+
+    Raises:
+        ValueError: the path is none; another address must not get the API key.
+    """
+    if not path.startswith(AUDIO):
+        raise ValueError(f"path must be an item's sound and begin with {AUDIO!r}, got {path!r}")
+    return Call(path=path, read=bytes)
+
+
 def user(user_id: str) -> Call[UserReply]:
     """Look at what a user did."""
     return _got(f"/v1/users/{quote(user_id, safe='')}", UserReply)
@@ -196,7 +212,7 @@ def metrics() -> Call[str]:
 
 def _encoded(query: RecallQuery) -> dict[str, Any]:
     fields: dict[str, Any] = dict(query)
-    for name in ("image", "video"):
+    for name in ("image", "video", "audio"):
         if name in fields:
             fields[f"{name}_base64"] = base64.b64encode(fields.pop(name)).decode()
     return fields

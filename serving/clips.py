@@ -2,11 +2,11 @@
 
 from catalog.clips.limits import ClipError, ClipLimits
 from catalog.decoding.decoder import GuardedDecoder
-from catalog.images.base64_text import decode_base64
 from recall.errors import InvalidQuery
+from serving.base64_field import decoded_field, max_base64_chars
 
 MAX_CLIP_BYTES = 16 * 2**20
-MAX_BASE64_CHARS = MAX_CLIP_BYTES * 4 // 3 * 78 // 76 + 4  # MIME ends lines of 76 with two more
+MAX_BASE64_CHARS = max_base64_chars(MAX_CLIP_BYTES)
 
 LIMITS = ClipLimits(max_bytes=MAX_CLIP_BYTES, max_duration_s=120, decoding_s=10)
 """Narrower than a landing's: somebody waits."""
@@ -18,10 +18,7 @@ def decode_clip(video_base64: str, decoder: GuardedDecoder) -> bytes:
     Raises:
         InvalidQuery: not base64, not a clip that could also be landed, or larger than the limits.
     """
-    try:
-        data = decode_base64(video_base64)
-    except ValueError as error:
-        raise InvalidQuery(f"video_base64 must be base64: {error}") from error
+    data = decoded_field(video_base64, "video_base64")
     try:
         decoder.frames(data, limits=LIMITS)
     except ClipError as error:

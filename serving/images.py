@@ -1,15 +1,15 @@
 """Images that come with a query: as bytes, or by an address."""
 
-from catalog.images.base64_text import decode_base64
 from catalog.images.check import ImageError, opened_image
 from catalog.images.http import fetch_http
 from catalog.images.image import ImageConfig, scheme_of
 from catalog.records import RecordError
 from recall.errors import InvalidQuery
+from serving.base64_field import decoded_field, max_base64_chars
 
 MAX_IMAGE_BYTES = 8 * 2**20
 MAX_IMAGE_PIXELS = 40_000_000
-MAX_BASE64_CHARS = MAX_IMAGE_BYTES * 4 // 3 * 78 // 76 + 4  # MIME ends lines of 76 with two more
+MAX_BASE64_CHARS = max_base64_chars(MAX_IMAGE_BYTES)
 
 
 def decode_image(image_base64: str) -> bytes:
@@ -18,11 +18,7 @@ def decode_image(image_base64: str) -> bytes:
     Raises:
         InvalidQuery: not base64, not an image that could also be landed, or larger than the limits.
     """
-    try:
-        data = decode_base64(image_base64)
-    except ValueError as error:
-        raise InvalidQuery(f"image_base64 must be base64: {error}") from error
-    return _checked(data, "image_base64")
+    return _checked(decoded_field(image_base64, "image_base64"), "image_base64")
 
 
 def fetch_image(url: str, config: ImageConfig) -> bytes:

@@ -67,6 +67,9 @@ class ItemBody(BaseModel):
     video_uri: str | None = None
     """A clip (MP4, WebM, GIF), named as an image is."""
 
+    audio_uri: str | None = None
+    """A sound (WAV, FLAC, Ogg, MP3), named as an image is."""
+
     created_at: str | None = None
     """When it first appeared, with a time zone; the time of the change unless said."""
 

@@ -13,6 +13,7 @@ from recall.errors import InvalidQuery
 from recall.query_encoder import Encoded
 from recall.search import Recall
 from recall.stages import Stages
+from serving.audio import decode_audio
 from serving.clips import decode_clip
 from serving.deadlines import until
 from serving.images import decode_image
@@ -27,7 +28,7 @@ FetchImage = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedRequest:
-    """A request whose text, image or clip is encoded."""
+    """A request whose content is encoded."""
 
     request: RecallRequest
     query: EncodedQuery
@@ -62,7 +63,7 @@ class RecallService:
             recall: finds the candidates.
             items: says what they are; None: requests for details are refused.
             fetch_image: of queries; None: addresses are refused.
-            guarded_decoder: checks clips of queries; None: one of its own.
+            guarded_decoder: checks clips and sounds of queries; None: one of its own.
         """
         self._recall, self._items, self._fetch_image = recall, items, fetch_image
         self._guarded_decoder = guarded_decoder or GuardedDecoder()
@@ -97,7 +98,7 @@ class RecallService:
         return self._reply(request, found, stages)
 
     def submit(self, request: RecallRequest, stages: Stages) -> SubmittedQuery:
-        """Put a text or an image into the encoder's queue; `by_encodings` goes on from there.
+        """Put a content into the encoder's queue; `by_encodings` goes on from there.
 
         Raises:
             Busy, InvalidQuery, Unavailable: as `recall.search.Recall.submit` says.
@@ -109,7 +110,7 @@ class RecallService:
             return self._recall.submit(content, request.options(), stages)
 
     def is_quickly_read(self, request: RecallRequest) -> bool:
-        """Whether `submit` of a request waits for nothing: no image, clip, index or model."""
+        """Whether `submit` of a request waits for nothing: no media, index or model."""
         return request.is_words and self._recall.live.is_loaded
 
     def submit_all(
@@ -155,7 +156,10 @@ class RecallService:
         clip = None
         if request.video_base64 is not None:
             clip = decode_clip(request.video_base64, self._guarded_decoder)
-        return Content(text=request.text or "", image=image, clip=clip)
+        audio = None
+        if request.audio_base64 is not None:
+            audio = decode_audio(request.audio_base64, self._guarded_decoder)
+        return Content(text=request.text or "", image=image, clip=clip, audio=audio)
 
 
 def _last(deadlines: Sequence[float | None]) -> float | None:

@@ -67,6 +67,9 @@ class Candidate(BaseModel):
     clip: str | None = None
     """With `details`: path of a small animation of its clip, null when it has none."""
 
+    audio: str | None = None
+    """With `details`: path of the start of its sound, null when it has none."""
+
     image_uri: str | None = None
     """With `details`: where its image came from; untrusted, `media:...` when it came inline."""
 
@@ -196,6 +199,7 @@ def _candidates(
                 "category": item.category,
                 "image": None if item.image_hash is None else f"/v1/images/{item.image_hash}",
                 "clip": None if item.video_hash is None else f"/v1/clips/{item.video_hash}",
+                "audio": None if item.audio_hash is None else f"/v1/audio/{item.audio_hash}",
                 "image_uri": item.image_uri,
             }
         candidates.append(told)

@@ -12,7 +12,7 @@ from catalog.lake.tables import MAX_CODE_LEVELS
 from embedder.content import Policy
 from recall.candidates import MAX_INTERESTS, MAX_TOP_K, NO_FILTER, RecallOptions, Seen
 from recall.filters import Filter
-from serving import clips
+from serving import audio, clips
 from serving.images import MAX_BASE64_CHARS
 from serving.rank import Asker
 
@@ -38,10 +38,10 @@ APPLIES_TO: dict[str, tuple[Kind, ...]] = {
 }
 """Options that say something about some kinds of query only."""
 
-CONTENT_FIELDS = ("text", "image_base64", "image_url", "video_base64")
+CONTENT_FIELDS = ("text", "image_base64", "image_url", "video_base64", "audio_base64")
 
 NAMES: dict[Kind, str] = {
-    "content": "a text, an image or a clip",
+    "content": "a text, an image, a clip or a sound",
     "item": "item_id",
     "user": "user_id",
     "history": "history",
@@ -49,7 +49,7 @@ NAMES: dict[Kind, str] = {
 
 
 class RecallRequest(BaseModel):
-    """One query: a text, an image, a clip or several of them; or an item; a user; or a history."""
+    """One query: a text, an image, a clip, a sound or several; an item; a user; or a history."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -65,6 +65,10 @@ class RecallRequest(BaseModel):
 
     video_base64: str | None = Field(default=None, min_length=1, max_length=clips.MAX_BASE64_CHARS)
     """A clip (MP4, WebM, GIF), at most 16 MiB, 120 s and 9 megapixels a frame."""
+
+    audio_base64: str | None = Field(default=None, min_length=1, max_length=audio.MAX_BASE64_CHARS)
+    """A sound (WAV, FLAC, Ogg, MP3), at most 8 MiB, 120 s, 6 channels and 96,000 samples a
+    second, for a version that has an audio encoder."""
 
     item_id: ItemId | None = None
     """Items like this one."""
@@ -111,7 +115,8 @@ class RecallRequest(BaseModel):
     ranks; `score` stays the cosine."""
 
     reasoning: Policy = "auto"
-    """Whether a text, image or clip may be reasoned about: the gate's choice, always or never."""
+    """Whether a text, image, clip or sound may be reasoned about: the gate's choice, always or
+    never."""
 
     max_new_tokens: int | None = Field(default=None, ge=1, le=MAX_NEW_TOKENS)
     """Tokens of the rationale; null, or more than the version allows: as many as it allows."""
@@ -125,7 +130,7 @@ class RecallRequest(BaseModel):
     found."""
 
     details: bool = False
-    """Say what each candidate is: its title, category, image and clip."""
+    """Say what each candidate is: its title, category, image, clip and sound."""
 
     version: str | None = Field(default=None, min_length=1, max_length=256)
     """Answer from this model version, to compare it; null: from the live one. A text or an image
@@ -137,7 +142,8 @@ class RecallRequest(BaseModel):
             got = [name for name in self._asking() if getattr(self, name) is not None]
             raise ValueError(
                 "a query must have exactly one of text and/or image_base64 or image_url and/or "
-                f"video_base64, item_id, user_id, history; got {', '.join(got) or 'none'}"
+                "video_base64 and/or audio_base64, item_id, user_id, history; got "
+                f"{', '.join(got) or 'none'}"
             )
         return self
 
@@ -166,8 +172,8 @@ class RecallRequest(BaseModel):
 
     @property
     def is_words(self) -> bool:
-        """Whether it is a text without an image or a clip, for the live version."""
-        shown = (self.image_base64, self.image_url, self.video_base64)
+        """Whether it is a text without anything else, for the live version."""
+        shown = (self.image_base64, self.image_url, self.video_base64, self.audio_base64)
         return self.text is not None and not any(shown) and self.version is None
 
     def options(self) -> RecallOptions:

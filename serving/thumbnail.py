@@ -1,9 +1,11 @@
-"""Small images to look at, made anew from what was landed."""
+"""Small images to look at and sounds to listen to, made anew from what was landed."""
 
 import io
 
 from PIL import Image
 
+from catalog.audio.limits import AudioSampling
+from catalog.audio.playing import as_mp3
 from catalog.clips.limits import FrameSampling
 from catalog.decoding.decoder import GuardedDecoder
 from embedder.prompting.images import open_image
@@ -60,3 +62,17 @@ def moving_thumbnail(clip: bytes, decoder: GuardedDecoder, *, side: int) -> byte
         loop=0,
     )
     return buffer.getvalue()
+
+
+def playable(audio: bytes, decoder: GuardedDecoder, *, max_s: float) -> bytes:
+    """Return the start of a sound as MP3, encoded anew as of `thumbnail`.
+
+    Args:
+        audio: encoded, untrusted.
+        decoder: of the sound.
+        max_s: seconds that are kept.
+
+    Raises:
+        AudioError: the bytes are no sound; the text says why.
+    """
+    return as_mp3(decoder.waveform(audio, sampling=AudioSampling(max_s=max_s)))

@@ -50,6 +50,7 @@ class FakeEncoder:
             content.text.split()
             + (["blue"] if content.image else [])
             + (["grey"] if content.clip else [])
+            + (["green"] if content.audio else [])
         )
         if unknown := set(words) - set(WORDS):
             raise ValueError(f"unknown words {sorted(unknown)}")

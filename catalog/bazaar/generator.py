@@ -3,7 +3,8 @@
     items.jsonl      every listing, then every later change, with images in images/
     events.jsonl     impressions, clicks and purchases in the order of time
     queries.jsonl    shoppers' questions and riddles, with the items that answer them
-                     (with `num_clips` also for products that move, by clips/*.gif)
+                     (with `num_clips` also for products that move, by clips/*.gif, and with
+                     `num_jingles` for products by their tune, jingles/*.wav)
     truth.jsonl      the product behind each item: what tests may know and models may not
     tastes.jsonl     what each shopper likes, likewise
 
@@ -20,9 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from catalog.bazaar import riddles, shoppers
-from catalog.bazaar.catalogue import OPENING, Offer, changes, offers
+from catalog.bazaar.catalogue import Offer, changes, offers
 from catalog.bazaar.drawing import draw, png
-from catalog.bazaar.motion import MovingProduct, film, gif, random_moving_product
+from catalog.bazaar.further_items import (
+    further_queries,
+    further_record,
+    further_truth,
+    write_moving,
+    write_played,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +55,10 @@ class BazaarConfig:
     """Further items that show a clip and no image; one in four has no title, and is asked for by
     what it does. All else stays as it is without them."""
 
+    num_jingles: int = 0
+    """Further items that show an image and play a jingle; one in four has no title, and is asked
+    for by its tune. All else stays as it is without them."""
+
     seed: int = 7
     """Decides everything."""
 
@@ -55,7 +66,7 @@ class BazaarConfig:
         for name in ("num_items", "num_users", "num_weeks", "requests_per_user"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("num_queries", "num_clips"):
+        for name in ("num_queries", "num_clips", "num_jingles"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
@@ -83,15 +94,20 @@ def write_bazaar(folder: Path, config: BazaarConfig) -> dict[str, int]:
         rng=rng,
     )
     living = [offer for offer in listed if offer.item_id not in gone]
-    moving = _write_clips(folder, config)
-    items = [*map(item_record, [*listed, *changed]), *map(_moving_record, moving)]
-    truth = [*map(_truth_record, listed), *map(_moving_truth, moving)]
-    queries = query_records(living, config.num_queries, rng)
+    moving = write_moving(folder, config.num_clips, seed=config.seed)
+    playing = write_played(folder, config.num_jingles, seed=config.seed)
+    items = [*map(item_record, [*listed, *changed]), *map(further_record, [*moving, *playing])]
+    truth = [*map(_truth_record, listed), *map(further_truth, [*moving, *playing])]
+    queries = chain(
+        query_records(living, config.num_queries, rng),
+        further_queries(moving, prefix="m", tier="motion"),
+        further_queries(playing, prefix="t", tier="tune"),
+    )
     return {
         "items": _write(folder / "items.jsonl", items),
         # Visits are drawn while they are written, and the questions after them.
         "events": _write(folder / "events.jsonl", map(_event_record, happenings)),
-        "queries": _write(folder / "queries.jsonl", chain(queries, _motion_queries(moving))),
+        "queries": _write(folder / "queries.jsonl", queries),
         "truth": _write(folder / "truth.jsonl", truth),
         "tastes": _write(folder / "tastes.jsonl", map(asdict, crowd)),
     }
@@ -142,65 +158,6 @@ def query_records(
             "held_out": question.wanted.is_held_out,
             "relevant": [living[i].item_id for i in question.answers(products)],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _MovingItem:
-    """A product that moves, on the shelf since the opening."""
-
-    item_id: str
-    moving: MovingProduct
-    title: str | None
-
-
-def _write_clips(folder: Path, config: BazaarConfig) -> list[_MovingItem]:
-    """Write clips, and return the items that show them."""
-    rng = random.Random(f"{config.seed}/clips")
-    made = []
-    for number in range(config.num_clips):
-        moving = random_moving_product(rng)
-        item = _MovingItem(f"v{number:06d}", moving, moving.name if number % 4 else None)
-        path = folder / _clip_path(item)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(gif(film(moving, rng)))
-        made.append(item)
-    return made
-
-
-def _clip_path(item: _MovingItem) -> str:
-    return f"clips/{item.item_id}.gif"
-
-
-def _moving_record(item: _MovingItem) -> dict[str, Any]:
-    return {
-        "item_id": item.item_id,
-        "title": item.title,
-        "category": item.moving.product.category,
-        "attributes": {"brand": item.moving.product.brand.lower()},
-        "video_uri": _clip_path(item),
-        "updated_at": OPENING.isoformat(),
-    }
-
-
-def _moving_truth(item: _MovingItem) -> dict[str, Any]:
-    return {
-        "item_id": item.item_id,
-        **asdict(item.moving.product),
-        "motion": item.moving.motion,
-    }
-
-
-def _motion_queries(items: list[_MovingItem]) -> Iterable[dict[str, Any]]:
-    """Questions for the items without a title, with every item that does the same."""
-    for item in items:
-        if item.title is None:
-            yield {
-                "query_id": f"m{item.item_id[1:]}",
-                "text": item.moving.name,
-                "tier": "motion",
-                "held_out": False,
-                "relevant": [each.item_id for each in items if each.moving.fits(item.moving)],
-            }
 
 
 def _image_path(offer: Offer) -> str:

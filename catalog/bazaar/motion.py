@@ -53,10 +53,6 @@ class MovingProduct:
         """What it is called, e.g. "red kite rising"; pattern, count and brand are left out."""
         return f"{self.product.colour} {self.product.noun} {MOTIONS[self.motion]}"
 
-    def fits(self, other: "MovingProduct") -> bool:
-        """Whether the other one's name says the same."""
-        return self.name == other.name
-
 
 def random_moving_product(random: random.Random) -> MovingProduct:
     """A single product whose motion is drawn evenly and independently of what it is."""

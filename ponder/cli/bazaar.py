@@ -19,6 +19,10 @@ def bazaar(
         int,
         typer.Option(help="Further items that show a clip, to be found by how it moves.", min=0),
     ] = 0,
+    jingles: Annotated[
+        int,
+        typer.Option(help="Further items with a jingle, to be found by its tune.", min=0),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides everything.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,6 +35,7 @@ def bazaar(
         num_weeks=weeks,
         num_queries=queries,
         num_clips=clips,
+        num_jingles=jingles,
         seed=seed,
     )
     with failures():

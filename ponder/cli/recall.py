@@ -23,6 +23,9 @@ def recall(
     video: Annotated[
         Path | None, typer.Option(help="A clip to look for: an MP4, WebM or GIF file.")
     ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="A sound to look for: a WAV, FLAC, Ogg or MP3 file.")
+    ] = None,
     item: Annotated[str | None, typer.Option(help="Items like this one, by id.")] = None,
     user: Annotated[str | None, typer.Option(help="Items for this user, by id.")] = None,
     history: Annotated[
@@ -83,14 +86,15 @@ def recall(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the live version: by words, image, clip, item, user or history."""
+    """Ask the live version: by words, image, clip, sound, item, user or history."""
     from ponder.steps import recall as steps
 
     with failures():
         request: dict[str, Any] = {
             "text": text,
             **_image(image),
-            **_video(video),
+            **_file("video_base64", video),
+            **_file("audio_base64", audio),
             "item_id": item,
             "user_id": user,
             "history": history or None,
@@ -117,10 +121,10 @@ def recall(
     _show(reply)
 
 
-def _video(video: Path | None) -> dict[str, str]:
-    if video is None:
+def _file(field: str, path: Path | None) -> dict[str, str]:
+    if path is None:
         return {}
-    return {"video_base64": base64.b64encode(video.read_bytes()).decode()}
+    return {field: base64.b64encode(path.read_bytes()).decode()}
 
 
 def _given(request: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +134,8 @@ def _given(request: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in request.items() if value is not None}
     if not given.keys() & {*CONTENT_FIELDS, "item_id", "user_id", "history"}:
         raise ValueError(
-            'say what to look for: words ("3 red mugs"), --image, --video, --item, --user or '
-            "--history"
+            'say what to look for: words ("3 red mugs"), --image, --video, --audio, --item, '
+            "--user or --history"
         )
     return given
 

@@ -232,6 +232,7 @@ class FinetuneConfig:
             "rationales.num_drawn": self.rationales.num_drawn,
             "joint.lora": self.joint.lora,
             "audio": self.audio,
+            "joint.modality_dropout": self.joint.modality_dropout,
             "augmentation": self.augmentation,
             "readout": self.readout,
             "gate": self.gate,

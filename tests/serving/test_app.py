@@ -55,7 +55,10 @@ def test_a_text_query_is_answered_in_full(client):
     scores = [candidate.pop("score") for candidate in reply["candidates"]]
     assert scores == pytest.approx([1.0, 0.8], abs=1e-6)
     nothing = dict.fromkeys(
-        ("fused_score", "channels", "interest", "title", "category", "image", "clip", "image_uri")
+        [
+            *("fused_score", "channels", "interest", "title", "category"),
+            *("image", "clip", "audio", "image_uri"),
+        ]
     )
     assert reply == {
         "version": "v1",

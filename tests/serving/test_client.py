@@ -91,13 +91,14 @@ def test_a_query_is_sent_as_the_service_takes_it():
     script = Script(found(), found())
     for client in clients(script, api_key="k1"):
         kitchen = Filter(category_in=("a",))
-        client.recall(text="red", image=b"GIF", video=b"GIF", filter=kitchen, top_k=3)
+        client.recall(text="red", image=b"GIF", video=b"GIF", audio=b"GIF", filter=kitchen, top_k=3)
     for request in script.asked:
         assert (request.method, request.url.path) == ("POST", "/v1/recall")
         assert request.headers["authorization"] == "Bearer k1"
         body = json.loads(request.content)
         assert body.pop("filter")["category_in"] == ["a"]
-        assert body == {"text": "red", "image_base64": "R0lG", "video_base64": "R0lG", "top_k": 3}
+        files = {f"{name}_base64": "R0lG" for name in ("image", "video", "audio")}
+        assert body == {"text": "red", "top_k": 3} | files
         RecallRequest.model_validate_json(request.content)
 
 
@@ -189,6 +190,8 @@ def test_no_address_but_an_images_is_sent_the_key():
         script.client(api_key="secret").image("http://elsewhere/v1/images/x")
     with pytest.raises(ValueError, match="must be an item's clip"):
         script.client(api_key="secret").clip("/v1/images/x")
+    with pytest.raises(ValueError, match="must be an item's sound"):
+        script.client(api_key="secret").audio("/v1/images/x")
 
 
 def test_an_id_cannot_leave_its_place_in_the_address():
@@ -210,9 +213,8 @@ def test_both_clients_have_the_same_calls():
 
 
 def test_a_query_has_every_field_that_the_service_takes():
-    assert (
-        RecallQuery.__annotations__.keys() - {"image", "video"} == RecallRequest.model_fields.keys()
-    )
+    sent = RecallQuery.__annotations__.keys() - {"image", "video", "audio"}
+    assert sent == RecallRequest.model_fields.keys()
     fields = RecommendRequest.model_fields.keys() - {"user_id"}
     assert RecommendQuery.__annotations__.keys() == fields
 
@@ -258,6 +260,7 @@ def test_every_route_of_the_service_has_a_call(app):
                 "put_item": ["x", {}],
                 "image": ["/v1/images/x"],
                 "clip": ["/v1/clips/x"],
+                "audio": ["/v1/audio/x"],
             }.get(name, ["x"])
             takes = inspect.signature(getattr(client, name)).parameters.values()
             positional = [p for p in takes if p.kind is p.POSITIONAL_OR_KEYWORD]

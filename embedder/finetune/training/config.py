@@ -152,6 +152,10 @@ class JointConfig(TrainingConfig):
     swap_roles: bool = False
     """In every second step the targets are the queries, so that search works both ways."""
 
+    modality_dropout: float = 0.0
+    """Chance of each of a content's text, images, clip and sound to be left out of a step; one of
+    them always stays, and hard negatives are whole."""
+
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""
 
@@ -159,6 +163,8 @@ class JointConfig(TrainingConfig):
         TrainingConfig.__post_init__(self)
         if self.batch_size <= 0:
             raise ValueError(f"batch_size must be > 0, got {self.batch_size}")
+        if not 0 <= self.modality_dropout <= 1:
+            raise ValueError(f"modality_dropout must be in [0, 1], got {self.modality_dropout}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from embedder.content import Content
+from embedder.finetune.data.modality_dropout import with_dropout
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.records import TrainingExample, WeightedRationale
@@ -81,6 +82,9 @@ class JointObjective:
             batch = [_with_the_heaviest(one) for one in examples]
         else:
             batch = [drawn(one, rng) for one in examples]
+        if dropout := self._config.modality_dropout:
+            rng = random.Random(f"{self._config.seed}/modalities/{step}")
+            batch = [replace(one, pair=_dropped(one.pair, dropout, rng)) for one in batch]
         if self._augment is None:
             return batch
         rng = random.Random(f"{self._config.seed}/step/{step}")
@@ -149,6 +153,11 @@ def _with_the_heaviest(example: TrainingExample) -> SampledExample:
 
 def _heaviest(rationales: Sequence[WeightedRationale]) -> WeightedRationale | None:
     return max(rationales, key=lambda rationale: rationale.weight, default=None)
+
+
+def _dropped(pair: Pair, probability: float, rng: random.Random) -> Pair:
+    query, target = (with_dropout(one, probability, rng) for one in (pair.query, pair.target))
+    return replace(pair, query=query, target=target)
 
 
 def _augmented(pair: Pair, augment: Augment, rng: random.Random) -> Pair:

@@ -2,20 +2,23 @@
 
 import base64
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from catalog.audio.limits import AudioError
 from catalog.clips.limits import ClipError
 from catalog.decoding.decoder import GuardedDecoder
 from catalog.images.check import ImageError
 from catalog.lake.lake import Lake
 from catalog.lake.shown_media import read_media
 from catalog.lake.tables import ITEMS
-from serving.thumbnail import moving_thumbnail, thumbnail
+from serving.thumbnail import moving_thumbnail, playable, thumbnail
 
 SIDE = 128  # pixels of a thumbnail's longer side
+PLAYED_S = 3.0  # of a sound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,9 @@ class Card:
     """A `data:` URI made by us; empty when there is none, and `missing` says why."""
 
     missing: str = ""
+
+    audio: str = ""
+    """Of the start of its sound, as `image`; empty when there is none that can be read."""
 
 
 def cards(lake: Lake, item_ids: Collection[str]) -> dict[str, Card]:
@@ -53,13 +59,16 @@ def thumbnail_uri(data: bytes) -> str:
     return _uri(thumbnail(data, side=SIDE))
 
 
-def _uri(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+def _uri(data: bytes, kind: str = "image/webp") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _card(row: Mapping[str, Any], media: Mapping[str, bytes], decoder: GuardedDecoder) -> Card:
     """Return an item's card; what moves is shown rather than what does not."""
     card = {"item_id": row["item_id"], "title": row["title"] or row["item_id"]}
+    if (audio := media.get(row["audio_hash"])) is not None:
+        with suppress(AudioError):
+            card["audio"] = _uri(playable(audio, decoder, max_s=PLAYED_S), "audio/mpeg")
     if (clip := media.get(row["video_hash"])) is not None:
         try:
             return Card(**card, image=_uri(moving_thumbnail(clip, decoder, side=SIDE)))

@@ -90,6 +90,15 @@ function further(item) {
   return el("ul", { class: "strip", "aria-label": "Further images" }, paths.map((path) => el("li", { class: "small" }, framed(path, ""))));
 }
 
+/** A player of an item's sound; null when it has none. */
+function player(item) {
+  if (!item?.audio) return null;
+  const audio = el("audio", { controls: "", preload: "none", "aria-label": "Its sound" });
+  audio.addEventListener("error", () => audio.remove());
+  imageAddress(item.audio).then((address) => (audio.src = address), () => audio.remove());
+  return audio;
+}
+
 const fact = (name, ...values) => [el("dt", {}, name), el("dd", { dir: "auto" }, values)];
 
 /** What moved the ranker's score most, and by how much. */
@@ -115,6 +124,7 @@ async function openDetails(id, known, reasons) {
     el("button", { class: "plain close", type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×"),
     frame(item),
     further(item),
+    player(item),
     el(
       "div",
       {},

@@ -1,6 +1,6 @@
 // A query in the address bar, in the form, and as the service is asked it.
 //
-// The address holds all of it but the image or clip, so that a search can be sent to somebody, and the
+// The address holds all of it but the image, clip or sound, so that a search can be sent to somebody, and the
 // browser's back button leads to the one before.
 
 export const DEFAULTS = { mode: "content", reasoning: "auto", order: "recall", top_k: "24", compare: "" };
@@ -45,7 +45,7 @@ export const isEmpty = (query) => !query[FIELDS[query.mode]].trim() && !(query.m
 /**
  * What the service is asked, once for each column.
  *
- * @param shown the image or clip that was dropped, as the query's field and base64; null without one
+ * @param shown the image, clip or sound that was dropped, as the query's field and base64; null without one
  * @returns [{ path, body, told }] with a word for each column where there are two
  */
 export function requests(query, shown) {

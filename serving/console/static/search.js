@@ -1,4 +1,4 @@
-// The search view: the form, the image or clip that was dropped, and what came back.
+// The search view: the form, the image, clip or sound that was dropped, and what came back.
 
 import { getItems, getJson, postJson } from "./api.js";
 import { agreement, column, failure, ranksOf } from "./answer.js";
@@ -9,12 +9,13 @@ import { address, applies, FIELDS, isEmpty, OPTIONS, parsed, requests } from "./
 
 const KINDS = [
   { name: "An image", types: /^image\//, field: "image_base64", maxMiB: 8 },
-  { name: "A clip", types: /^video\//, field: "video_base64", maxMiB: 16 },
+  { name: "A clip", types: /^video\/(?!ogg)/, field: "video_base64", maxMiB: 16 },
+  { name: "A sound", types: /^(audio\/|video\/ogg)/, field: "audio_base64", maxMiB: 8 },
 ];
 
 const form = byId("search");
 let filters;
-let shown = null; // the image or clip that was dropped: the query's field and base64
+let shown = null; // the image, clip or sound that was dropped: the query's field and base64
 let running = new AbortController();
 let versions = { live: null, others: [] };
 
@@ -167,7 +168,7 @@ async function showStart(shown, signal) {
 async function takeImage(file) {
   if (!file) return;
   const kind = KINDS.find(({ types }) => types.test(file.type));
-  if (!kind) return byId("results").replaceChildren(failure({ name: "not an image", message: `${file.name} is no image and no clip.` }));
+  if (!kind) return byId("results").replaceChildren(failure({ name: "not an image", message: `${file.name} is no image, no clip and no sound.` }));
   if (file.size > kind.maxMiB * 2 ** 20) return byId("results").replaceChildren(failure({ name: "too large", message: `${kind.name} may have ${kind.maxMiB} MiB; ${file.name} has ${(file.size / 2 ** 20).toFixed(1)}.` }));
   const bytes = new Uint8Array(await file.arrayBuffer());
   let binary = "";

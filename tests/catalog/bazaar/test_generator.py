@@ -2,6 +2,7 @@
 
 import json
 import random
+import wave
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from catalog.bazaar import questions
 from catalog.bazaar.drawing import SHELF_HEIGHT, SILHOUETTES, draw
 from catalog.bazaar.generator import BazaarConfig, write_bazaar
+from catalog.bazaar.jingles import INSTRUMENTS
 from catalog.bazaar.shoppers import click_probability
 from catalog.bazaar.world import (
     COLOUR_FACTS,
@@ -212,3 +214,29 @@ def test_clips_come_on_top_of_a_bazaar_and_change_nothing_else(bazaar, tmp_path)
         }
         [(colour, noun, _)] = kinds
         assert query["text"].startswith(f"{colour} {noun} ")
+
+
+def test_jingles_come_on_top_of_a_bazaar_and_change_nothing_else(bazaar, tmp_path):
+    write_bazaar(tmp_path, replace(SMALL, num_jingles=24))
+    for name in ("items", "queries", "truth", "events"):
+        before, after = ((f / f"{name}.jsonl").read_text() for f in (bazaar, tmp_path))
+        assert after.startswith(before)
+    playing = {row["item_id"]: row for row in rows(tmp_path / "items.jsonl") if "audio_uri" in row}
+    assert len(playing) == 24
+    for row in playing.values():
+        assert (tmp_path / row["image_uri"]).exists()
+        with wave.open(str(tmp_path / row["audio_uri"])) as jingle:
+            assert jingle.getnframes() == 33_600
+    truth = {row["item_id"]: row for row in rows(tmp_path / "truth.jsonl") if "melody" in row}
+    for item_id, row in playing.items():
+        assert truth[item_id]["instrument"] == INSTRUMENTS[row["category"]]
+    asked = [row for row in rows(tmp_path / "queries.jsonl") if row["tier"] == "tune"]
+    assert len(asked) == sum(row["title"] is None for row in playing.values()) == 6
+    for query in asked:
+        kinds = {
+            tuple(truth[i][name] for name in ("colour", "noun", "melody"))
+            for i in query["relevant"]
+        }
+        [(colour, noun, melody)] = kinds
+        assert query["text"].startswith(f"{colour} {noun} with a")
+        assert query["text"].endswith(f" {melody} tune")

@@ -81,5 +81,3 @@ def test_the_same_seed_makes_the_same_clip():
 
 def test_names_tell_what_moves_and_how():
     assert MovingProduct(KITE, "clockwise").name == "red kite turning right"
-    assert MovingProduct(KITE, "left").fits(MovingProduct(KITE, "left"))
-    assert not MovingProduct(KITE, "left").fits(MovingProduct(KITE, "right"))

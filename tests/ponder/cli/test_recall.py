@@ -7,12 +7,13 @@ from typer.testing import CliRunner
 
 from ponder.cli.app import app
 from tests.clips import bar_clip
+from tests.sounds import tone_file
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], 'say what to look for: words ("3 red mugs"), --image, --video, --item, --user or'),
+        ([], 'say what to look for: words ("3 red mugs"), --image, --video, --audio, --item'),
         (["mug", "--filter", "{bad"], "--filter must be a JSON object, got '{bad': Expecting"),
         (["mug", "--filter", "{bad"], """write one like '{"category_in": ["toys"]}'"""),
         (["mug", "--filter", "[1]"], "--filter must be a JSON object, got '[1]'"),
@@ -22,8 +23,11 @@ from tests.clips import bar_clip
         ),
         (["mug", "--filter", '{"colour": 1}'], "filter.colour: there is no such field; /docs"),
         (["mug", "--item", "a"], "a query must have exactly one of"),
-        (["--item", "a", "--reasoning", "never"], "reasoning goes with a text, an image or a clip"),
-        (["--item", "a", "--hybrid"], "hybrid goes with a text, an image or a clip, got it with"),
+        (["--item", "a", "--reasoning", "never"], "reasoning goes with a text, an image, a clip"),
+        (
+            ["--item", "a", "--hybrid"],
+            "hybrid goes with a text, an image, a clip or a sound, got",
+        ),
         (["mug", "--interests", "2"], "interests goes with user_id or history"),
         (
             ["mug", "--reasoning", "perhaps"],
@@ -57,6 +61,18 @@ def test_a_clip_is_asked_by(shop_home, tmp_path):
     beside = asked(shop_home, "mug", "--video", str(tmp_path / "clip.gif"))
     assert len(alone["candidates"]) == len(beside["candidates"]) > 0
     assert alone["candidates"][0]["score"] != beside["candidates"][0]["score"]
+
+
+def test_a_version_that_hears_nothing_passes_over_a_sound_and_says_so_of_one_alone(
+    shop_home, tmp_path
+):
+    (tmp_path / "a.wav").write_bytes(tone_file(seconds=0.2))
+    sound = ["--audio", str(tmp_path / "a.wav")]
+    beside, alone = asked(shop_home, "mug", *sound), asked(shop_home, "mug")
+    assert beside["candidates"] == alone["candidates"]
+    result = CliRunner().invoke(app, ["--home", str(shop_home), "recall", *sound])
+    assert result.exit_code == 1
+    assert "the model reads no sounds, and there is one without a text" in result.stderr
 
 
 def test_every_option_reaches_recall(shop_home):

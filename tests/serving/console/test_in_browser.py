@@ -19,6 +19,7 @@ from tests.index_fixtures import KnownHistories, encoder, index, rows  # noqa: F
 from tests.serving.console.browser import opened
 from tests.serving.running import running
 from tests.serving.shop import HOSTILE, IMAGE, IMAGE_HASH, item, write_shop
+from tests.sounds import tone_file
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +33,9 @@ WAITS = "document.querySelector('#results[aria-busy]') === null"
 def app(index, rows, encoder, tmp_path_factory):  # noqa: F811
     lake = write_shop(tmp_path_factory.mktemp("lake"))
     lake.insert_new(MEDIA, pl.DataFrame({"hash": ["film"], "bytes": [bar_clip(num_frames=6)]}))
+    lake.insert_new(MEDIA, pl.DataFrame({"hash": ["bell"], "bytes": [tone_file()]}))
     shown = {"image_hash": IMAGE_HASH, "gallery_hashes": [IMAGE_HASH], "video_hash": "film"}
+    shown["audio_hash"] = "bell"
     rose = item("rose", 1.5, category="garden", tags=["cut", "new"], **shown)
     lake.upsert_items(pl.DataFrame([rose], schema=ITEMS.schema))
     index.sync("v1", rows(**VECTORS), dim=4)
@@ -143,6 +146,19 @@ def test_further_images_and_the_clip_of_an_item_are_among_its_details(page):
     page.js("document.querySelector('[data-id=rose]').click()")
     images = "[...document.querySelectorAll('#details .strip img')].map((i) => i.naturalWidth)"
     page.until(f"{images}.join() === '320,64'")
+
+
+def test_a_sound_is_searched_for_and_an_items_sound_is_played(page, tmp_path):
+    file = tmp_path / "query.wav"
+    file.write_bytes(tone_file(seconds=0.3))
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    chooser = page.call("DOM.querySelector", nodeId=root, selector="#image")["nodeId"]
+    page.call("DOM.setFileInputFiles", files=[str(file)], nodeId=chooser)
+    page.until("document.getElementById('told').textContent.includes('3 items found')")
+    assert page.js("document.getElementById('clip-name').textContent") == "query.wav"
+    page.js("document.querySelector('[data-id=rose]').click()")
+    page.js("document.querySelector('#details audio').load()")
+    page.until("document.querySelector('#details audio').duration > 0.9")
 
 
 def test_an_image_that_is_dropped_is_searched_for(page, tmp_path):

@@ -95,6 +95,24 @@ def stamp(content, rng):
     return Content(f"{content.text} {rng.random()}", content.image)
 
 
+def test_modalities_are_dropped_anew_in_every_step_and_hard_negatives_are_whole(fresh, pairs):
+    whole = Content("a mug", b"image")
+    shown = [
+        replace(pair, target=whole, negatives=(Negative(whole, f"n{row}"),))
+        for row, pair in enumerate(pairs)
+    ]
+    examples = [TrainingExample(pair) for pair in shown]
+    trainer = joint_trainer(fresh(), examples, config(modality_dropout=0.5))
+    steps = [[one.pair for one in trainer.objective.batch_at(step)] for step in range(100)]
+    found = Counter((p.target.text, p.target.image) for pairs in steps for p in pairs)
+    assert found.keys() == {("a mug", b"image"), ("a mug", None), ("", b"image")}
+    assert found["a mug", b"image"] / 400 == pytest.approx(0.25, abs=0.09)  # 4 deviations
+    assert all(p.negatives[0].content == whole for pairs in steps for p in pairs)
+    assert [one.pair for one in trainer.objective.batch_at(7)] == steps[7]
+    plain = joint_trainer(fresh(), examples, config())
+    assert all(one.pair.target == whole for one in plain.objective.batch_at(7))
+
+
 def test_contents_are_augmented_anew_in_every_step(fresh, examples):
     trainer = joint_trainer(fresh(), examples, config(), augment=stamp)
     batches = [trainer.objective.batch_at(step) for step in (0, 2, 4)]

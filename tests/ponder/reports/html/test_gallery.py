@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from catalog.audio.decoding import decode
+from catalog.audio.limits import DEFAULT_LIMITS, DEFAULT_SAMPLING
 from catalog.images.check import ImageError
 from catalog.ingest.rows import item_frame
 from catalog.lake.lake import Lake
@@ -16,6 +18,7 @@ from catalog.lake.tables import MEDIA
 from catalog.records import NO_FURTHER_MEDIA, FurtherMedia, Item
 from ponder.reports.html.gallery import cards, thumbnail_uri
 from tests.clips import bar_clip
+from tests.sounds import pitch_hz, tone_file
 
 
 def encoded(pixels_HWC):
@@ -56,6 +59,24 @@ def test_an_item_with_a_clip_moves_on_its_card(tmp_path):
     assert decoded(made["a"].image).size == (64, 48)
     assert decoded(made["b"].image).size == (10, 20)
     assert made["c"].missing == "no image"
+
+
+def test_an_item_with_a_sound_has_a_player_on_its_card(tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    file = encoded(np.zeros((20, 10, 3), np.uint8))
+    sound = tone_file(hz=600.0, seconds=4.0, rate_hz=16_000)
+    media = {"hash": ["i", "s", "x"], "bytes": [file, sound, b"none"]}
+    lake.insert_new(MEDIA, pl.DataFrame(media))
+    items = [Item(item_id=name, updated_at=datetime(2026, 1, 1, tzinfo=UTC)) for name in "abc"]
+    further = [FurtherMedia(audio="s"), FurtherMedia(audio="x"), NO_FURTHER_MEDIA]
+    lake.upsert_items(item_frame(items, ["i", "i", "i"], further))
+    made = cards(lake, ["a", "b", "c"])
+    mp3 = base64.b64decode(made["a"].audio.removeprefix("data:audio/mpeg;base64,"))
+    heard = decode(mp3, DEFAULT_LIMITS, DEFAULT_SAMPLING).samples
+    assert len(heard) / 16_000 == pytest.approx(3.0, abs=0.05)
+    assert pitch_hz(heard, 16_000) == pytest.approx(600, abs=1)
+    assert (made["b"].audio, made["c"].audio) == ("", "")
+    assert all(decoded(card.image).size == (10, 20) for card in made.values())
 
 
 def test_what_is_no_image_is_refused():
