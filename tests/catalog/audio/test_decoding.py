@@ -86,6 +86,15 @@ def test_what_is_louder_than_full_scale_is_cut_to_it():
     assert np.abs(decode(loud, LIMITS, ALL).samples).max() == 1.0
 
 
+def test_what_is_too_loud_is_cut_before_it_is_resampled_as_whoever_plays_it_cuts_it():
+    heard = tone(loudness=30.0)
+    loud, cut = (
+        decode(encoded(samples, kind="wav of floats"), LIMITS, ALL).samples
+        for samples in (heard, np.clip(heard, -1, 1))
+    )
+    np.testing.assert_array_equal(loud, cut)
+
+
 def test_a_sound_without_a_sample_is_refused():
     wav = tone_file()
     empty = wav[: wav.index(b"data") + 4] + bytes(4)
@@ -124,6 +133,8 @@ def test_too_many_channels_and_samples_a_second_are_refused():
     fast = tone_file(rate_hz=192_000, seconds=0.1)
     assert "4000 to 96000 samples a second, got 192000" in refusal(fast)
     assert decode(encoded(*[tone(seconds=0.1)] * 6, kind="wav"), LIMITS, ALL)
+    # Before the packets are counted, of which there may be many.
+    assert "got 192000" in refusal(fast, max_duration_s=0.001)
 
 
 def test_a_sound_that_lasts_longer_than_may_be_is_refused_by_its_packets():

@@ -16,6 +16,7 @@ from catalog.ingest.message_parsing import parse_item_messages
 from catalog.ingest.rows import hash_media
 from catalog.ingest.source import open_source
 from catalog.ingest.writer import write_media
+from catalog.lake.lake import Lake
 from catalog.lake.shown_media import read_media
 from catalog.lake.tables import DEAD_LETTERS, ITEMS, MEDIA
 from catalog.records import RawRecord
@@ -118,6 +119,25 @@ def test_a_sound_is_fetched_once_with_its_own_limit_of_bytes(lake, sound):
         land_items(records, lake, images=images)
     assert lake.read(ITEMS)["audio_hash"].to_list() == [hash_media(sound)] * 2
     assert asked == [uri]
+
+
+def test_a_sound_of_a_file_has_its_own_limit_of_bytes_too(lake, tmp_path, sound):
+    (tmp_path / "a.ogg").write_bytes(sound)
+    with ImageFetcher(ImageConfig(max_bytes=10), base_dir=tmp_path) as images:
+        land_items([record(0, audio_uri="a.ogg")], lake, images=images)
+    assert lake.read(ITEMS)["audio_hash"].to_list() == [hash_media(sound)]
+
+
+def test_which_of_two_addresses_of_one_moment_stays_does_not_depend_on_their_order(tmp_path, sound):
+    for name in "ab":
+        (tmp_path / name).write_bytes(sound)
+    kept = []
+    for names in ("ab", "ba"):
+        lake = Lake(str(tmp_path / names / "lake"))
+        for name in names:
+            landed(lake, record(0, audio_uri=name), base_dir=tmp_path)
+        kept += lake.read(ITEMS)["audio_uri"].to_list()
+    assert kept == ["b", "b"]
 
 
 def test_another_sound_is_another_content_and_a_moved_one_is_not(lake, tmp_path, sound):

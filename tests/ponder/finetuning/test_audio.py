@@ -23,7 +23,7 @@ ENCODER = {"audio.num_layers": 1, "audio.num_mel_bins": 16, "audio.merged_patche
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Four pairs of a text and a sound, and four of a text and a sound with a text."""
+    """Four pairs of a text and a sound, four of a text and a sound with a text; and a sound asks."""
     folder = tmp_path_factory.mktemp("data")
     examples = []
     for number in range(8):
@@ -31,7 +31,8 @@ def data(tmp_path_factory):
         target = Content("a bell" if number % 2 else "", audio=sound)
         asked = Content(f"tone {number}")
         examples.append(Example(Pair(asked, target, asked.text, str(number), pair_id=f"p{number}")))
-    write_data(folder, examples)
+    asks = Pair(Content(audio=sound), Content("a tone"), "sound", "tone", pair_id="s")
+    write_data(folder, [*examples, Example(asks)])
     return folder
 
 
@@ -50,8 +51,19 @@ def hearing(data, tmp_path_factory):
     return run_of(data, tmp_path_factory.mktemp("hearing"), ENCODER)
 
 
+def test_a_sound_may_ask_and_answer(hearing):
+    asks = {pair.pair_id: pair for pair in hearing.pairs}
+    assert (asks["s"].query.text, asks["s"].target) == (
+        "",
+        Content("a tone", key=asks["s"].target.key),
+    )
+    assert asks["s"].query.audio is not None
+    assert asks["p1"].query.audio is None
+    assert asks["p1"].target.audio is not None
+
+
 def test_the_version_hears_and_its_encoder_was_trained(hearing):
-    assert hearing.result("pairs", GatheredPairs).pairs == {"": 8}
+    assert hearing.result("pairs", GatheredPairs).pairs == {"": 9}
     assert reads_audio(hearing.version("joint"))
     before, after = (hearing.load(hearing.version(name)) for name in ("vocabulary", "joint"))
     assert before.backbone.audio.config == after.backbone.audio.config == hearing.config.audio
@@ -66,16 +78,19 @@ def test_the_version_hears_and_its_encoder_was_trained(hearing):
     assert embedder.refusal(Content(audio=tone_file(seconds=0.1))) is None
 
 
-def test_a_version_that_hears_is_trained_on_without_the_option(hearing, data, tmp_path):
-    run = run_of(data, tmp_path, {"base": str(hearing.version("joint"))})
-    assert run.result("pairs", GatheredPairs).pairs == {"": 8}
+@pytest.mark.parametrize("changes", [{}, {"audio.num_layers": 3}])
+def test_a_version_that_hears_keeps_its_encoder_and_is_trained_on(hearing, data, tmp_path, changes):
+    run = run_of(data, tmp_path, {"base": str(hearing.version("joint")), **changes})
+    kept = run.load(run.version("joint")).backbone.audio.config
+    assert kept == hearing.config.audio
+    assert run.result("pairs", GatheredPairs).pairs == {"": 9}
     assert reads_audio(run.version("joint"))
 
 
 def test_pairs_of_which_nothing_is_left_are_skipped_where_the_base_hears_nothing(data, tmp_path):
     run = run_of(data, tmp_path, {})
     gathered = run.result("pairs", GatheredPairs)
-    assert (gathered.pairs, gathered.skipped) == ({"": 4}, 4)
+    assert (gathered.pairs, gathered.skipped) == ({"": 4}, 5)
     assert not reads_audio(run.version("joint"))
 
 

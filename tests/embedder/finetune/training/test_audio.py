@@ -28,6 +28,16 @@ def test_a_second_encoder_is_refused(made):
         with_audio_encoder(made, CONFIG, seed=3)
 
 
+def test_the_new_tokens_begin_as_those_of_an_image(made):
+    ids = made.inputs.tokenizer.convert_tokens_to_ids
+    for kind in ("start", "pad", "end"):
+        image = "<|image_pad|>" if kind == "pad" else f"<|vision_{kind}|>"
+        rows = made.backbone.model.get_input_embeddings().weight[
+            [ids(f"<|audio_{kind}|>"), ids(image)]
+        ]
+        assert torch.equal(rows[0], rows[1])
+
+
 def test_the_seed_decides_the_weights_and_nothing_else_is_drawn(folder, made):
     state = torch.random.get_rng_state()
     again, other = (with_audio_encoder(load(str(folder)), CONFIG, seed=n) for n in (3, 4))
