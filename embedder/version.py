@@ -162,7 +162,8 @@ def plain_name(text: str) -> str:
 def reads_audio(folder: Path) -> bool:
     """Return whether a folder's model has an audio encoder."""
     path = folder / "config.json"
-    return path.exists() and CONFIG_KEY in json.loads(path.read_text())
+    config = json.loads(path.read_text()) if path.exists() else {}
+    return bool({CONFIG_KEY, "audio_config"} & {*config, *config.get("thinker_config", {})})
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from embedder.model.attention_kernels import unplanned_attention
 from embedder.model.audio_encoder import AudioEncoder
+from embedder.model.omni_audio import OmniAudio
 from embedder.model.text_model import TextModel
 from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
 from embedder.prompting.prompts import Prompts
@@ -29,7 +30,11 @@ class Backbone(torch.nn.Module):
     """Wraps `Qwen3VLForConditionalGeneration` (or a class with the same parts)."""
 
     def __init__(
-        self, model: Any, *, readout: Readout = "at", audio: AudioEncoder | None = None
+        self,
+        model: Any,
+        *,
+        readout: Readout = "at",
+        audio: AudioEncoder | OmniAudio | None = None,
     ) -> None:
         """Of one model version.
 

@@ -19,8 +19,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from embedder.model.audio_encoder import load_audio_encoder
+from embedder.model.audio_encoder import AudioEncoder, load_audio_encoder
 from embedder.model.backbone import Backbone
+from embedder.model.omni_audio import OmniAudio
 from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.audio_config import CONFIG_KEY, AudioEncoderConfig
 from embedder.prompting.inputs import Inputs
@@ -76,6 +77,7 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # A checkpoint may not bring its own code: the class comes from transformers by model_type.
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = getattr(config, "thinker_config", config)  # of Qwen3-Omni the part that reads
     network = AutoModelForImageTextToText.from_pretrained(
         folder,
         config=config,
@@ -95,26 +97,33 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
         max_clip_tokens=manifest.max_clip_tokens,
         max_gallery_tokens=manifest.max_gallery_tokens,
     )
-    heard = AudioEncoderConfig.told(getattr(config, CONFIG_KEY, None))
+    audio = _audio_encoder(folder, config, network)
     inputs = Inputs(
         tokenizer,
         image_processor,
         max_text_tokens=manifest.max_text_tokens,
         vision=vision,
-        audio=heard,
+        audio=None if audio is None else audio.config,
         max_audio_s=manifest.max_audio_s,
     )
-    audio = None
-    if heard is not None:
-        audio = load_audio_encoder(
-            folder,
-            heard,
-            out_size=config.get_text_config().hidden_size,
-            device=network.device,
-            dtype=network.dtype,
-        )
     backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout, audio=audio)
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
+
+
+def _audio_encoder(folder: Path, config: Any, network: Any) -> AudioEncoder | OmniAudio | None:
+    """Return the encoder of sounds beside the network, or in it; None: it reads none."""
+    if hasattr(network.model, "audio_tower"):
+        return OmniAudio(network.model.audio_tower)
+    told = AudioEncoderConfig.told(getattr(config, CONFIG_KEY, None))
+    if told is None:
+        return None
+    return load_audio_encoder(
+        folder,
+        told,
+        out_size=config.get_text_config().hidden_size,
+        device=network.device,
+        dtype=network.dtype,
+    )
 
 
 def image_size(folder: Path, *, max_tokens: int) -> dict[str, int]:

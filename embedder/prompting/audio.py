@@ -2,7 +2,7 @@
 
 The spectrogram is Whisper's: power of Hann windows, bands on Slaney's mel scale, the logarithm cut
 80 dB below the loudest value. It is that of the sound's own length: where Whisper fills up every
-sound to 30 seconds, here zeros fill up the last token alone.
+sound to 30 seconds, here zeros fill up the last token alone, or the last frame.
 """
 
 from functools import lru_cache
@@ -12,7 +12,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from catalog.audio.limits import AudioError, AudioLimits, AudioSampling
 from catalog.decoding.decoder import GuardedDecoder
-from embedder.prompting.audio_config import HOP, SAMPLE_RATE_HZ, WINDOW, AudioEncoderConfig
+from embedder.prompting.audio_config import HOP, SAMPLE_RATE_HZ, WINDOW, AudioConfig
 
 LIMITS = AudioLimits(
     max_bytes=2_000_000_000,
@@ -28,9 +28,7 @@ knows nothing. They hold what came another way."""
 class AudioReader:
     """Opens sounds; safe to share between threads."""
 
-    def __init__(
-        self, config: AudioEncoderConfig, decoder: GuardedDecoder, *, max_s: float
-    ) -> None:
+    def __init__(self, config: AudioConfig, decoder: GuardedDecoder, *, max_s: float) -> None:
         """Start no process yet.
 
         Args:
@@ -42,18 +40,19 @@ class AudioReader:
         self._sampling = AudioSampling(sample_rate_hz=SAMPLE_RATE_HZ, max_s=max_s)
 
     def open_audio(self, data: bytes) -> np.ndarray:
-        """Return [frames, bands] float32, the log-mel spectrogram of whole tokens.
+        """Return [frames, bands] float32, the log-mel spectrogram of as much as the model reads.
 
         Raises:
             catalog.audio.limits.AudioError: no sound, cut off, damaged, or too long to decode.
         """
         samples = self._decoder.waveform(data, limits=LIMITS, sampling=self._sampling).samples
-        filled = np.pad(samples, (0, -len(samples) % self._config.token_samples))
+        num_zeros = self._config.num_filled(len(samples)) - len(samples)
+        filled = np.pad(samples, (0, num_zeros))
         return log_mel(filled, num_bins=self._config.num_mel_bins)
 
     def num_tokens(self, mels_FM: np.ndarray) -> int:
         """Return how many tokens a spectrogram becomes."""
-        return len(mels_FM) // self._config.token_frames
+        return self._config.num_tokens(len(mels_FM))
 
     def problem(self, data: bytes | None) -> str | None:
         """Return why bytes cannot be opened as a sound; None when they can, or there are none."""

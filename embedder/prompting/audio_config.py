@@ -63,6 +63,14 @@ class AudioEncoderConfig:
         """Samples that become one token."""
         return self.token_frames * HOP
 
+    def num_filled(self, num_samples: int) -> int:
+        """Return to how many samples a sound is filled up with zeros."""
+        return -(-num_samples // self.token_samples) * self.token_samples
+
+    def num_tokens(self, num_frames: int) -> int:
+        """Return how many tokens so many frames become."""
+        return num_frames // self.token_frames
+
     def as_json(self) -> dict[str, int]:
         """Return it as `config.json` keeps it."""
         return asdict(self)
@@ -82,3 +90,34 @@ class AudioEncoderConfig:
                 f"{', '.join(cls.__dataclass_fields__)}, got {', '.join(unknown)}"
             )
         return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OmniAudioConfig:
+    """How a sound is cut for the audio encoder of Qwen3-Omni's thinker."""
+
+    num_mel_bins: int
+    """Bands of the spectrogram."""
+
+    chunk_frames: int
+    """Frames that are convolved together; what is left over is a shorter chunk."""
+
+    def num_filled(self, num_samples: int) -> int:
+        """Return to how many samples a sound is filled up with zeros: whole frames, a window."""
+        return -(-max(num_samples, WINDOW) // HOP) * HOP
+
+    def num_tokens(self, num_frames: int) -> int:
+        """Return how many tokens so many frames become: three convolutions halve each chunk.
+
+        >>> OmniAudioConfig(num_mel_bins=128, chunk_frames=100).num_tokens(250)
+        33
+        """
+        whole, rest = divmod(num_frames, self.chunk_frames)
+        return whole * _halved_thrice(self.chunk_frames) + _halved_thrice(rest)
+
+
+def _halved_thrice(num_frames: int) -> int:
+    return -(-num_frames // 8)
+
+
+AudioConfig = AudioEncoderConfig | OmniAudioConfig

@@ -18,7 +18,7 @@ from catalog.audio.limits import AudioError
 from catalog.decoding.decoder import GuardedDecoder
 from embedder.content import Content, nothing_left
 from embedder.prompting.audio import AudioReader
-from embedder.prompting.audio_config import AudioEncoderConfig
+from embedder.prompting.audio_config import AudioConfig
 from embedder.prompting.clips import ClipReader
 from embedder.prompting.images import open_image
 from embedder.prompting.patches import PatchCutter
@@ -88,7 +88,7 @@ class Inputs:
         *,
         max_text_tokens: int,
         vision: VisionConfig = DEFAULT_VISION,
-        audio: AudioEncoderConfig | None = None,
+        audio: AudioConfig | None = None,
         max_audio_s: float = 30.0,
     ) -> None:
         """Keeps both processors.
@@ -117,7 +117,7 @@ class Inputs:
         other._take(tokenizer)
         return other
 
-    def with_audio(self, audio: AudioEncoderConfig, *, max_s: float) -> "Inputs":
+    def with_audio(self, audio: AudioConfig, *, max_s: float) -> "Inputs":
         """Return the same for a model with an audio encoder, of which `max_s` seconds are read."""
         other = copy.copy(self)
         other.audio = AudioReader(audio, self._decoder, max_s=max_s)

@@ -107,7 +107,8 @@ class GateConfig(TrainingConfig):
     """Whether the vision encoder is trained; with `lora` it never is."""
 
     train_audio_encoder: bool = False
-    """Whether an audio encoder is trained, where the base has one; with `lora` too."""
+    """Whether an audio encoder is trained, where the base has one; with `lora` only one that a
+    fine-tune gave to it."""
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
     """How often a source fills a batch, relative to the others; empty: as often as it has pairs."""

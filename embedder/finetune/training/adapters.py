@@ -13,9 +13,12 @@ from peft import LoraConfig, LoraModel
 
 from embedder.finetune.training.config import Lora, TrainingConfig
 from embedder.finetune.training.optimizer import AveragedAdamW
+from embedder.model.audio_encoder import AudioEncoder
 from embedder.model.backbone import Backbone
+from embedder.model.omni_audio import OmniAudio
 from embedder.prompting.inputs import Inputs
 
+OMNI_AUDIO = r".*audio_tower.*"
 TEXT_PROJECTIONS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 
 
@@ -65,7 +68,8 @@ def make_trainable(
         inputs: knows the control tokens.
         lora: None: all weights are trained.
         train_vision_encoder: whether the vision encoder is among them; with `lora` it never is.
-        train_audio_encoder: whether an audio encoder is, if there is one; with `lora` too.
+        train_audio_encoder: whether an audio encoder is, if there is one; with `lora` one that a
+            fine-tune gave to the model, and none that it came with.
         seed: of the adapters' first weights.
 
     Returns:
@@ -81,7 +85,7 @@ def make_trainable(
             adapted = LoraModel(
                 backbone.model, _peft_config(backbone, lora, inputs.control_ids), "default"
             )
-    if backbone.audio is not None:
+    if backbone.audio is not None and (lora is None or isinstance(backbone.audio, AudioEncoder)):
         backbone.audio.requires_grad_(train_audio_encoder)
     for parameter in backbone.parameters():
         if parameter.requires_grad:
@@ -97,6 +101,8 @@ def _peft_config(backbone: Backbone, lora: Lora, control: list[int]) -> LoraConf
         r=lora.rank,
         lora_alpha=lora.alpha,
         target_modules=TEXT_PROJECTIONS,
+        # With experts peft goes by the projections' names alone, which this encoder has as well.
+        exclude_modules=OMNI_AUDIO if isinstance(backbone.audio, OmniAudio) else None,
         trainable_token_indices=rows,
     )
 

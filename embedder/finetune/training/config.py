@@ -53,7 +53,8 @@ class TrainingConfig:
     """Whether the vision encoder is trained; with `lora` it never is."""
 
     train_audio_encoder: bool = True
-    """Whether an audio encoder is trained, where the base has one; with `lora` too."""
+    """Whether an audio encoder is trained, where the base has one; with `lora` only one that a
+    fine-tune gave to it."""
 
     seed: int = 0
     """Decides the order of what is learnt and all that is drawn."""

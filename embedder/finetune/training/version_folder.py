@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from embedder.model.audio_encoder import save_audio_encoder
+from embedder.model.audio_encoder import AudioEncoder, save_audio_encoder
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
 from embedder.version import Manifest
@@ -39,7 +39,7 @@ def write_version(
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if is_half else checkpoint.backbone.model.dtype
     backbone.model.to(dtype).save_pretrained(folder)
-    if backbone.audio is not None:
+    if isinstance(backbone.audio, AudioEncoder):  # another one is part of the network
         save_audio_encoder(backbone.audio.to(dtype), folder)
     checkpoint.inputs.tokenizer.save_pretrained(folder)
     shutil.copyfile(checkpoint.folder / IMAGE_PROCESSOR, folder / IMAGE_PROCESSOR)
