@@ -70,6 +70,7 @@ FLOORS = {
         "embedder.finetune.rationales",
         "embedder.finetune.gate",
         "embedder.nano",
+        "embedder.small",
     ),
     "ponder": (
         "ponder.json_form",
@@ -90,6 +91,7 @@ FLOORS = {
         "ponder.reports",
         "ponder.finetuning",
         "ponder.nano",
+        "ponder.small",
         "ponder.cli",
         "ponder.__main__",
     ),

@@ -34,6 +34,7 @@ from ponder.cli.recall import key, recall, serve
 from ponder.cli.recommend import recommend
 from ponder.cli.reembed import reembed
 from ponder.cli.run import demo, report, run
+from ponder.cli.small import small
 from ponder.cli.status import audit, status
 from ponder.cli.terminal import failures, log_as_json, log_to_console
 from ponder.settings_sources import read_sources
@@ -56,7 +57,7 @@ app.add_typer(versions.app, name="versions")
 app.add_typer(restore.app, name="restore")
 
 COMMANDS = (
-    *(bazaar, land, publish, plan, embed, encode, finetune, nano),
+    *(bazaar, land, publish, plan, embed, encode, finetune, nano, small),
     *(index, validate, promote, rollback, drop, reembed),
     *(evaluate, recall, recommend, serve, key),
     *(backfill, audit, doctor, status, run, demo, report),
