@@ -139,9 +139,9 @@ def _synset(line: str) -> Synset:
         raise ValueError("no gloss")
     fields = head.split()
     part = "a" if fields[2] == "s" else fields[2]
-    num_words = int(fields[3], 16)
-    words = [MARK.sub("", word).replace("_", " ") for word in fields[4 : 4 + 2 * num_words : 2]]
-    start = 4 + 2 * num_words
+    count = int(fields[3], 16)
+    words = [MARK.sub("", word).replace("_", " ") for word in fields[4 : 4 + 2 * count : 2]]
+    start = 4 + 2 * count
     pointers = fields[start + 1 :][: 4 * int(fields[start])]
     kinds, offsets, parts = pointers[0::4], pointers[1::4], pointers[2::4]
     told = [
