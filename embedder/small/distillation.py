@@ -67,7 +67,7 @@ class TextTable:
         """
         self.samples = samples
         self._teacher_NF = F.normalize(teacher_NF, dim=-1)
-        self._words_NW = tf_idf(texts)
+        self._counts_NW = tf_idf(texts)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -75,8 +75,8 @@ class TextTable:
     def similarity(self, rows_B: np.ndarray, *, word_share: float) -> torch.Tensor:
         """Return [B, B] the cosine of the teacher and a share of that of TF-IDF."""
         taught_BF = self._teacher_NF[torch.from_numpy(rows_B)]
-        words_BW = self._words_NW[rows_B]
-        shared_BB = torch.from_numpy((words_BW @ words_BW.T).toarray())
+        counts_BW = self._counts_NW[rows_B]
+        shared_BB = torch.from_numpy((counts_BW @ counts_BW.T).toarray())
         return taught_BF @ taught_BF.T + word_share * shared_BB
 
 

@@ -20,7 +20,7 @@ BLOCK = 2
 KINDS: Mapping[str, float] = {"gloss": 0.3, "passage": 0.5, "story": 0.1, "shop": 0.1}
 """What pairs are about, and their shares."""
 
-WORDS_TOLD = 3
+MOST_TOLD = 3
 """Of a sense; later ones are rare."""
 
 KNOWN_SHARE = 2 / 3
@@ -127,7 +127,7 @@ def _near(source: TextSource, rng: random.Random, num: int) -> list[Synset]:
 
 
 def _glossed(one: Synset, rng: random.Random) -> tuple[str, str]:
-    words = ", ".join(one.words[:WORDS_TOLD])
+    words = ", ".join(one.words[:MOST_TOLD])
     if one.examples and rng.random() < 0.5:
         words = rng.choice((f"{words}: {rng.choice(one.examples)}", rng.choice(one.examples)))
     return words, one.definition
@@ -150,4 +150,4 @@ def _told(one: Synset, rng: random.Random) -> str:
         return one.definition
     if form == 1 and one.examples:
         return rng.choice(one.examples)
-    return f"{rng.choice(one.words[:WORDS_TOLD])}, {one.definition}"
+    return f"{rng.choice(one.words[:MOST_TOLD])}, {one.definition}"
