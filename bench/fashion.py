@@ -1,6 +1,6 @@
-"""Fine-tunes nano on real product photos and titles, and asks how often it finds one by the other.
+"""Fine-tunes a model on real product photos and titles, and asks how often it finds one by another.
 
-    python -m bench.fashion --data FOLDER --out FOLDER
+    python -m bench.fashion --data FOLDER --out FOLDER [--base small]
 
 `--data` is the data set `fashion_products`; `--out` gets the train split as a data folder and the
 run's folder (a killed run goes on), by the recipe `fashion` of `ponder finetune`. The test split is
@@ -155,12 +155,13 @@ def write_train(split: Split, folder: Path) -> None:
     write_data(folder, [Example(pair) for pair in pairs])
 
 
-def fine_tuned(split: Split, folder: Path, changes: Mapping[str, object]) -> Run:
-    """Return the run that fine-tuned nano on the train split; it goes on where it was killed."""
+def fine_tuned(split: Split, folder: Path, base: str, changes: Mapping[str, object]) -> Run:
+    """Return the run that fine-tuned a base on the train split; it goes on where it was killed."""
     data = folder / "data"
     if not (data / "items.parquet").exists():
         write_train(split, data)
-    told = {"data": str(data), "name": "nano-fashion", "pairs.sources": ("given",)}
+    name = f"{Path(base).name}-fashion"
+    told = {"data": str(data), "base": base, "name": name, "pairs.sources": ("given",)}
     config = configured({**changes, **told}, recipe="fashion")
     run = Run.open(Settings(home=folder), config, folder / "run")
     for name in STAGES:
@@ -172,9 +173,10 @@ def fine_tuned(split: Split, folder: Path, changes: Mapping[str, object]) -> Run
 
 def parsed() -> argparse.Namespace:
     """Return options of the command line."""
-    parser = argparse.ArgumentParser(description="Fine-tune nano on products and measure it.")
+    parser = argparse.ArgumentParser(description="Fine-tune on products and measure it.")
     parser.add_argument("--data", type=Path, required=True, help="folder of fashion_products")
     parser.add_argument("--out", type=Path, required=True, help="folder for log, state, version")
+    parser.add_argument("--base", default="nano", help="as of `ponder finetune`")
     parser.add_argument("--steps", type=int, help="optimiser steps; without: the recipe's")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--seed", type=int, help="order of pairs, augmentation; likewise")
@@ -188,8 +190,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     splits = {name: read_split(options.data, name) for name in ("train", "test")}
     changes = short_changes({"steps": options.steps, "seed": options.seed})
-    check_settings(options.out, changes)
-    run = fine_tuned(splits["train"], options.out, changes)
+    check_settings(options.out, changes | {"base": options.base})
+    run = fine_tuned(splits["train"], options.out, options.base, changes)
     embedder = MMEmbR1.open(EmbedderConfig(model=str(run.version("joint")), policy="never"))
     ours = evaluate_embedder(embedder, splits["test"])
     ridge = evaluate_ridge(splits["train"], splits["test"])
