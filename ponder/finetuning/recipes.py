@@ -177,6 +177,24 @@ CLIPS = Recipe(
     },
 )
 
+JINGLES = Recipe(
+    "nano on the bazaar's jingles: docs/results.md. It is given an audio encoder, and learns "
+    "sounds with texts and images, of which some are left out at random",
+    {
+        **DIRECT,
+        "half_precision": True,
+        "behaviour.learns": False,
+        "negatives.trains": True,
+        "audio.num_layers": 2,
+        "joint.num_steps": 2_000,
+        "joint.batch_size": 32,
+        "joint.learning_rate": 2e-3,
+        "joint.warmup_steps": 100,
+        "joint.train_vision_encoder": False,
+        "joint.modality_dropout": 0.2,
+    },
+)
+
 PAIR = Recipe(
     "MiniLM and EfficientNet-Lite0 on product photos and their titles: docs/real_content.md. Both "
     "stay as they are, and two heads over their features are trained; the default of every `pair:`",
@@ -207,6 +225,7 @@ RECIPES: Mapping[str, Recipe] = {
     "films": FILMS,
     "fashion": FASHION,
     "clips": CLIPS,
+    "jingles": JINGLES,
     "pair": PAIR,
 }
 
