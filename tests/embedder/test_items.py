@@ -1,5 +1,7 @@
 """Tests for embedder/items.py: rows in, rows out, and one bad item among good ones."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ from embedder.content import Encoding, Failure
 from embedder.items import embed_items, item_content, stream_embedded
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from tests.clips import bar_clip
+from tests.sounds import tone_file
 
 COLUMNS = {"title": "3 mugs", "text": None, "category": "kitchen", "tags": [], "deleted": False}
 
@@ -119,6 +122,20 @@ def test_an_item_is_read_with_all_that_it_shows_and_fails_when_a_part_is_lost(en
     del media["bell"]
     lost = embed_items(rows, media, encoder).failures["a"]
     assert lost == "the lake has no media bell; land the item again"
+
+
+def test_the_sound_of_an_item_is_heard_and_one_that_is_none_fails_its_item_alone(hearing):
+    encoder = MMEmbR1(hearing, EmbedderConfig(policy="never"))
+    rows = items(a=None, b=None, c=None, d=None).with_columns(
+        title=pl.lit("a bell"), audio_hash=pl.Series(["low", "high", None, "bad"])
+    )
+    low, high = (tone_file(hz=hz, seconds=0.2, rate_hz=16_000) for hz in (300, 1_500))
+    embedded = embed_items(rows, {"low": low, "high": high, "bad": b"no sound"}, encoder)
+    vectors = np.array(embedded.embeddings["vector"].to_list())
+    assert embedded.embeddings["item_id"].to_list() == ["a", "b", "c"]
+    for one, other in itertools.combinations(vectors, 2):
+        assert np.abs(one - other).max() > 1e-3
+    assert "must be a WAV, FLAC, Ogg or MP3" in embedded.failures["d"]
 
 
 def test_a_clip_that_cannot_be_read_fails_its_item_alone(encoder):
