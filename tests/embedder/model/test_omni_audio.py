@@ -176,7 +176,7 @@ def test_the_part_of_a_whole_omni_that_reads_is_read(words, omni, folder, sounds
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("policy", ["never", "always"])
+@pytest.mark.parametrize("policy", ["never", pytest.param("always", marks=pytest.mark.slow)])
 def test_an_omni_embeds_sounds_and_reasons_about_them(folder, sounds, policy):
     embedder = MMEmbR1.open(EmbedderConfig(model=str(folder), policy=policy, num_threads=1))
     contents = [Content(audio=sounds[0]), Content("a bell"), Content("a bell", audio=sounds[1])]

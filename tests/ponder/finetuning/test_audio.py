@@ -75,6 +75,7 @@ def test_the_version_hears_and_its_encoder_was_trained(hearing):
     assert embedder.refusal(Content(audio=tone_file(seconds=0.1))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"audio.num_layers": 3}])
 def test_a_version_that_hears_keeps_its_encoder_and_is_trained_on(hearing, data, tmp_path, changes):
     run = run_of(data, tmp_path, {"base": str(hearing.version("joint")), **changes})
