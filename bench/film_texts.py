@@ -6,9 +6,10 @@
 questions, which TF-IDF over the same texts is asked as well:
 
 - *plot*: 981 films were described twice. TMDB's plot asks for OMDb's among all 981.
-- *cold*: of the films with a poster and five ratings or more a fifth is taken out. The rest, rated
-  or not, is factorised; a ridge regression leads from texts to factors, its penalty chosen on films
-  that it does not learn from; and every user's films are looked for among those taken out.
+- *cold*: of the films with a poster that five users or more liked a fifth is taken out. Who liked
+  what of the rest is factorised; a ridge regression leads from texts to factors, its penalty chosen
+  on films that it does not learn from; and what every user liked is looked for among the films that
+  were taken out.
 
 Shape legend: F = films, U = users, D = numbers of a vector, K = factors
 """
@@ -26,13 +27,14 @@ from scipy.sparse.linalg import svds
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from bench.films_data import Films, read_films
+from bench.films_split import likes
 from embedder.content import Content
 from embedder.mmemb_r1 import EmbedderConfig
 from ponder.wiring.encoder import open_model
 
 K = 10
 NUM_FACTORS = 32
-MIN_RATINGS = 5
+MIN_LIKES = 5
 COLD_SHARE = 5  # one film in so many is taken out
 PENALTIES = tuple(10.0**power for power in range(-2, 4))
 
@@ -58,33 +60,34 @@ def recall_of_own(asking_FD: np.ndarray, asked_FD: np.ndarray, k: int) -> float:
 
 
 def cold_precision(films: Films, vector_FD: np.ndarray, *, seed: int) -> dict[str, float]:
-    """Return precision@10 and AUC over users, of films that nobody's rating is known of.
+    """Return precision@10 and AUC over users, of films of which no like is known.
 
     Args:
         films: the catalogue and its ratings.
         vector_FD: of all films.
         seed: which films are taken out.
     """
-    rated_UF = rated_matrix(films)
-    usable_F = films.candidates["poster"] & (rated_UF.sum(axis=0) >= MIN_RATINGS)
+    liked_UF = liked_matrix(films)
+    usable_F = films.candidates["poster"] & (liked_UF.sum(axis=0) >= MIN_LIKES)
     shuffled = np.random.default_rng(seed).permutation(np.flatnonzero(usable_F))
     cold, warm = np.split(shuffled, [len(shuffled) // COLD_SHARE])
     user_UK, size_K, film_KF = svds(
-        csr_matrix(rated_UF[:, warm]), k=NUM_FACTORS, rng=np.random.default_rng(seed)
+        csr_matrix(liked_UF[:, warm]), k=NUM_FACTORS, rng=np.random.default_rng(seed)
     )
     factor_FK = (film_KF * size_K[:, None]).T
     mean_D = vector_FD[warm].mean(axis=0)
     weight_DK = best_ridge(vector_FD[warm] - mean_D, factor_FK - factor_FK.mean(axis=0))
     predicted_FK = (vector_FD[cold] - mean_D) @ weight_DK + factor_FK.mean(axis=0)
-    return ranked(user_UK @ predicted_FK.T, rated_UF[:, cold])
+    return ranked(user_UK @ predicted_FK.T, liked_UF[:, cold])
 
 
-def rated_matrix(films: Films) -> np.ndarray:
-    """Return [U, F] 1 where a user rated a film."""
-    users = films.events["user_id"].unique().sort().to_list()
+def liked_matrix(films: Films) -> np.ndarray:
+    """Return [U, F] 1 where a user liked a film; users who like nothing are left out."""
+    liked = likes(films.events)
+    users = liked["user_id"].unique().sort().to_list()
     row_of, column_of = {user: row for row, user in enumerate(users)}, films.row_of
     matrix_UF = np.zeros((len(users), len(films.item_ids)), dtype=np.float32)
-    for user, film in films.events.select("user_id", "item_id").iter_rows():
+    for user, film in liked.select("user_id", "item_id").iter_rows():
         matrix_UF[row_of[user], column_of[film]] = 1
     return matrix_UF
 
@@ -114,7 +117,7 @@ def ridge(input_FD: np.ndarray, target_FK: np.ndarray, penalty: float) -> np.nda
 
 
 def ranked(score_UF: np.ndarray, relevant_UF: np.ndarray) -> dict[str, float]:
-    """Return the means over users who rated some of the films, and not all."""
+    """Return the means over users who like some of the films, and not all."""
     precisions, areas = [], []
     for score_F, relevant_F in zip(score_UF, relevant_UF.astype(bool), strict=True):
         num_relevant, num_films = relevant_F.sum(), len(relevant_F)

@@ -20,8 +20,9 @@ from embedder.prompting.template import TEMPLATE_VERSION
 SHIPPED = {
     "nano": Path(__file__).parent / "nano" / "checkpoint",
     "nano-base": Path(__file__).parent / "nano" / "base",
+    "small": Path(__file__).parent / "small" / "checkpoint",
 }
-"""The model versions that ship with the project: nano, and what it was fine-tuned from."""
+"""The model versions that ship with the project: nano, what it was fine-tuned from, and small."""
 
 ENGINE_VERSION = 2
 """Part of every model version's identity: raise it whenever a change of the code changes a vector

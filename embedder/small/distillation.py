@@ -1,7 +1,7 @@
 """The text side learns which texts are alike: from MiniLM, and from the words that they share.
 
 Cosines of the teacher alone would lose names, by which stories are told apart and which MiniLM
-hardly weighs. So what is to be matched is the teacher's cosine and a share of that of TF-IDF. How
+hardly weighs. So what is to be matched is the sum of the teacher's cosine and that of TF-IDF. How
 alike a text is to the others of its batch is a distribution, and the student's is brought near the
 target's by their Kullback-Leibler divergence: the similarity distillation of WeMM-Embedding's
 report, here over texts alone, whose matrix reads the same in both directions.
@@ -45,7 +45,7 @@ class DistillationConfig(TrainingConfig):
     batch_blocks: int = 64
     """Blocks of texts that resemble each other, a step."""
 
-    word_share: float = 0.5
+    word_share: float = 1.0
     """How much the cosine of TF-IDF counts beside the teacher's."""
 
     temperature: float = 0.05

@@ -58,7 +58,7 @@ class SmallConfig:
     text: DistillationConfig = field(
         default_factory=lambda: DistillationConfig(
             num_steps=218,
-            learning_rate=5e-4,
+            learning_rate=3e-4,
             warmup_steps=30,
             weight_decay=0.0,  # of rows of rare words little else would be left
             average_decay=0.98,
@@ -69,7 +69,7 @@ class SmallConfig:
 
     sight: SightConfig = field(
         default_factory=lambda: SightConfig(
-            num_steps=900, learning_rate=1e-3, warmup_steps=50, average_decay=0.99
+            num_steps=1_200, learning_rate=1e-3, warmup_steps=50, average_decay=0.99
         )
     )
 
@@ -148,7 +148,7 @@ def _image_table(
 
 
 def close_gate(student: Student) -> None:
-    """Make both tokens of the gate alike, in place: it says 1/2 to everything, which is below 1.
+    """Make both tokens of the gate alike, in place: it says 1/2 to everything, which is below theta.
 
     The token of reasoning is in no text that was learnt from, so no vector changes.
     """

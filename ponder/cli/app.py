@@ -78,7 +78,7 @@ def main(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Embedder: nano, a folder, a hub id, or registry:NAME "
+            help="Embedder: nano, small, a folder, a hub id, or registry:NAME "
             "[default: $PONDER_MODEL or nano]"
         ),
     ] = None,

@@ -28,7 +28,7 @@ def small(
 ) -> None:
     """Make small again, as it ships: two teachers, generated texts and images, two trainings.
 
-    About an hour on two cores; killed, it goes on.
+    About an hour on one core; killed, it goes on.
     """
     from ponder.small.making import Amounts, Places, make_small
 
