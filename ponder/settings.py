@@ -179,8 +179,8 @@ class Settings(Places, BaseSettings):
     """Folder that the DAG `nightly` lands when there is no Kafka."""
 
     model: str = "nano"
-    """Embedder: `nano`, `small`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`; with `st:`
-    before a folder or hub id, any sentence-transformers model; `registry:` and a fine-tuned
+    """Embedder: `nano`, `small`, a folder, or a hub id such as `Qwen/Qwen3-VL-4B-Instruct`; with
+    `st:` before a folder or hub id, any sentence-transformers model; `registry:` and a fine-tuned
     version's name, or `registry:champion`, which follows the champion."""
 
     device: str = "cpu"
