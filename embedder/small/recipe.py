@@ -150,7 +150,8 @@ def _image_table(
 def close_gate(student: Student) -> None:
     """Make both tokens of the gate alike, in place: it says 1/2 to everything.
 
-    That is below the manifest's theta. The token of reasoning is in no text that was learnt from, so no vector changes.
+    That is below the manifest's theta. The token of reasoning is in no text that was learnt from,
+    so no vector changes.
     """
     direct, reason = student.inputs.tokenizer.convert_tokens_to_ids([DIRECT, REASON])
     with torch.no_grad():
