@@ -42,6 +42,7 @@ def test_what_is_made_opens_and_embeds_texts_and_images_and_never_reasons(made, 
     contents = [Content("red boats"), Content(image=image), Content("red boats", image)]
     encodings = encoder.encode_query(contents)
     assert [one.action for one in encodings] == ["direct"] * 3
+    assert [one.gate_probability for one in encodings] == pytest.approx([0.5] * 3)
     assert encoder.dims == (64, 128, 256)
     vectors = np.stack([one.vector for one in encodings])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
