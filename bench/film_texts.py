@@ -5,7 +5,8 @@
 `--data` is the data set `movielens_posters`, `--model` any embedder. Nothing is trained. Two
 questions, which TF-IDF over the same texts is asked as well:
 
-- *plot*: 981 films were described twice. TMDB's plot asks for OMDb's among all 981.
+- *plot*: 981 films were described twice. TMDB's plot asks for OMDb's among all 981. An embedder is
+  asked once more with the films' posters beside what is looked for, as items have them.
 - *cold*: of the films with a poster that five users or more liked a fifth is taken out. Who liked
   what of the rest is factorised; a ridge regression leads from texts to factors, its penalty chosen
   on films that it does not learn from; and what every user liked is looked for among the films that
@@ -47,6 +48,14 @@ def told_twice(folder: Path) -> tuple[list[str], list[str]]:
     items = pl.read_parquet(folder / "items.parquet")
     both = items.filter(pl.col("plot_tmdb") != pl.col("plot_omdb"))  # null where either is missing
     return both["plot_tmdb"].to_list(), both["plot_omdb"].to_list()
+
+
+def posters_of_told_twice(folder: Path) -> list[bytes | None]:
+    """Return the posters of the same films, in the same order; None for none."""
+    items = pl.read_parquet(folder / "items.parquet")
+    both = items.filter(pl.col("plot_tmdb") != pl.col("plot_omdb")).select("item_id")
+    images = pl.read_parquet(folder / "images.parquet", columns=["item_id", "image"])
+    return both.join(images, on="item_id", how="left", maintain_order="left")["image"].to_list()
 
 
 def recall_of_own(asking_FD: np.ndarray, asked_FD: np.ndarray, k: int) -> float:
@@ -151,13 +160,14 @@ def tf_idf(texts: Sequence[str]) -> Vectors:
     return lambda asked: fitted.transform(asked).toarray()
 
 
-def by_model(model: str) -> Vectors:
-    """Return the vectors of an embedder's item side."""
+def by_model(model: str) -> Callable[..., np.ndarray]:
+    """Return the vectors of an embedder's item side, of texts and perhaps images beside them."""
     encoder = open_model(EmbedderConfig(model=model, policy="never"))
 
-    def vectors(texts: Sequence[str]) -> np.ndarray:
-        answers = encoder.encode_items([Content(text or " ") for text in texts])
-        return np.stack([one.vector for one in answers])
+    def vectors(texts: Sequence[str], images: Sequence[bytes | None] | None = None) -> np.ndarray:
+        beside = [None] * len(texts) if images is None else images
+        contents = [Content(text or " ", one) for text, one in zip(texts, beside, strict=True)]
+        return np.stack([answer.vector for answer in encoder.encode_items(contents)])
 
     return vectors
 
@@ -179,6 +189,9 @@ def main() -> None:
         name: measured(plots, films, vectors, num_splits=options.splits)
         for name, vectors in ways.items()
     }
+    beside_FD = ours(plots[1], posters_of_told_twice(options.data))
+    beside = recall_of_own(ours(plots[0]), beside_FD, 1)
+    result["ours"]["plot_beside_poster_r@1"] = round(beside, 4)
     unit = f"R@k of 981 plots; means of {options.splits} splits of cold films"
     print(json.dumps({"unit": unit, "model": options.model, **result}))
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from embedder.content import Content
@@ -135,16 +136,22 @@ def _image_table(
     features_NF = table(
         material.images, image_teacher(teachers.image), folder / "image_features", progress=progress
     )
-    with torch.inference_mode():
-        caption_ND = student.vectors(
-            [student.sample(Content(caption)) for caption in material.captions]
-        )
+    drawn = np.random.default_rng(0).integers(len(material.texts), size=len(material.images))
+    texts = [material.texts[number] for number in drawn]
     return ImageTable(
         [student.sample(Content(image=image)) for image in material.images],
         kept_features(features_NF),
         material.captions,
-        caption_ND.clone(),
+        _vectors(student, material.captions),
+        [student.sample(Content(*both)) for both in zip(texts, material.images, strict=True)],
+        _vectors(student, texts),
     )
+
+
+def _vectors(student: Student, texts: Sequence[str]) -> torch.Tensor:
+    with torch.inference_mode():
+        found_ND = student.vectors([student.sample(Content(text)) for text in texts])
+    return found_ND.clone()
 
 
 def close_gate(student: Student) -> None:

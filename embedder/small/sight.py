@@ -1,9 +1,11 @@
 """The vision encoder learns what an image shows: from EfficientNet-Lite0, and from captions.
 
-Two losses at once. What the tokens of an image are on average is led by a head, which is thrown
-away, to the teacher's features, by their cosines and by the rows of their similarities. And the
-vector of an image, read through the text layers, is to be nearest to its caption's (InfoNCE). The
-text side stays as it is, so texts keep their vectors.
+Three losses at once. What the tokens of an image are on average is led by a head, which is thrown
+away, to the teacher's features, by their cosines and by the rows of their similarities. The vector
+of an image, read through the text layers, is to be nearest to its caption's (InfoNCE). And the
+vector of an image beside a text, as most items are, is to lie between the caption's and the text's:
+otherwise nothing keeps an image's tokens from drawing all attention, and the text is lost. The text
+side stays as it is, so texts keep their vectors.
 
 Shape legend: N = all images, B = images of a batch, F = size of the teacher's features, P = those
 that are kept, T = image tokens, H = hidden size, D = embedding dimension
@@ -52,6 +54,9 @@ class SightConfig(TrainingConfig):
     contrast: float = 1.0
     """Weight of the contrast between images and captions."""
 
+    fusion: float = 4.0
+    """Weight of where images beside texts lie."""
+
     temperature: float = 0.05
     """Divides all cosines."""
 
@@ -69,6 +74,12 @@ class ImageTable:
     captions: Sequence[str]
     caption_ND: torch.Tensor
     """The student's vectors of the captions."""
+
+    beside_samples: Sequence[Sample]
+    """The same images, each beside a text that is not its caption."""
+
+    text_ND: torch.Tensor
+    """The student's vectors of these texts."""
 
 
 def kept_features(features_NF: torch.Tensor) -> torch.Tensor:
@@ -146,7 +157,7 @@ class SightObjective:
         return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, rows_B: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return the parts of the loss, weighted: features as cosines and rows, and contrast."""
+        """Return the parts of the loss, weighted: features (cosines, rows), contrast, fusion."""
         config, table, student = self._config, self._table, self._training.student
         # Images of one grid stand side by side, which the vision encoder takes at once.
         rows = sorted(rows_B.tolist(), key=lambda row: table.samples[row].grids)
@@ -173,7 +184,17 @@ class SightObjective:
             "distance": config.features * distance,
             "divergence": config.features * divergence,
             "contrast": config.contrast * contrast,
+            "fusion": config.fusion * self._fusion(rows, images),
         }
+
+    def _fusion(self, rows: list[int], images: ImageFeatures) -> torch.Tensor:
+        """Return how far images beside texts are from the middle of caption and text, in [0, 2]."""
+        table, student = self._table, self._training.student
+        beside = student.inputs.prompts(
+            [table.beside_samples[row] for row in rows], device=student.backbone.device
+        )
+        middle_BD = F.normalize(table.caption_ND[rows] + table.text_ND[rows], dim=-1)
+        return 1 - (student.end_vectors(beside, images) * middle_BD).sum(dim=1).mean()
 
 
 def pooled(images: ImageFeatures, prompts: Prompts) -> torch.Tensor:

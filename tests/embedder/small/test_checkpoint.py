@@ -52,16 +52,37 @@ def test_it_never_reasons_by_itself(small):
     assert encoding.gate_probability == pytest.approx(0.5)
 
 
-def test_drawn_goods_find_their_captions(small):
+GOODS = (("red", "dress"), ("blue", "trousers"), ("green", "bottle"), ("black", "chair"))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Encoded images of the goods."""
     from ponder.small.drawings import PATTERNS, RGB, drawn_goods
 
     rng, shown = random.Random(7), []
-    names = [("red", "dress"), ("blue", "trousers"), ("green", "bottle"), ("black", "chair")]
-    for colour, name in names:
+    for colour, name in GOODS:
         buffer = io.BytesIO()
         fill = PATTERNS["plain"]((96, 96), RGB[colour], rng)
         drawn_goods(name, (96, 96), fill, rng).save(buffer, "PNG")
-        shown.append(Content(image=buffer.getvalue()))
-    captions = [Content(f"plain {colour} {name}") for colour, name in names]
+        shown.append(buffer.getvalue())
+    return shown
+
+
+def test_drawn_goods_find_their_captions(small, drawn):
+    captions = [Content(f"plain {colour} {name}") for colour, name in GOODS]
+    shown = [Content(image=image) for image in drawn]
     score = vectors(small, shown) @ vectors(small, captions).T
     assert score.argmax(axis=1).tolist() == [0, 1, 2, 3]
+
+
+def test_an_image_beside_a_text_drowns_nothing_and_counts(small, drawn):
+    asked = vectors(small, [Content(text) for text in QUESTIONS])
+    texts = vectors(small, [Content(text) for text in QUESTIONS.values()])
+    cosines = []
+    for image in drawn:
+        beside = vectors(small, [Content(text, image) for text in QUESTIONS.values()])
+        assert (asked @ beside.T).argmax(axis=1).tolist() == list(range(len(QUESTIONS)))
+        assert (beside * texts).sum(axis=1).min() > 0.7
+        cosines.append((beside @ vectors(small, [Content(image=image)])[0]).mean())
+    assert np.mean(cosines) > 0.2
