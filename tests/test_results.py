@@ -31,6 +31,10 @@ def readme_table():
 @pytest.mark.parametrize(
     ("row", "names"),
     [
+        (
+            "`small`, which ships",
+            ["small/plot_r@1", "small/plot_beside_poster_r@1", "small/cold_p@10"],
+        ),
         ("questions of the demo", ["bazaar/auto_all_hit@1"]),
         ("of these, composed", ["bazaar/auto_composed_hit@1"]),
         ("ranking with match", ["bazaar/ranker_match_gain_ndcg@10"]),
