@@ -149,7 +149,8 @@ def live_features(
     """Compute the features of the candidates of one request, and nothing for other groups.
 
     Equal to what `features.table.build_features` makes of the whole log: counts and ranks exactly,
-    others to 1e-5 of 1 or of the value, whichever is more.
+    others to 1e-5 of 1 or of the value, whichever is more. Cosines differ in their last bit, so one
+    that lies on the edge of a tier, which is a quantile of such cosines, may count on either side.
 
     Args:
         known: what is known at its moment.

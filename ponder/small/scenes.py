@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 from PIL import Image, ImageChops
 
+from catalog.images.check import opened_image
 from ponder.small.drawings import GOODS, PATTERNS, RGB, drawn_goods
 
 SIZES = ((96, 96), (96, 96), (64, 96), (96, 64))
@@ -70,10 +71,10 @@ def read_emoji(folder: Path, *, split: str = "train") -> EmojiSet:
         .join(pl.read_parquet(folder / "images.parquet"), on="item_id")
         .sort("item_id")
     )
-    emoji = [
-        Emoji(name, Image.open(io.BytesIO(image)).convert("RGB"))
-        for name, image in rows.select("name", "image").iter_rows()
-    ]
+    emoji = []
+    for name, image in rows.select("name", "image").iter_rows():
+        with opened_image(image) as opened:
+            emoji.append(Emoji(name, opened.convert("RGB")))
     return EmojiSet(emoji, digest.hexdigest())
 
 

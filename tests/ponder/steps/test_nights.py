@@ -259,6 +259,7 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(ran, folder):
     assert write_html(ran).name == "report.html"
     events = open_lake(ran).read(EVENTS)
     user = events.filter(action="click")["user_id"].sort()[0]
+    asked_at = datetime.now(UTC)
     for_user = recommend(ran, user, top_k=60)
     assert [found.rank for found in for_user.candidates] == list(
         range(1, len(for_user.candidates) + 1)
@@ -268,7 +269,7 @@ def test_features_ranker_evaluation_and_recall_follow_a_night(ran, folder):
     recommended = {found.item_id: found.recall_score for found in for_user.candidates}
     expected = {found.item_id: found.score for found in by_recall}
     assert recommended == pytest.approx(expected, abs=1e-6)  # float32
-    _is_ordered_by_the_whole_log(ran, user, for_user)
+    _is_ordered_by_the_whole_log(ran, user, for_user, asked_at)
 
 
 def _is_kept_when_another_learns_nothing_new(settings, ranked):
@@ -315,17 +316,27 @@ def test_one_odd_event_changes_no_other_page_and_is_counted(ran, folder, night, 
     train_ranker(ran, config=FEW_TREES)
 
 
-def _is_ordered_by_the_whole_log(settings, user, answer):
-    """Compares with features made from the whole lake at once, now, a moment later."""
+def _is_ordered_by_the_whole_log(settings, user, answer, asked_at):
+    """Compares with features of the whole lake at once, of before the question and of now.
+
+    Ages grow meanwhile: one that passes a threshold of a tree in between has either score. And a
+    cosine on the edge of a tier counts on either side of it, which few candidates' scores show.
+    """
     log, rankers = read_log(settings), settings.rankers(answer.version)
     ranker = load_ranker(rankers.path("champion"))
-    asked = pl.DataFrame({"item_id": [found.item_id for found in answer.candidates]}).with_columns(
-        request_id=pl.lit("r"), user_id=pl.lit(user), ts=pl.lit(datetime.now(UTC)).cast(TIME)
-    )
     centred = CentredEmbeddings.of(log.vectors, ranker.centring)
-    table = build_features(asked, log.events, log.items, log.vectors, centred=centred)
-    expected = ranker.predict(table)
-    assert [found.score for found in answer.candidates] == pytest.approx(expected.tolist())
+
+    def scores(moment):
+        asked = pl.DataFrame({"item_id": [found.item_id for found in answer.candidates]})
+        asked = asked.with_columns(
+            request_id=pl.lit("r"), user_id=pl.lit(user), ts=pl.lit(moment).cast(TIME)
+        )
+        table = build_features(asked, log.events, log.items, log.vectors, centred=centred)
+        return ranker.predict(table)
+
+    told = np.array([found.score for found in answer.candidates])
+    is_one = [np.isclose(told, scores(moment)) for moment in (asked_at, datetime.now(UTC))]
+    assert np.logical_or(*is_one).mean() > 0.95
 
 
 def test_without_a_ranker_recommending_says_what_to_run(ran):
