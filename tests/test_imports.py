@@ -35,6 +35,7 @@ FLOORS = {
         "catalog.bazaar",
         "catalog.lake",
         "catalog.clips",
+        "catalog.emoji",
         "catalog.audio",
         "catalog.decoding",
         "catalog.images",

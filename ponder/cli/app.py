@@ -24,6 +24,7 @@ from ponder.cli import (
 from ponder.cli.bazaar import bazaar
 from ponder.cli.doctor import doctor
 from ponder.cli.embed import embed, plan
+from ponder.cli.emoji import emoji
 from ponder.cli.encode import encode
 from ponder.cli.evaluate import evaluate
 from ponder.cli.finetune import finetune
@@ -57,7 +58,7 @@ app.add_typer(versions.app, name="versions")
 app.add_typer(restore.app, name="restore")
 
 COMMANDS = (
-    *(bazaar, land, publish, plan, embed, encode, finetune, nano, small),
+    *(bazaar, emoji, land, publish, plan, embed, encode, finetune, nano, small),
     *(index, validate, promote, rollback, drop, reembed),
     *(evaluate, recall, recommend, serve, key),
     *(backfill, audit, doctor, status, run, demo, report),

@@ -16,7 +16,7 @@ def small(
         typer.Option(help="Folder of WordNet 3.0: /usr/share/wordnet of Debian's wordnet-base."),
     ],
     emoji: Annotated[
-        Path, typer.Option(help="Folder of Noto Emoji: items.parquet and images.parquet.")
+        Path, typer.Option(help="Folder of emoji with their names, as ponder emoji writes it.")
     ],
     text_teacher: Annotated[
         Path, typer.Option(help="Folder of MiniLM: ponder embedder unpack minilm.")

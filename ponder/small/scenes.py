@@ -53,26 +53,25 @@ class Scene:
 
 
 def read_emoji(folder: Path, *, split: str = "train") -> EmojiSet:
-    """Read `items.parquet` and `images.parquet`.
+    """Read a folder as `ponder emoji` writes it, or with the images apart in `images.parquet`.
 
     Raises:
-        FileNotFoundError: the folder lacks one of them.
+        FileNotFoundError: the folder holds no emoji.
     """
-    digest = hashlib.sha256()
-    for name in ("items.parquet", "images.parquet"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{folder} must hold {name}: Noto's emoji with their Unicode names"
-            )
-        digest.update((folder / name).read_bytes())
-    rows = (
-        pl.read_parquet(folder / "items.parquet")
-        .filter(pl.col("split") == split)
-        .join(pl.read_parquet(folder / "images.parquet"), on="item_id")
-        .sort("item_id")
-    )
+    items, images = folder / "items.parquet", folder / "images.parquet"
+    if not items.is_file():
+        raise FileNotFoundError(
+            f"{folder} must hold items.parquet: emoji with their names; ponder emoji writes one"
+        )
+    rows, digest = pl.read_parquet(items), hashlib.sha256(items.read_bytes())
+    if images.is_file():
+        rows = rows.join(pl.read_parquet(images), on="item_id")
+        digest.update(images.read_bytes())
+    named = "name" if "name" in rows.columns else "title"
     emoji = []
-    for name, image in rows.select("name", "image").iter_rows():
+    for name, image in (
+        rows.filter(pl.col("split") == split).sort("item_id").select(named, "image").iter_rows()
+    ):
         with opened_image(image) as opened:
             emoji.append(Emoji(name, opened.convert("RGB")))
     return EmojiSet(emoji, digest.hexdigest())

@@ -37,7 +37,7 @@ class DeploymentSnapshot:
     num_events: int
 
     living: pl.DataFrame
-    """Rows of `items` that are not deleted, with their vectors."""
+    """Rows of `items` that are not deleted, with their vectors and `num_events`."""
 
     embeddings: pl.DataFrame
     """Rows of `embeddings`, without vectors, of the contents that `living` has vectors of."""
@@ -59,7 +59,7 @@ def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
     """Read what the deployment holds now. The model is not loaded."""
     lake, version = open_lake(settings), configured_version(settings)
     deleted = lake.read(ITEMS, ["deleted"])["deleted"].to_list()
-    living = living_vectors(lake, version)
+    living, happened = living_vectors(lake, version), _events_by_item(lake)
     return DeploymentSnapshot(
         lake=lake,
         model_version=version,
@@ -68,12 +68,18 @@ def deployment_snapshot(settings: Settings) -> DeploymentSnapshot:
         live=IndexVersions(lake).live() or "none yet",
         num_items=deleted.count(False),
         num_deleted=deleted.count(True),
-        num_events=len(lake.read(EVENTS, ["event_id"])),
-        living=living,
+        num_events=int(happened["num_events"].sum()),
+        living=living.join(happened, on="item_id", how="left").with_columns(
+            pl.col("num_events").fill_null(0)
+        ),
         embeddings=_embeddings(lake, version, living),
         rationales=_rationales(lake, *configured_reasoner(settings)),
         letters=_letters(lake),
     )
+
+
+def _events_by_item(lake: Lake) -> pl.DataFrame:
+    return lake.scan(EVENTS).group_by("item_id").agg(num_events=pl.len().cast(pl.Int64)).collect()
 
 
 def _embeddings(lake: Lake, version: str, living: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """A few items with what lies nearest to each: the quickest look at what an embedder has learned."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,13 @@ class Neighbourhood:
 
 
 def neighbourhoods(
-    living: pl.DataFrame, *, num_items: int = 8, num_neighbours: int = 6
+    living: pl.DataFrame, *, num_items: int = 10, num_neighbours: int = 6
 ) -> list[Neighbourhood]:
-    """Return some items, spread over the categories, with their nearest ones by exact cosine.
+    """Return some items that people know, of all categories, with their nearest by exact cosine.
 
     Args:
-        living: rows of `items` with `vector`, as of `ponder.wiring.vectors.living_vectors`.
+        living: rows of `items` with `vector`, as of `ponder.wiring.vectors.living_vectors`, and
+            `num_events`.
         num_items: how many; fewer when there are fewer.
         num_neighbours: of each. Equal cosines are in order of id.
     """
@@ -48,9 +50,14 @@ def neighbourhoods(
 
 
 def _spread(living: pl.DataFrame, num_items: int) -> list[str]:
-    """Ids taken from the categories in turn, the largest first; items with an image go first."""
+    """Ids taken from the categories in turn, the largest first; items with an image go first.
+
+    Within a category those with most events, for whoever looks knows them best; among equals by a
+    hash of the id, since neighbouring ids are often alike.
+    """
     has_none = pl.col("image_hash").is_null()
-    turns = living.sort(has_none, "item_id").with_columns(
+    drawn = pl.col("item_id").map_elements(_hash, return_dtype=pl.UInt64)
+    turns = living.sort(has_none, -pl.col("num_events"), drawn, "item_id").with_columns(
         turn=pl.int_range(pl.len()).over("category"), members=pl.len().over("category")
     )
     in_turn = turns.sort(
@@ -58,6 +65,10 @@ def _spread(living: pl.DataFrame, num_items: int) -> list[str]:
         descending=[False, False, True, False, False],
     )
     return in_turn["item_id"].head(num_items).to_list()
+
+
+def _hash(item_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(item_id.encode(), digest_size=8).digest(), "big")
 
 
 def _cosine(vectors_ND: np.ndarray, row: int, other: int) -> float:

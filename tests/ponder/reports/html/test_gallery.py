@@ -41,7 +41,7 @@ def test_a_small_image_is_not_enlarged():
 
 def test_the_hardest_images_still_leave_a_page_under_three_megabytes():
     noise = np.random.default_rng(0).integers(0, 256, size=(300, 300, 3), dtype=np.uint8)
-    shown = 8 * (1 + 6) + 4 * 3 * 6 + 8  # neighbours, queries of four tiers, reasoned items
+    shown = 10 * (1 + 6) + 4 * 3 * 6 + 8  # neighbours, queries of four tiers, reasoned items
     assert shown * len(thumbnail_uri(encoded(noise))) < 2.8e6
 
 

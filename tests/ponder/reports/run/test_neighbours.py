@@ -6,13 +6,14 @@ import polars as pl
 from ponder.reports.run.neighbours import neighbourhoods
 
 
-def living(vectors, *, categories=None, with_image=None):
+def living(vectors, *, categories=None, with_image=None, num_events=None):
     ids = list(vectors)
     return pl.DataFrame(
         {
             "item_id": ids,
             "category": categories or ["toys"] * len(ids),
             "image_hash": ["h" if with_image is None or i in with_image else None for i in ids],
+            "num_events": [(num_events or {}).get(i, 0) for i in ids],
             "vector": list(vectors.values()),
         },
         schema_overrides={"category": pl.String, "image_hash": pl.String},
@@ -45,9 +46,18 @@ def test_items_are_spread_over_categories_and_those_with_an_image_go_first():
         vectors,
         categories=["hats", "hats", "hats", "cups", "cups", None],
         with_image={"b", "c", "e", "f"},
+        num_events={"b": 2, "c": 1},
     )
     chosen = [n.item_id for n in neighbourhoods(frame, num_items=6)]
     assert chosen == ["b", "e", "f", "c", "d", "a"]  # the largest category goes first in a turn
+
+
+def test_items_with_most_events_go_first_and_neighbouring_ids_do_not_stand_together():
+    frame = living({f"i{n:02}": [1.0, 0.0] for n in range(90)}, num_events={"i50": 3, "i20": 7})
+    first, second, *others = [n.item_id for n in neighbourhoods(frame, num_items=10)]
+    assert (first, second) == ("i20", "i50")
+    assert max(others) > "i60"
+    assert sorted(others) != others
 
 
 def test_nothing_embedded_has_no_neighbours():

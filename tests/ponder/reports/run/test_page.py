@@ -106,9 +106,8 @@ def test_equal_lakes_and_reports_give_equal_pages(settings):
 
 def test_neighbours_are_shown_with_their_cosine(settings):
     put_items(settings, {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.6, 0.8]})
-    words = page_of(settings).sections["neighbours"].split("title of a", 1)[1]
-    first_row = " ".join(words.split()[:8])
-    assert first_row == "title of c 0.600 title of b 0.000"
+    words = " ".join(page_of(settings).sections["neighbours"].split())
+    assert "title of a title of c 0.600 title of b 0.000" in words
 
 
 def test_an_item_without_an_image_has_a_placeholder_that_says_so(settings):
