@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from catalog.atomic_file import write_atomically
+
 
 def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Keep the settings in the folder, or hold them against those that are kept there.
@@ -18,5 +20,5 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
             f"a run must go on with its settings, {path.read_text()}, got {settings}; choose "
             "another folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
+    if not path.exists():
+        write_atomically(path, json.dumps(settings))  # another process may be reading

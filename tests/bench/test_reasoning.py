@@ -261,7 +261,9 @@ def test_direct_is_trained_once_for_all_mixes():
 
 def test_a_folder_holds_one_run(tmp_path):
     check_settings(tmp_path, {"changes": {"joint.num_steps": 5}})
+    begun = (tmp_path / "settings.json").stat()
     check_settings(tmp_path, {"changes": {"joint.num_steps": 5}})
+    assert (tmp_path / "settings.json").stat() == begun  # a process beside it reads all or nothing
     with pytest.raises(ValueError, match="choose another folder"):
         check_settings(tmp_path, {"changes": {"joint.num_steps": 6}})
 
