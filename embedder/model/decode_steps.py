@@ -14,6 +14,7 @@ import torch
 
 from embedder.model.attention_kernels import unplanned_attention
 from embedder.model.cuda_graphs import recorded
+from embedder.model.decode_attention import LengthKernel, length_kernel
 from embedder.model.kv_cache import SlotCache
 from embedder.model.text_model import TextModel
 
@@ -49,7 +50,10 @@ class DecodeSteps(Protocol):
 def decode_steps(text: TextModel, *, num_slots: int, device: torch.device) -> DecodeSteps:
     """Return the steps that suit a device."""
     if device.type == "cuda":
-        return RecordedSteps(text, num_slots=num_slots, device=device, record=recorded)
+        kernel = length_kernel(device, text.dtype)
+        return RecordedSteps(
+            text, num_slots=num_slots, device=device, record=recorded, kernel=kernel
+        )
     return PlainSteps(text, device=device)
 
 
@@ -74,7 +78,13 @@ class RecordedSteps:
     """Steps of few shapes in tensors that stay, each recorded; implements `DecodeSteps`."""
 
     def __init__(
-        self, text: TextModel, *, num_slots: int, device: torch.device, record: Recorder
+        self,
+        text: TextModel,
+        *,
+        num_slots: int,
+        device: torch.device,
+        record: Recorder,
+        kernel: LengthKernel | None = None,
     ) -> None:
         """None are recorded yet.
 
@@ -83,8 +93,9 @@ class RecordedSteps:
             num_slots: most slots that are busy at once.
             device: of the model.
             record: how.
+            kernel: attends by the slots' lengths; None: through a mask.
         """
-        self._text, self._record = text, record
+        self._text, self._record, self._kernel = text, record, kernel
         pinned = device.type == "cuda"
         self._given_2S = torch.zeros(2, num_slots, dtype=torch.long, pin_memory=pinned)
         self._inputs_2S = torch.zeros(2, num_slots, dtype=torch.long, device=device)
@@ -96,7 +107,7 @@ class RecordedSteps:
         self, newest: Sequence[int], positions: Sequence[int], cache: SlotCache
     ) -> torch.Tensor:
         """See `DecodeSteps`."""
-        shape = slots, _ = cache.widen()
+        shape = slots, _ = cache.widen(to_all_columns=self._kernel is not None)
         # The copy before is over: since then the next tokens were chosen, and read by the host.
         self._given_2S[:, : len(newest)] = torch.tensor([newest, positions])
         self._inputs_2S.copy_(self._given_2S, non_blocking=True)
@@ -105,7 +116,9 @@ class RecordedSteps:
             self._storage = cache.storage
         ids_S, positions_S = self._inputs_2S[:, :slots]
         with unplanned_attention(self._inputs_2S.device):
-            states_SH = self._work(shape, lambda: self._text.step(ids_S, positions_S, cache))
+            states_SH = self._work(
+                shape, lambda: self._text.step(ids_S, positions_S, cache, kernel=self._kernel)
+            )
         return states_SH[: len(newest)].clone()  # the next step overwrites it
 
     def forget(self) -> None:

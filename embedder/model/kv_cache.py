@@ -81,17 +81,22 @@ class SlotCache:
         self.lengths_S[: len(self._lengths)] += 1
         self._reach = len(self._lengths), max(self._lengths)
 
-    def widen(self) -> tuple[int, int]:
+    def widen(self, *, to_all_columns: bool) -> tuple[int, int]:
         """Round the slots and columns of the step up to their buckets, and return them.
 
         Free slots take part with one column, which the next sequence to join there overwrites.
+
+        Args:
+            to_all_columns: in place of a bucket; for a step that reads no further than it must,
+                however many there are, and so has one shape less to tell apart.
         """
         assert self._kv_Y2SKCD is not None
         most_slots, most_columns = self._kv_Y2SKCD.shape[2], self._kv_Y2SKCD.shape[4]
         busy, longest = self._reach
         slots = slot_bucket(busy, most=most_slots)
+        columns = most_columns if to_all_columns else column_bucket(longest, most=most_columns)
         self.lengths_S[busy:slots] = 1
-        self._reach = slots, column_bucket(longest, most=most_columns)
+        self._reach = slots, columns
         return self._reach
 
     def shrink(self) -> None:
@@ -106,18 +111,21 @@ class SlotCache:
         assert self._kv_Y2SKCD is not None
         slots, columns = self._reach
         each = torch.arange(slots, device=key_RKD.device)
-        newest = self.lengths_S[:slots] - 1
+        newest = self.lengths() - 1
         keys_SKCD, values_SKCD = self._kv_Y2SKCD[layer]
         # Under autocast they come in half precision whatever the weights and the cache are in.
         keys_SKCD[each, :, newest] = key_RKD.to(self._dtype)
         values_SKCD[each, :, newest] = value_RKD.to(self._dtype)
         return keys_SKCD[:slots, :, :columns], values_SKCD[:slots, :, :columns]
 
+    def lengths(self) -> torch.Tensor:
+        """Return [R] tokens that each slot of the step holds, the newest included."""
+        return self.lengths_S[: self._reach[0]]
+
     def mask(self) -> torch.Tensor:
         """Return [R, 1, 1, longest] True where a slot holds a token."""
-        slots, columns = self._reach
-        places = torch.arange(columns, device=self.lengths_S.device)
-        return (places < self.lengths_S[:slots, None])[:, None, None]
+        places = torch.arange(self._reach[1], device=self.lengths_S.device)
+        return (places < self.lengths()[:, None])[:, None, None]
 
     def _fitting(
         self, past_Y2KLD: torch.Tensor, needed: int, *, slots: int, columns: int

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from embedder.model.decode_attention import DecodeAttention, LengthKernel, decode_attention
 from embedder.model.kv_cache import SlotCache
 from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.prompts import Prompts
@@ -75,16 +76,33 @@ class TextModel:
         return model.norm(states)
 
     def step(
-        self, input_ids_R: torch.Tensor, positions_R: torch.Tensor, cache: SlotCache
+        self,
+        input_ids_R: torch.Tensor,
+        positions_R: torch.Tensor,
+        cache: SlotCache,
+        *,
+        kernel: LengthKernel | None = None,
     ) -> torch.Tensor:
-        """Return [R, H] states after the final norm of the token by which each slot has grown."""
+        """Return [R, H] states after the final norm of the token by which each slot has grown.
+
+        Args:
+            input_ids_R: the tokens.
+            positions_R: their rotary positions.
+            cache: what they attend to.
+            kernel: how, by the slots' lengths; None: through a mask.
+        """
         model = self._model
-        mask = cache.mask()
+        attention = decode_attention(cache, kernel)
         states = model.embed_tokens(input_ids_R)[:, None]
         rotary = self._rotary(states, positions_R[None, :, None].expand(3, -1, -1))
         for number, layer in enumerate(model.layers):
-            states = _block(layer, states, rotary, _cached(cache, number, mask))
+            states = _block(layer, states, rotary, _cached(cache, number, attention))
         return model.norm(states)[:, 0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are."""
+        return self._model.dtype
 
     def _rotary(self, states: torch.Tensor, positions_3BL: torch.Tensor) -> Rotary:
         cosine, sine = self._model.rotary_emb(states, positions_3BL)
@@ -170,12 +188,11 @@ def _seen(
     return sees_BLL.gather(1, read_BA[:, :, None].expand(-1, -1, num_places))
 
 
-def _cached(cache: SlotCache, layer: int, mask: torch.Tensor) -> Attend:
+def _cached(cache: SlotCache, layer: int, attention: DecodeAttention) -> Attend:
     def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         keys, values = cache.write(layer, key[:, :, 0], value[:, :, 0])
         # The query heads of one key-value head stand in for places, so nothing is repeated.
         packed = query.reshape(len(query), keys.shape[1], -1, query.shape[3])
-        mixed = F.scaled_dot_product_attention(packed, keys, values, attn_mask=mask)
-        return mixed.reshape(query.shape)
+        return attention(packed, keys, values).reshape(query.shape)
 
     return attend

@@ -11,7 +11,9 @@ import torch
 from bench.random_model import random_checkpoint
 from embedder.content import Content, Failure
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.decode_attention import decode_attention, length_kernel
 from embedder.model.decode_steps import PlainSteps
+from embedder.model.kv_cache import SlotCache
 
 pytestmark = pytest.mark.gpu
 
@@ -85,6 +87,24 @@ def test_recorded_steps_say_what_plain_ones_do(gpu, nano, contents, monkeypatch)
     plain = model.encode_items(contents, policy="always")
     assert said(recorded) == said(plain)
     np.testing.assert_allclose(vectors(recorded), vectors(plain), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_kernel_by_lengths_gives_what_the_mask_does(gpu):
+    """Queries, keys and values are rounded to bfloat16 by both; 1e-2 is what they part by."""
+    device, generator = torch.device(gpu), torch.Generator(gpu).manual_seed(0)
+    random = {"device": gpu, "dtype": torch.bfloat16, "generator": generator}
+    cache = SlotCache(8, dtype=torch.bfloat16, device=device)
+    for length in (1, 300, 17, 64, 129):
+        cache.join(torch.randn(1, 2, 8, length, 128, **random), room=9)
+    cache.grow()
+    slots, _ = cache.widen(to_all_columns=True)
+    keys, values = cache.write(0, *torch.randn(2, slots, 8, 128, **random))
+    query = torch.randn(slots, 8, 2, 128, **random)
+    kernel = length_kernel(device, torch.bfloat16)
+    assert kernel is not None
+    found, expected = (decode_attention(cache, one)(query, keys, values) for one in (kernel, None))
+    torch.testing.assert_close(found[:5], expected[:5], atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.2, 0.05])

@@ -15,6 +15,7 @@ from embedder.engine.gating import Gate, Task
 from embedder.model.buckets import column_bucket, slot_bucket
 from embedder.model.decode_steps import RECORDED_FROM, PlainSteps, RecordedSteps
 from embedder.model.kv_cache import SlotCache
+from tests.embedder.model.gathered_attention import gathered
 
 CPU = torch.device("cpu")
 
@@ -68,10 +69,10 @@ def joined(cache, sizes, length, generator, *, room=40):
 class Pair:
     """Recorded and plain steps of equal caches; each step is compared."""
 
-    def __init__(self, backbone, sizes, num_slots):
+    def __init__(self, backbone, sizes, num_slots, *, kernel=None):
         self.record, self._sizes = Recorder(), sizes
         plain = PlainSteps(backbone.text, device=CPU)
-        options = {"num_slots": num_slots, "device": CPU, "record": self.record}
+        options = {"num_slots": num_slots, "device": CPU, "record": self.record, "kernel": kernel}
         self._steps = plain, RecordedSteps(backbone.text, **options)
         self.caches = [SlotCache(num_slots, dtype=torch.float32, device=CPU) for _ in range(2)]
 
@@ -88,9 +89,10 @@ class Pair:
         torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [None, gathered])
 @torch.inference_mode()
-def test_recorded_steps_of_any_slots_and_lengths_equal_plain_ones(backbone, sizes):
-    rng, pair = random.Random(0), Pair(backbone, sizes, 9)
+def test_recorded_steps_of_any_slots_and_lengths_equal_plain_ones(backbone, sizes, kernel):
+    rng, pair = random.Random(0), Pair(backbone, sizes, 9, kernel=kernel)
     for _ in range(40):
         action, busy = rng.choice(["join", "leave", "step", "step", "step"]), len(pair.caches[0])
         if action == "join" and busy < 9:
@@ -120,6 +122,18 @@ def test_what_was_recorded_of_a_smaller_cache_is_recorded_anew(backbone, sizes):
     for _ in range(RECORDED_FROM + 1):
         pair.step()
     assert pair.record.recorded == 2
+
+
+@pytest.mark.parametrize(("kernel", "num_shapes"), [(None, 2), (gathered, 1)])
+@torch.inference_mode()
+def test_by_lengths_one_recording_serves_all_columns(backbone, sizes, kernel, num_shapes):
+    pair = Pair(backbone, sizes, 2, kernel=kernel)
+    if kernel is not None:
+        pair.caches[1].mask = None  # nobody asks for one
+    pair.join(25, seed=0, room=20)
+    for _ in range(12):  # past column 32, where a bucket ends
+        pair.step()
+    assert pair.record.recorded == num_shapes
 
 
 @torch.inference_mode()
