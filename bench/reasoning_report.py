@@ -44,6 +44,10 @@ COMPARED = (
     ("readout_before", "always_selected"),
     ("readout_mean", "always_selected"),
     ("both_sides", "both_sides_no_cross_mode"),
+    ("unified_layers", "always_selected"),
+    ("unified_layers_direct", "selected_direct"),
+    ("unified_layers_auto", "selected_auto"),
+    ("unified_pooler", "unified_layers"),
 )
 
 Measured = Mapping[str, Mapping[int, dict[str, Any]]]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ponder.finetuning.recipes import RECIPES
+
 Asking = Literal["direct", "reasoned", "both", "auto", "better", "given"]
 """direct: never reason. reasoned: always. both: always, about items as well. auto: as the gate says
 at the version's theta. better: per question whichever of direct and reasoned finds the answer (an
@@ -18,7 +20,7 @@ oracle). given: the right rationale is handed to the model (an oracle)."""
 class Training:
     """Where a model comes from."""
 
-    last: Literal["joint", "gate"] = "joint"
+    last: Literal["joint", "embedding_head", "gate"] = "joint"
     """The stage whose version is asked."""
 
     parent: str = ""
@@ -42,11 +44,19 @@ class Training:
         return "item" in self.changes.get("rationales.sides", ())
 
 
+NOT_NAMED = object()
 BOTH_SIDES: Mapping[str, object] = {"rationales.sides": ("query", "item")}
 NO_CROSS_MODE: Mapping[str, object] = {
     "joint.loss.reason_direct": 0.0,
     "joint.loss.direct_reason": 0.0,
 }
+UNIFIED = {
+    option: value
+    for option, value in RECIPES["unified"].values.items()
+    if RECIPES["reasoning"].values.get(option, NOT_NAMED) != value
+}
+"""What the recipe `unified` changes. Its steps are shared out between a reasoner and the head over
+it, so that together they make as many as joint training, on as many examples each."""
 
 
 TRAININGS: Mapping[str, Training] = {
@@ -80,6 +90,15 @@ TRAININGS: Mapping[str, Training] = {
         )
         for where in ("before", "mean")
     },
+    **{
+        f"unified_{kind}": Training(
+            last="embedding_head",
+            parent="selected",
+            shared="selection",
+            changes=UNIFIED | {"embedding_head.kind": kind},
+        )
+        for kind in ("layers", "pooler")
+    },
     "trains_tokens": Training(
         last="gate", parent="selected", shared="joint", changes={"gate.train_tokens": True}
     ),
@@ -111,6 +130,13 @@ VARIANTS: Mapping[str, Variant] = {
     "closed_form": Variant("closed_form", "auto"),
     "readout_before": Variant("readout_before", "reasoned"),
     "readout_mean": Variant("readout_mean", "reasoned"),
+    "unified_layers": Variant("unified_layers", "reasoned"),
+    "unified_pooler": Variant("unified_pooler", "reasoned"),
+    "selected_direct": Variant("selected", "direct"),
+    "unified_layers_direct": Variant("unified_layers", "direct"),
+    "selected_auto": Variant("selected", "auto"),
+    "unified_layers_auto": Variant("unified_layers", "auto"),
     "trains_tokens": Variant("trains_tokens", "auto"),
 }
-"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is."""
+"""Ablations of stage 1 are asked as `always_selected` is, those of stage 2 as `adaptive` is. The
+gate of `selected` and `unified_layers` has learnt from labels alone, and is asked as that."""

@@ -23,7 +23,7 @@ CHAMPION = Asset("champion")
 
 STAGES = (
     *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
-    *("features", "joint", "fresh_negatives", "gate", "evaluate", "register"),
+    *("features", "joint", "embedding_head", "fresh_negatives", "gate", "evaluate", "register"),
 )
 
 # `ponder.finetuning.short_options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from embedder.content import Policy, Side
+from embedder.head_config import CONFIG_KEY as HEAD_KEY
 from embedder.precision import Dtype
 from embedder.prompting.audio_config import CONFIG_KEY
 from embedder.prompting.template import TEMPLATE_VERSION
@@ -162,9 +163,18 @@ def plain_name(text: str) -> str:
 
 def reads_audio(folder: Path) -> bool:
     """Return whether a folder's model has an audio encoder."""
+    return bool({CONFIG_KEY, "audio_config"} & _config_keys(folder))
+
+
+def has_embedding_head(folder: Path) -> bool:
+    """Return whether a folder's model makes its vectors with a head of its own."""
+    return HEAD_KEY in _config_keys(folder)
+
+
+def _config_keys(folder: Path) -> set[str]:
     path = folder / "config.json"
     config = json.loads(path.read_text()) if path.exists() else {}
-    return bool({CONFIG_KEY, "audio_config"} & {*config, *config.get("thinker_config", {})})
+    return {*config, *config.get("thinker_config", {})}
 
 
 def read_manifest(folder: Path) -> Manifest:

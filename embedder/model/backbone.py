@@ -5,7 +5,8 @@ It has the weights of transformers' model and, but for the order of float32 sums
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, H = hidden size, A = places read per sequence,
-  Y = layers, K = key-value heads, D = head size
+  Y = layers with a cache, K = key-value heads, D = head size, W = width of what is read: H, twice
+  that with an embedding head
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 
 from embedder.model.attention_kernels import unplanned_attention
 from embedder.model.audio_encoder import AudioEncoder
+from embedder.model.embedding_head import EmbeddingHead
 from embedder.model.omni_audio import OmniAudio
 from embedder.model.text_model import TextModel
 from embedder.model.vision_encoder import ImageFeatures, VisionEncoder
@@ -35,6 +37,7 @@ class Backbone(torch.nn.Module):
         *,
         readout: Readout = "at",
         audio: AudioEncoder | OmniAudio | None = None,
+        head: EmbeddingHead | None = None,
     ) -> None:
         """Of one model version.
 
@@ -42,13 +45,15 @@ class Backbone(torch.nn.Module):
             model: the network.
             readout: where vectors are read; of the version's manifest.
             audio: its audio encoder; None: it reads no sounds.
+            head: makes vectors of its hidden states; None: its last states are the vectors.
         """
         super().__init__()
         self.read_back = READ_BACK[readout]
         self.model = model
-        self.text = TextModel(model.model.language_model)
+        self.text = TextModel(model.model.language_model, head)
         self.images = VisionEncoder(model.model.visual)
         self.audio = audio
+        self.head = head
 
     @property
     def device(self) -> torch.device:
@@ -64,7 +69,7 @@ class Backbone(torch.nn.Module):
         sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the [B, A, H] states at the places that are read; see `TextModel.prefill`.
+        """Return the [B, A, W] states at the places that are read; see `TextModel.prefill`.
 
         `images` are the features of the prompts' images; computed when not given.
         """
@@ -82,13 +87,14 @@ class Backbone(torch.nn.Module):
             )
 
     def last_states(self, prompts: Prompts) -> torch.Tensor:
-        """Return the [B, H] state of each prompt's last token."""
+        """Return the [B, W] state of each prompt's last token."""
         ends_B1 = torch.tensor(prompts.lengths, device=self.device)[:, None] - 1
         return self.prefill(prompts, ends_B1)[:, 0]
 
-    def vectors(self, states_BRH: torch.Tensor) -> torch.Tensor:
+    def vectors(self, states_BRW: torch.Tensor) -> torch.Tensor:
         """Return [B, H] float32, L2-normalised, from the states at the `read_back` tokens."""
-        return F.normalize(states_BRH.float().mean(dim=1), dim=-1)
+        read_BRH = states_BRW[..., -self._hidden_size :]
+        return F.normalize(read_BRH.float().mean(dim=1), dim=-1)
 
     def end_vectors(self, prompts: Prompts) -> torch.Tensor:
         """Return [B, H] the vectors of prompts that end with an answer, L2-normalised."""
@@ -97,7 +103,13 @@ class Backbone(torch.nn.Module):
         return self.vectors(self.prefill(prompts, read_BR))
 
     def logits(self, states: torch.Tensor, token_ids: Sequence[int] | None = None) -> torch.Tensor:
-        """Return next-token logits of hidden states, of all tokens or of the given ones alone."""
+        """Return next-token logits of [..., W] states, of all tokens or of the given ones alone."""
+        written = states[..., : self._hidden_size]
         if token_ids is None:
-            return self.model.lm_head(states)
-        return F.linear(states, self.model.lm_head.weight[list(token_ids)])
+            return self.model.lm_head(written)
+        return F.linear(written, self.model.lm_head.weight[list(token_ids)])
+
+    @property
+    def _hidden_size(self) -> int:
+        size: int = self.model.config.get_text_config().hidden_size
+        return size

@@ -19,8 +19,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from embedder.head_config import CONFIG_KEY as HEAD_KEY
+from embedder.head_config import EmbeddingHeadConfig
 from embedder.model.audio_encoder import AudioEncoder, load_audio_encoder
 from embedder.model.backbone import Backbone
+from embedder.model.embedding_head import EmbeddingHead, load_embedding_head
 from embedder.model.omni_audio import OmniAudio
 from embedder.precision import AskedDtype, Dtype, dtype_on
 from embedder.prompting.audio_config import CONFIG_KEY, AudioEncoderConfig
@@ -56,9 +59,8 @@ class Checkpoint:
 
     def read_as(self, manifest: Manifest) -> "Checkpoint":
         """Return the same model, used as another manifest says."""
-        backbone = Backbone(
-            self.backbone.model, readout=manifest.readout, audio=self.backbone.audio
-        )
+        own = self.backbone
+        backbone = Backbone(own.model, readout=manifest.readout, audio=own.audio, head=own.head)
         return replace(self, manifest=manifest, backbone=backbone)
 
 
@@ -106,7 +108,12 @@ def load(model: str, *, device: str = "cpu", dtype: AskedDtype = "auto") -> Chec
         audio=None if audio is None else audio.config,
         max_audio_s=manifest.max_audio_s,
     )
-    backbone = Backbone(network.eval().requires_grad_(False), readout=manifest.readout, audio=audio)
+    backbone = Backbone(
+        network.eval().requires_grad_(False),
+        readout=manifest.readout,
+        audio=audio,
+        head=_embedding_head(folder, config, network),
+    )
     return Checkpoint(folder, manifest, backbone, inputs, gate_is_trained)
 
 
@@ -124,6 +131,12 @@ def _audio_encoder(folder: Path, config: Any, network: Any) -> AudioEncoder | Om
         device=network.device,
         dtype=network.dtype,
     )
+
+
+def _embedding_head(folder: Path, config: Any, network: Any) -> EmbeddingHead | None:
+    """Return the head beside the network; None: vectors are its own last states."""
+    told = EmbeddingHeadConfig.told(getattr(config, HEAD_KEY, None))
+    return None if told is None else load_embedding_head(folder, told, network)
 
 
 def image_size(folder: Path, *, max_tokens: int) -> dict[str, int]:

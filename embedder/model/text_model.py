@@ -7,33 +7,45 @@ but for the order of float32 sums; the tests hold this to 1e-5.
 
 Shape legend:
   B = sequences in the batch, L = longest sequence, H = hidden size, A = places read per sequence,
-  Y = layers, N = heads, K = key-value heads, D = head size, T = image tokens, R = busy slots,
-  S = audio tokens
+  Y = layers with a cache, N = heads, K = key-value heads, D = head size, T = image tokens,
+  R = busy slots, S = audio tokens, W = width of what is read: H, twice that with an embedding head
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from embedder.model.decode_attention import DecodeAttention, LengthKernel, decode_attention
+from embedder.model.decoder_layer import Attend, Block, Rotary, decoder_layer
+from embedder.model.embedding_head import EmbeddingHead
 from embedder.model.kv_cache import SlotCache
 from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.prompts import Prompts
 
-Rotary = tuple[torch.Tensor, torch.Tensor]
-"""[B, L, D] cosines and sines of the places; the first half of the sines is negated."""
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""[B, N, places, D] of queries [B, N, places, D], keys and values [B, K, L, D]."""
+class Branch(NamedTuple):
+    """Layers that end a forward."""
+
+    blocks: Sequence[Block]
+    norm: torch.nn.Module
+    row: int
+    """Of the first layer's keys and values in a cache."""
 
 
 class TextModel:
-    """Runs the `language_model` part of a Qwen3-VL model."""
+    """Runs the `language_model` part of a Qwen3-VL model, and the embedding head beside it."""
 
-    def __init__(self, language_model: Any) -> None:
-        self._model = language_model
+    def __init__(self, language_model: Any, head: EmbeddingHead | None = None) -> None:
+        """Wrap them.
+
+        Args:
+            language_model: the reasoner.
+            head: reads the states that enter its last layers; None: there is none.
+        """
+        self._model, self._head = language_model, head
 
     def prefill(
         self,
@@ -45,7 +57,9 @@ class TextModel:
         sees_BLL: torch.Tensor | None = None,
         past_Y2BKLD: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return [B, A, H] states after the final norm, at the places that are read.
+        """Return [B, A, W] states after the final norm, at the places that are read.
+
+        Behind the reasoner's own stand those of the embedding head, where there is one.
 
         Args:
             prompts: the batch.
@@ -56,24 +70,27 @@ class TextModel:
                 token sees what stands before it.
             past_Y2BKLD: filled with all keys ([:, 0]) and values ([:, 1]) when given.
         """
-        model = self._model
-        states = model.embed_tokens(prompts.input_ids_BL)
-        flat = states.view(-1, states.shape[2])
-        if images is not None:
-            flat[prompts.image_places_T] = images.tokens_TH.to(flat.dtype)
-        if audio_SH is not None:
-            flat[prompts.audio_places_S] = audio_SH.to(flat.dtype)
+
+        def attend(row: int, read_BA: torch.Tensor | None = None) -> Attend:
+            past = None if past_Y2BKLD is None else past_Y2BKLD[row]
+            return _causal(past, read_BA, sees_BLL)
+
+        states = self._embedded(prompts, images, audio_SH)
         rotary = self._rotary(states, prompts.positions_3BL)
-        last = len(model.layers) - 1
-        for number, layer in enumerate(model.layers):
-            past = None if past_Y2BKLD is None else past_Y2BKLD[number]
-            read = read_BA if number == last else None
-            states = _block(layer, states, rotary, _causal(past, read, sees_BLL), read=read)
-            if images is not None and number < len(images.deepstack):
+        for row, block in enumerate(self._trunk()):
+            states = block(states, rotary, attend(row))
+            if images is not None and row < len(images.deepstack):
                 flat = states.view(-1, states.shape[2])
-                deep = images.deepstack[number].to(flat.dtype)
+                deep = images.deepstack[row].to(flat.dtype)
                 flat.index_add_(0, prompts.image_places_T, deep)
-        return model.norm(states)
+        read = []
+        for blocks, norm, row in self._branches():
+            branch = states
+            for number, block in enumerate(blocks[:-1], start=row):
+                branch = block(branch, rotary, attend(number))
+            last = attend(row + len(blocks) - 1, read_BA)
+            read.append(norm(blocks[-1](branch, rotary, last, read_BA=read_BA)))
+        return _beside(read)
 
     def step(
         self,
@@ -83,7 +100,7 @@ class TextModel:
         *,
         kernel: LengthKernel | None = None,
     ) -> torch.Tensor:
-        """Return [R, H] states after the final norm of the token by which each slot has grown.
+        """Return [R, W] states after the final norm of the token by which each slot has grown.
 
         Args:
             input_ids_R: the tokens.
@@ -91,13 +108,47 @@ class TextModel:
             cache: what they attend to.
             kernel: how, by the slots' lengths; None: through a mask.
         """
-        model = self._model
         attention = decode_attention(cache, kernel)
-        states = model.embed_tokens(input_ids_R)[:, None]
+        states = self._model.embed_tokens(input_ids_R)[:, None]
         rotary = self._rotary(states, positions_R[None, :, None].expand(3, -1, -1))
-        for number, layer in enumerate(model.layers):
-            states = _block(layer, states, rotary, _cached(cache, number, attention))
-        return model.norm(states)[:, 0]
+        for row, block in enumerate(self._trunk()):
+            states = block(states, rotary, _cached(cache, row, attention))
+        read = []
+        for blocks, norm, row in self._branches():
+            branch = states
+            for number, block in enumerate(blocks, start=row):
+                branch = block(branch, rotary, _cached(cache, number, attention))
+            read.append(norm(branch)[:, 0])
+        return _beside(read)
+
+    @property
+    def _fork(self) -> int:
+        """The layer of the reasoner from which on a head goes its own way; without one the last."""
+        return len(self._model.layers) - (self._head.config.num_layers if self._head else 1)
+
+    def _trunk(self) -> list[Block]:
+        return [partial(decoder_layer, layer) for layer in self._model.layers[: self._fork]]
+
+    def _branches(self) -> list[Branch]:
+        """Return the reasoner's last layers, and those of the head."""
+        model, head = self._model, self._head
+        own = [partial(decoder_layer, layer) for layer in model.layers[self._fork :]]
+        branches = [Branch(own, model.norm, self._fork)]
+        if head is not None:
+            branches.append(Branch(head.blocks, head.norm, len(model.layers)))
+        return branches
+
+    def _embedded(
+        self, prompts: Prompts, images: ImageFeatures | None, audio_SH: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the [B, L, H] states that enter the first layer."""
+        states = self._model.embed_tokens(prompts.input_ids_BL)
+        flat = states.view(-1, states.shape[2])
+        if images is not None:
+            flat[prompts.image_places_T] = images.tokens_TH.to(flat.dtype)
+        if audio_SH is not None:
+            flat[prompts.audio_places_S] = audio_SH.to(flat.dtype)
+        return states
 
     @property
     def dtype(self) -> torch.dtype:
@@ -114,48 +165,13 @@ class TextModel:
         attention = self._model.layers[0].self_attn
         batch, length = prompts.input_ids_BL.shape
         heads = attention.k_proj.out_features // attention.head_dim
-        shape = (len(self._model.layers), 2, batch, heads, length, attention.head_dim)
+        layers = len(self._model.layers) + (len(self._head.blocks) if self._head else 0)
+        shape = (layers, 2, batch, heads, length, attention.head_dim)
         return torch.empty(shape, dtype=self._model.dtype, device=prompts.input_ids_BL.device)
 
 
-def _block(
-    layer: Any,
-    states: torch.Tensor,
-    rotary: Rotary,
-    attend: Attend,
-    *,
-    read: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Return the states behind a layer; with `read`, those of these places alone."""
-    attention = layer.self_attn
-    normed = layer.input_layernorm(states)
-    split = (*normed.shape[:2], -1, attention.head_dim)
-    key = _rotate(attention.k_norm(attention.k_proj(normed).view(split)), rotary)
-    value = attention.v_proj(normed).view(split).transpose(1, 2)
-    if read is not None:
-        states, normed = _pick(states, read), _pick(normed, read)
-        rotary = (_pick(rotary[0], read), _pick(rotary[1], read))
-    split = (*normed.shape[:2], -1, attention.head_dim)
-    query = _rotate(attention.q_norm(attention.q_proj(normed).view(split)), rotary)
-    mixed = attend(query, key, value).transpose(1, 2).flatten(2)
-    states = states + attention.o_proj(mixed)
-    return states + layer.mlp(layer.post_attention_layernorm(states))
-
-
-def _rotate(split_BLND: torch.Tensor, rotary: Rotary) -> torch.Tensor:
-    """Return [B, N, L, D] the heads turned by their places.
-
-    The halves of a head change places by a roll, and the sign of the first is in the sines: half
-    the passes over memory that transformers makes.
-    """
-    cosine, sine = rotary[0][:, :, None], rotary[1][:, :, None]
-    half = split_BLND.shape[3] // 2
-    turned = torch.addcmul(split_BLND * cosine, split_BLND.roll(half, dims=-1), sine)
-    return turned.transpose(1, 2)
-
-
-def _pick(states: torch.Tensor, read_BA: torch.Tensor) -> torch.Tensor:
-    return states.gather(1, read_BA[:, :, None].expand(-1, -1, states.shape[2]))
+def _beside(states: Sequence[torch.Tensor]) -> torch.Tensor:
+    return states[0] if len(states) == 1 else torch.cat(list(states), dim=-1)
 
 
 def _causal(

@@ -2,8 +2,9 @@
 
 The folder consists of sentence-transformers' own modules, so it needs neither Ponder nor remote
 code: the prompt, down to the gate and embedding tokens and the neutralising of control tokens, is
-written as its chat template. Where torchvision is missing,
-`embedder.prompting.image_processor.register` must be called before loading.
+written as its chat template; an embedding head is put in place of the layers that it stands
+beside. Where torchvision is missing, `embedder.prompting.image_processor.register` must be called
+before loading.
 """
 
 import json
@@ -25,6 +26,7 @@ from embedder.prompting.template import (
     TURN_START,
     spelled_out,
 )
+from embedder.sentence.folded_head import fold_head, require_foldable
 from embedder.version import READ_PATTERNS, Manifest, read_manifest, resolve
 
 STATES = {"method": "forward", "method_output_name": "last_hidden_state"}
@@ -74,7 +76,8 @@ def export(model: str, folder: Path) -> None:
 
     Raises:
         FileExistsError: the folder holds something.
-        ValueError: the model lacks the control tokens, so it has no direct mode to export.
+        ValueError: the model lacks the control tokens, so it has no direct mode to export, or has
+            an embedding head that pools.
     """
     source = resolve(model)
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -83,11 +86,13 @@ def export(model: str, folder: Path) -> None:
             f"{model!r} must know the control tokens, got none of {sorted(missing)}; fine-tune it "
             "first, or load it with sentence-transformers as it is"
         )
+    require_foldable(source)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} must be empty or not exist; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path in {path for pattern in READ_PATTERNS for path in source.glob(pattern)}:
         shutil.copyfile(path, folder / path.name)
+    fold_head(folder)
     manifest = read_manifest(source)
     (folder / "chat_template.jinja").write_text(chat_template(list(tokenizer.get_added_vocab())))
     _cap_images(folder, manifest)

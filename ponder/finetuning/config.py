@@ -11,6 +11,7 @@ from embedder.finetune.data.augmentation import Augmentation
 from embedder.finetune.gate.config import GateConfig
 from embedder.finetune.rationales.config import JudgingConfig, SelectionConfig
 from embedder.finetune.training.config import (
+    HeadTrainingConfig,
     JointConfig,
     PlaceObjectiveConfig,
     SequenceObjectiveConfig,
@@ -199,6 +200,10 @@ class FinetuneConfig:
     """Where joint training and the version read vectors: `at` the embedding token, at the token
     `before` it, or the `mean` of both states; None: as the base does."""
 
+    embedding_head: HeadTrainingConfig | None = None
+    """Splits joint training: the model first learns to reason, and is then frozen while a head over
+    its states learns to embed; None: one model learns both at once."""
+
     gate: GateConfig | None = None
     """Stage 2: the gate's training; None leaves the gate as joint training made it."""
 
@@ -218,6 +223,8 @@ class FinetuneConfig:
             )
         if self.heads is not None:
             self._check_heads()
+        if self.embedding_head is not None:
+            self._check_embedding_head()
         if self.before and datetime.fromisoformat(self.before).tzinfo is None:
             raise ValueError(f"before must have a time zone, got {self.before!r}; add Z for UTC")
 
@@ -235,12 +242,28 @@ class FinetuneConfig:
             "joint.modality_dropout": self.joint.modality_dropout,
             "augmentation": self.augmentation,
             "readout": self.readout,
+            "embedding_head": self.embedding_head,
             "gate": self.gate,
         }
         if others := [name for name, value in asked.items() if value]:
             raise ValueError(
                 "heads learn by the contrast of direct embeddings alone, got "
                 f"{', '.join(others)} as well; start from the recipe `pair`, or set heads to none"
+            )
+
+    def _check_embedding_head(self) -> None:
+        """Refuse what a head over a frozen reasoner cannot learn, or what would change that."""
+        asked = {"audio": self.audio, "behaviour.learns": self.behaviour.learns, "gate": self.gate}
+        if others := [name for name, value in asked.items() if value]:
+            raise ValueError(
+                "an embedding head learns the contrast of pairs over a reasoner that stays as it "
+                f"is, got {', '.join(others)} as well; start from the recipe `unified`, or set "
+                "embedding_head to none"
+            )
+        if self.joint.num_steps < 2:
+            raise ValueError(
+                "joint.num_steps must be at least 2, for reasoner and embedding head, got "
+                f"{self.joint.num_steps}"
             )
 
     @property

@@ -175,6 +175,7 @@ TOLD: Mapping[str, type[Result]] = {
     "selection": SelectedRationales,
     "features": ComputedFeatures,
     "joint": FinishedTraining,
+    "embedding_head": FinishedTraining,
     "fresh_negatives": MinedNegatives,
     "gate": FinishedTraining,
 }

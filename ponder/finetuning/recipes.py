@@ -15,7 +15,7 @@ from typing import Any
 
 from embedder.pair.version import PAIR as PAIR_BASE
 from embedder.pair.version import is_pair
-from embedder.version import resolve
+from embedder.version import has_embedding_head, resolve
 from ponder.finetuning.config import FinetuneConfig
 from ponder.finetuning.options import built, merged, options
 
@@ -58,6 +58,20 @@ REASONING = Recipe(
         "gate.temperature": 0.3,
         "gate.learning_rate": 5e-5,
         "gate.rewards.token_cost": 0.3,
+    },
+)
+
+UNIFIED = Recipe(
+    "nano-base on riddles, beside `reasoning`: docs/reasoning.md. The same losses and steps, one "
+    "half for a reasoner, the other for a head over it; the default of bases with such a head",
+    {
+        **REASONING.values,
+        "behaviour.learns": False,
+        "embedding_head.kind": "layers",
+        "embedding_head.num_layers": 2,
+        "embedding_head.step_share": 0.5,
+        "embedding_head.learning_rate": 1e-3,
+        "gate": None,
     },
 )
 
@@ -220,6 +234,7 @@ PAIR = Recipe(
 
 RECIPES: Mapping[str, Recipe] = {
     "reasoning": REASONING,
+    "unified": UNIFIED,
     "gentle": GENTLE,
     "school": SCHOOL,
     "films": FILMS,
@@ -305,6 +320,9 @@ def recipe_of(base: str) -> str:
     """
     if base.startswith(PAIR_BASE) or is_pair(base):
         return "pair"
-    described = json.loads((resolve(base) / "config.json").read_text())
+    folder = resolve(base)
+    if has_embedding_head(folder):
+        return "unified"
+    described = json.loads((folder / "config.json").read_text())
     width: int = described.get("text_config", described)["hidden_size"]
     return DEFAULT if width <= MAX_MEASURED_WIDTH else "gentle"

@@ -109,7 +109,7 @@ class ComputedFeatures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedTraining:
-    """Of the stages `joint` and `gate`."""
+    """Of the stages `joint`, `embedding_head` and `gate`."""
 
     steps: int
     """0: there was nothing to train."""

@@ -20,6 +20,7 @@ from catalog.atomic_file import write_atomically
 from catalog.lake.lake import Lake
 from catalog.lake.tables import EVENTS, ITEMS, MEDIA
 from embedder.pair.version import IMAGE, PAIR, TEXT, is_pair, pair_models
+from embedder.version import has_embedding_head
 from ponder.finetuning.config import LAKE, FinetuneConfig
 from ponder.finetuning.judges import endpoint_of
 from ponder.finetuning.recipes import configured, recipe_of
@@ -104,13 +105,28 @@ class Run:
         config = configured({"base": start, **changes}, recipe=recipe)
         if config.judging.kind == "endpoint":
             endpoint_of(settings, config.judging)  # refused now and not after hours of writing
-        if (config.heads is None) != (cls(settings, config, folder).frozen_models is None):
-            raise ValueError(
-                "heads are trained over frozen encoders and over nothing else, got base "
-                f"{config.base!r} and recipe {config.recipe!r}; use the recipe `pair` with a base "
-                f"{PAIR}TEXT,IMAGE or one that it has made, and another recipe with other bases"
-            )
+        cls(settings, config, folder)._check_base()
         return cls.open(settings, config, folder, processes=processes)
+
+    def _check_base(self) -> None:
+        """Refuse a recipe that is for another kind of base.
+
+        Raises:
+            ValueError: it is.
+        """
+        base, recipe = self.config.base, self.config.recipe
+        if (self.config.heads is None) != (self.frozen_models is None):
+            raise ValueError(
+                f"heads are trained over frozen encoders and over nothing else, got base {base!r} "
+                f"and recipe {recipe!r}; use the recipe `pair` with a base {PAIR}TEXT,IMAGE or one "
+                "that it has made, and another recipe with other bases"
+            )
+        if self.config.embedding_head is None and has_embedding_head(Path(self.given_base)):
+            raise ValueError(
+                "the reasoner below an embedding head is not trained with contrast, got base "
+                f"{base!r}, which has such a head, and recipe {recipe!r}; use the recipe "
+                "`unified`, or another base"
+            )
 
     @property
     def is_first(self) -> bool:

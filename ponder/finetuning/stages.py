@@ -60,6 +60,7 @@ STAGES: Mapping[str, Stage] = {
     "selection": Stage(selection.select, SelectedRationales),
     "features": Stage(heads.compute_features, ComputedFeatures),
     "joint": Stage(training.train_joint, FinishedTraining, is_shared=True),
+    "embedding_head": Stage(training.train_embedding_head, FinishedTraining, is_shared=True),
     "fresh_negatives": Stage(negatives.mine_again, MinedNegatives),
     "gate": Stage(training.train_gate, FinishedTraining),
     "evaluate": Stage(outcome.evaluate, Evaluation),

@@ -1,4 +1,4 @@
-"""The stages that train: the joint model, then its gate; each leaves a version."""
+"""The stages that train: the joint model, its embedding head, its gate; each leaves a version."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,33 +23,56 @@ if TYPE_CHECKING:
 def train_joint(run: Run, progress: Progress) -> FinishedTraining:
     """Train the base on pairs, the rationales that were kept, and behaviour: stage `joint`.
 
-    Over frozen encoders it trains heads instead.
+    Over frozen encoders it trains heads instead, and the reasoner alone where an embedding head is
+    to follow.
     """
     from embedder.finetune.training.joint import joint_trainer
 
     if run.config.heads is not None:
         return heads.train_heads(run, progress)
 
-    base, config = run.load(run.base), run.config
+    base, config, joint = run.load(run.base), run.config, run.config.joint
+    if config.embedding_head is not None:
+        joint = config.embedding_head.of_reasoner(joint)
     manifest = offering(run, base.manifest) if is_learnt(run) else base.manifest
     base = base.read_as(replace(manifest, readout=config.readout or manifest.readout))
     examples = _examples(run, "negatives")
     trainer = joint_trainer(
         base,
         examples,
-        config.joint,
+        joint,
         item_objectives=objectives(run, base.manifest),
         augment=config.augmentation,
-        image_features=_image_features(run, base, config.joint),
+        image_features=_image_features(run, base, joint, is_varied=config.augmentation is not None),
         processes=run.processes,
     )
     _train(run, "joint", trainer, base, progress)
-    return FinishedTraining(
-        steps=trainer.num_steps,
-        processes=1 if run.processes is None else run.processes.size,
-        examples=len(examples),
-        reasoned=sum(bool(one.query_rationales or one.target_rationales) for one in examples),
+    return _finished(run, trainer, examples)
+
+
+def train_embedding_head(run: Run, progress: Progress) -> FinishedTraining:
+    """Train a head over the reasoner that stage `joint` has left: stage `embedding_head`.
+
+    Nothing is left where the recipe has none.
+    """
+    from embedder.finetune.training.embedding_head import head_trainer, with_embedding_head
+
+    config = run.config.embedding_head
+    if config is None:
+        return FinishedTraining(steps=0)
+    start = with_embedding_head(run.load(run.version("joint")), config.architecture)
+    part, varied = config.of_head(run.config.joint), run.config.augmentation
+    examples = _examples(run, "negatives")
+    trainer = head_trainer(
+        start,
+        examples,
+        part,
+        augment=varied,
+        image_features=_image_features(run, start, part, is_varied=varied is not None),
+        processes=run.processes,
     )
+    _train(run, "embedding_head", trainer, start, progress)
+    return _finished(run, trainer, examples)
 
 
 def train_gate(run: Run, progress: Progress) -> FinishedTraining:
@@ -64,7 +87,7 @@ def train_gate(run: Run, progress: Progress) -> FinishedTraining:
         joint,
         _examples(run, "fresh_negatives"),
         config,
-        image_features=_image_features(run, joint, config),
+        image_features=_image_features(run, joint, config, is_varied=False),
     )
     _train(run, "gate", trainer, joint, progress)
     return FinishedTraining(steps=trainer.num_steps)
@@ -72,13 +95,20 @@ def train_gate(run: Run, progress: Progress) -> FinishedTraining:
 
 def num_steps(run: Run, stage: str) -> int | None:
     """Return the steps of a stage that trains, whose pairs are there; None of any other stage."""
+    config, head = run.config, run.config.embedding_head
+    if stage == "joint" and config.heads is not None:
+        return heads.num_steps(run)
     if stage == "joint":
-        return run.config.joint.num_steps if run.config.heads is None else heads.num_steps(run)
-    return run.config.gate.num_steps if stage == "gate" and run.config.gate else None
+        return (config.joint if head is None else head.of_reasoner(config.joint)).num_steps
+    if stage == "embedding_head" and head is not None:
+        return head.of_head(config.joint).num_steps
+    return config.gate.num_steps if stage == "gate" and config.gate else None
 
 
 def trained(run: Run) -> str:
     """Return the last stage that leaves a version."""
+    if run.config.embedding_head is not None:
+        return "embedding_head"
     return "joint" if run.config.gate is None else "gate"
 
 
@@ -94,13 +124,23 @@ def _examples(run: Run, stage: str) -> "list[TrainingExample]":
     return training_examples(pairs, selected)
 
 
+def _finished(
+    run: Run, trainer: "Trainer[Backbone]", examples: "list[TrainingExample]"
+) -> FinishedTraining:
+    return FinishedTraining(
+        steps=trainer.num_steps,
+        processes=1 if run.processes is None else run.processes.size,
+        examples=len(examples),
+        reasoned=sum(bool(one.query_rationales or one.target_rationales) for one in examples),
+    )
+
+
 def _image_features(
-    run: Run, checkpoint: "Checkpoint", config: "TrainingConfig"
+    run: Run, checkpoint: "Checkpoint", config: "TrainingConfig", *, is_varied: bool
 ) -> "ImageFeatureCache | None":
     """Return an empty cache, where it is allowed and features stay as they are."""
     from embedder.finetune.training.image_features import ImageFeatureCache
 
-    is_varied = config is run.config.joint and run.config.augmentation is not None
     if not run.config.keep_image_features or config.trains_vision_encoder or is_varied:
         return None
     return ImageFeatureCache(checkpoint.backbone, checkpoint.inputs)

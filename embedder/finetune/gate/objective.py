@@ -32,7 +32,7 @@ from embedder.finetune.gate.policy_loss import (
 from embedder.finetune.gate.rollouts import GateRollouts, RolloutSampler
 from embedder.finetune.gate.target_bank import TargetBank
 from embedder.finetune.records import TrainingExample
-from embedder.finetune.training.adapters import TrainedBackbone
+from embedder.finetune.training.adapters import TrainedBackbone, require_no_head
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.image_features import ImageFeatureCache, require_frozen_encoder
 from embedder.finetune.training.joint_loss import JointLoss, drawn
@@ -192,8 +192,10 @@ def gate_trainer(
 
     Raises:
         ValueError: a source has fewer examples than a batch holds, `source_weights` names other
-            sources, or features are given for an encoder that is to be trained.
+            sources, features are given for an encoder that is to be trained, or the checkpoint has
+            an embedding head.
     """
+    require_no_head(checkpoint.backbone)
     objective = GateObjective(checkpoint, examples, config, image_features=image_features)
     model = TrainedBackbone(checkpoint.backbone, checkpoint.inputs, config)
     return Trainer(model, config, objective)

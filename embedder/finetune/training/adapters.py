@@ -52,6 +52,19 @@ class TrainedBackbone:
         return averaged(self.backbone, optimizer, self._adapted)
 
 
+def require_no_head(backbone: Backbone) -> None:
+    """Refuse to train vectors by way of a reasoner that an embedding head stands on.
+
+    Raises:
+        ValueError: the model has a head.
+    """
+    if backbone.head is not None:
+        raise ValueError(
+            "the checkpoint has an embedding head, which does not follow when its reasoner is "
+            "changed; train the head (recipe `unified`), or start from another checkpoint"
+        )
+
+
 def make_trainable(
     backbone: Backbone,
     inputs: Inputs,
@@ -62,6 +75,8 @@ def make_trainable(
     seed: int,
 ) -> LoraModel | None:
     """Mark what is trained, in place; it is kept in float32 whatever the rest is in.
+
+    An embedding head never is: it learns by itself (`embedder.finetune.training.embedding_head`).
 
     Args:
         backbone: the model.
@@ -77,7 +92,7 @@ def make_trainable(
     """
     adapted = None
     if lora is None:
-        backbone.requires_grad_(True)
+        backbone.model.requires_grad_(True)
         backbone.model.model.visual.requires_grad_(train_vision_encoder)
     else:
         with torch.random.fork_rng():  # peft draws from the global source

@@ -55,7 +55,8 @@ def with_audio_encoder(
             layer.weight[new] = layer.weight[like].clone()
     encoder.to(network.device, network.dtype).eval().requires_grad_(False)
     setattr(network.config, CONFIG_KEY, config.as_json())
-    backbone = Backbone(network, readout=checkpoint.manifest.readout, audio=encoder)
+    head = checkpoint.backbone.head
+    backbone = Backbone(network, readout=checkpoint.manifest.readout, audio=encoder, head=head)
     inputs = checkpoint.inputs.with_tokenizer(tokenizer).with_audio(
         config, max_s=checkpoint.manifest.max_audio_s
     )

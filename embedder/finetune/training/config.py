@@ -1,8 +1,10 @@
 """Configuration of trainings and their losses; free of torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from embedder.head_config import EmbeddingHeadConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +137,18 @@ class JointLossConfig:
             self.reason_reason or self.reason_direct or self.direct_reason or self.next_token
         )
 
+    @property
+    def without_contrast(self) -> "JointLossConfig":
+        """What a reasoner learns by itself: next tokens and the gate."""
+        return replace(
+            self, direct_direct=0.0, reason_reason=0.0, reason_direct=0.0, direct_reason=0.0
+        )
+
+    @property
+    def contrast_alone(self) -> "JointLossConfig":
+        """What a head over a frozen reasoner can learn."""
+        return replace(self, next_token=0.0, gate=0.0)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointConfig(TrainingConfig):
@@ -166,6 +180,49 @@ class JointConfig(TrainingConfig):
             raise ValueError(f"batch_size must be > 0, got {self.batch_size}")
         if not 0 <= self.modality_dropout <= 1:
             raise ValueError(f"modality_dropout must be in [0, 1], got {self.modality_dropout}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadTrainingConfig(EmbeddingHeadConfig):
+    """How a training is split: first a reasoner learns, then an embedding head over it, frozen."""
+
+    step_share: float = 0.5
+    """Of the steps, the head's, in (0, 1); those before are the reasoner's."""
+
+    learning_rate: float = 1e-3
+    """Peak of AdamW's rate for the head."""
+
+    def __post_init__(self) -> None:
+        EmbeddingHeadConfig.__post_init__(self)
+        if not 0 < self.step_share < 1:
+            raise ValueError(f"step_share must be in (0, 1), got {self.step_share}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}")
+
+    @property
+    def architecture(self) -> EmbeddingHeadConfig:
+        """The head alone, as a checkpoint tells of it."""
+        return EmbeddingHeadConfig(kind=self.kind, num_layers=self.num_layers)
+
+    def of_reasoner(self, joint: JointConfig) -> JointConfig:
+        """Return the reasoner's part of a training: its first steps, without contrast."""
+        num_steps = joint.num_steps - self._num_steps(joint)
+        return replace(joint, num_steps=num_steps, loss=joint.loss.without_contrast)
+
+    def of_head(self, joint: JointConfig) -> JointConfig:
+        """Return the head's part of a training: all other steps, contrast alone."""
+        return replace(
+            joint,
+            num_steps=self._num_steps(joint),
+            learning_rate=self.learning_rate,
+            loss=joint.loss.contrast_alone,
+            lora=None,
+            train_vision_encoder=False,
+            train_audio_encoder=False,
+        )
+
+    def _num_steps(self, joint: JointConfig) -> int:
+        return min(joint.num_steps - 1, max(1, round(joint.num_steps * self.step_share)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from embedder.finetune.data.modality_dropout import with_dropout
 from embedder.finetune.data.pairs import Pair
 from embedder.finetune.data.sampler import BatchSampler
 from embedder.finetune.records import TrainingExample, WeightedRationale
-from embedder.finetune.training.adapters import TrainedBackbone
+from embedder.finetune.training.adapters import TrainedBackbone, require_no_head
 from embedder.finetune.training.cached_forward import CachedForward
 from embedder.finetune.training.config import JointConfig
 from embedder.finetune.training.distributed import Processes
@@ -130,8 +130,11 @@ def joint_trainer(
 
     Raises:
         ValueError: a source has fewer examples than a batch holds, `source_weights` names other
-            sources, or features are given for an encoder that is to be trained.
+            sources, or features are given for an encoder that is to be trained; the checkpoint has
+            an embedding head, and more than next tokens and the gate is to be learnt.
     """
+    if config.loss != config.loss.without_contrast:
+        require_no_head(checkpoint.backbone)
     objective = JointObjective(
         checkpoint,
         examples,

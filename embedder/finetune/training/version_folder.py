@@ -10,6 +10,7 @@ import torch
 from embedder.model.audio_encoder import AudioEncoder, save_audio_encoder
 from embedder.model.backbone import Backbone
 from embedder.model.checkpoint import Checkpoint
+from embedder.model.embedding_head import save_embedding_head
 from embedder.version import Manifest
 
 IMAGE_PROCESSOR = "preprocessor_config.json"
@@ -41,6 +42,8 @@ def write_version(
     backbone.model.to(dtype).save_pretrained(folder)
     if isinstance(backbone.audio, AudioEncoder):  # another one is part of the network
         save_audio_encoder(backbone.audio.to(dtype), folder)
+    if backbone.head is not None:
+        save_embedding_head(backbone.head.to(dtype), folder)
     checkpoint.inputs.tokenizer.save_pretrained(folder)
     shutil.copyfile(checkpoint.folder / IMAGE_PROCESSOR, folder / IMAGE_PROCESSOR)
     values = json.dumps(asdict(manifest), indent=2)

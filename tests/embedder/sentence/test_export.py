@@ -9,12 +9,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("sentence_transformers", reason="the extra sentence-transformers is missing")
 from sentence_transformers import SentenceTransformer
 
 from embedder.content import Content
+from embedder.finetune.training.embedding_head import with_embedding_head
+from embedder.finetune.training.version_folder import write_version
+from embedder.head_config import EmbeddingHeadConfig
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.checkpoint import load
 from embedder.prompting.image_processor import register
@@ -74,6 +78,38 @@ def test_an_input_alone_has_the_same_vector(exported, nano, contents):
         (expected,) = nano.encode_items([content])
         got = exported.encode_document([given(content)])[0]
         np.testing.assert_allclose(got, expected.vector, atol=1e-5)
+
+
+def headed(folder, config):
+    """A version with a head that differs from the layers it started as, in a folder."""
+    nano = load("nano")
+    own = with_embedding_head(nano, config)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in own.backbone.head.parameters():
+        parameter.data.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=generator))
+    write_version(own.backbone, own, folder, manifest=nano.manifest)
+    return own
+
+
+def test_an_embedding_head_is_folded_into_the_layers(contents, tmp_path):
+    own = headed(tmp_path / "own", EmbeddingHeadConfig(num_layers=2))
+    export(str(tmp_path / "own"), tmp_path / "out")
+    folded = load(str(tmp_path / "out"))
+    assert folded.backbone.head is None
+    assert not (tmp_path / "out" / "embedding_head.safetensors").exists()
+    expected, got, plain = (
+        [one.vector for one in MMEmbR1(each, EmbedderConfig(policy="never")).encode_items(contents)]
+        for each in (own, folded, load("nano"))
+    )
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert not np.allclose(got, plain, atol=1e-2)
+
+
+def test_a_head_that_pools_is_not_exported(tmp_path):
+    headed(tmp_path / "own", EmbeddingHeadConfig(kind="pooler"))
+    with pytest.raises(ValueError, match="kind layers to be one model without it, got pooler"):
+        export(str(tmp_path / "own"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_versions_limit_on_images_holds_in_the_exported_folder(contents, tmp_path):

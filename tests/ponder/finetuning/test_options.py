@@ -31,6 +31,7 @@ def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     assert leaves <= options().keys()
     assert sections == {
         *("behaviour.places", "joint.lora", "audio", "augmentation", "gate", "gate.lora", "heads"),
+        "embedding_head",
     }
 
 
@@ -83,7 +84,7 @@ def test_a_text_is_read_in_the_type_of_its_option(text, value):
         ("joint.learning_rat=1", r"no option is called .* did you mean joint.learning_rate\?"),
         (
             "learning_rate=1",
-            r"did you mean joint.learning_rate or gate.learning_rate\?",
+            r"mean joint.learning_rate or embedding_head.learning_rate or gate.learning_rate\?",
         ),
         ("joint.num_steps=many", "joint.num_steps must be integer, got 'many'"),
         ("joint.num_steps=1.5", "joint.num_steps must be integer"),
@@ -176,6 +177,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_one():
     [
         ({"hidden_size": 128}, "reasoning"),
         ({"text_config": {"hidden_size": 2048}}, "gentle"),
+        ({"hidden_size": 128, "embedding_head": {"kind": "layers"}}, "unified"),
     ],
 )
 def test_a_base_as_small_as_was_measured_gets_the_measured_recipe(described, recipe, tmp_path):
