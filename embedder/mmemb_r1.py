@@ -21,6 +21,7 @@ from embedder.version import version_id
 
 CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
 GPU_BATCH_TOKENS = 16_384
+GPU_UNREAD_BATCHES = 1  # so that it is at one while the host builds the next
 SHARED_HIDDEN_SIZE = 512
 """Below it a second thread gains little, and beside other work two threads wait for each other:
 nano on two busy cores embeds five times slower with two than with one."""
@@ -198,6 +199,7 @@ def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder) ->
         batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
         window=config.window,
         num_workers=num_workers if config.num_workers is None else config.num_workers,
+        num_unread=0 if on_cpu else GPU_UNREAD_BATCHES,
     )
 
 

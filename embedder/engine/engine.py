@@ -3,6 +3,8 @@
 Contents are prepared ahead (images decoded, texts tokenised), gathered into batches of a token
 budget, gated, and handed to a decoder. What goes wrong with one content stays with that content.
 
+On a GPU a batch is read when the next one has been launched, so that it never waits for the host.
+
 Memory may run out wherever others have taken it. Then what is under way is ended first and the
 batch tried again, then in halves; and a content that had too little all the same is tried alone,
 when nothing else is held. So whatever fits into memory by itself is answered.
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from embedder.content import Answer, Content, Failure
 from embedder.engine.batches import padded_tokens, token_budget_batches
-from embedder.engine.gating import Decoder, Gate, Gated, NoRoom, Task
+from embedder.engine.gating import Decoder, Gate, Gated, NoRoom, Prefilled, Task
 from embedder.engine.memory import (
     ShrinkingLimit,
     is_device_lost,
@@ -31,6 +33,9 @@ MIN_TO_BLAME_THE_MODEL = 8  # so many contents of one batch do not all fail by t
 
 Prepared = tuple[int, Content, Sample]
 
+Launched = Prefilled | Failure
+"""A batch that the device is at, or why it is not."""
+
 
 class Engine:
     """Encodes streams of contents with one model version."""
@@ -44,6 +49,7 @@ class Engine:
         batch_tokens: int,
         window: int,
         num_workers: int,
+        num_unread: int = 0,
     ) -> None:
         """An engine; it may serve many calls, one after the other.
 
@@ -55,10 +61,12 @@ class Engine:
                 as long as it does.
             window: contents that are prepared and sorted by length together.
             num_workers: threads that prepare ahead of the model.
+            num_unread: batches that are launched before the first of them is read: 0 where the host
+                computes them itself, else 1.
         """
         self.budget = ShrinkingLimit(batch_tokens)
         self._gate, self._inputs, self._decoder = gate, inputs, decoder
-        self._window, self._num_workers = window, num_workers
+        self._window, self._num_workers, self._num_unread = window, num_workers, num_unread
 
     def answers(self, contents: Iterable[Content], task: Task) -> Iterator[tuple[int, Answer]]:
         """Yield the number of each content and its answer, in the order in which they are done.
@@ -89,14 +97,7 @@ class Engine:
             window=self._window,
             num_workers=self._num_workers,
         )
-        for window in windows:
-            ready: list[Prepared] = []
-            for prepared in window:
-                if isinstance(prepared, Gated):
-                    yield prepared
-                else:
-                    ready.append(prepared)
-            yield from self.behind_gate(ready, task)
+        yield from self._decided(self._batches(windows), task)
 
     def behind_gate(self, prepared: Sequence[Prepared], task: Task) -> Iterator[Gated | NoRoom]:
         """Prefill contents in batches of the token budget, and decide who reasons.
@@ -105,9 +106,22 @@ class Engine:
             prepared: each with its number and its prompt.
             task: what is asked of all of them.
         """
-        samples = [sample for _, _, sample in prepared]
-        for rows in token_budget_batches(samples, self.budget):
-            yield from self._decided([prepared[row] for row in rows], task)
+        yield from self._decided(self._batches([prepared]), task)
+
+    def _batches(
+        self, windows: Iterable[Sequence[Prepared | Gated]]
+    ) -> Iterator[Gated | list[Prepared]]:
+        """Yield what could not be prepared, and all else in batches."""
+        for window in windows:
+            ready: list[Prepared] = []
+            for prepared in window:
+                if isinstance(prepared, Gated):
+                    yield prepared
+                else:
+                    ready.append(prepared)
+            samples = [sample for _, _, sample in ready]
+            for rows in token_budget_batches(samples, self.budget):
+                yield [ready[row] for row in rows]
 
     def _prepare(self, numbered: tuple[int, Content], instruction: str) -> Prepared | Gated:
         row, content = numbered
@@ -116,10 +130,46 @@ class Engine:
         except Exception as error:  # parsers of hostile bytes raise whatever they stumble over
             return Gated(row, content, Failure(error))
 
-    def _decided(self, batch: Sequence[Prepared], task: Task) -> Iterator[Gated | NoRoom]:
+    def _decided(
+        self, batches: Iterable[Gated | list[Prepared]], task: Task
+    ) -> Iterator[Gated | NoRoom]:
+        """Yield what is behind the gate; a batch is read when as many more as may be are launched.
+
+        One that could not be launched is tried again when all before it have been read.
+        """
+        unread: deque[tuple[list[Prepared], Launched]] = deque()
+        most = self._most_unread(task)
+        for batch in batches:
+            if isinstance(batch, Gated):
+                yield batch
+                continue
+            unread.append((batch, self._launch(batch, task)))
+            has_failed = isinstance(unread[-1][1], Failure)
+            while len(unread) > (0 if has_failed else most):
+                yield from self._read(*unread.popleft(), task)
+        while unread:
+            yield from self._read(*unread.popleft(), task)
+
+    def _most_unread(self, task: Task) -> int:
+        # Where all reason, keys and values of a batch would lie there while the one before decodes.
+        all_reason = self._decoder.needs_past and task.policy == "always"
+        return 0 if all_reason else self._num_unread
+
+    def _launch(self, batch: Sequence[Prepared], task: Task) -> Launched:
+        keep_past = self._decoder.needs_past
+        try:
+            return self._gate.launch(
+                batch, policy=task.policy, keep_past=keep_past, theta=task.theta
+            )
+        except Exception as error:
+            return _failure(error)
+
+    def _read(
+        self, batch: Sequence[Prepared], launched: Launched, task: Task
+    ) -> Iterator[Gated | NoRoom]:
         """Yield the batch behind the gate; contents that fail come last and carry their failure."""
         failed: list[Gated] = []
-        for one in self._bisected(batch, task):
+        for one in self._bisected(batch, launched, task):
             if isinstance(one, Gated) and isinstance(one.answer, Failure):
                 failed.append(one)
             else:
@@ -131,38 +181,34 @@ class Engine:
         yield from failed
 
     def _bisected(
-        self, batch: Sequence[Prepared], task: Task, *, is_second_try: bool = False
+        self,
+        batch: Sequence[Prepared],
+        launched: Launched,
+        task: Task,
+        *,
+        is_second_try: bool = False,
     ) -> Iterator[Gated | NoRoom]:
-        try:
-            gated = deque(self._decide(batch, task))
-        except Exception as error:
-            if is_device_lost(error):
-                raise
-            failure = Failure(error)
-        else:
+        found = _gated(launched)
+        if not isinstance(found, Failure):
             self._count(batch)
-            while gated:  # whoever has been handed on is no longer held here
-                yield gated.popleft()
+            while found:  # whoever has been handed on is no longer held here
+                yield found.popleft()
             return
-        if is_out_of_memory(failure.error):
+        if is_out_of_memory(found.error):
             release_memory()
             if not is_second_try:
                 yield NoRoom()
-                yield from self._bisected(batch, task, is_second_try=True)
+                again = self._launch(batch, task)
+                yield from self._bisected(batch, again, task, is_second_try=True)
                 return
             self._remember(batch)
         if len(batch) == 1:
             row, content, _ = batch[0]
-            yield Gated(row, content, failure)
+            yield Gated(row, content, found)
             return
         middle = len(batch) // 2
-        yield from self._bisected(batch[:middle], task)
-        yield from self._bisected(batch[middle:], task)
-
-    def _decide(self, batch: Sequence[Prepared], task: Task) -> list[Gated]:
-        return self._gate.decide(
-            batch, policy=task.policy, keep_past=self._decoder.needs_past, theta=task.theta
-        )
+        for half in (batch[:middle], batch[middle:]):
+            yield from self._bisected(half, self._launch(half, task), task)
 
     def _count(self, batch: Sequence[Prepared]) -> None:
         if 2 * padded_tokens([sample for _, _, sample in batch]) > self.budget.value:
@@ -173,6 +219,22 @@ class Engine:
         if tokens <= self.budget.value:
             self.budget.lower(tokens // 2)
             logger.warning("out of memory: batch_tokens=%d for now", self.budget.value)
+
+
+def _gated(launched: Launched) -> deque[Gated] | Failure:
+    """Wait for a batch."""
+    if isinstance(launched, Failure):
+        return launched
+    try:
+        return deque(launched.gated())
+    except Exception as error:
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Failure:
+    if is_device_lost(error):
+        raise error
+    return Failure(error)
 
 
 def _noted(

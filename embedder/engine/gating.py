@@ -19,9 +19,11 @@ import torch
 
 from embedder.content import Answer, Content, Encoding, Failure, Policy, Side, reasons
 from embedder.model.backbone import Backbone
+from embedder.model.side_stream import beside_work
 from embedder.prompting.answers import direct_answer
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
+from embedder.prompting.transfer import on_device
 
 NOT_FINITE = ArithmeticError("the model's vector is not finite; look at its weights and dtype")
 
@@ -41,6 +43,49 @@ class Gated:
 
     position: int = 0
     """Rotary position of the token after the prompt."""
+
+
+@dataclass(slots=True)
+class Prefilled:
+    """A batch that has been launched; the device may still be at it."""
+
+    rows: list[tuple[int, Content]]
+    policy: Policy
+    theta: float
+    gates_B: torch.Tensor
+    """Probabilities of the gate."""
+
+    vectors_BH: torch.Tensor
+    positions_B: torch.Tensor
+    """Rotary positions of the token after each prompt."""
+
+    ends: list[int]
+    """Tokens of each prompt."""
+
+    past_Y2BKLD: torch.Tensor | None
+    """Their keys and values; None where nobody goes on from them."""
+
+    @torch.inference_mode()
+    def gated(self) -> list[Gated]:
+        """Wait for the device, and tell what has become of each; those that reason come last.
+
+        To be asked once: keys and values of those that do not reason are dropped.
+        """
+        past, self.past_Y2BKLD = self.past_Y2BKLD, None
+        gates, positions = self.gates_B.tolist(), self.positions_B.tolist()
+        vectors = self.vectors_BH.cpu().numpy()
+        found = []
+        for place, (row, content) in enumerate(self.rows):
+            if not np.isfinite(vectors[place]).all():
+                found.append(Gated(row, content, Failure(NOT_FINITE)))
+                continue
+            encoding = Encoding(vectors[place], "direct", gates[place])
+            if not reasons(gates[place], policy=self.policy, theta=self.theta):
+                found.append(Gated(row, content, encoding))
+                continue
+            kept = None if past is None else past[:, :, place, :, : self.ends[place]].clone()
+            found.append(Gated(row, content, encoding, True, kept, positions[place]))
+        return sorted(found, key=lambda one: one.reasons)
 
 
 class NoRoom:
@@ -91,7 +136,7 @@ class Decoder(Protocol):
 
 
 class Gate:
-    """Prefills prompts, and decides who reasons."""
+    """Prefills prompts, and tells who reasons."""
 
     def __init__(self, backbone: Backbone, inputs: Inputs, *, theta: float) -> None:
         """Of one model version.
@@ -102,17 +147,18 @@ class Gate:
             theta: of the version; see `embedder.content.reasons`.
         """
         self._backbone, self._inputs, self._theta = backbone, inputs, theta
+        self._gate_ids = torch.tensor(inputs.gate_ids, device=backbone.device)
 
     @torch.inference_mode()
-    def decide(
+    def launch(
         self,
         rows: Sequence[tuple[int, Content, Sample]],
         *,
         policy: Policy,
         keep_past: bool,
         theta: float | None = None,
-    ) -> list[Gated]:
-        """Encode a batch directly and decide who reasons; those that do come last.
+    ) -> Prefilled:
+        """Have a batch encoded directly, without waiting for it.
 
         Args:
             rows: each with its number and its prompt, up to where the gate token goes.
@@ -121,34 +167,29 @@ class Gate:
             theta: in place of the version's own.
         """
         inputs, backbone = self._inputs, self._backbone
-        theta = self._theta if theta is None else theta
         answer = direct_answer(inputs)
-        prompts = inputs.prompts(
-            [sample.extended(answer) for _, _, sample in rows], device=backbone.device
-        )
+        samples = [sample.extended(answer) for _, _, sample in rows]
+        with beside_work(backbone.device) as made:
+            prompts = inputs.prompts(samples, device=backbone.device)
+            ends_B = on_device(np.array(prompts.lengths), backbone.device)
+            gate_B = ends_B - len(answer) - 1
+            read_BA = torch.stack([gate_B, *(ends_B - back for back in backbone.read_back)], dim=1)
+            positions_B = prompts.positions_3BL[0].gather(1, gate_B[:, None] + 1)[:, 0]
+            made += [*prompts.tensors(), read_BA, positions_B]
         past = backbone.text.empty_past(prompts) if keep_past and policy != "never" else None
-        ends = torch.tensor(prompts.lengths, device=backbone.device)
-        gate_B = ends - len(answer) - 1
-        read_BA = torch.stack([gate_B, *(ends - back for back in backbone.read_back)], dim=1)
         states_BAH = backbone.prefill(prompts, read_BA, past_Y2BKLD=past)
-        gates = self._probabilities(states_BAH[:, 0]).tolist()
-        vectors = backbone.vectors(states_BAH[:, 1:]).cpu().numpy()
-        positions = prompts.positions_3BL[0].gather(1, gate_B[:, None] + 1)[:, 0].tolist()
-        gated = []
-        for place, (row, content, _) in enumerate(rows):
-            if not np.isfinite(vectors[place]).all():
-                gated.append(Gated(row, content, Failure(NOT_FINITE)))
-                continue
-            encoding = Encoding(vectors[place], "direct", gates[place])
-            if not reasons(gates[place], policy=policy, theta=theta):
-                gated.append(Gated(row, content, encoding))
-                continue
-            end = prompts.lengths[place] - len(answer)
-            kept = None if past is None else past[:, :, place, :, :end].clone()
-            gated.append(Gated(row, content, encoding, True, kept, positions[place]))
-        return sorted(gated, key=lambda one: one.reasons)
+        return Prefilled(
+            [(row, content) for row, content, _ in rows],
+            policy,
+            self._theta if theta is None else theta,
+            self._probabilities(states_BAH[:, 0]),
+            backbone.vectors(states_BAH[:, 1:]),
+            positions_B,
+            [length - len(answer) for length in prompts.lengths],
+            past,
+        )
 
     def _probabilities(self, states_BH: torch.Tensor) -> torch.Tensor:
         """Return the [B] probability of `reason` against `direct`."""
-        logits_B2 = self._backbone.logits(states_BH, self._inputs.gate_ids).float()
+        logits_B2 = self._backbone.logits(states_BH, self._gate_ids).float()
         return torch.softmax(logits_B2, dim=-1)[:, 1]

@@ -9,7 +9,7 @@ Shape legend:
   that with an embedding head
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -102,12 +102,15 @@ class Backbone(torch.nn.Module):
         read_BR = ends_B1 - torch.tensor(self.read_back, device=self.device)
         return self.vectors(self.prefill(prompts, read_BR))
 
-    def logits(self, states: torch.Tensor, token_ids: Sequence[int] | None = None) -> torch.Tensor:
-        """Return next-token logits of [..., W] states, of all tokens or of the given ones alone."""
+    def logits(self, states: torch.Tensor, token_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Return next-token logits of [..., W] states, of all tokens or of the given ones alone.
+
+        The ids are on the device, or it would be waited for.
+        """
         written = states[..., : self._hidden_size]
         if token_ids is None:
             return self.model.lm_head(written)
-        return F.linear(written, self.model.lm_head.weight[list(token_ids)])
+        return F.linear(written, self.model.lm_head.weight[token_ids])
 
     @property
     def _hidden_size(self) -> int:

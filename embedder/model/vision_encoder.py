@@ -27,6 +27,7 @@ from transformers.vision_utils import (
 
 from embedder.prompting.prompts import Motion
 from embedder.prompting.rotary import Grid
+from embedder.prompting.transfer import on_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,11 @@ class VisionEncoder:
             motion: how the patches of clips change; None: all are still.
         """
         visual = self._visual
-        grid_thw = torch.tensor(list(grids), device=patches_PV.device)
+        grid_thw = torch.tensor(list(grids))  # the host's: to be read there waits for no device
         states_PW = self._projected(patches_PV, motion)
         states_PW = states_PW + self._places(grid_thw).to(states_PW.dtype)
         places = get_vision_position_ids(grid_thw, visual.spatial_merge_size)
-        rotary = visual.rotary_pos_emb(states_PW, places)
+        rotary = visual.rotary_pos_emb(states_PW, on_device(places.numpy(), states_PW.device))
         deepstack: list[torch.Tensor] = []
         for number, block in enumerate(visual.blocks):
             states_PW = states_PW + _attend(block.attn, block.norm1(states_PW), rotary, grids)
@@ -92,6 +93,9 @@ class VisionEncoder:
             mode=visual.interpolation_mode,
             align_corners=visual.interpolation_align_corners,
             spatial_merge_size=visual.spatial_merge_size,
+        )
+        index, weight = (
+            on_device(one.numpy(), visual.pos_embed.weight.device) for one in (index, weight)
         )
         return (visual.pos_embed(index) * weight[:, :, None]).sum(dim=1)
 

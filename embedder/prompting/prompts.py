@@ -101,6 +101,13 @@ class Prompts:
             None if heard is None else on_device(heard, device),
         )
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Return all that lies on the device."""
+        of_clips = [] if self.motion is None else [self.motion.places_M, self.motion.change_MU]
+        perhaps = [self.patches_PV, self.audio_places_S, *of_clips, *self.mels]
+        always = [self.input_ids_BL, self.positions_3BL, self.image_places_T]
+        return [*always, *(tensor for tensor in perhaps if tensor is not None)]
+
 
 def _motion(
     samples: Sequence[Sample], patches_PV: torch.Tensor | None, cutter: PatchCutter

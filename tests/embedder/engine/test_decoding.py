@@ -45,7 +45,7 @@ def questions(nano):
 
 
 def decided(backbone, inputs, rows, *, policy="always", theta=0.5):
-    return Gate(backbone, inputs, theta=theta).decide(rows, policy=policy, keep_past=True)
+    return Gate(backbone, inputs, theta=theta).launch(rows, policy=policy, keep_past=True).gated()
 
 
 def answers(checkpoint, gated, *, deadline=None, max_new_tokens=64, **options):

@@ -26,49 +26,72 @@ class Lengths:
 
 
 class LengthGate:
-    """Gate that notes the sizes of its batches and fails as it is told to."""
+    """Gate that notes the sizes of its batches and fails as it is told to, at once or when read."""
 
-    def __init__(self, *, poison=(), most_tokens=10_000, error=BAD_SHAPE):
+    def __init__(self, *, poison=(), most_tokens=10_000, error=BAD_SHAPE, fails_late=False):
         self.poison, self.most_tokens, self.error = poison, most_tokens, error
-        self.batches = []
+        self.fails_late = fails_late
+        self.batches, self.events = [], []
 
-    def decide(self, rows, *, policy, keep_past, theta=None):
+    def launch(self, rows, *, policy, keep_past, theta=None):
         self.batches.append(len(rows))
-        if len(rows) * max(len(sample) for _, _, sample in rows) > self.most_tokens:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        if any(content.text in self.poison for _, content, _ in rows):
-            raise self.error
+        self.events.append(("launch", rows[0][0]))
+        if not self.fails_late:
+            self._check(rows)
+        return Late(lambda: self._gated(rows))
+
+    def _gated(self, rows):
+        self.events.append(("read", rows[0][0]))
+        if self.fails_late:
+            self._check(rows)
         return [
             Gated(row, content, Encoding(np.array([len(sample)]), "direct", 0.0))
             for row, content, sample in rows
         ]
 
+    def _check(self, rows):
+        if len(rows) * max(len(sample) for _, _, sample in rows) > self.most_tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if any(content.text in self.poison for _, content, _ in rows):
+            raise self.error
+
+
+class Late:
+    """A launched batch."""
+
+    def __init__(self, gated):
+        self.gated = gated
+
 
 class Direct:
-    """Decoder that never has to decode."""
+    """Decoder that never has to decode, and notes when it is told that there is no room."""
 
-    needs_past = False
+    def __init__(self, *, needs_past=False, events=None):
+        self.needs_past, self.events = needs_past, [] if events is None else events
 
     def decode(self, gated, task):
         for one in gated:
-            if not isinstance(one, NoRoom):
+            if isinstance(one, NoRoom):
+                self.events.append("no room")
+            else:
                 yield one.row, one.answer
 
 
-def engine(gate, *, batch_tokens=40, window=100, num_workers=0):
-    return Engine(
-        gate, Lengths(), Direct(), batch_tokens=batch_tokens, window=window, num_workers=num_workers
-    )
+def engine(gate, *, batch_tokens=40, window=100, num_workers=0, num_unread=0, needs_past=False):
+    decoder = Direct(needs_past=needs_past, events=gate.events)
+    sizes = {"batch_tokens": batch_tokens, "window": window, "num_workers": num_workers}
+    return Engine(gate, Lengths(), decoder, num_unread=num_unread, **sizes)
 
 
 def answers(gate, texts, **options):
     return dict(engine(gate, **options).answers(map(Content, texts), TASK))
 
 
+@pytest.mark.parametrize("num_unread", [0, 1])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_every_content_gets_the_answer_that_is_its_own(num_workers):
+def test_every_content_gets_the_answer_that_is_its_own(num_workers, num_unread):
     texts = ["x" * (n % 7 + 1) for n in range(50)]
-    found = answers(LengthGate(), texts, window=8, num_workers=num_workers)
+    found = answers(LengthGate(), texts, window=8, num_workers=num_workers, num_unread=num_unread)
     assert {row: int(answer.vector[0]) for row, answer in found.items()} == {
         row: len(text) for row, text in enumerate(texts)
     }
@@ -81,10 +104,11 @@ def test_what_cannot_be_prepared_fails_alone():
     assert not isinstance(found[2], Failure)
 
 
-def test_one_bad_content_is_found_by_halving_and_the_others_are_encoded():
+@pytest.mark.parametrize(("fails_late", "num_unread"), [(False, 0), (True, 0), (True, 1)])
+def test_one_bad_content_is_found_by_halving_and_the_others_are_encoded(fails_late, num_unread):
     texts = [f"{n:04}" for n in range(32)]
-    gate = LengthGate(poison={"0019"})
-    found = answers(gate, texts, batch_tokens=4 * 32)
+    gate = LengthGate(poison={"0019"}, fails_late=fails_late)
+    found = answers(gate, texts, batch_tokens=4 * 32, num_unread=num_unread)
     assert [row for row, answer in found.items() if isinstance(answer, Failure)] == [19]
     assert found[19].reason == "RuntimeError: bad shape"
     assert gate.batches == [32, 16, 16, 8, 4, 2, 2, 1, 1, 4, 8]
@@ -124,6 +148,66 @@ def test_a_lost_device_blames_no_content():
     with pytest.raises(torch.AcceleratorError, match="device-side assert"):
         answers(gate, ["a", "b", "c"])
     assert gate.batches == [3]
+
+
+LAUNCHED_AHEAD = [
+    ("launch", 0),
+    ("launch", 2),
+    ("read", 0),
+    ("launch", 4),
+    ("read", 2),
+    ("read", 4),
+]
+"""The first contents of three batches of two."""
+
+
+@pytest.mark.parametrize("window", [2, 4, 100])
+def test_a_batch_is_read_when_the_next_has_been_launched_across_windows_too(window):
+    gate = LengthGate()
+    answers(gate, ["12345"] * 6, batch_tokens=10, window=window, num_unread=1)
+    assert gate.events == LAUNCHED_AHEAD
+
+
+def test_what_is_asked_of_one_batch_alone_is_read_without_another():
+    gate = LengthGate()
+    tested = engine(gate, num_unread=1)
+    gated = tested.behind_gate([(7, Content("123"), Sample([0] * 3))], TASK)
+    assert [one.row for one in gated] == [7]
+
+
+def test_a_batch_that_fails_while_one_is_unread_is_tried_again_when_that_has_been_answered():
+    gate = LengthGate()
+    tested, check, calls = engine(gate, batch_tokens=10, num_unread=1), gate._check, []
+
+    def second_time(rows):
+        calls.append(rows[0][0])
+        if calls == [0, 2]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        check(rows)
+
+    gate._check = second_time
+    answered = []
+    for row, _ in tested.answers([Content("12345")] * 6, TASK):
+        answered.append(row)
+        gate.events.append(row)
+    assert sorted(answered) == list(range(6))
+    assert gate.events == [
+        *(("launch", 0), ("launch", 2), ("read", 0), 0, 1, "no room"),
+        *(("launch", 2), ("read", 2), 2, 3, ("launch", 4), ("read", 4), 4, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "needs_past", "is_ahead"),
+    [("never", True, True), ("auto", True, True), ("always", True, False), ("always", False, True)],
+)
+def test_keys_and_values_of_a_batch_that_all_reason_are_not_kept_beside_anothers(
+    policy, needs_past, is_ahead
+):
+    gate = LengthGate()
+    tested = engine(gate, batch_tokens=10, num_unread=1, needs_past=needs_past)
+    dict(tested.answers([Content("12345")] * 6, Task("item", "describe", policy)))
+    assert (gate.events == LAUNCHED_AHEAD) == is_ahead
 
 
 class Crowded:

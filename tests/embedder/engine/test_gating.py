@@ -9,6 +9,7 @@ import torch
 
 from embedder.content import Failure
 from embedder.engine.gating import Gate
+from embedder.model.checkpoint import load
 
 TOLERANCE = 1e-5
 
@@ -16,7 +17,11 @@ TOLERANCE = 1e-5
 @pytest.fixture
 def decide(backbone, inputs, prompts):
     def decided(rows=prompts, *, policy="auto", theta=0.5, keep_past=False):
-        gated = Gate(backbone, inputs, theta=theta).decide(rows, policy=policy, keep_past=keep_past)
+        gated = (
+            Gate(backbone, inputs, theta=theta)
+            .launch(rows, policy=policy, keep_past=keep_past)
+            .gated()
+        )
         return sorted(gated, key=lambda one: one.row)
 
     return decided
@@ -77,8 +82,27 @@ def test_policies_overrule_the_gate(decide):
 
 def test_those_that_do_not_reason_come_first(backbone, inputs, prompts, decide):
     theta = sorted(one.answer.gate_probability for one in decide())[2]
-    gated = Gate(backbone, inputs, theta=theta).decide(prompts, policy="auto", keep_past=False)
+    gated = (
+        Gate(backbone, inputs, theta=theta).launch(prompts, policy="auto", keep_past=False).gated()
+    )
     assert [one.reasons for one in gated] == [False, False, True, True]
+
+
+def test_a_batch_is_launched_without_asking_the_device_for_anything(folder, prompts):
+    """On the device `meta` there are no numbers, so whatever asks for one raises."""
+    on_meta = load(str(folder), device="meta")
+    gate = Gate(on_meta.backbone, on_meta.inputs, theta=0.5)
+    launched = gate.launch(prompts, policy="auto", keep_past=True)
+    assert launched.vectors_BH.shape == (len(prompts), on_meta.hidden_size)
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        launched.gated()
+
+
+def test_a_batch_that_has_been_read_holds_no_keys_and_values(backbone, inputs, prompts):
+    launched = Gate(backbone, inputs, theta=0.5).launch(prompts, policy="always", keep_past=True)
+    assert launched.past_Y2BKLD is not None
+    launched.gated()
+    assert launched.past_Y2BKLD is None
 
 
 def test_a_vector_that_is_not_finite_is_a_failure_of_its_own_row(backbone, inputs, prompts):
@@ -96,5 +120,7 @@ def test_a_vector_that_is_not_finite_is_a_failure_of_its_own_row(backbone, input
         def logits(self, *args):
             return backbone.logits(*args)
 
-    gated = Gate(Broken(), inputs, theta=0.5).decide(prompts, policy="never", keep_past=False)
+    gated = (
+        Gate(Broken(), inputs, theta=0.5).launch(prompts, policy="never", keep_past=False).gated()
+    )
     assert [isinstance(one.answer, Failure) for one in gated] == [False, True, False, False]

@@ -81,6 +81,23 @@ def test_with_any_memory_that_holds_the_largest_alone_all_are_answered(
     assert_same(found, everything)
 
 
+@pytest.mark.slow
+def test_with_a_batch_unread_beside_the_next_all_are_answered_too(nano, alone):
+    direct = MMEmbR1(nano, EmbedderConfig(policy="never")).encode_items(CONTENTS)
+    theta = sorted(encoding.gate_probability for encoding in direct)[len(CONTENTS) // 2]
+    config = EmbedderConfig(item_theta=theta, batch_tokens=128)
+    ample, scarce = (MMEmbR1(nano, config) for _ in range(2))
+    with LimitedMemory() as memory:
+        expected = answered(ample, CONTENTS)
+    assert {answer.action for answer in expected.values()} == {"direct", "reason"}
+    scarce._engine._num_unread = 1
+    with LimitedMemory(alone) as limited:
+        found = answered(scarce, CONTENTS)
+    assert limited.refusals
+    assert alone < memory.peak
+    assert_same(found, expected)
+
+
 def test_what_does_not_fit_alone_is_the_only_one_that_fails(nano, expected, alone):
     everything, _ = expected
     huge = Content("kites and bells " * 30)

@@ -10,6 +10,7 @@ import torch
 
 from bench.random_model import random_checkpoint
 from embedder.content import Content, Failure
+from embedder.engine.gating import Gate
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 from embedder.model.decode_attention import decode_attention, length_kernel
 from embedder.model.decode_steps import PlainSteps
@@ -87,6 +88,31 @@ def test_recorded_steps_say_what_plain_ones_do(gpu, nano, contents, monkeypatch)
     plain = model.encode_items(contents, policy="always")
     assert said(recorded) == said(plain)
     np.testing.assert_allclose(vectors(recorded), vectors(plain), atol=1e-5)
+
+
+def test_a_batch_is_launched_without_waiting_for_the_device(gpu, nano, contents):
+    checkpoint = nano(device=gpu, dtype="bfloat16").checkpoint
+    inputs, gate = checkpoint.inputs, Gate(checkpoint.backbone, checkpoint.inputs, theta=0.5)
+    rows = [(row, c, inputs.sample(c, "find the item")) for row, c in enumerate(contents)]
+    gate.launch(rows, policy="auto", keep_past=True).gated()  # what is made once, is by now
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        launched = gate.launch(rows, policy="auto", keep_past=True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(launched.gated()) == len(contents)
+
+
+@pytest.mark.parametrize("policy", ["never", "auto"])
+def test_batches_that_are_read_late_are_those_that_are_read_at_once(gpu, nano, contents, policy):
+    """Small batches, so that memory of one is soon taken for another."""
+    checkpoint = nano(device=gpu, dtype="float32").checkpoint
+    config = EmbedderConfig(device=gpu, policy=policy, batch_tokens=256)
+    late, at_once = (MMEmbR1(checkpoint, config) for _ in range(2))
+    at_once._engine._num_unread = 0
+    found, expected = (model.encode_items(contents * 4) for model in (late, at_once))
+    assert said(found) == said(expected)
+    np.testing.assert_allclose(vectors(found), vectors(expected), atol=1e-6)
 
 
 @torch.inference_mode()

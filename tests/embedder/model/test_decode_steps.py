@@ -172,7 +172,9 @@ def test_a_recorded_decoding_says_the_same_as_a_plain_one(checkpoint, prompts, m
     def answers():
         decoder = SelfDecoder(backbone, inputs, max_new_tokens=8, num_slots=3)
         gate = Gate(backbone, inputs, theta=0.5)
-        return dict(decoder.decode(gate.decide(prompts, policy="always", keep_past=True), task))
+        return dict(
+            decoder.decode(gate.launch(prompts, policy="always", keep_past=True).gated(), task)
+        )
 
     plain, record = answers(), Recorder()
     monkeypatch.setattr(

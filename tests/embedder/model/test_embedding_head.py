@@ -135,7 +135,9 @@ def test_what_is_written_is_the_reasoners_own(with_layers, checkpoint, prompts):
 def test_what_reasons_is_read_by_the_head_as_it_is_written(with_head, prompts):
     backbone, inputs = with_head.backbone, with_head.inputs
     decoder = SelfDecoder(backbone, inputs, max_new_tokens=6, num_slots=3)
-    gated = Gate(backbone, inputs, theta=0.5).decide(prompts, policy="always", keep_past=True)
+    gated = (
+        Gate(backbone, inputs, theta=0.5).launch(prompts, policy="always", keep_past=True).gated()
+    )
     answers = dict(decoder.decode(gated, Task("query", "find the item", "always")))
     for row, _, sample in prompts:
         told = rationale_answer(inputs, answers[row].rationale, answers[row].summary)

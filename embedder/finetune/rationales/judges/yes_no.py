@@ -67,7 +67,8 @@ class YesNoJudge:
         """
         self._checkpoint = checkpoint
         self._config = config
-        self._answers = [_token(checkpoint, word) for word in (config.yes, config.no)]
+        answers = [_token(checkpoint, word) for word in (config.yes, config.no)]
+        self._answers_2 = torch.tensor(answers, device=checkpoint.backbone.device)
         self._neutralise = neutraliser(checkpoint.inputs.tokenizer.get_added_vocab())
         version = version_id(
             checkpoint.folder, checkpoint.manifest, "never", dtype=checkpoint.dtype
@@ -90,7 +91,7 @@ class YesNoJudge:
     def _judge(self, prompts: Sequence[Sample]) -> np.ndarray:
         backbone, inputs = self._checkpoint.backbone, self._checkpoint.inputs
         states_BH = backbone.last_states(inputs.prompts(prompts, device=backbone.device))
-        logits_B2 = backbone.logits(states_BH, self._answers).double()
+        logits_B2 = backbone.logits(states_BH, self._answers_2).double()
         return (logits_B2[:, 0] - logits_B2[:, 1]).cpu().numpy()
 
     def _prompt(self, judge_input: JudgeInput) -> Sample:

@@ -111,5 +111,7 @@ def test_a_vector_is_read_at_the_embedding_token_before_it_or_at_both(
     torch.testing.assert_close(output.vectors_NH[1], expected, atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(given, expected, atol=TOLERANCE, rtol=0)
     rows = [(0, Content(), batch[0].sample)]
-    (gated,) = Gate(backbone, inputs, theta=0.5).decide(rows, policy="never", keep_past=False)
+    (gated,) = (
+        Gate(backbone, inputs, theta=0.5).launch(rows, policy="never", keep_past=False).gated()
+    )
     np.testing.assert_allclose(gated.answer.vector, bare.numpy(), atol=TOLERANCE)
