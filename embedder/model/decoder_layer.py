@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
+from embedder.model.rms_norm import rms_norm
+
 Rotary = tuple[torch.Tensor, torch.Tensor]
 """[B, L, D] cosines and sines of the places; the first half of the sines is negated."""
 
@@ -42,18 +44,18 @@ def decoder_layer(
 ) -> torch.Tensor:
     """Return the states behind a layer of transformers' own; bound to one it is a `Block`."""
     attention = layer.self_attn
-    normed = layer.input_layernorm(states)
+    normed = rms_norm(layer.input_layernorm, states)
     split = (*normed.shape[:2], -1, attention.head_dim)
-    key = _rotate(attention.k_norm(attention.k_proj(normed).view(split)), rotary)
+    key = _rotate(rms_norm(attention.k_norm, attention.k_proj(normed).view(split)), rotary)
     value = attention.v_proj(normed).view(split).transpose(1, 2)
     if read_BA is not None:
         states, normed = _pick(states, read_BA), _pick(normed, read_BA)
         rotary = (_pick(rotary[0], read_BA), _pick(rotary[1], read_BA))
     split = (*normed.shape[:2], -1, attention.head_dim)
-    query = _rotate(attention.q_norm(attention.q_proj(normed).view(split)), rotary)
+    query = _rotate(rms_norm(attention.q_norm, attention.q_proj(normed).view(split)), rotary)
     mixed = attend(query, key, value).transpose(1, 2).flatten(2)
     states = states + attention.o_proj(mixed)
-    return states + layer.mlp(layer.post_attention_layernorm(states))
+    return states + layer.mlp(rms_norm(layer.post_attention_layernorm, states))
 
 
 def _rotate(split_BLND: torch.Tensor, rotary: Rotary) -> torch.Tensor:

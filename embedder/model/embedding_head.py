@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from embedder.head_config import CONFIG_KEY, EmbeddingHeadConfig
 from embedder.model.decoder_layer import Attend, Block, Rotary, decoder_layer
+from embedder.model.rms_norm import rms_norm
 
 WEIGHTS = "embedding_head.safetensors"
 """File of a checkpoint's folder."""
@@ -106,9 +107,9 @@ class PoolerHead(EmbeddingHead):
         read_BA: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return what is pooled up to each place; where a state stands does not count."""
-        normed = self.input_norm(states_BLH)
+        normed = rms_norm(self.input_norm, states_BLH)
         split = (*normed.shape[:2], -1, self.head_dim)
-        key = self.k_norm(self.k_proj(normed).view(split)).transpose(1, 2)
+        key = rms_norm(self.k_norm, self.k_proj(normed).view(split)).transpose(1, 2)
         value = self.v_proj(normed).view(split).transpose(1, 2)
         num_places = normed.shape[1] if read_BA is None else read_BA.shape[1]
         query = self.query_ND[None, :, None].expand(len(normed), -1, num_places, -1)

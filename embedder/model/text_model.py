@@ -22,6 +22,7 @@ from embedder.model.decode_attention import DecodeAttention, LengthKernel, decod
 from embedder.model.decoder_layer import Attend, Block, Rotary, decoder_layer
 from embedder.model.embedding_head import EmbeddingHead
 from embedder.model.kv_cache import SlotCache
+from embedder.model.rms_norm import rms_norm
 from embedder.model.vision_encoder import ImageFeatures
 from embedder.prompting.prompts import Prompts
 
@@ -89,7 +90,7 @@ class TextModel:
             for number, block in enumerate(blocks[:-1], start=row):
                 branch = block(branch, rotary, attend(number))
             last = attend(row + len(blocks) - 1, read_BA)
-            read.append(norm(blocks[-1](branch, rotary, last, read_BA=read_BA)))
+            read.append(rms_norm(norm, blocks[-1](branch, rotary, last, read_BA=read_BA)))
         return _beside(read)
 
     def step(
@@ -118,7 +119,7 @@ class TextModel:
             branch = states
             for number, block in enumerate(blocks, start=row):
                 branch = block(branch, rotary, _cached(cache, number, attention))
-            read.append(norm(branch)[:, 0])
+            read.append(rms_norm(norm, branch)[:, 0])
         return _beside(read)
 
     @property
