@@ -1,4 +1,4 @@
-"""Everything that a GPU is to show, in one short run: the `gpu` tests, then both benchmarks.
+"""Everything that a GPU is to show, in one short run: the `gpu` tests, then the benchmarks.
 
     python bench/gpu.py --shape qwen3-vl-2b --out .ponder/gpu.json
 
@@ -20,10 +20,10 @@ import torch
 import transformers
 
 BENCH = Path(__file__).resolve().parent
-LIMIT_S = 150
+LIMITS_S = {"tests": 140, "direct": 100, "reasoned": 120, "parts": 110}
 
 
-def part(command: list[str]) -> dict[str, Any]:
+def part(command: list[str], limit_s: int) -> dict[str, Any]:
     """Run a part of it; return its exit status, its seconds and the end of what it said."""
     began = time.perf_counter()
     try:
@@ -32,11 +32,11 @@ def part(command: list[str]) -> dict[str, Any]:
             cwd=BENCH.parent,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"status": "timeout", "seconds": LIMIT_S}
+        return {"status": "timeout", "seconds": limit_s}
     found = {"status": run.returncode, "seconds": round(time.perf_counter() - began, 1)}
     last = run.stdout.strip().rpartition("\n")[2]
     if run.returncode == 0 and last.startswith("{"):
@@ -53,11 +53,13 @@ def main() -> None:
     parser.add_argument("--reasoned", type=int, default=512, help="items of the reasoned one")
     parser.add_argument("--out", type=Path, default=Path(".ponder/gpu.json"), help="results")
     options = parser.parse_args()
-    shape = ["--shape", options.shape, "--device", options.device, "--rounds", "1"]
+    shape = ["--shape", options.shape, "--device", options.device]
+    once = [*shape, "--rounds", "1"]
     parts = {
         "tests": ["-m", "pytest", "-q", "-m", "gpu", "tests/embedder/gpu"],
-        "direct": [str(BENCH / "encode.py"), *shape, "--items", str(options.items)],
-        "reasoned": [str(BENCH / "reason.py"), *shape, "--queries", str(options.reasoned)],
+        "direct": [str(BENCH / "encode.py"), *once, "--items", str(options.items)],
+        "reasoned": [str(BENCH / "reason.py"), *once, "--queries", str(options.reasoned)],
+        "parts": [str(BENCH / "shaped_parts.py"), *shape, "--items", str(options.items)],
     }
     result: dict[str, Any] = {
         "card": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -67,7 +69,7 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name, command in parts.items():
-        result[name] = part(command)
+        result[name] = part(command, LIMITS_S[name])
         options.out.write_text(json.dumps(result, indent=1) + "\n")  # what comes after may hang
         print(name, json.dumps(result[name]))
 
