@@ -44,20 +44,23 @@ class Training:
         return "item" in self.changes.get("rationales.sides", ())
 
 
-NOT_NAMED = object()
 BOTH_SIDES: Mapping[str, object] = {"rationales.sides": ("query", "item")}
 NO_CROSS_MODE: Mapping[str, object] = {
     "joint.loss.reason_direct": 0.0,
     "joint.loss.direct_reason": 0.0,
 }
-UNIFIED = {
+UNIFIED: Mapping[str, object] = {
     option: value
     for option, value in RECIPES["unified"].values.items()
-    if RECIPES["reasoning"].values.get(option, NOT_NAMED) != value
+    if (option, value) not in RECIPES["reasoning"].values.items()
 }
 """What the recipe `unified` changes. Its steps are shared out between a reasoner and the head over
 it, so that together they make as many as joint training, on as many examples each."""
 
+POOLER: Mapping[str, object] = {
+    "embedding_head.kind": "pooler",
+    "embedding_head.learning_rate": 1e-2,  # at a tenth it had learnt nothing where layers had
+}
 
 TRAININGS: Mapping[str, Training] = {
     "direct": Training(has_rationales=False),
@@ -90,15 +93,12 @@ TRAININGS: Mapping[str, Training] = {
         )
         for where in ("before", "mean")
     },
-    **{
-        f"unified_{kind}": Training(
-            last="embedding_head",
-            parent="selected",
-            shared="selection",
-            changes=UNIFIED | {"embedding_head.kind": kind},
-        )
-        for kind in ("layers", "pooler")
-    },
+    "unified_layers": Training(
+        last="embedding_head", parent="selected", shared="selection", changes=UNIFIED
+    ),
+    "unified_pooler": Training(
+        last="embedding_head", parent="unified_layers", shared="joint", changes=UNIFIED | POOLER
+    ),
     "trains_tokens": Training(
         last="gate", parent="selected", shared="joint", changes={"gate.train_tokens": True}
     ),

@@ -48,6 +48,11 @@ class TextModel:
         """
         self._model, self._head = language_model, head
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are."""
+        return self._model.dtype
+
     def prefill(
         self,
         prompts: Prompts,
@@ -150,11 +155,6 @@ class TextModel:
         if audio_SH is not None:
             flat[prompts.audio_places_S] = audio_SH.to(flat.dtype)
         return states
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What its weights are."""
-        return self._model.dtype
 
     def _rotary(self, states: torch.Tensor, positions_3BL: torch.Tensor) -> Rotary:
         cosine, sine = self._model.rotary_emb(states, positions_3BL)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from embedder.content import Content
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.gating import Gate, Task
+from embedder.finetune.training.audio import with_audio_encoder
 from embedder.finetune.training.embedding_head import with_embedding_head
 from embedder.finetune.training.forward import PromptWithAnswers, forward
 from embedder.finetune.training.version_folder import write_version
@@ -26,6 +27,7 @@ from embedder.model.checkpoint import load
 from embedder.model.decode_steps import RecordedSteps
 from embedder.model.embedding_head import WEIGHTS
 from embedder.prompting.answers import direct_answer, rationale_answer
+from embedder.prompting.audio_config import AudioEncoderConfig
 from embedder.version import configured_version, has_embedding_head
 from tests.embedder.model.test_decode_steps import Recorder
 
@@ -255,6 +257,12 @@ def test_the_head_is_part_of_what_a_version_is(with_layers, checkpoint, tmp_path
     with_layers.backbone.head.norm.weight.data[0] += 1
     assert configured_version(str(written_version(with_layers, folder)), "never") != before
     with_layers.backbone.head.norm.weight.data[0] -= 1
+
+
+def test_a_model_that_is_given_an_audio_encoder_keeps_its_head(checkpoint):
+    own = headed(checkpoint, LAYERS)
+    config = AudioEncoderConfig(num_mel_bins=16, num_layers=1, hidden_size=32)
+    assert with_audio_encoder(own, config, seed=0).backbone.head is own.backbone.head
 
 
 def test_a_version_without_its_heads_weights_is_refused(with_layers, tmp_path):
