@@ -64,7 +64,7 @@ def main() -> None:
     sizes = [size for size in (16, 32, 64, 128) if size <= options.queries]
     models = {
         slots: MMEmbR1(checkpoint, EmbedderConfig(policy="always", num_slots=slots))
-        for slots in (None, 64, 256)
+        for slots in (None, 64, 128)
     }
     watch = Stopwatch()
     for _ in range(options.rounds):

@@ -62,7 +62,7 @@ class EmbedderConfig:
     cores; on a GPU one a core, 16 at most."""
 
     num_slots: int | None = None
-    """Rationales that are decoded at once. None: 128 on a CPU, 256 on a GPU."""
+    """Rationales that are decoded at once. None: 256, of a larger model on a CPU 128."""
 
     num_threads: int | None = None
     """CPU threads of torch. None: one for a model whose matrices are too small to be shared, else
@@ -204,9 +204,11 @@ def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder) ->
 
 
 def _self_decoder(checkpoint: Checkpoint, config: EmbedderConfig) -> SelfDecoder:
+    # There is no error to go by where a CPU's memory is taken up by keys and values.
+    is_large = config.is_on_cpu and checkpoint.hidden_size >= SHARED_HIDDEN_SIZE
     return SelfDecoder(
         checkpoint.backbone,
         checkpoint.inputs,
         max_new_tokens=checkpoint.manifest.max_new_tokens,
-        num_slots=config.num_slots or (128 if config.is_on_cpu else 256),
+        num_slots=config.num_slots or (128 if is_large else 256),
     )

@@ -9,6 +9,7 @@ import pytest
 from catalog.images.check import ImageError
 from embedder.content import Content, Failure
 from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.model.checkpoint import Checkpoint
 
 
 def encoder(checkpoint, **options):
@@ -153,3 +154,14 @@ def test_another_decoder_answers_for_what_the_gate_sends_to_it(checkpoint):
 def test_a_size_that_is_too_small_is_refused(options):
     with pytest.raises(ValueError, match="must be at least"):
         EmbedderConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "asked", "num_slots"), [(511, None, 256), (512, None, 128), (512, 300, 300)]
+)
+def test_a_large_model_on_a_cpu_decodes_fewer_rationales_at_once_unless_asked(
+    checkpoint, monkeypatch, hidden_size, asked, num_slots
+):
+    monkeypatch.setattr(Checkpoint, "hidden_size", hidden_size)
+    decoder = MMEmbR1(checkpoint, EmbedderConfig(num_slots=asked))._decoder
+    assert decoder.empty_batch()._slots.value == num_slots
