@@ -140,11 +140,16 @@ class Validation:
                 *("canary_cosine", "centroid_cosine"),
             )
         }
-        least_recall = config.min_recall
-        limits |= {f"recall of {at}": (value, least_recall) for at, value in self.recall.items()}
         for name, (value, least) in limits.items():
             if value is not None and value < least:
                 yield f"{name} must be >= {least}, got {value:.4f}"
+        for at, value in self.recall.items():
+            if value < config.min_recall:
+                yield (
+                    f"recall of {at} must be >= {config.min_recall}, got {value:.4f}; raise "
+                    "PONDER_INDEX_EF, or make an index that compares with all "
+                    "(PONDER_INDEX_TYPE=FLAT)"
+                )
 
     def _too_high(self) -> Iterator[str]:
         for name in ("score_shift", "norm_drift", "reasoning_change", "judged_drop"):

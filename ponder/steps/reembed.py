@@ -31,7 +31,7 @@ from ponder.wiring.artifacts import follow
 from ponder.wiring.encoder import configured_version, open_encoder
 from ponder.wiring.stores import open_index, open_lake
 from ponder.wiring.vectors import embedded_dim, embedded_keys, failed_keys
-from recall.index_kinds import PREFERRED, IndexKind, vector_bytes
+from recall.index_kinds import LITE_KIND, IndexKind, vector_bytes
 
 if TYPE_CHECKING:
     from recall.index import SyncReport
@@ -154,7 +154,7 @@ def _index_kinds(
     """Return the kind of each version's index: that of its collection, or of one to be made."""
     if settings.is_embedded:  # nobody need wait for Milvus Lite's folder to know that
         asked = settings.index_type
-        return dict.fromkeys(dims, PREFERRED[0] if asked == "auto" else asked)
+        return dict.fromkeys(dims, LITE_KIND if asked == "auto" else asked)
     with open_index(settings) as milvus:
         there = milvus.versions()
         return {

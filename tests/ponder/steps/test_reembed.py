@@ -119,8 +119,8 @@ def test_a_plan_counts_times_and_weighs_and_writes_nothing(live, target, model):
     assert (planned.num_items, planned.to_embed) == (4, 4)
     assert planned.seconds > 0
     dim = len(embeddings_of(open_lake(live), planned.live).collect()["vector"][0])
-    assert planned.memory_bytes == 2 * int(4 * (4 * dim + 1.1 * 2 * 4 * live.index_m))
-    assert set(planned.index_kinds.values()) == {"HNSW"}
+    assert planned.memory_bytes == 2 * int(4 * (4 * dim))
+    assert set(planned.index_kinds.values()) == {"FLAT"}
     assert open_lake(live).versions() == before
     assert plan_reembed(live).to_embed == 0  # the configured version is embedded
 
