@@ -62,8 +62,8 @@ REASONING = Recipe(
 )
 
 UNIFIED = Recipe(
-    "nano-base on riddles, beside `reasoning`: docs/reasoning.md. The same losses and steps, one "
-    "half for a reasoner, the other for a head over it; the default of bases with such a head",
+    "nano-base on riddles, where `reasoning` was better: docs/reasoning.md. The same losses and "
+    "steps, half for a reasoner, half for a head over it; the default of bases with such a head",
     {
         **REASONING.values,
         "behaviour.learns": False,
