@@ -21,12 +21,15 @@ def rms_norm(norm: Any, states: torch.Tensor) -> torch.Tensor:
         norm: transformers' module.
         states: [..., its size].
     """
-    if is_one_kernel(norm.weight, states):
+    if is_one_kernel(norm, states):
         return F.rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
     normed: torch.Tensor = norm(states)
     return normed
 
 
-def is_one_kernel(weight: torch.Tensor, states: torch.Tensor) -> bool:
+def is_one_kernel(norm: Any, states: torch.Tensor) -> bool:
     """Tell whether torch's own norm is called."""
-    return weight.dtype == states.dtype and not torch.is_grad_enabled()
+    if torch.is_grad_enabled() or not hasattr(norm, "variance_epsilon"):  # one of another formula
+        return False
+    is_alike: bool = norm.weight.dtype == states.dtype
+    return is_alike

@@ -58,3 +58,8 @@ def test_where_a_gradient_may_be_asked_for_transformers_operations_are_kept(stat
 def test_under_autocast_they_are_kept_for_their_result_is_float32(states):
     norm = weighted(Qwen3VLTextRMSNorm, torch.float32)
     assert rms_norm(norm, states.bfloat16()).dtype == torch.float32
+
+
+@torch.no_grad()
+def test_a_module_of_another_formula_is_called(states):
+    torch.testing.assert_close(rms_norm(torch.nn.Identity(), states), states, atol=0, rtol=0)
