@@ -22,8 +22,9 @@ from task_rules import on_gpu, task_rules
 CHAMPION = Asset("champion")
 
 STAGES = (
-    *("pairs", "vocabulary", "negatives", "behaviour", "rationales", "judging", "selection"),
-    *("features", "joint", "embedding_head", "fresh_negatives", "gate", "evaluate", "register"),
+    *("pairs", "vocabulary", "balance", "negatives", "behaviour", "rationales", "judging"),
+    *("selection", "features", "joint", "embedding_head", "fresh_negatives", "gate", "evaluate"),
+    "register",
 )
 
 # `ponder.finetuning.short_options.SHORT`, held to it by a test; a DAG file loads nothing of ponder.

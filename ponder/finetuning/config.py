@@ -62,6 +62,22 @@ class VocabularyConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BalanceConfig:
+    """How often each source fills a batch of joint training: by how close it lies to what is asked.
+
+    The data bring questions like those that will be asked, in `asked.jsonl`.
+    """
+
+    max_weight: float = 2.0
+    """Weight of the source that lies closest, at least 1, where all have 1 in the mean; the others
+    follow from how far they lie behind. 1: all the same, whatever they hold."""
+
+    def __post_init__(self) -> None:
+        if self.max_weight < 1:
+            raise ValueError(f"balance.max_weight must be at least 1, got {self.max_weight}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NegativesConfig:
     """Hard negatives: targets of the same source that come close to a query without being right."""
 
@@ -170,6 +186,10 @@ class FinetuneConfig:
     vocabulary: VocabularyConfig
     """How texts are read."""
 
+    balance: BalanceConfig | None = None
+    """Weights of sources by what will be asked, in place of `joint.source_weights`; None: these, or
+    the sources' sizes."""
+
     negatives: NegativesConfig
     """What a query must be told apart from."""
 
@@ -221,6 +241,11 @@ class FinetuneConfig:
                 f"gate.batch_size must be at most joint.batch_size, {self.joint.batch_size}, got "
                 f"{self.gate.batch_size}"
             )
+        if self.balance is not None and self.joint.source_weights:
+            raise ValueError(
+                "balance measures the weights of sources, got joint.source_weights as well; leave "
+                "one of them out"
+            )
         if self.heads is not None:
             self._check_heads()
         if self.embedding_head is not None:
@@ -233,6 +258,7 @@ class FinetuneConfig:
         asked = {
             "vocabulary.num_tokens": self.vocabulary.num_tokens,
             "vocabulary.max_text_tokens": self.vocabulary.max_text_tokens,
+            "balance": self.balance,
             "negatives.num_mined": self.negatives.num_mined,
             "negatives.trains": self.negatives.trains,
             "behaviour.learns": self.behaviour.learns,

@@ -9,6 +9,7 @@ All of these lie in the data folder or, for the lake, in the home, and none must
     vocabulary.txt        texts to learn new tokens from
     wordings.txt          wordings of attributes, one a line
     searches.jsonl        request_id and text of what was searched
+    asked.jsonl           questions like those that will be asked, as in a queries.jsonl
 """
 
 import hashlib
@@ -21,12 +22,15 @@ import polars as pl
 from catalog.text_lines import text_lines
 from embedder.content import Content
 from embedder.reasoners.reasoner import Rationale
+from evaluation.query_sets import Query, read_queries
 
 if TYPE_CHECKING:
     from embedder.finetune.rationales.generate import ScriptedWorker
 
 GIVEN = "given"
 """Source of pairs that the data bring and name no source for."""
+
+ASKED = "asked.jsonl"
 
 _NEGATIVES = {"pair_id": pl.String, "item_id": pl.String, "key": pl.String}
 _SEARCHES = {"request_id": pl.String, "text": pl.String}
@@ -101,6 +105,16 @@ def read_wordings(folder: Path) -> list[str]:
 def read_searches(folder: Path) -> pl.DataFrame:
     """Return request_id and text of the folder's searches; empty without the file."""
     return _read_jsonl(folder / "searches.jsonl", _SEARCHES)
+
+
+def read_asked(folder: Path) -> list[Query]:
+    """Return the folder's questions like those that will be asked; none without the file.
+
+    Raises:
+        ValueError: a line is not a question.
+    """
+    path = folder / ASKED
+    return read_queries(path) if path.exists() else []
 
 
 def _read_jsonl(

@@ -8,6 +8,7 @@ What is hard for one state of the model no longer is for the next. A stage leave
     item_id  of an item that the data named; null: the target of the same source with this key
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.data.pairs import Pair
+    from embedder.mmemb_r1 import MMEmbR1
 
 SCHEMA = pl.Schema([("pair_id", pl.String()), ("key", pl.String()), ("item_id", pl.String())])
 
@@ -78,20 +80,28 @@ def hardened(run: Run, stage: str) -> "list[Pair]":
     ]
 
 
-def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> MinedNegatives:
-    from embedder.finetune.data.hard_negatives import with_hard_negatives
+def encoders_by_source(run: Run, model: str | Path) -> Callable[[str], "MMEmbR1"]:
+    """Return what makes a model's encoder as it reads a source, by the source's name."""
     from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
 
-    if not run.config.negatives.num_mined:
-        return MinedNegatives()
     checkpoint = run.load(model)
     config = EmbedderConfig(device=run.settings.device)
 
     def encoder_of(source: str) -> MMEmbR1:
         return MMEmbR1(replace(checkpoint, manifest=checkpoint.manifest.for_source(source)), config)
 
+    return encoder_of
+
+
+def _mine(run: Run, stage: str, model: str | Path, progress: Progress) -> MinedNegatives:
+    from embedder.finetune.data.hard_negatives import with_hard_negatives
+
+    if not run.config.negatives.num_mined:
+        return MinedNegatives()
     found, report = with_hard_negatives(
-        run.pairs, encoder_of, num_negatives=run.config.negatives.num_mined
+        run.pairs,
+        encoders_by_source(run, model),
+        num_negatives=run.config.negatives.num_mined,
     )
     rows = [(pair.pair_id, one.key, None) for pair in found for one in pair.negatives]
     progress(len(found))

@@ -14,6 +14,7 @@ from ponder.finetuning.gathering import AFTER
 from ponder.finetuning.options import tables
 from ponder.finetuning.promotion import verdict
 from ponder.finetuning.results import (
+    BalancedSources,
     ComputedFeatures,
     Evaluation,
     FinishedTraining,
@@ -168,6 +169,7 @@ def promote(run: Run) -> str:
 TOLD: Mapping[str, type[Result]] = {
     "pairs": GatheredPairs,
     "vocabulary": LearnedVocabulary,
+    "balance": BalancedSources,
     "negatives": MinedNegatives,
     "behaviour": GatheredLikes,
     "rationales": WrittenRationales,

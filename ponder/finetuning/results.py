@@ -1,7 +1,7 @@
 """What the stages of a fine-tune have to say, and how it is kept: as JSON in their `done.json`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,6 +41,17 @@ class LearnedVocabulary:
     """Of stage `vocabulary`."""
 
     new_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BalancedSources:
+    """Of stage `balance`; empty where the recipe asks for none."""
+
+    closeness: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By source and kind of question, in cosines."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """How often a source fills a batch of joint training, by source, 1 in the mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

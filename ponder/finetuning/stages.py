@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ponder.finetuning import (
+    balance,
     behaviour,
     gathering,
     heads,
@@ -19,6 +20,7 @@ from ponder.finetuning import (
     vocabulary,
 )
 from ponder.finetuning.results import (
+    BalancedSources,
     ComputedFeatures,
     Evaluation,
     FinishedTraining,
@@ -53,6 +55,7 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "pairs": Stage(gathering.gather, GatheredPairs),
     "vocabulary": Stage(vocabulary.extend, LearnedVocabulary),
+    "balance": Stage(balance.balance, BalancedSources),
     "negatives": Stage(negatives.mine, MinedNegatives),
     "behaviour": Stage(behaviour.gather_likes, GatheredLikes),
     "rationales": Stage(rationales.write, WrittenRationales),

@@ -8,12 +8,12 @@ import polars as pl
 from ponder.finetuning import heads
 from ponder.finetuning.behaviour import is_learnt, objectives, offering
 from ponder.finetuning.negatives import hardened
-from ponder.finetuning.results import FinishedTraining
+from ponder.finetuning.results import BalancedSources, FinishedTraining
 from ponder.finetuning.run import Progress, Run
 
 if TYPE_CHECKING:
     from embedder.finetune.records import TrainingExample
-    from embedder.finetune.training.config import TrainingConfig
+    from embedder.finetune.training.config import JointConfig, TrainingConfig
     from embedder.finetune.training.image_features import ImageFeatureCache
     from embedder.finetune.training.loop import Trainer
     from embedder.model.backbone import Backbone
@@ -31,7 +31,7 @@ def train_joint(run: Run, progress: Progress) -> FinishedTraining:
     if run.config.heads is not None:
         return heads.train_heads(run, progress)
 
-    base, config, joint = run.load(run.base), run.config, run.config.joint
+    base, config, joint = run.load(run.base), run.config, _joint_config(run)
     if config.embedding_head is not None:
         joint = config.embedding_head.of_reasoner(joint)
     manifest = offering(run, base.manifest) if is_learnt(run) else base.manifest
@@ -61,7 +61,7 @@ def train_embedding_head(run: Run, progress: Progress) -> FinishedTraining:
     if config is None:
         return FinishedTraining(steps=0)
     start = with_embedding_head(run.load(run.version("joint")), config.architecture)
-    part, varied = config.of_head(run.config.joint), run.config.augmentation
+    part, varied = config.of_head(_joint_config(run)), run.config.augmentation
     examples = _examples(run, "negatives")
     trainer = head_trainer(
         start,
@@ -133,6 +133,11 @@ def _finished(
         examples=len(examples),
         reasoned=sum(bool(one.query_rationales or one.target_rationales) for one in examples),
     )
+
+def _joint_config(run: Run) -> "JointConfig":
+    """Return how the recipe trains, with the weights of sources that `balance` has measured."""
+    weights = run.result("balance", BalancedSources).weights
+    return replace(run.config.joint, source_weights=weights) if weights else run.config.joint
 
 
 def _image_features(
