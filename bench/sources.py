@@ -115,7 +115,9 @@ def _riddle_rows(
             if riddle.is_held_out or question.text in taken or (question.text, item_id) in seen:
                 continue
             seen.add((question.text, item_id))
-            values = sorted((value, str(getattr(question.wanted, value))) for value in question.asked)
+            values = sorted(
+                (value, str(getattr(question.wanted, value))) for value in question.asked
+            )
             yield {
                 "pair_id": f"{name}-{tier}-{found:04d}",
                 "source": tier,

@@ -218,6 +218,7 @@ class RegisteredVersion:
 Result = (
     GatheredPairs
     | LearnedVocabulary
+    | BalancedSources
     | MinedNegatives
     | GatheredLikes
     | WrittenRationales

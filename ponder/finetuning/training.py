@@ -134,6 +134,7 @@ def _finished(
         reasoned=sum(bool(one.query_rationales or one.target_rationales) for one in examples),
     )
 
+
 def _joint_config(run: Run) -> "JointConfig":
     """Return how the recipe trains, with the weights of sources that `balance` has measured."""
     weights = run.result("balance", BalancedSources).weights

@@ -2,8 +2,8 @@
 
 SAIL-Embedding (section 3.3.3, "stochastic specialisation") draws one data set for every step and
 fills the whole batch from it. The negatives of a batch are then comparable, and keys need to be
-told apart within one source only. Left out: its weights by optimal transport between centroids
-(section 3.1.3); here the caller gives the weights.
+told apart within one source only. The caller gives the weights, which may be those of
+`source_balance` (section 3.1.3).
 """
 
 import random

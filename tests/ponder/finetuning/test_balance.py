@@ -108,9 +108,7 @@ def test_joint_training_draws_by_the_weights_that_were_measured(balanced, data):
     runs = (balanced, told)
     for run in runs:
         run_until(run, "joint")
-    trained, expected = (
-        (run.version("joint") / "model.safetensors").read_bytes() for run in runs
-    )
+    trained, expected = ((run.version("joint") / "model.safetensors").read_bytes() for run in runs)
     assert trained == expected
 
 

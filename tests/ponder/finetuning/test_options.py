@@ -30,7 +30,16 @@ def test_every_field_of_a_training_is_an_option_but_the_seed(section, kind):
     leaves = {name for name in names if not any(o.startswith(f"{name}.") for o in options())}
     assert leaves <= options().keys()
     assert sections == {
-        *("balance", "behaviour.places", "joint.lora", "audio", "augmentation", "gate", "gate.lora", "heads"),
+        *(
+            "balance",
+            "behaviour.places",
+            "joint.lora",
+            "audio",
+            "augmentation",
+            "gate",
+            "gate.lora",
+            "heads",
+        ),
         "embedding_head",
     }
 

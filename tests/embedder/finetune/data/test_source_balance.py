@@ -39,7 +39,9 @@ def test_closeness_is_the_mean_cosine_to_the_partners():
     one, other = unit_vectors(8, 5, 0), unit_vectors(8, 5, 1)
     cosine = one @ other.T
     rows, columns = linear_sum_assignment(-cosine)
-    assert closeness(one, other, entropy=0.003) == pytest.approx(cosine[rows, columns].mean(), abs=1e-2)
+    assert closeness(one, other, entropy=0.003) == pytest.approx(
+        cosine[rows, columns].mean(), abs=1e-2
+    )
     axes = np.eye(4, dtype=np.float32)
     assert closeness(axes[:2], axes[:2]) == pytest.approx(1, abs=1e-6)
     assert closeness(axes[:2], axes[2:]) == pytest.approx(0, abs=1e-6)
@@ -49,7 +51,9 @@ def test_closeness_is_the_mean_cosine_to_the_partners():
 
 def test_both_sides_of_a_source_count_alike():
     axes = np.eye(3)
-    found = closeness_by_kind([axes[:1], axes[:1]], {"a": [axes[:1], axes[1:2]], "b": [axes[:1]] * 2})
+    found = closeness_by_kind(
+        [axes[:1], axes[:1]], {"a": [axes[:1], axes[1:2]], "b": [axes[:1]] * 2}
+    )
     assert found == pytest.approx({"a": 0.5, "b": 1.0})
 
 
