@@ -34,7 +34,6 @@ COMPARED = (
     ("adaptive", "direct"),
     ("adaptive", "always_selected"),
     ("adaptive", "oracle_gate"),
-    ("no_cross_mode", "always_selected"),
     ("one_worker", "always_selected"),
     ("shuffled_control", "always_selected"),
     ("plain_delta", "adaptive"),

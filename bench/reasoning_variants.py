@@ -69,7 +69,6 @@ TRAININGS: Mapping[str, Training] = {
     ),
     "selected": Training(),
     "adaptive": Training(last="gate", parent="selected", shared="joint"),
-    "no_cross_mode": Training(parent="selected", shared="selection", changes=NO_CROSS_MODE),
     "both_sides": Training(parent="selected", shared="behaviour", changes=BOTH_SIDES),
     "both_sides_no_cross_mode": Training(
         parent="both_sides", shared="selection", changes={**BOTH_SIDES, **NO_CROSS_MODE}
@@ -120,7 +119,6 @@ VARIANTS: Mapping[str, Variant] = {
     "adaptive": Variant("adaptive", "auto"),
     "oracle_gate": Variant("selected", "better"),
     "oracle_rationale": Variant("selected", "given"),
-    "no_cross_mode": Variant("no_cross_mode", "reasoned"),
     "both_sides": Variant("both_sides", "both"),
     "both_sides_no_cross_mode": Variant("both_sides_no_cross_mode", "both"),
     "one_worker": Variant("one_worker", "reasoned"),
