@@ -214,7 +214,7 @@ def test_candidates_have_the_columns_that_are_told_and_say_how_they_came_about(r
     found = recall.by_content(Content("red"), RecallOptions(top_k=1))
     assert found.frame.schema == CANDIDATES
     assert found.frame["channels"].to_list() == [["content"]]
-    assert (found.index_kind, found.consistency) == ("milvus_hnsw", "strong")
+    assert (found.index_kind, found.consistency) == ("milvus_flat", "strong")
     assert list(found.timings_ms) == ["version", "prepare", "queue", "encode", "search"]
     assert sum(found.timings_ms.values()) <= found.took_ms
 

@@ -62,7 +62,7 @@ def test_a_text_query_is_answered_in_full(client):
     )
     assert reply == {
         "version": "v1",
-        "index": "milvus_hnsw",
+        "index": "milvus_flat",
         "consistency": "strong",
         "candidates": [
             {"item_id": "rose", "rank": 1} | nothing,

@@ -252,7 +252,7 @@ def test_how_an_answer_came_about_is_shown(page):
     stages = page.js("document.querySelector('.timings ul').textContent")
     assert "encode" in stages
     assert "search" in stages
-    assert "milvus_hnsw" in page.js("document.querySelector('.timings p').textContent")
+    assert "milvus_flat" in page.js("document.querySelector('.timings p').textContent")
 
 
 def test_ways_to_search_are_asked_for_and_counted(page):
