@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from embedder.config_section import told_section
+
 CONFIG_KEY = "embedding_head"
 """Of a checkpoint's `config.json`; checkpoints without it read vectors where they reason."""
 
@@ -42,11 +44,4 @@ class EmbeddingHeadConfig:
         Raises:
             ValueError: a key is not known, or a value out of range.
         """
-        if values is None:
-            return None
-        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(
-                f"{CONFIG_KEY} of config.json must have no keys but "
-                f"{', '.join(cls.__dataclass_fields__)}, got {', '.join(unknown)}"
-            )
-        return cls(**values)
+        return told_section(cls, CONFIG_KEY, values)

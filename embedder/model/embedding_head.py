@@ -12,6 +12,7 @@ Shape legend:
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ WEIGHTS = "embedding_head.safetensors"
 """File of a checkpoint's folder."""
 
 
-class EmbeddingHead(torch.nn.Module):
+class EmbeddingHead(torch.nn.Module, ABC):
     """Reads the states that enter a reasoner's last layers; its own may be any `Block`s."""
 
     def __init__(self, config: EmbeddingHeadConfig, network: Any) -> None:
@@ -55,9 +56,9 @@ class EmbeddingHead(torch.nn.Module):
         self.norm = copy.deepcopy(text.norm)
 
     @property
+    @abstractmethod
     def blocks(self) -> Sequence[Block]:
         """Its layers, the first of which reads the reasoner's states."""
-        raise NotImplementedError
 
 
 class LayersHead(EmbeddingHead):
