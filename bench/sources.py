@@ -33,9 +33,10 @@ from evaluation.metrics import Scores
 from evaluation.query_sets import Query, read_queries, slices, write_queries
 from ponder.finetuning.frozen_set import FrozenSet, read_frozen_set
 from ponder.finetuning.gathering import AFTER
-from ponder.finetuning.recipes import configured
+from ponder.finetuning.recipes import DIRECT, configured
 from ponder.finetuning.results import BalancedSources
 from ponder.finetuning.run import Run
+from ponder.finetuning.short_options import short_changes
 from ponder.finetuning.stages import STAGES, run_stage
 from ponder.settings import Settings
 
@@ -43,12 +44,6 @@ ARMS: Mapping[str, Mapping[str, object]] = {
     "sizes": {},
     "even": {"balance.max_weight": 1.0},
     "balanced": {"balance.max_weight": 2.0},
-}
-
-DIRECT_ALONE: Mapping[str, object] = {
-    **{"rationales.num_drawn": 0, "selection.keeps": "all", "gate": None},
-    **{"negatives.num_mined": 0, "behaviour.learns": False},
-    "joint.loss.gate_confidence": 1.0,
 }
 
 WORLD_SEED = 7
@@ -62,9 +57,9 @@ def write_data(folder: Path) -> None:
     write_bazaar(folder, BazaarConfig(num_items=1_500, num_queries=1_000, seed=WORLD_SEED))
     products = _living_products(folder)
     taken = {query.text for query in read_queries(folder / "queries.jsonl")}
-    pairs = list(_riddle_rows(products, NUM_RIDDLES, "pairs", taken))
+    pairs = list(riddle_rows(products, NUM_RIDDLES, "pairs", taken))
     texts = {row["query_text"] for row in pairs}
-    further = _riddle_rows(products, dict.fromkeys(NUM_RIDDLES, NUM_FURTHER), "bench", taken)
+    further = riddle_rows(products, dict.fromkeys(NUM_RIDDLES, NUM_FURTHER), "bench", taken)
     write_queries(
         folder / "asked.jsonl",
         [
@@ -96,7 +91,7 @@ def _living_products(folder: Path) -> dict[str, Product]:
     }
 
 
-def _riddle_rows(
+def riddle_rows(
     products: Mapping[str, Product], num_of: Mapping[str, int], name: str, taken: set[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield rows of riddles by tier, with every item that answers each.
@@ -132,11 +127,9 @@ def _riddle_rows(
 
 def fine_tuned(arm: str, seed: int, folder: Path, num_steps: int) -> Run:
     """Return the run of an arm, trained; it goes on where it was killed."""
-    changes = {
-        **{"base": "nano-base", "data": str(folder / "data"), "seed": seed},
-        **{"joint.num_steps": num_steps, "joint.batch_size": 32, "joint.warmup_steps": 30},
-    }
-    config = configured({**DIRECT_ALONE, **changes, **ARMS[arm]}, recipe="reasoning")
+    told = {"base": "nano-base", "data": str(folder / "data"), "behaviour.learns": False}
+    short = short_changes({"steps": num_steps, "seed": seed})
+    config = configured({**DIRECT, **told, **short, **ARMS[arm]})
     run = Run.open(Settings(home=folder), config, folder / f"{arm}-{seed}")
     for name in STAGES:
         run_stage(run, name)
@@ -206,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of trainings")
-    parser.add_argument("--steps", type=int, default=200, help="of each training")
+    parser.add_argument("--steps", type=int, default=150, help="of each training")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
