@@ -98,6 +98,7 @@ def test_every_codec_is_read(lake, config):
     assert lake.read(DEAD_LETTERS).is_empty()
 
 
+@pytest.mark.slow
 def test_two_consumers_share_the_partitions_one_comes_and_one_goes_in_mid_batch(lake, config):
     send(config, config.item_topic, numbered_items(range(400)))
     small = replace(config, batch_records=20, max_poll_records=20, batch_age_s=0.5)

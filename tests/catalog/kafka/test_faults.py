@@ -1,6 +1,6 @@
 """Fault scripts: whatever fails between any two writes, the lake ends as if nothing had.
 
-The broker's logs and committed offsets outlive the crashes, as does the lake. Forty scripts are
+The broker's logs and committed offsets outlive the crashes, as does the lake. 25 scripts are
 run by default; `TEST_SCRIPTS` asks for more.
 """
 
@@ -178,7 +178,7 @@ def state(lake) -> dict[str, pl.DataFrame]:
 
 
 @settings(
-    max_examples=int(os.environ.get("TEST_SCRIPTS", "40")),
+    max_examples=int(os.environ.get("TEST_SCRIPTS", "25")),
     deadline=None,
     derandomize="TEST_SCRIPTS" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

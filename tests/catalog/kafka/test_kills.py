@@ -1,7 +1,7 @@
 """A landing is killed with SIGKILL, started again, and ends as one that was never killed.
 
 Every numbered moment of `killed_landing.py` is a test of its own; besides, processes are killed at
-random moments, eight by default, as many as `TEST_KILLS` says, and 200 by `-m integration`.
+random moments, four by default, as many as `TEST_KILLS` says, and 200 by `-m integration`.
 """
 
 import itertools
@@ -28,7 +28,7 @@ LANDING = Path(__file__).with_name("killed_landing.py")
 ROOT = LANDING.parents[3]
 GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 TABLES = (ITEMS, EVENTS, MEDIA, DEAD_LETTERS)
-DEFAULT_KILLS = int(os.environ.get("TEST_KILLS", "8"))
+DEFAULT_KILLS = int(os.environ.get("TEST_KILLS", "4"))
 
 
 def messages(seed, *, count):
