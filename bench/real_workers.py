@@ -2,17 +2,21 @@
 
     python -m bench.real_workers --data FOLDER --out FOLDER --seeds 0 1 2
     python -m bench.text_endpoint --model FOLDER --port 8123 &
-    python -m bench.real_workers --data FOLDER --out FOLDER --workers endpoint \
+    python -m bench.real_workers --data FOLDER --out FOLDER --workers itself endpoint \
         --url http://localhost:8123/v1
+    python -m bench.real_workers --data FOLDER --out FOLDER --only-selection \
+        --workers itself_strict endpoint_strict --url http://localhost:8123/v1
 
 `--data` is the data set `fashion_products` or `movielens_posters`. Every training is a fine-tune of
 nano by the default recipe; what differs is who writes rationales about the queries: nobody, nano
-itself, or an endpoint. A killed run goes on; the last line is a JSON object.
+itself, or an endpoint; and with `strict` whether selection also asks if a rationale about another
+content would do as well. A killed run goes on; the last line is a JSON object.
 """
 
 import argparse
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,12 +41,15 @@ from ponder.json_form import to_json
 from ponder.settings import Settings
 
 NOBODY = "nobody"
+STRICT = "_strict"
 WORKERS: Mapping[str, Mapping[str, object]] = {
     NOBODY: {"rationales.num_drawn": 0, "gate": None},
     "itself": {},
     "endpoint": {"rationales.num_drawn": 0},
+    "itself_strict": {"judging.against_shuffled": True},
+    "endpoint_strict": {"rationales.num_drawn": 0, "judging.against_shuffled": True},
 }
-"""Who writes, and what that changes in the default recipe."""
+"""Who writes, how strictly it is selected, and what that changes in the default recipe."""
 
 POLICIES: tuple[Policy, ...] = ("never", "auto", "always")
 METRIC = "recall@10"
@@ -61,13 +68,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--url", default="", help="of the endpoint, up to /v1")
     parser.add_argument("--model", default="local", help="what the endpoint calls its model")
     parser.add_argument("--max-tokens", type=int, default=64, help="of the endpoint's rationales")
+    parser.add_argument("--only-selection", action="store_true", help="tell what is kept alone")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     return parser.parse_args()
 
 
 def settings(args: argparse.Namespace, worker: str, home: Path) -> Settings:
     """Return the deployment's settings, the endpoint among them where it writes."""
-    if worker != "endpoint":
+    if not worker.startswith("endpoint"):
         return Settings(home=home, device="cpu")
     return Settings(
         home=home,
@@ -80,25 +88,42 @@ def settings(args: argparse.Namespace, worker: str, home: Path) -> Settings:
     )
 
 
-def trained(args: argparse.Namespace, worker: str, seed: int, data: Path) -> Run:
-    """Return the run of a worker and seed, trained; what is done is not done again."""
-    home = args.out / worker
+def opened(args: argparse.Namespace, worker: str, seed: int, data: Path) -> Run:
+    """Return the run of a worker and seed, with what it has done so far.
+
+    A strict one starts with what the same writer wrote for the other, if that is there.
+    """
+    folder = args.out / worker / f"seed{seed}"
+    written = args.out / worker.removesuffix(STRICT) / f"seed{seed}" / "data"
+    if written.exists() and not (folder / "data").exists():
+        shutil.copytree(written, folder / "data")
     short = short_changes({"steps": args.steps, "gate_steps": args.gate_steps})
     told = {"base": "nano", "data": str(data), "seed": seed, "pairs.sources": ("given",)}
     config = configured({**short, **told, **WORKERS[worker]})
-    run = Run.open(settings(args, worker, home), config, home / f"seed{seed}")
-    for name in list(STAGES)[: list(STAGES).index("gate") + 1]:
+    return Run.open(settings(args, worker, args.out / worker), config, folder)
+
+
+def run_until(run: Run, last: str) -> None:
+    """Run the stages up to one; what is done is not done again."""
+    for name in list(STAGES)[: list(STAGES).index(last) + 1]:
         run_stage(run, name)
-    return run
+
+
+def selected(run: Run) -> dict[str, Any]:
+    """Return what selection says: by writer how many were written, refused and kept."""
+    run_until(run, "selection")
+    found: dict[str, Any] = json.loads((run.folder / "selection" / "selection.json").read_text())
+    return found
 
 
 def answers(run: Run, worker: str, contents: RealContents) -> dict[str, Any]:
-    """Return METRIC of every question by policy, what the gate did, and what selection kept."""
+    """Return METRIC of every question by policy, and what the gate did, of a trained run."""
+    run_until(run, "gate")
     last = "joint" if worker == NOBODY else "gate"
     encoder = MMEmbR1(run.load(run.version(last)), EmbedderConfig(policy="never", device="cpu"))
     asked = contents.asked
     items_ND = np.stack([one.vector for one in encoder.encode_items([*asked.contents.values()])])
-    found: dict[str, Any] = {"selection": json.loads(_selection(run).read_text())}
+    found: dict[str, Any] = {}
     for policy in POLICIES[:1] if worker == NOBODY else POLICIES:
         encodings = encoder.encode_query(asked.query_contents, policy=policy)
         scores: Scores = asked.evaluate(np.stack([one.vector for one in encodings]), items_ND)
@@ -110,31 +135,28 @@ def answers(run: Run, worker: str, contents: RealContents) -> dict[str, Any]:
     return found
 
 
-def _selection(run: Run) -> Path:
-    return run.folder / "selection" / "selection.json"
-
-
 def account(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Return by worker what was kept, METRIC by policy, and the differences to nobody's rationales.
 
     Args:
-        results: by worker what `answers` returned for every seed, nobody's among them.
+        results: by worker what `selected` and `answers` returned for every seed; without answers
+            nothing is told of METRIC, and with some nobody's are among them.
     """
     told: dict[str, Any] = {}
-    direct_RQ = [np.array(one["never"]) for one in results[NOBODY]]
     for worker, runs in results.items():
         rows = [row for one in runs for row in one["selection"]["workers"]]
         told[worker] = {
             "written": sum(row["paired"] for row in rows),
             "refused": sum(row["refused"] for row in rows),
             "kept": sum(row["kept"] for row in rows),
-            "reason_rate": [one.get("reason_rate", 0.0) for one in runs],
+            "reason_rate": [one["reason_rate"] for one in runs if "reason_rate" in one],
         }
         for policy in POLICIES:
             if policy not in runs[0]:
                 continue
             values_RQ = [np.array(one[policy]) for one in runs]
-            gained = [a - b for a, b in zip(values_RQ, direct_RQ, strict=False)]
+            direct_RQ = [np.array(one["never"]) for one in results[NOBODY]]
+            gained = [a - b for a, b in zip(values_RQ, direct_RQ, strict=True)]
             told[worker][policy] = {
                 METRIC: round(float(np.mean([v.mean() for v in values_RQ])), 4),
                 "over_nobody": asdict(bootstrap_over_runs(gained)),
@@ -153,17 +175,17 @@ def main() -> None:
     data = args.out / "data"
     if not (data / "items.parquet").exists():
         write_data(data, [Example(pair) for pair in contents.pairs[: args.num_pairs]])
+    workers = args.workers if args.only_selection else dict.fromkeys((NOBODY, *args.workers))
+    results: dict[str, list[dict[str, Any]]] = {worker: [] for worker in workers}
     for seed in args.seeds:
-        for worker in dict.fromkeys((NOBODY, *args.workers)):
+        for worker in workers:
+            run = opened(args, worker, seed, data)
+            results[worker].append({"selection": selected(run)})
             path = args.out / worker / f"answers{seed}.json"
-            if not path.exists():
-                run = trained(args, worker, seed, data)
+            if not args.only_selection and not path.exists():
                 write_atomically(path, to_json(answers(run, worker, contents)))
-    results = {
-        worker: [json.loads(path.read_text()) for path in paths]
-        for worker in WORKERS
-        if (paths := sorted((args.out / worker).glob("answers*.json")))
-    }
+            if not args.only_selection:
+                results[worker][-1] = {**json.loads(path.read_text()), **results[worker][-1]}
     told = account(results)
     print(json.dumps({"metric": METRIC, "num_questions": len(contents.asked.queries), **told}))
 
