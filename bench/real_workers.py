@@ -91,10 +91,12 @@ def settings(args: argparse.Namespace, worker: str, home: Path) -> Settings:
 def opened(args: argparse.Namespace, worker: str, seed: int, data: Path) -> Run:
     """Return the run of a worker and seed, with what it has done so far.
 
-    A strict one starts with what the same writer wrote for the other, if that is there.
+    Nobody is asked twice: a strict run starts with what the same writer wrote for the other, and
+    the endpoint's answers serve all seeds, as they would in a deployment's lake.
     """
-    folder = args.out / worker / f"seed{seed}"
-    written = args.out / worker.removesuffix(STRICT) / f"seed{seed}" / "data"
+    folder, writer = args.out / worker / f"seed{seed}", worker.removesuffix(STRICT)
+    asked_for = args.seeds[0] if writer == "endpoint" else seed
+    written = args.out / writer / f"seed{asked_for}" / "data"
     if written.exists() and not (folder / "data").exists():
         shutil.copytree(written, folder / "data")
     short = short_changes({"steps": args.steps, "gate_steps": args.gate_steps})
