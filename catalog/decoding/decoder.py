@@ -6,13 +6,12 @@ longer than most clips; without clips and sounds none is started.
 """
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any
 from weakref import finalize
 
 from catalog.audio import limits as audio
@@ -27,6 +26,7 @@ from catalog.decoding.messages import (
     read_answer,
     write_request,
 )
+from catalog.decoding.pipes import PIPE_BYTES, Deadline, TimedPipe
 
 GRACE_S = 2.0
 """Beyond its own deadline a process is given so long, then it hangs."""
@@ -113,27 +113,29 @@ class GuardedDecoder:
                 if process.is_alive:
                     return process
                 process.end()
-        return _Process.start()
+        return _Process()
 
 
-@dataclass(slots=True)
 class _Process:
     """One process that decodes."""
 
-    popen: Any
-    is_new: bool = True
-
-    @classmethod
-    def start(cls) -> "_Process":
-        return cls(
-            subprocess.Popen(
-                [sys.executable, "-m", "catalog.decoding.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-            )
+    def __init__(self) -> None:
+        """Start it; it loads its libraries while it is asked for the first time."""
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "catalog.decoding.worker"],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
         )
+        self._is_new, self._deadline = True, Deadline()
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
+        ours = TimedPipe(self.popen.stdin, self._deadline)
+        theirs = TimedPipe(self.popen.stdout, self._deadline)
+        self._requests = io.BufferedWriter(ours, PIPE_BYTES)
+        self._answers = io.BufferedReader(theirs, PIPE_BYTES)
 
     @property
     def is_alive(self) -> bool:
@@ -143,31 +145,27 @@ class _Process:
         """Return what the process answers.
 
         Raises:
-            RecordError: it does not, or answers nonsense; it must not be asked again.
+            RecordError: it does not, or answers nonsense; it must be ended, and not asked again.
         """
-        within_s = request.limits.decoding_s + GRACE_S + (START_S if self.is_new else 0.0)
-        due = time.monotonic() + within_s
-        timer = threading.Timer(within_s, self.popen.kill)
-        timer.start()
+        within_s = request.limits.decoding_s + GRACE_S + (START_S if self._is_new else 0.0)
+        self._deadline.due = time.monotonic() + within_s
         try:
-            write_request(self.popen.stdin, request)
-            answer = read_answer(self.popen.stdout, request)
+            write_request(self._requests, request)
+            answer = read_answer(self._answers, request)
+        except TimeoutError as error:
+            raise request.too_slow() from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            if time.monotonic() >= due:
-                raise request.too_slow() from error
             raise request.refused(
                 "a clip or a sound must be decoded, got one that its decoder does not survive"
             ) from error
-        finally:
-            timer.cancel()
-        self.is_new = False
+        self._is_new = False
         return answer
 
     def end(self) -> None:
         """End it, whatever it does."""
         self.popen.kill()
         self.popen.wait()
-        for stream in (self.popen.stdin, self.popen.stdout):
+        for stream in (self._requests, self._answers):
             with contextlib.suppress(OSError):  # of what it was still to be told
                 stream.close()
 

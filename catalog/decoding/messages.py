@@ -87,10 +87,10 @@ def write_answer(stream: BinaryIO, answer: Answer) -> None:
         case Frames():
             height, width, _ = answer.images[0].shape
             told = {"times_s": answer.times_s, "height": height, "width": width}
-            _write(stream, told, *(image.tobytes() for image in answer.images))
+            _write(stream, told, *(_bytes(image) for image in answer.images))
         case Waveform():
-            samples = np.ascontiguousarray(answer.samples, "<f4")
-            _write(stream, {"num_samples": len(samples)}, samples.tobytes())
+            samples = answer.samples.astype("<f4", copy=False)
+            _write(stream, {"num_samples": len(samples)}, _bytes(samples))
         case _:
             _write(stream, {"refused": answer})
 
@@ -138,8 +138,12 @@ def _waveform(stream: BinaryIO, told: dict[str, Any], sampling: audio.AudioSampl
     return Waveform(samples, sampling.sample_rate_hz)
 
 
-def _write(stream: BinaryIO, told: dict[str, Any], *parts: bytes) -> None:
+def _write(stream: BinaryIO, told: dict[str, Any], *parts: bytes | memoryview) -> None:
     stream.write(json.dumps(told).encode() + b"\n")
     for part in parts:
         stream.write(part)
     stream.flush()
+
+
+def _bytes(values: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(values).data

@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from catalog.audio.limits import AudioError, AudioLimits
 from catalog.clips.limits import ClipError, ClipLimits
 from catalog.decoding.decoder import GuardedDecoder
+from catalog.decoding.pipes import PIPE_BYTES
 from tests.clips import bar_clip, bar_width
 from tests.sounds import pitch_hz, tone_file
 
@@ -80,6 +82,29 @@ def test_a_process_that_hangs_is_ended_and_the_next_clip_is_decoded(decoder, cli
         decoder.frames(clip, limits=ClipLimits(decoding_s=0.2))
     assert hanging.poll() is not None
     decoder.frames(clip)
+
+
+def test_a_process_that_hangs_while_it_is_sent_a_sound_is_ended(decoder, monkeypatch):
+    decoder.waveform(tone_file())
+    monkeypatch.setattr("catalog.decoding.decoder.GRACE_S", 0.1)
+    hanging = process_of(decoder)
+    os.kill(hanging.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(AudioError, match=r"within 0\.2 s"):
+        decoder.waveform(bytes(8 * PIPE_BYTES), limits=AudioLimits(decoding_s=0.2))
+    assert 0.3 <= time.monotonic() - started < 3
+    assert hanging.poll() is not None
+    decoder.waveform(tone_file())
+
+
+def test_a_process_that_crashes_while_it_is_sent_a_sound_costs_that_sound_alone(decoder):
+    decoder.waveform(tone_file())
+    process = process_of(decoder)
+    os.kill(process.pid, signal.SIGSTOP)
+    threading.Timer(0.2, process.kill).start()
+    with pytest.raises(AudioError, match="does not survive"):
+        decoder.waveform(bytes(8 * PIPE_BYTES))
+    decoder.waveform(tone_file())
 
 
 def test_a_process_that_crashes_costs_its_clip_alone(decoder, clip):
