@@ -5,6 +5,7 @@ samples or nonsense, and run nothing here.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -116,13 +117,11 @@ def _frames(stream: BinaryIO, told: dict[str, Any], sampling: clips.FrameSamplin
         raise ValueError(f"frames must have 1 to {sampling.max_frames} ascending times")
     if height < 1 or width < 1 or height * width > sampling.max_kept_pixels:
         raise ValueError(f"a frame must have at most {sampling.max_kept_pixels} pixels")
-    images = []
-    for _ in times_s:
-        pixels = stream.read(height * width * 3)
-        if len(pixels) < height * width * 3:
-            raise ValueError("a frame must be whole")
-        images.append(np.frombuffer(pixels, np.uint8).reshape(height, width, 3))
-    return Frames(images, times_s)
+    shape = len(times_s), height, width, 3
+    pixels = stream.read(math.prod(shape))
+    if len(pixels) < math.prod(shape):
+        raise ValueError("frames must be whole")
+    return Frames(list(np.frombuffer(pixels, np.uint8).reshape(shape)), times_s)
 
 
 def _waveform(stream: BinaryIO, told: dict[str, Any], sampling: audio.AudioSampling) -> Waveform:

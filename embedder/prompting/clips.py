@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from catalog.clips.limits import MAX_PIXELS, ClipError, ClipLimits, FrameSampling
 from catalog.decoding.decoder import GuardedDecoder
-from embedder.prompting.images import pad_extremes
+from embedder.prompting.images import is_extreme, pad_extremes
 
 LIMITS = ClipLimits(
     max_bytes=2_000_000_000, max_duration_s=86_400, max_pixels=4 * MAX_PIXELS, decoding_s=120
@@ -19,8 +20,8 @@ knows nothing. They hold what came another way."""
 class TimedFrames:
     """Frames of a clip, and when each is shown."""
 
-    frames: list[Image.Image]
-    """RGB, upright, all of one size."""
+    frames_THWC: np.ndarray
+    """[frames, height, width, 3] uint8, RGB, upright."""
 
     times_s: list[float]
     """Ascending, from the start of the clip on, in seconds."""
@@ -40,8 +41,11 @@ class ClipReader:
             catalog.clips.limits.ClipError: no clip, cut off, damaged, or too long to decode.
         """
         decoded = self._decoder.frames(data, limits=LIMITS, sampling=self._sampling)
-        frames = [pad_extremes(Image.fromarray(pixels)) for pixels in decoded.images]
-        return TimedFrames(frames, decoded.times_s)
+        images = decoded.images
+        height, width, _ = images[0].shape
+        if is_extreme(width, height):
+            images = [np.asarray(pad_extremes(Image.fromarray(pixels))) for pixels in images]
+        return TimedFrames(np.stack(images), decoded.times_s)
 
     def problem(self, data: bytes | None) -> str | None:
         """Return why bytes cannot be opened as a clip; None when they can, or there are none."""

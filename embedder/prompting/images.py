@@ -80,12 +80,17 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def is_extreme(width: int, height: int) -> bool:
+    """Return whether one side is longer than 20 times the other."""
+    return max(width, height) > MAX_ASPECT_RATIO * min(width, height)
+
+
 def pad_extremes(image: Image.Image) -> Image.Image:
     """Return an image of which no side is longer than 20 times the other."""
     width, height = image.size
-    least = -(-max(width, height) // MAX_ASPECT_RATIO)
-    if min(width, height) >= least:
+    if not is_extreme(width, height):
         return image
+    least = -(-max(width, height) // MAX_ASPECT_RATIO)
     padded = Image.new("RGB", (max(width, least), max(height, least)), "white")
     padded.paste(image)
     return padded

@@ -185,7 +185,7 @@ class Inputs:
         if content.clip is not None:
             clip = self.clips.open_clip(content.clip)
             most = self.vision.max_clip_tokens
-            first, later, moments = self._cutter.cut_clip(clip.frames, max_tokens=most)
+            first, later, moments = self._cutter.cut_clip(clip.frames_THWC, max_tokens=most)
             patches, grids = [*patches, first], grids + moments
             text += clip_part(self._cutter.moments(clip.times_s), self._num_tokens(moments[0]))
         joined = np.concatenate(patches) if patches else None

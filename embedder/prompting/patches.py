@@ -6,7 +6,8 @@ is shown as. Bytes without the second frame are an eighth of that to keep and to
 
 Shape legend:
   P = patches, C = 3 colours, S = patch size, V = C x S x S, the bytes of one patch,
-  M = patches of a clip, U = bytes of one patch in the frames after the first
+  T = frames of a clip, H, W = their height and width, M = patches of a clip,
+  U = bytes of one patch in the frames after the first
 """
 
 from collections.abc import Sequence
@@ -48,28 +49,13 @@ class PatchCutter:
             image: upright.
             max_tokens: most of them; None, or more than the processor allows: what it allows.
         """
-        size, merge = self.patch_size, self.merge_size
-        most = self._size["longest_edge"]
-        if max_tokens is not None:
-            most = min(most, max_tokens * (size * merge) ** 2)
-        height, width = smart_resize(
-            image.height,
-            image.width,
-            factor=size * merge,
-            min_pixels=min(self._size["shortest_edge"], most),
-            max_pixels=most,
-        )
+        width, height = self._fitting(image.width, image.height, max_tokens)
         if image.size != (width, height):
             image = image.resize((width, height), self._resample)
-        rows, columns = height // size, width // size
-        pixels = np.asarray(image).reshape(
-            rows // merge, merge, size, columns // merge, merge, size, 3
-        )
-        patches = pixels.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, -1)
-        return patches, (1, rows, columns)
+        return self._patches(np.asarray(image)[None])[0], self._grid(width, height)
 
     def cut_clip(
-        self, frames: Sequence[Image.Image], *, max_tokens: int
+        self, frames_THWC: np.ndarray, *, max_tokens: int
     ) -> tuple[np.ndarray, np.ndarray, tuple[Grid, ...]]:
         """Cut frames into temporal patches; return their first frames and the later ones, as bytes.
 
@@ -79,21 +65,54 @@ class PatchCutter:
         together, and larger.)
 
         Args:
-            frames: RGB, of one size.
+            frames_THWC: uint8, RGB.
             max_tokens: of all of them.
 
         Returns:
             [M, V], [M, U] and the patches of each moment along time, height and width.
         """
-        full = [*frames, *[frames[-1]] * (-len(frames) % self.num_frames)]
-        num_moments = len(full) // self.num_frames
-        cuts = [self.cut(one, max_tokens=max(1, max_tokens // num_moments)) for one in full]
-        patches_TFPV = np.stack([patches for patches, _ in cuts]).reshape(
-            num_moments, self.num_frames, *cuts[0][0].shape
+        num_frames, *size, _ = frames_THWC.shape
+        num_moments = -(-num_frames // self.num_frames)
+        width, height = self._fitting(size[1], size[0], max(1, max_tokens // num_moments))
+        if size != [height, width]:
+            images = map(Image.fromarray, frames_THWC)
+            resized = [image.resize((width, height), self._resample) for image in images]
+            frames_THWC = np.stack([np.asarray(image) for image in resized])
+        patches_TPV = self._patches(frames_THWC)
+        full = np.minimum(np.arange(num_moments * self.num_frames), num_frames - 1)
+        frame_of = full.reshape(num_moments, self.num_frames)
+        first = patches_TPV[frame_of[:, 0]].reshape(-1, patches_TPV.shape[2])
+        later = patches_TPV[frame_of[:, 1:]].swapaxes(1, 2).reshape(len(first), -1)
+        return first, later, (self._grid(width, height),) * num_moments
+
+    def _fitting(self, width: int, height: int, max_tokens: int | None) -> tuple[int, int]:
+        """Return the width and height that an image is resized to."""
+        factor = self.patch_size * self.merge_size
+        most = self._size["longest_edge"]
+        if max_tokens is not None:
+            most = min(most, max_tokens * factor**2)
+        fitting_height, fitting_width = smart_resize(
+            height,
+            width,
+            factor=factor,
+            min_pixels=min(self._size["shortest_edge"], most),
+            max_pixels=most,
         )
-        first = patches_TFPV[:, 0].reshape(-1, patches_TFPV.shape[3])
-        later = patches_TFPV[:, 1:].swapaxes(1, 2).reshape(len(first), -1)
-        return first, later, (cuts[0][1],) * num_moments
+        return fitting_width, fitting_height
+
+    def _grid(self, width: int, height: int) -> Grid:
+        return 1, height // self.patch_size, width // self.patch_size
+
+    def _patches(self, frames_THWC: np.ndarray) -> np.ndarray:
+        """Return [T, P, V], in blocks of those that are merged into one token."""
+        num_frames, height, width, _ = frames_THWC.shape
+        size, merge = self.patch_size, self.merge_size
+        blocks = frames_THWC.reshape(
+            *(num_frames, height // size // merge, merge, size),
+            *(width // size // merge, merge, size, 3),
+        )
+        ordered = blocks.transpose(0, 1, 4, 2, 5, 7, 3, 6)
+        return ordered.reshape(num_frames, -1, 3 * size * size)
 
     def moments(self, times_s: Sequence[float]) -> list[float]:
         """Return the middle of the times of each temporal patch, in seconds."""

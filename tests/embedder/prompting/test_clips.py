@@ -168,14 +168,23 @@ def test_a_clip_that_cannot_be_read_is_said_to_be_none(inputs):
         inputs.sample(Content("kites", clip=b"no clip"), "find")
 
 
-def test_frames_are_cut_as_images_are(processor):
+@pytest.mark.parametrize("size", [(96, 64), (90, 70), (200, 220)])
+@pytest.mark.parametrize("max_tokens", [1000, 10])
+def test_frames_are_cut_as_images_are(processor, size, max_tokens):
     cutter = PatchCutter(processor)
-    frames = [Image.effect_noise((96, 64), 40 + n).convert("RGB") for n in range(3)]
-    first, later, grids = cutter.cut_clip(frames, max_tokens=1000)
-    cuts = [cutter.cut(frame)[0] for frame in frames]
-    np.testing.assert_array_equal(first, np.concatenate([cuts[0], cuts[2]]))
-    np.testing.assert_array_equal(later, np.concatenate([cuts[1], cuts[2]]))
-    assert grids == (cutter.cut(frames[0])[1],) * 2
+    frames = [Image.effect_noise(size, 40 + n).convert("RGB") for n in range(3)]
+    first, later, grids = cutter.cut_clip(np.stack(frames), max_tokens=max_tokens)
+    cuts = [cutter.cut(frame, max_tokens=max_tokens // 2) for frame in frames]
+    np.testing.assert_array_equal(first, np.concatenate([cuts[0][0], cuts[2][0]]))
+    np.testing.assert_array_equal(later, np.concatenate([cuts[1][0], cuts[2][0]]))
+    assert grids == (cuts[0][1],) * 2
+
+
+def test_a_clip_like_a_ribbon_is_padded_as_an_image_is(inputs):
+    ribbon = bar_clip("gif", num_frames=2, size=(8, 400))
+    frames = inputs.clips.open_clip(ribbon).frames_THWC
+    assert frames.shape == (2, 20, 400, 3)
+    assert frames[:, 8:].min() == 255
 
 
 @pytest.fixture(scope="module")
