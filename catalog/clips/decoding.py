@@ -136,7 +136,10 @@ def _images(
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
     if pixels[..., 3].min() == 255:  # nothing is clear, as in most GIFs
-        return pixels[..., :3]
+        opaque = np.empty((*pixels.shape[:2], 3), np.uint8)
+        for colour in range(3):  # numpy takes three times as long for three bytes out of four
+            opaque[..., colour] = pixels[..., colour]
+        return opaque
     alpha = pixels[..., 3:].astype(np.uint16)
     return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
