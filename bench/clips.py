@@ -7,7 +7,8 @@ rising") and a clip, each with the clip of an equal product that moves otherwise
 and beside it the same pairs with first frames in place of clips. Asked are names of products whose
 colour and noun were never met together in training, among clips of each of them moving in every
 way: whoever sees the first frame alone finds the product, and its motion by chance, one in six.
-`--out` gets data and runs; a killed one goes on.
+`--out` gets data and runs; a killed one goes on. `--only-preparation` measures, without a training,
+what it costs to prepare clips and images for nano.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.preparation import preparation
 from bench.run_folder import check_settings
-from bench.stopwatch import Stopwatch
 from catalog.bazaar.drawing import png
 from catalog.bazaar.motion import MOTIONS, MovingProduct, film, gif, random_moving_product
 from embedder.content import Content, Encoding
@@ -130,21 +131,12 @@ def evaluated(model: str, products: Sequence[MovingProduct], shown: str) -> dict
     }
 
 
-def preparation(products: Sequence[MovingProduct]) -> dict[str, float]:
-    """Return how fast clips become what nano reads, and its share of the time to embed them."""
-    embedder = MMEmbR1.open(EmbedderConfig(model="nano", policy="never", num_threads=1))
-    contents = [content(one, "clip", n) for n, one in enumerate(products)]
-    embedder.encode_items(contents[:8])  # the decoder's process is there
-    inputs, watch = embedder.checkpoint.inputs, Stopwatch()
-    prompts = [inputs.sample(one, "describe the item") for one in contents]
-    num_frames = 2 * sum(len(prompt.grids) for prompt in prompts)
-    for _ in range(3):
-        watch.time("prepare", lambda: [inputs.sample(one, "describe the item") for one in contents])
-        watch.time("embed", lambda: embedder.encode_items(contents))
+def prepared(products: Sequence[MovingProduct], model: str) -> dict[str, dict[str, float]]:
+    """Return what it costs to prepare clips and their first frames; see `bench.preparation`."""
+    embedder = MMEmbR1.open(EmbedderConfig(model=model, policy="never", num_threads=1))
     return {
-        "frames_per_s": round(num_frames / watch.wall["prepare"], 1),
-        "clips_per_s": round(len(contents) / watch.wall["embed"], 1),
-        "share": round(watch.wall["prepare"] / watch.wall["embed"], 3),
+        shown: preparation(embedder, [content(one, shown, n) for n, one in enumerate(products)])
+        for shown in SHOWN
     }
 
 
@@ -155,7 +147,15 @@ def _vectors(encodings: Sequence[Encoding]) -> np.ndarray:
 def parsed() -> argparse.Namespace:
     """Return options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="folder for data and runs")
+    what.add_argument(
+        "--only-preparation",
+        nargs="?",
+        const="nano",
+        metavar="MODEL",
+        help="train nothing, and measure what it costs to prepare contents for a model",
+    )
     parser.add_argument("--pairs", type=int, default=6_000, help="names to learn")
     parser.add_argument("--steps", type=int, help="of each run; without: the recipe's")
     parser.add_argument("--batch-size", type=int, help="pairs of a step; without: the recipe's")
@@ -168,6 +168,10 @@ def main() -> None:
     """Fine-tune twice, and print what each finds."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.only_preparation:
+        asked = asked_for(random.Random(options.seed))
+        print(json.dumps({"preparation": prepared(asked, options.only_preparation)}))
+        return
     torch.set_num_threads(options.threads)
     settings = {"pairs": options.pairs, "steps": options.steps, "seed": options.seed}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +182,7 @@ def main() -> None:
     short = {"joint.num_steps": options.steps, "joint.batch_size": options.batch_size}
     changes = {name: value for name, value in short.items() if value is not None}
     changes |= {"seed": options.seed}
-    found = {"preparation": preparation(asked), "untrained": evaluated("nano", asked, "clip")}
+    found = {"preparation": prepared(asked, "nano"), "untrained": evaluated("nano", asked, "clip")}
     for shown in SHOWN:
         run = fine_tuned(learnt, shown, options.out / shown.replace(" ", "-"), changes)
         found[shown] = evaluated(str(run.version("joint")), asked, shown)

@@ -9,6 +9,7 @@ the flute") and its sound; a sound, and the image of a product on whose shelf th
 One in six pairs of colour and noun, and one in six of melody and instrument, are kept from training
 (of the 36 jingles three, as the hash falls). Names ask for such products, and what is heard is told
 of both kinds of jingles. `--out` gets data and run; a killed one goes on.
+`--only-preparation` measures, without a training, what it costs to prepare sounds for such a model.
 """
 
 import argparse
@@ -23,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.preparation import preparation
 from bench.run_folder import check_settings
-from bench.stopwatch import Stopwatch
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.jingles import (
     INSTRUMENTS,
@@ -250,20 +251,10 @@ def _by_hearing(asked: np.ndarray, is_right: np.ndarray) -> dict[str, float]:
     return {"heard": _share(is_right[~unheard]), "unheard": _share(is_right[unheard])}
 
 
-def preparation(asked: Sequence[PlayedProduct], model: str) -> dict[str, float]:
-    """Return how fast sounds become what nano reads, and its share of the time to embed them."""
+def prepared(asked: Sequence[PlayedProduct], model: str) -> dict[str, float]:
+    """Return what it costs to prepare sounds; see `bench.preparation`."""
     embedder = MMEmbR1.open(EmbedderConfig(model=model, policy="never", num_threads=1))
-    contents = [content(one, "sound", n) for n, one in enumerate(asked)]
-    embedder.encode_items(contents[:8])  # the decoder's process is there
-    inputs, watch = embedder.checkpoint.inputs, Stopwatch()
-    for _ in range(3):
-        watch.time("prepare", lambda: [inputs.sample(one, "describe the item") for one in contents])
-        watch.time("embed", lambda: embedder.encode_items(contents))
-    return {
-        "audio_s_per_s": round(2.1 * len(contents) / watch.wall["prepare"], 1),
-        "sounds_per_s": round(len(contents) / watch.wall["embed"], 1),
-        "share": round(watch.wall["prepare"] / watch.wall["embed"], 3),
-    }
+    return preparation(embedder, [content(one, "sound", n) for n, one in enumerate(asked)])
 
 
 def _first(embedder: MMEmbR1, queries: Sequence[Content], items: Sequence[Content]) -> np.ndarray:
@@ -283,27 +274,38 @@ def _share(is_right: np.ndarray) -> float:
     return round(float(np.mean(is_right)), 4)
 
 
-def evaluated(model: str, rng: random.Random) -> dict[str, object]:
-    """Return what a version finds: by name of each set of modalities, and by ear."""
+def asked_for(rng: random.Random) -> list[PlayedProduct]:
+    """Return products of different titles that were kept from training, each with every melody."""
     products = {title(one): one for one in drawn(600, rng, is_unseen_product)}
-    asked = [
+    return [
         replace(one, melody=melody)
         for one in list(products.values())[:NUM_ASKED]
         for melody in MELODIES
     ]
+
+
+def evaluated(model: str, rng: random.Random) -> dict[str, object]:
+    """Return what a version finds: by name of each set of modalities, and by ear."""
+    asked = asked_for(rng)
     shelf = drawn(NUM_IMAGES, rng, is_unseen_product)
     embedder = MMEmbR1.open(EmbedderConfig(model=model, policy="never", num_threads=1))
     return {
         "by name": {shown: by_name(embedder, asked, shown) for shown in SHOWN},
         "by ear": by_ear(embedder, shelf),
-        "preparation": preparation(asked, model),
+        "preparation": prepared(asked, model),
     }
 
 
 def parsed() -> argparse.Namespace:
     """Return options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for data and run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="folder for data and run")
+    what.add_argument(
+        "--only-preparation",
+        metavar="MODEL",
+        help="train nothing, and measure what it costs to prepare sounds for a model that hears",
+    )
     parser.add_argument("--products", type=int, default=1_000, help="to learn three pairs of each")
     parser.add_argument("--steps", type=int, help="of the run; without: the recipe's")
     parser.add_argument("--dropout", type=float, help="of modalities; without: the recipe's")
@@ -316,6 +318,10 @@ def main() -> None:
     """Fine-tune, and print what it finds."""
     options = parsed()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.only_preparation:
+        asked = asked_for(random.Random(options.seed))
+        print(json.dumps({"preparation": prepared(asked, options.only_preparation)}))
+        return
     torch.set_num_threads(options.threads)
     settings = {name: getattr(options, name) for name in ("products", "steps", "dropout", "seed")}
     options.out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from embedder.engine.continuous_queries import ContinuousQueries
 from embedder.engine.decoding import SelfDecoder
 from embedder.engine.engine import Engine
 from embedder.engine.gating import Decoder, Gate, Task
+from embedder.engine.prefetch import Prefetch
 from embedder.model.checkpoint import Checkpoint, load
 from embedder.precision import AskedDtype
 from embedder.prompting.images import image_problem
@@ -21,6 +22,8 @@ from embedder.version import version_id
 
 CPU_BATCH_TOKENS = 768  # larger ones fall out of the cache; measured in docs/embedder.md
 GPU_BATCH_TOKENS = 16_384
+CPU_WORKERS, GPU_WORKERS = 2, 16
+CPU_SLOW_WINDOW = 16  # the first window is waited for, and a small one is there sooner
 GPU_UNREAD_BATCHES = 1  # so that it is at one while the host builds the next
 SHARED_HIDDEN_SIZE = 512
 """Below it a second thread gains little, and beside other work two threads wait for each other:
@@ -55,11 +58,13 @@ class EmbedderConfig:
     768 on a CPU, 16,384 on a GPU."""
 
     window: int = 512
-    """Contents that are prepared ahead and sorted by length together; two windows are in memory."""
+    """Contents that are prepared ahead and sorted by length together; two windows are in memory.
+    Beside threads on a CPU a window has 16 clips and sounds at most."""
 
     num_workers: int | None = None
-    """Threads that prepare contents ahead of the model. None: on a CPU none, for the model uses all
-    cores; on a GPU one a core, 16 at most."""
+    """Threads that prepare contents ahead of the model. None: on a GPU one a core, 16 at most; on a
+    CPU two, if the model leaves a core free. There they prepare clips and sounds alone: these wait
+    for the process that decodes them, and for all else the model would wait for its threads."""
 
     num_slots: int | None = None
     """Rationales that are decoded at once. None: 256, of a larger model on a CPU 128."""
@@ -146,6 +151,11 @@ class MMEmbR1(BaseEncoder):
         """Of the template that it reasons in."""
         return str(TEMPLATE_VERSION)
 
+    @property
+    def waited_s(self) -> float:
+        """Seconds that the model has waited so far for contents to be drawn and prepared."""
+        return self._engine.waited_s
+
     def refusal(self, content: Content) -> str | None:
         """Return why the content cannot be embedded; None when it can."""
         for image in (content.image, *content.gallery):
@@ -191,16 +201,39 @@ class MMEmbR1(BaseEncoder):
 def _engine(checkpoint: Checkpoint, config: EmbedderConfig, decoder: Decoder) -> Engine:
     backbone, inputs, manifest = checkpoint.backbone, checkpoint.inputs, checkpoint.manifest
     on_cpu = config.is_on_cpu
-    num_workers = 0 if on_cpu else min(16, os.cpu_count() or 1)
     return Engine(
         Gate(backbone, inputs, theta=manifest.theta),
         inputs,
         decoder,
         batch_tokens=config.batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS),
-        window=config.window,
-        num_workers=num_workers if config.num_workers is None else config.num_workers,
+        prefetch=_prefetch(config),
         num_unread=0 if on_cpu else GPU_UNREAD_BATCHES,
     )
+
+
+def _prefetch(config: EmbedderConfig) -> Prefetch:
+    num_workers = config.num_workers
+    if num_workers is None:
+        num_workers = default_workers(
+            is_on_cpu=config.is_on_cpu,
+            num_cores=os.cpu_count() or 1,
+            num_threads=torch.get_num_threads(),
+        )
+    slow_window = CPU_SLOW_WINDOW if config.is_on_cpu and num_workers else None
+    return Prefetch(window=config.window, num_workers=num_workers, slow_window=slow_window)
+
+
+def default_workers(*, is_on_cpu: bool, num_cores: int, num_threads: int) -> int:
+    """Return how many threads prepare beside the model, where nobody says.
+
+    Args:
+        is_on_cpu: whether the model runs where contents are prepared.
+        num_cores: of the machine.
+        num_threads: of the model, on a CPU.
+    """
+    if not is_on_cpu:
+        return min(GPU_WORKERS, num_cores)
+    return CPU_WORKERS if num_threads < num_cores else 0
 
 
 def _self_decoder(checkpoint: Checkpoint, config: EmbedderConfig) -> SelfDecoder:

@@ -11,8 +11,10 @@ when nothing else is held. So whatever fits into memory by itself is answered.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from embedder.content import Answer, Content, Failure
 from embedder.engine.batches import padded_tokens, token_budget_batches
@@ -23,13 +25,15 @@ from embedder.engine.memory import (
     is_out_of_memory,
     release_memory,
 )
-from embedder.engine.prefetch import prepared_windows
+from embedder.engine.prefetch import Prefetch, prepared_windows
 from embedder.prompting.inputs import Inputs
 from embedder.prompting.sample import Sample
 
 logger = logging.getLogger(__name__)
 
 MIN_TO_BLAME_THE_MODEL = 8  # so many contents of one batch do not all fail by their own fault
+
+T = TypeVar("T")
 
 Prepared = tuple[int, Content, Sample]
 
@@ -47,8 +51,7 @@ class Engine:
         decoder: Decoder,
         *,
         batch_tokens: int,
-        window: int,
-        num_workers: int,
+        prefetch: Prefetch,
         num_unread: int = 0,
     ) -> None:
         """An engine; it may serve many calls, one after the other.
@@ -59,14 +62,16 @@ class Engine:
             decoder: answers for the contents that the gate sends to reason.
             batch_tokens: most tokens of a batch, padding included; fewer where memory runs out, for
                 as long as it does.
-            window: contents that are prepared and sorted by length together.
-            num_workers: threads that prepare ahead of the model.
+            prefetch: how many contents are prepared and sorted by length together, and by whom;
+                slow ones are those with a clip or a sound, which a process decodes.
             num_unread: batches that are launched before the first of them is read: 0 where the host
                 computes them itself, else 1.
         """
         self.budget = ShrinkingLimit(batch_tokens)
         self._gate, self._inputs, self._decoder = gate, inputs, decoder
-        self._window, self._num_workers, self._num_unread = window, num_workers, num_unread
+        self._prefetch, self._num_unread = prefetch, num_unread
+        self.waited_s = 0.0
+        """Seconds that all calls so far have waited for contents to be drawn and prepared."""
 
     def answers(self, contents: Iterable[Content], task: Task) -> Iterator[tuple[int, Answer]]:
         """Yield the number of each content and its answer, in the order in which they are done.
@@ -94,10 +99,20 @@ class Engine:
         windows = prepared_windows(
             contents,
             lambda numbered: self._prepare(numbered, task.instruction),
-            window=self._window,
-            num_workers=self._num_workers,
+            self._prefetch,
+            is_slow=_is_decoded,
         )
-        yield from self._decided(self._batches(windows), task)
+        yield from self._decided(self._batches(self._awaited(windows)), task)
+
+    def _awaited(self, windows: Iterator[T]) -> Iterator[T]:
+        """Hand windows on, and count how long they are waited for."""
+        while True:
+            began = time.perf_counter()
+            window = next(windows, None)
+            self.waited_s += time.perf_counter() - began
+            if window is None:
+                return
+            yield window
 
     def behind_gate(self, prepared: Sequence[Prepared], task: Task) -> Iterator[Gated | NoRoom]:
         """Prefill contents in batches of the token budget, and decide who reasons.
@@ -219,6 +234,11 @@ class Engine:
         if tokens <= self.budget.value:
             self.budget.lower(tokens // 2)
             logger.warning("out of memory: batch_tokens=%d for now", self.budget.value)
+
+
+def _is_decoded(numbered: tuple[int, Content]) -> bool:
+    _, content = numbered
+    return content.clip is not None or content.audio is not None
 
 
 def _gated(launched: Launched) -> deque[Gated] | Failure:

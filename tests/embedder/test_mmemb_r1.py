@@ -1,5 +1,6 @@
 """Tests for embedder/mmemb_r1.py: many contents, in order or as they are done, under one policy."""
 
+import time
 from dataclasses import replace
 from itertools import count, islice
 
@@ -8,8 +9,10 @@ import pytest
 
 from catalog.images.check import ImageError
 from embedder.content import Content, Failure
-from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1
+from embedder.mmemb_r1 import EmbedderConfig, MMEmbR1, default_workers
 from embedder.model.checkpoint import Checkpoint
+from tests.clips import bar_clip
+from tests.sounds import tone_file
 
 
 def encoder(checkpoint, **options):
@@ -82,6 +85,50 @@ def test_neither_windows_nor_workers_change_a_vector(checkpoint, image, num_work
     tested = encoder(checkpoint, num_workers=num_workers, window=window, batch_tokens=40)
     for found, wanted in zip(tested.encode_items(contents), expected, strict=True):
         np.testing.assert_allclose(found.vector, wanted.vector, atol=1e-5)
+
+
+def test_threads_beside_the_model_change_no_bit_of_a_vector(hearing, image):
+    clips = [bar_clip(num_frames=number) for number in (2, 5, 9)]
+    sounds = [tone_file(hz=hz, seconds=0.3, rate_hz=16_000) for hz in (300.0, 500.0, 900.0)]
+    contents = [
+        *[Content("kites " * n, image if n % 2 else None) for n in range(4)],
+        *[Content("a bell", clip=clip) for clip in clips],
+        *[Content("a bell", audio=sound) for sound in sounds],
+        Content("a broken one", clip=b"no clip"),
+        Content("all", image, clip=clips[0], audio=sounds[0]),
+    ]
+    alone, beside = (
+        dict(encoder(hearing, num_workers=number, window=5).stream_items(contents))
+        for number in (0, 2)
+    )
+    assert isinstance(alone.pop(10), Failure)
+    assert isinstance(beside.pop(10), Failure)
+    assert beside.keys() == alone.keys()
+    for row, encoding in alone.items():
+        np.testing.assert_array_equal(beside[row].vector, encoding.vector)
+
+
+@pytest.mark.parametrize(
+    ("is_on_cpu", "num_cores", "num_threads", "expected"),
+    [(True, 2, 1, 2), (True, 1, 1, 0), (True, 8, 8, 0), (False, 8, 8, 8), (False, 64, 1, 16)],
+)
+def test_threads_prepare_where_the_model_leaves_them_a_core(
+    is_on_cpu, num_cores, num_threads, expected
+):
+    found = default_workers(is_on_cpu=is_on_cpu, num_cores=num_cores, num_threads=num_threads)
+    assert found == expected
+
+
+def test_what_the_model_has_waited_for_is_counted(checkpoint):
+    def drawn():
+        time.sleep(0.2)
+        yield Content("a kite")
+
+    model = encoder(checkpoint)
+    assert model.waited_s == 0
+    began = time.monotonic()
+    assert len(list(model.stream_items(drawn()))) == 1
+    assert 0.2 <= model.waited_s < time.monotonic() - began
 
 
 def test_direct_and_reasoned_ones_in_one_call_equal_those_of_two_calls(checkpoint, image):

@@ -10,6 +10,7 @@ import torch
 from embedder.content import Content, Encoding, Failure
 from embedder.engine.engine import Engine
 from embedder.engine.gating import Gated, NoRoom, Task
+from embedder.engine.prefetch import Prefetch
 from embedder.prompting.sample import Sample
 
 BAD_SHAPE = RuntimeError("bad shape")
@@ -79,8 +80,9 @@ class Direct:
 
 def engine(gate, *, batch_tokens=40, window=100, num_workers=0, num_unread=0, needs_past=False):
     decoder = Direct(needs_past=needs_past, events=gate.events)
-    sizes = {"batch_tokens": batch_tokens, "window": window, "num_workers": num_workers}
-    return Engine(gate, Lengths(), decoder, num_unread=num_unread, **sizes)
+    prefetch = Prefetch(window=window, num_workers=num_workers)
+    sizes = {"batch_tokens": batch_tokens, "prefetch": prefetch, "num_unread": num_unread}
+    return Engine(gate, Lengths(), decoder, **sizes)
 
 
 def answers(gate, texts, **options):
@@ -228,7 +230,8 @@ class Crowded:
 
 def test_what_had_too_little_memory_beside_others_is_tried_again_alone():
     decoder = Crowded()
-    tested = Engine(LengthGate(), Lengths(), decoder, batch_tokens=40, window=9, num_workers=0)
+    prefetch = Prefetch(window=9, num_workers=0)
+    tested = Engine(LengthGate(), Lengths(), decoder, batch_tokens=40, prefetch=prefetch)
     found = dict(tested.answers([Content("1234")] * 4, TASK))
     assert decoder.calls == [[0, 1, 2, 3], [1], [2], [3]]
     assert not any(isinstance(answer, Failure) for answer in found.values())
