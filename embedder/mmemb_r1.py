@@ -66,6 +66,9 @@ class EmbedderConfig:
     CPU two, if the model leaves a core free. There they prepare clips and sounds alone: these wait
     for the process that decodes them, and for all else the model would wait for its threads."""
 
+    num_processes: int = 1
+    """Processes that embed on this machine, of which each has its share of the cores."""
+
     num_slots: int | None = None
     """Rationales that are decoded at once. None: 256, of a larger model on a CPU 128."""
 
@@ -74,7 +77,7 @@ class EmbedderConfig:
     torch's default."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "window", "num_slots"):
+        for name in ("batch_tokens", "window", "num_processes", "num_slots"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -216,7 +219,7 @@ def _prefetch(config: EmbedderConfig) -> Prefetch:
     if num_workers is None:
         num_workers = default_workers(
             is_on_cpu=config.is_on_cpu,
-            num_cores=os.cpu_count() or 1,
+            num_cores=(os.cpu_count() or 1) // config.num_processes,
             num_threads=torch.get_num_threads(),
         )
     slow_window = CPU_SLOW_WINDOW if config.is_on_cpu and num_workers else None
@@ -228,11 +231,11 @@ def default_workers(*, is_on_cpu: bool, num_cores: int, num_threads: int) -> int
 
     Args:
         is_on_cpu: whether the model runs where contents are prepared.
-        num_cores: of the machine.
+        num_cores: of the machine, for this process.
         num_threads: of the model, on a CPU.
     """
     if not is_on_cpu:
-        return min(GPU_WORKERS, num_cores)
+        return max(1, min(GPU_WORKERS, num_cores))
     return CPU_WORKERS if num_threads < num_cores else 0
 
 

@@ -6,6 +6,7 @@ does no more than that again in each of its processes, and a shard that takes lo
 may is finished by the retries.
 """
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -156,24 +157,38 @@ def _count_embedded(metrics: StepMetrics, done: Embedded) -> None:
     )
 
 
-def embed(settings: Settings, shard: Shard, *, progress: Progress = ignore_progress) -> Embedded:
+def embed(
+    settings: Settings,
+    shard: Shard,
+    *,
+    num_processes: int = 1,
+    progress: Progress = ignore_progress,
+) -> Embedded:
     """Embed what is left of a shard and writes embeddings and rationales to the lake.
 
     An item that cannot be embedded goes to `dead_letters` with the reason, and is left alone until
     its content changes or the letter is replayed.
 
+    Args:
+        settings: of the deployment.
+        shard: of the items.
+        num_processes: that embed on this machine.
+        progress: told how many more items are finished, failed ones included.
+
     Raises:
         ValueError: the model loads differently from when its version was first used.
     """
-    return _embed_here(settings, [shard], progress=progress)
+    return _embed_here(settings, [shard], num_processes=num_processes, progress=progress)
 
 
 @observed("embed", count=_count_embedded)
-def _embed_here(settings: Settings, shards: Iterable[Shard], *, progress: Progress) -> Embedded:
+def _embed_here(
+    settings: Settings, shards: Iterable[Shard], *, num_processes: int = 1, progress: Progress
+) -> Embedded:
     """Embed shards in this process."""
     lake, total = open_lake(settings), Embedded()
     with span("load the model"):
-        encoder = open_encoder(settings)
+        encoder = open_encoder(settings, num_processes=num_processes)
         check_golden_vectors(lake, encoder, keeps=True)
     for shard in shards:
         first, last = shard
@@ -299,7 +314,8 @@ def embed_shards(
         initargs=(gpus, current_ids()),
     ) as pool:
         try:
-            for future in as_completed([pool.submit(embed, settings, s) for s in shards]):
+            of_shard = functools.partial(embed, settings, num_processes=num_workers)
+            for future in as_completed([pool.submit(of_shard, shard) for shard in shards]):
                 done = future.result()
                 total += done
                 progress(done.embedded + done.failed)

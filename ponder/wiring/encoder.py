@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from embedder.version import Manifest
 
 
-def open_encoder(settings: Settings) -> "CatalogueEncoder":
+def open_encoder(settings: Settings, *, num_processes: int = 1) -> "CatalogueEncoder":
     """Open the configured embedder, with its reasoner; loaded once in a process.
+
+    Args:
+        settings: of the deployment.
+        num_processes: that embed on this machine.
 
     Raises:
         ValueError: there is a reasoner, and the embedder reads no rationales.
@@ -40,6 +44,7 @@ def open_encoder(settings: Settings) -> "CatalogueEncoder":
         policy=settings.policy,
         query_theta=budgeted_theta(settings, "query"),
         item_theta=budgeted_theta(settings, "item"),
+        num_processes=num_processes,
     )
     reasoner = other_reasoner(settings)
     if reasoner is None:

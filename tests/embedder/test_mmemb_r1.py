@@ -110,13 +110,22 @@ def test_threads_beside_the_model_change_no_bit_of_a_vector(hearing, image):
 
 @pytest.mark.parametrize(
     ("is_on_cpu", "num_cores", "num_threads", "expected"),
-    [(True, 2, 1, 2), (True, 1, 1, 0), (True, 8, 8, 0), (False, 8, 8, 8), (False, 64, 1, 16)],
+    [
+        *[(True, 2, 1, 2), (True, 1, 1, 0), (True, 8, 8, 0)],
+        *[(False, 8, 8, 8), (False, 64, 1, 16), (False, 0, 1, 1)],
+    ],
 )
 def test_threads_prepare_where_the_model_leaves_them_a_core(
     is_on_cpu, num_cores, num_threads, expected
 ):
     found = default_workers(is_on_cpu=is_on_cpu, num_cores=num_cores, num_threads=num_threads)
     assert found == expected
+
+
+def test_a_process_among_more_than_there_are_cores_prepares_by_itself(checkpoint):
+    crowded = encoder(checkpoint, num_processes=10_000)
+    assert crowded._engine._prefetch.num_workers == 0
+    assert crowded._engine._prefetch.slow_window is None
 
 
 def test_what_the_model_has_waited_for_is_counted(checkpoint):
@@ -196,7 +205,14 @@ def test_another_decoder_answers_for_what_the_gate_sends_to_it(checkpoint):
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_tokens": 0}, {"window": 0}, {"num_slots": 0}, {"num_workers": -1}]
+    "options",
+    [
+        {"batch_tokens": 0},
+        {"window": 0},
+        {"num_slots": 0},
+        {"num_workers": -1},
+        {"num_processes": 0},
+    ],
 )
 def test_a_size_that_is_too_small_is_refused(options):
     with pytest.raises(ValueError, match="must be at least"):

@@ -55,6 +55,11 @@ def test_the_version_of_a_gpu_is_not_that_of_a_cpu_unless_both_are_told_what_to_
     assert configured_version(on_gpu) == configured_version(half) == open_encoder(half).version
 
 
+def test_it_knows_how_many_processes_share_the_cores(tmp_path):
+    crowded = open_encoder(Settings(home=tmp_path), num_processes=10_000)
+    assert crowded._engine._prefetch.num_workers == 0
+
+
 def test_it_cannot_be_asked_for_an_account_of_its_reasoning(tmp_path, sentence_model, bazaar):
     settings = Settings(home=tmp_path, model=sentence_model)
     with pytest.raises(ValueError, match="must be one that reasons"):
