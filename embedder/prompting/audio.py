@@ -8,6 +8,7 @@ sound to 30 seconds, here zeros fill up the last token alone, or the last frame.
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import csr_array
 from transformers.audio_utils import mel_filter_bank
 
 from catalog.audio.limits import AudioError, AudioLimits, AudioSampling
@@ -88,15 +89,19 @@ def log_mel(samples: np.ndarray, *, num_bins: int) -> np.ndarray:
         # In float64, or what is 80 dB below the loudest is noise of the transform.
         waves = np.fft.rfft(windows[piece] * hann)
         power = waves.real**2 + waves.imag**2
-        np.matmul(power.astype(np.float32), filters, out=energy[piece])
+        energy[piece] = (filters @ power.T).T
     loudness = np.log10(np.maximum(energy, 1e-10))
     loudness = np.maximum(loudness, loudness.max() - 8.0)
     return (loudness + 4.0) / 4.0
 
 
 @lru_cache
-def _filters(num_bins: int) -> np.ndarray:
-    """Return [frequencies, bands] float32, how much of each frequency is in each band."""
+def _filters(num_bins: int) -> csr_array:
+    """Return [bands, frequencies] how much of each frequency is in each band.
+
+    It is in two bands at most. And a sparse product starts no threads, which for one so small wait
+    for each other longer than they work.
+    """
     filters = mel_filter_bank(
         num_frequency_bins=WINDOW // 2 + 1,
         num_mel_filters=num_bins,
@@ -106,4 +111,4 @@ def _filters(num_bins: int) -> np.ndarray:
         norm="slaney",
         mel_scale="slaney",
     )
-    return filters.astype(np.float32)
+    return csr_array(filters.T)
