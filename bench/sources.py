@@ -46,6 +46,8 @@ ARMS: Mapping[str, Mapping[str, object]] = {
     "balanced": {"balance.max_weight": 2.0},
 }
 
+BASE = "nano-base"
+
 WORLD_SEED = 7
 NUM_RIDDLES = {"literal": 800, "everyday": 800, "indirect": 400, "composed": 400}
 NUM_FURTHER = 150
@@ -127,7 +129,7 @@ def riddle_rows(
 
 def fine_tuned(arm: str, seed: int, folder: Path, num_steps: int) -> Run:
     """Return the run of an arm, trained; it goes on where it was killed."""
-    told = {"base": "nano-base", "data": str(folder / "data"), "behaviour.learns": False}
+    told = {"base": BASE, "data": str(folder / "data"), "behaviour.learns": False}
     short = short_changes({"steps": num_steps, "seed": seed})
     config = configured({**DIRECT, **told, **short, **ARMS[arm]})
     run = Run.open(Settings(home=folder), config, folder / f"{arm}-{seed}")
@@ -194,6 +196,17 @@ def _told(values: list[list[np.ndarray]]) -> dict[str, Any]:
     return {"by_seed": means, "gain": gains}
 
 
+def means(scores: Mapping[str, Scores], sets: Mapping[str, FrozenSet]) -> dict[str, Any]:
+    """Return of each set, slice and metric the mean of one model's scores."""
+    return {
+        name: {
+            slice_name: {m: round(float(of[rows].mean()), 4) for m, of in scores[name].items()}
+            for slice_name, rows in slices(frozen.queries).items()
+        }
+        for name, frozen in sets.items()
+    }
+
+
 def main() -> None:
     """Train every arm with every seed, and print what they find."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -218,6 +231,7 @@ def main() -> None:
     sets = frozen_sets(options.out)
     num = {name: len(frozen.queries) for name, frozen in sets.items()}
     found = told(scores, sets)
+    found["base"] = means(scored(BASE, sets), sets)
     print(json.dumps({"unit": "share of questions", "num": num, "weights": weights, **found}))
 
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from bench.sources import ARMS, riddle_rows, told
+from bench.sources import ARMS, means, riddle_rows, told
 from catalog.bazaar.world import random_product
 from evaluation.query_sets import Query, QuerySet
 
@@ -54,3 +54,12 @@ def test_means_are_by_seed_and_gains_are_of_the_same_questions():
     gains = {name: gain[0] for name, gain in everything["gain"].items()}
     assert gains == {"even - sizes": 0.25, "balanced - sizes": 0.5, "balanced - even": 0.25}
     assert everything["gain"]["balanced - sizes"][1:] != [0.5, 0.5]  # the questions differ
+
+
+def test_means_of_one_model_are_by_slice():
+    queries = [
+        Query(query_id=f"q{n}", text="x", tier=tier, relevant=["a"]) for n, tier in enumerate("xxy")
+    ]
+    found = means({"asked": {"hit@1": np.array([0.0, 1.0, 1.0])}}, {"asked": QuerySet({}, queries)})
+    assert found["asked"]["all"] == {"hit@1": 0.6667}
+    assert found["asked"]["x"] == {"hit@1": 0.5}
