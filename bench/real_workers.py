@@ -147,12 +147,8 @@ def account(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
     told: dict[str, Any] = {}
     for worker, runs in results.items():
         rows = [row for one in runs for row in one["selection"]["workers"]]
-        told[worker] = {
-            "written": sum(row["paired"] for row in rows),
-            "refused": sum(row["refused"] for row in rows),
-            "kept": sum(row["kept"] for row in rows),
-            "reason_rate": [one["reason_rate"] for one in runs if "reason_rate" in one],
-        }
+        rates = [one["reason_rate"] for one in runs if "reason_rate" in one]
+        told[worker] = {**_kept(rows), "reason_rate": rates}
         for policy in POLICIES:
             if policy not in runs[0]:
                 continue
@@ -164,6 +160,14 @@ def account(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
                 "over_nobody": asdict(bootstrap_over_runs(gained)),
             }
     return told
+
+
+def _kept(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what selections say of writers, added up; `own_better` is a share of `compared`."""
+    names = {"written": "paired", "refused": "refused", "kept": "kept", "compared": "compared"}
+    told = {name: sum(row[of] for row in rows) for name, of in names.items()}
+    better = sum(row["compared"] * row["own_better"] for row in rows if row["compared"])
+    return {**told, "own_better": round(better / told["compared"], 4) if better else None}
 
 
 def main() -> None:

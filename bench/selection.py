@@ -133,7 +133,11 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
         judged=JUDGED.to_frame(),
         append=judged.append,
     )
-    return select(pl.concat(judged), SelectionConfig(min_gain=args.min_gain))
+    return select(
+        pl.concat(judged),
+        SelectionConfig(min_gain=args.min_gain),
+        against_shuffled=args.against_shuffled,
+    )
 
 
 def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:

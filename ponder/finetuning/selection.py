@@ -1,6 +1,7 @@
 """The stages that judge rationales on their pairs, and keep those that help."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -16,6 +17,12 @@ from ponder.finetuning.run import Progress, Run
 if TYPE_CHECKING:
     from embedder.finetune.rationales.negatives import Negatives
     from embedder.finetune.rationales.paired import PairedRationale
+    from ponder.reports.selection.report import WorkerCounts
+
+logger = logging.getLogger(__name__)
+
+NEAR_A_COIN = 0.6
+"""A smaller share that does better than a rationale about another content is worth a warning."""
 
 
 def judge(run: Run, progress: Progress) -> JudgedRationales:
@@ -53,11 +60,17 @@ def select(run: Run, progress: Progress) -> SelectedRationales:
 
     folder, config = run.folder / "selection", run.config.selection
     folder.mkdir(parents=True, exist_ok=True)
-    selected = selected_of(_judged(run).unique(maintain_order=True), config)
+    selected = selected_of(
+        _judged(run).unique(maintain_order=True),
+        config,
+        against_shuffled=run.config.judging.against_shuffled,
+    )
     selected.write_parquet(folder / "selected.parquet")
     name = run.result("judging", JudgedRationales).judge
     report = selection_report(selected, run.pairs, judge=name, min_gain=config.min_gain)
     write_selection(report, folder)
+    for counts in report.workers:
+        _warn_of_looks(counts)
     progress(len(selected))
     return SelectedRationales(judge=name, min_gain=config.min_gain, pairs=asdict(report.pairs))
 
@@ -82,6 +95,19 @@ def _judge(
             append=lambda rows: _append(run, rows, progress),
         )
     return judge_of("").name
+
+
+def _warn_of_looks(counts: "WorkerCounts") -> None:
+    if counts.own_better is not None and counts.own_better < NEAR_A_COIN:
+        logger.warning(
+            "rationales of %s (%s side) should do better than ones about other contents, got %.0f "
+            "%% of %d that do, and a coin has 50 %%: what they say hardly counts; read some in "
+            "selection.html, ask a better writer, or set judging.against_shuffled=true",
+            counts.worker,
+            counts.side,
+            100 * counts.own_better,
+            counts.compared,
+        )
 
 
 def _fair(run: Run, negatives: Mapping[str, "Negatives"]) -> list[str]:

@@ -27,12 +27,19 @@ class JudgingConfig:
     """Each pair is also judged with a rationale that was written about another content. One that
     helps by its looks alone does no better. (Our addition.)"""
 
+    num_controls: int = 256
+    """Without `against_shuffled` so many rationales of each source and side are judged so all the
+    same, and nothing follows for what is kept: the account says how many do better than one about
+    another content, and a share near a half says that they help by their looks. 0: none."""
+
     refused: frozenset[str] = frozenset({"control", "duplicate", "empty", "leak", "too_long"})
     """Flags with which a rationale is not even judged."""
 
     def __post_init__(self) -> None:
         if self.num_negatives < 0:
             raise ValueError(f"num_negatives must be at least 0, got {self.num_negatives}")
+        if self.num_controls < 0:
+            raise ValueError(f"num_controls must be at least 0, got {self.num_controls}")
         if self.num_others < max(1, self.num_negatives):
             raise ValueError(
                 f"num_others must be at least 1 and num_negatives, got {self.num_others}"

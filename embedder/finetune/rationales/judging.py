@@ -6,7 +6,7 @@ Without a rationale its place is left out (an intervention), not filled with an 
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from statistics import fmean
 
 import polars as pl
@@ -76,7 +76,7 @@ def judge_rationales(
     """
     done = set(judged["pair_id"])
     fair = [paired for paired in paired_rationales if not paired.flags & config.refused]
-    shuffled = _shuffled(fair) if config.against_shuffled else {}
+    shuffled = _shuffled(fair) if config.against_shuffled else _controls(fair, config.num_controls)
     waiting = [paired for paired in paired_rationales if paired.pair.pair_id not in done]
     for chunk in _chunks(waiting):
         judge_inputs: dict[InputKey, JudgeInput] = {}
@@ -175,7 +175,8 @@ def _identity(paired: PairedRationale) -> tuple[object, ...]:
 def _shuffled(paired_rationales: Sequence[PairedRationale]) -> dict[GeneratedRationale, Rationale]:
     """Return for every generated rationale one about another content, of the same side.
 
-    Digests of the rationales decide which, so the order in which they come does not.
+    It is the same worker's where that wrote about another content: it looks alike. Digests of the
+    rationales decide which, so the order in which they come does not.
     """
     lent: dict[GeneratedRationale, Rationale] = {}
     for side in ("query", "item"):
@@ -186,9 +187,32 @@ def _shuffled(paired_rationales: Sequence[PairedRationale]) -> dict[GeneratedRat
                 "least, got one; leave it off"
             )
         for place, generated in enumerate(ring):
-            following = (*ring[place + 1 :], *ring[:place])
-            other = next(lender for lender in following if lender.key != generated.key)
+            own = _following(ring, place, generated.worker)
+            other = next(chain(own, _following(ring, place, None)))
             lent[generated] = Rationale(other.text, other.summary)
+    return lent
+
+
+def _following(
+    ring: Sequence[GeneratedRationale], place: int, worker: str | None
+) -> Iterator[GeneratedRationale]:
+    """Yield those about other contents, from a place on; of one worker, or None: of all."""
+    for step in range(1, len(ring)):
+        other = ring[(place + step) % len(ring)]
+        if other.key != ring[place].key and worker in (None, other.worker):
+            yield other
+
+
+def _controls(
+    paired_rationales: Sequence[PairedRationale], number: int
+) -> dict[GeneratedRationale, Rationale]:
+    """Return the same for so many generated rationales of each side; none of a single content."""
+    lent: dict[GeneratedRationale, Rationale] = {}
+    for side in ("query", "item"):
+        of_side = [one for one in paired_rationales if one.side == side]
+        if len({one.generated.key for one in of_side}) > 1:
+            own = _shuffled(of_side)
+            lent |= {generated: own[generated] for generated in sorted(own, key=_digest)[:number]}
     return lent
 
 

@@ -19,7 +19,9 @@ from embedder.finetune.rationales.config import SelectionConfig
 from embedder.finetune.records import TrainingExample, WeightedRationale
 
 
-def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
+def select(
+    judged: pl.DataFrame, config: SelectionConfig, *, against_shuffled: bool = False
+) -> pl.DataFrame:
     """Return the judgements with `gain` (nats), `kept` and `weight`, in the order given.
 
     The gain is null where nobody was asked, and NaN where the judge failed; neither is kept. The
@@ -28,6 +30,8 @@ def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
     Args:
         judged: layout of `embedder.finetune.rationales.judging.JUDGED`.
         config: what is kept; another `min_gain` or `temperature` needs no new judgements.
+        against_shuffled: whether a rationale must also do better than the one about another content
+            that it was judged beside; else that is for the account alone.
     """
     if config.workers:
         judged = judged.filter(pl.col("worker").is_in(config.workers))
@@ -37,9 +41,10 @@ def select(judged: pl.DataFrame, config: SelectionConfig) -> pl.DataFrame:
             share
         )
     gain = pl.col("with") - pl.col("without") - pl.col("gain_on_negatives").fill_null(0)
-    over_shuffled = (pl.col("with") - pl.col("with_shuffled")).fill_null(gain)
-    # To Polars the smaller of a number and NaN is the number; adding nothing keeps the NaN.
-    gain = pl.min_horizontal(gain, over_shuffled) + 0 * (gain + over_shuffled)
+    if against_shuffled:
+        over_shuffled = (pl.col("with") - pl.col("with_shuffled")).fill_null(gain)
+        # To Polars the smaller of a number and NaN is the number; adding nothing keeps the NaN.
+        gain = pl.min_horizontal(gain, over_shuffled) + 0 * (gain + over_shuffled)
     is_kept = pl.col("gain").is_not_nan() & (pl.col("gain") > config.min_gain)
     scaled = pl.when("kept").then(pl.col("gain") / config.temperature)
     side = ("pair_id", "side")

@@ -55,6 +55,13 @@ class WorkerCounts:
     median_gain: float | None
     """In nats, of what was judged; None where nothing was."""
 
+    compared: int
+    """That were also judged beside a rationale about another content."""
+
+    own_better: float | None
+    """Share of these that does better than the other, ties as a half; None where there are none. A
+    coin has 0.5: such rationales help by their looks, whatever they say."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindCounts:
@@ -162,7 +169,8 @@ def selection_report(
         kinds: for the scripted writer's rationales key, side, worker, prompt_version and `kind`.
     """
     rows = selected.with_columns(
-        is_judged=pl.col("gain").is_not_null() & pl.col("gain").is_not_nan()
+        is_judged=pl.col("gain").is_not_null() & pl.col("gain").is_not_nan(),
+        over_shuffled=(pl.col("with") - pl.col("with_shuffled")).fill_nan(None),
     )
     return SelectionReport(
         judge=judge,
@@ -200,6 +208,8 @@ def _workers(rows: pl.DataFrame) -> list[WorkerCounts]:
             kept=pl.col("kept").sum(),
             mean_gain=pl.col("gain").filter("is_judged").mean(),
             median_gain=pl.col("gain").filter("is_judged").median(),
+            compared=pl.col("over_shuffled").count(),
+            own_better=((pl.col("over_shuffled").sign() + 1) / 2).mean(),
         )
         .sort(GROUP)
     )

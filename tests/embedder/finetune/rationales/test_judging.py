@@ -176,6 +176,62 @@ def test_what_is_lent_is_never_about_the_same_content():
     assert rows["with_shuffled"].to_list() == [0.0] * 10
 
 
+def test_what_is_lent_is_the_same_workers_where_it_wrote_about_another_content():
+    pairs = [pair(n) for n in range(6)]
+    told = [
+        replace(generated(one.query, "query", f"{worker} on {one.query.text}"), worker=worker)
+        for one in pairs
+        for worker in ("v", "w")
+    ]
+    told.append(replace(generated(pairs[0].query, "query", "x says this"), worker="x"))
+    judge, negatives = TableJudge(), {one.pair_id: Negatives() for one in pairs}
+    paired = pair_rationales(pairs, told, names={})
+    rows = judged_by(judge, paired, JudgingConfig(against_shuffled=True), negatives=negatives)
+    possible = {
+        (worker, one.pair_id): {
+            random.Random(repr((one.query.text, one.target.text, lent))).random()
+            for lent in (f"{lender} on {other.query.text}" for lender in lenders for other in pairs)
+            if not lent.endswith(one.query.text)
+        }
+        for worker, lenders in (("v", "v"), ("w", "w"), ("x", "vw"))
+        for one in pairs
+    }
+    for row in rows.iter_rows(named=True):
+        assert row["with_shuffled"] in possible[row["worker"], row["pair_id"]]
+
+
+def test_without_shuffling_so_many_of_each_side_are_judged_beside_another_all_the_same():
+    pairs = [pair(n) for n in range(9)]
+    told = [generated(one.query, "query", f"on {one.query.text}") for one in pairs]
+    told += [generated(one.target, "item", f"on {one.target.text}") for one in pairs]
+    paired, negatives = (
+        pair_rationales(pairs, told, names={}),
+        {p.pair_id: Negatives() for p in pairs},
+    )
+    rows, all_rows, none = (
+        judged_by(TableJudge(), paired, config, negatives=negatives).sort("pair_id", "side")
+        for config in (
+            JudgingConfig(num_controls=4),
+            JudgingConfig(against_shuffled=True),
+            JudgingConfig(num_controls=0),
+        )
+    )
+    compared = rows.filter(pl.col("with_shuffled").is_not_null())
+    assert compared["side"].value_counts(sort=True).rows() in (
+        [("query", 4), ("item", 4)],
+        [("item", 4), ("query", 4)],
+    )
+    both = compared.join(all_rows, on=("pair_id", "side"), validate="1:1")
+    assert both["with_shuffled"].equals(both["with_shuffled_right"])
+    assert none["with_shuffled"].is_null().all()
+
+
+def test_a_single_content_is_judged_beside_no_other():
+    told = [generated(PAIRS[0].query, "query", text) for text in ("r", "s")]
+    rows = judged_by(TableJudge(), pair_rationales(PAIRS, told, names={}), JudgingConfig())
+    assert rows["with_shuffled"].is_null().all()
+
+
 def test_a_single_content_cannot_be_shuffled():
     told = [generated(PAIRS[0].query, "query", text) for text in ("r", "s")]
     with pytest.raises(ValueError, match="two contents"):

@@ -24,8 +24,9 @@ def judged(*rows):
     return pl.DataFrame(list(rows), schema=JUDGED, orient="row")
 
 
-def gain(*odds):
-    return select(judged(row("p", "r", odds)), SelectionConfig())["gain"].item()
+def gain(*odds, against_shuffled=True):
+    rows = judged(row("p", "r", odds))
+    return select(rows, SelectionConfig(), against_shuffled=against_shuffled)["gain"].item()
 
 
 def test_the_gain_is_with_minus_without():
@@ -42,11 +43,17 @@ def test_a_shuffled_rationale_must_be_beaten_too():
     assert gain(1.0, 3.5, 3.0, 2.25) == 0.25
 
 
+def test_a_shuffled_rationale_that_was_judged_for_the_account_alone_counts_for_nothing():
+    assert gain(1.0, 3.5, 3.0, None, against_shuffled=False) == 2.5
+    assert gain(1.0, 3.5, math.nan, None, against_shuffled=False) == 2.5
+
+
 @pytest.mark.parametrize("failed", range(4))
 def test_a_judge_that_failed_anywhere_gives_no_gain_and_nothing_is_kept(failed):
     odds = [1.0, 3.0, 2.0, 0.5]
     odds[failed] = math.nan
-    selected = select(judged(row("p", "r", odds)), SelectionConfig(min_gain=-99))
+    rows = judged(row("p", "r", odds))
+    selected = select(rows, SelectionConfig(min_gain=-99), against_shuffled=True)
     assert math.isnan(selected["gain"].item())
     assert selected.select("kept", "weight").row(0) == (False, 0.0)
 

@@ -31,6 +31,8 @@ OFFERS = [
     ("b", 1, "right", 0.5, []),
     ("b", 2, "right", math.nan, ["leak", "too_long"]),
 ]
+# By worker and pair: the log-odds with another's rationale; without any they are 0.
+SHUFFLED = {("a", 0): 1.5, ("a", 1): -0.5, ("b", 1): 0.5, ("b", 2): 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def report():
     rows = [
         (
             *(f"p{n}", "clicks", "query", f"k{n}", worker, "1", f"{kind} <i>", "s", 3, flags),
-            *(None if gain is None else 0.0, gain, None, None),
+            *(None if gain is None else 0.0, gain, SHUFFLED.get((worker, n)), None),
         )
         for worker, n, kind, gain, flags in OFFERS
     ]
@@ -62,6 +64,9 @@ def test_pairs_and_workers_are_counted(report):
     same = {"source": "clicks", "side": "query", "paired": 3}
     counts_a = {"refused": 1, "failed": 0, "kept": 1, "mean_gain": 0.5, "median_gain": 0.5}
     counts_b = {"refused": 0, "failed": 1, "kept": 2, "mean_gain": 0.75, "median_gain": 0.75}
+    # One of two does better; of the other worker one is as good, and one was not judged.
+    counts_a |= {"compared": 2, "own_better": 0.5}
+    counts_b |= {"compared": 1, "own_better": 0.5}
     assert [asdict(each) for each in report.workers] == [
         {"worker": "a"} | same | counts_a,
         {"worker": "b"} | same | counts_b,
