@@ -2,7 +2,8 @@
 
 Every question gets one rationale of each kind from the scripted writer, so that the judge sees the
 same pair with each. Reported are the AUC of the right ones against each fault, the share of pairs
-in which the right one gains more than the faulty one, and what selection would keep of each kind.
+in which the right one gains more than the faulty one, what selection would keep of each kind, and
+how many do better than one of the same kind about another question.
 
     python bench/selection.py --num-questions 200 --num-others 128
 
@@ -128,6 +129,7 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
         JudgingConfig(
             num_negatives=args.num_negatives,
             against_shuffled=args.against_shuffled,
+            num_controls=len(paired),
             refused=frozenset(),
         ),
         judged=JUDGED.to_frame(),
@@ -141,7 +143,10 @@ def judged_kinds(asked: list[Asked], judge: SelfJudge, args: argparse.Namespace)
 
 
 def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
-    """Return by kind mean gain, share kept, share flagged as leak, and against the right ones."""
+    """Return by kind mean gain, shares kept, flagged as leak and better than another question's.
+
+    `auc` and `wins` are of the right ones against those of the kind.
+    """
     gains = {
         str(kind): frame.sort("pair_id")["gain"].to_numpy()
         for (kind,), frame in selected.group_by("worker")
@@ -154,6 +159,7 @@ def measures(selected: pl.DataFrame) -> dict[str, dict[str, float]]:
         measured[str(kind)] = {
             "gain": float(gain.mean()),
             "kept": float(rows["kept"].mean()),
+            "own_better": float((((rows["with"] - rows["with_shuffled"]).sign() + 1) / 2).mean()),
             "flagged": float(rows["flags"].list.contains("leak").mean()),
             "auc": auc(is_right, np.concatenate([gains["right"], gain])),
             "wins": float(wins.mean()),
@@ -196,11 +202,11 @@ def main() -> None:
     if args.report is not None:
         write_page(selected, asked, judge, args)
     measured = measures(selected)
-    print(f"{'kind':<12}{'gain':>8}{'kept':>8}{'flagged':>9}{'auc':>8}{'wins':>8}")
+    print(f"{'kind':<12}{'gain':>8}{'kept':>8}{'better':>8}{'flagged':>9}{'auc':>8}{'wins':>8}")
     for kind, row in measured.items():
         print(
-            f"{kind:<12}{row['gain']:>+8.3f}{row['kept']:>8.3f}{row['flagged']:>9.3f}"
-            f"{row['auc']:>8.3f}{row['wins']:>8.3f}"
+            f"{kind:<12}{row['gain']:>+8.3f}{row['kept']:>8.3f}{row['own_better']:>8.3f}"
+            f"{row['flagged']:>9.3f}{row['auc']:>8.3f}{row['wins']:>8.3f}"
         )
     without = selected.unique("pair_id")["without"]
     report = {"kinds": measured, "without": without.mean(), "elapsed_s": round(elapsed_s, 1)}

@@ -102,7 +102,7 @@ def _warn_of_looks(counts: "WorkerCounts") -> None:
         logger.warning(
             "rationales of %s (%s side) should do better than ones about other contents, got %.0f "
             "%% of %d that do, and a coin has 50 %%: what they say hardly counts; read some in "
-            "selection.html, ask a better writer, or set judging.against_shuffled=true",
+            "selection.html, and ask a better writer or none (rationales.num_drawn=0)",
             counts.worker,
             counts.side,
             100 * counts.own_better,
