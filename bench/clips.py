@@ -7,8 +7,8 @@ rising") and a clip, each with the clip of an equal product that moves otherwise
 and beside it the same pairs with first frames in place of clips. Asked are names of products whose
 colour and noun were never met together in training, among clips of each of them moving in every
 way: whoever sees the first frame alone finds the product, and its motion by chance, one in six.
-`--out` gets data and runs; a killed one goes on. `--only-preparation` measures, without a training,
-what it costs to prepare clips and images for nano.
+`--out` gets data and runs; a killed one goes on. `--only-preparation nano` measures, without a
+training, what it costs to prepare clips and images for nano.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.preparation import preparation
+from bench.preparation import add_what_to_do, preparation
 from bench.run_folder import check_settings
 from catalog.bazaar.drawing import png
 from catalog.bazaar.motion import MOTIONS, MovingProduct, film, gif, random_moving_product
@@ -147,15 +147,7 @@ def _vectors(encodings: Sequence[Encoding]) -> np.ndarray:
 def parsed() -> argparse.Namespace:
     """Return options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, help="folder for data and runs")
-    what.add_argument(
-        "--only-preparation",
-        nargs="?",
-        const="nano",
-        metavar="MODEL",
-        help="train nothing, and measure what it costs to prepare contents for a model",
-    )
+    add_what_to_do(parser)
     parser.add_argument("--pairs", type=int, default=6_000, help="names to learn")
     parser.add_argument("--steps", type=int, help="of each run; without: the recipe's")
     parser.add_argument("--batch-size", type=int, help="pairs of a step; without: the recipe's")

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.preparation import preparation
+from bench.preparation import add_what_to_do, preparation
 from bench.run_folder import check_settings
 from catalog.bazaar.drawing import draw, png
 from catalog.bazaar.jingles import (
@@ -299,13 +299,7 @@ def evaluated(model: str, rng: random.Random) -> dict[str, object]:
 def parsed() -> argparse.Namespace:
     """Return options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, help="folder for data and run")
-    what.add_argument(
-        "--only-preparation",
-        metavar="MODEL",
-        help="train nothing, and measure what it costs to prepare sounds for a model that hears",
-    )
+    add_what_to_do(parser)
     parser.add_argument("--products", type=int, default=1_000, help="to learn three pairs of each")
     parser.add_argument("--steps", type=int, help="of the run; without: the recipe's")
     parser.add_argument("--dropout", type=float, help="of modalities; without: the recipe's")

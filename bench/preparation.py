@@ -1,13 +1,26 @@
 """What it costs to prepare contents: alone, and of the time in which they are embedded."""
 
+import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.stopwatch import Stopwatch
 from embedder.content import Content
 from embedder.mmemb_r1 import MMEmbR1
 
 NUM_ROUNDS = 5
+
+
+def add_what_to_do(parser: argparse.ArgumentParser) -> None:
+    """Add the two things that a benchmark of media does: train in a folder, or this alone."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="folder for data and runs")
+    what.add_argument(
+        "--only-preparation",
+        metavar="MODEL",
+        help="train nothing, and measure what it costs to prepare contents for a model",
+    )
 
 
 def preparation(embedder: MMEmbR1, contents: Sequence[Content]) -> dict[str, float]:
